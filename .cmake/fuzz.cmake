@@ -1,0 +1,5 @@
+set(CMAKE_C_COMPILER clang CACHE STRING "")
+set(CMAKE_BUILD_TYPE Debug CACHE STRING "")
+set(CMAKE_C_FLAGS "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping" CACHE STRING "")
+set(NJ_SANITIZED ON CACHE BOOL "")
+set(NJ_FUZZ ON CACHE BOOL "")

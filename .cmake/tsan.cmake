@@ -1,0 +1,3 @@
+set(CMAKE_BUILD_TYPE Debug CACHE STRING "")
+set(CMAKE_C_FLAGS "-O1 -g -fno-omit-frame-pointer -fsanitize=thread" CACHE STRING "")
+set(NJ_SANITIZED ON CACHE BOOL "")
