@@ -201,7 +201,7 @@ static int on_reply(struct nj_session *session, const struct nj_event *event,
 
     /* A reply cut off in the middle may hold half a call: nothing of it is run. */
     if (event->reply.stop == NJ_STOP_TRUNCATED)
-        close_with(session, NJ_STATUS_FAILED, "truncated",
+        close_with(session, NJ_STATUS_FAILED, "model",
                    "the reply of turn %" PRIu64 " was cut off at its token limit", session->turn);
     else if (session->calls.count == 0)
         return finish_turn(session, item, err);
