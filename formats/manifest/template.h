@@ -35,8 +35,4 @@ int nj_template_check(const char *text, const char *const *allowed, struct nj_er
 /* nj_template_uses - does a (checked) template hold this placeholder? "item." asks for any item field. */
 bool nj_template_uses(const char *text, const char *name);
 
-/* nj_template_plain - the template's text when it holds no placeholder ("{{" unescaped) is appended and 1 returned;
- * 0 when it holds one */
-int nj_template_plain(const char *text, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
-
 #endif

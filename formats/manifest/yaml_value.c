@@ -16,6 +16,7 @@
 #define PATH_PARTS_MAX 64
 #define WORD_MAX_CHARS 64       /* longer words are not compared: nobody meant them */
 #define FAULT_MAX_BYTES 400
+#define KNOWN_MAX_BYTES 256     /* of a list of known names */
 #define MICRO 1000000
 #define MICRO_DIGITS 6
 
@@ -314,28 +315,21 @@ static void list_names(const char *const *names, size_t n_names, char *out, size
     }
 }
 
-static void unknown_word(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, bool is_key,
-                         const char *what, const char *word, const char *const *names,
-                         size_t n_names)
+/* "unknown WHAT" and its cure: the nearest name, or all of them. */
+static void unknown_text(char *out, size_t room, const char *what, const char *word,
+                         const char *const *names, size_t n_names)
 {
-    char known[256];
-    const char *nearest;
+    const char *nearest = nj_yaml_nearest(word, names, n_names);
+    char known[KNOWN_MAX_BYTES];
 
-    if (reader->faults->count == NJ_FAULTS_MAX) {
-        reader->faults->dropped++; /* nobody will read it: do not search */
-        return;
+    if (nearest) {
+        (void)snprintf(out, room, "unknown %s; did you mean %s?", what, nearest);
+    } else if (n_names > 0) {
+        list_names(names, n_names, known, sizeof(known));
+        (void)snprintf(out, room, "unknown %s; known here: %s", what, known);
+    } else {
+        (void)snprintf(out, room, "unknown %s; none is known here", what);
     }
-    nearest = nj_yaml_nearest(word, names, n_names);
-    list_names(names, n_names, known, sizeof(known));
-    if (nearest)
-        (is_key ? nj_yaml_fault_key : nj_yaml_fault)(reader, node, "unknown %s; did you mean %s?",
-                                                     what, nearest);
-    else if (n_names > 0)
-        (is_key ? nj_yaml_fault_key : nj_yaml_fault)(reader, node, "unknown %s; known here: %s",
-                                                     what, known);
-    else
-        (is_key ? nj_yaml_fault_key : nj_yaml_fault)(reader, node, "unknown %s; none is known here",
-                                                     what);
 }
 
 void nj_yaml_unknown(struct nj_yaml_reader *reader, const struct nj_yaml_node *node,
@@ -343,13 +337,15 @@ void nj_yaml_unknown(struct nj_yaml_reader *reader, const struct nj_yaml_node *n
 {
     char found[LOOK_MAX_BYTES + 16];
     char what[LOOK_MAX_BYTES + 64];
+    char text[FAULT_MAX_BYTES];
 
     if (node->kind == NJ_YAML_BROKEN)
         return;
     look(node, found, sizeof(found));
     (void)snprintf(what, sizeof(what), "%s %s", noun, found);
-    unknown_word(reader, node, false, what, node->kind == NJ_YAML_SCALAR ? text_of(node) : "",
-                 names, n_names);
+    unknown_text(text, sizeof(text), what, node->kind == NJ_YAML_SCALAR ? text_of(node) : "", names,
+                 n_names);
+    nj_yaml_fault(reader, node, "%s", text);
 }
 
 /* ---- collections ---- */
@@ -368,8 +364,12 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
     if (!is_map(reader, node))
         return false;
     for (const struct nj_yaml_node *child = node->first; child; child = child->next) {
-        if (!is_one_of(child->key, known, n_known))
-            unknown_word(reader, child, true, "key", child->key, known, n_known);
+        char text[FAULT_MAX_BYTES];
+
+        if (is_one_of(child->key, known, n_known))
+            continue;
+        unknown_text(text, sizeof(text), "key", child->key, known, n_known);
+        nj_yaml_fault_key(reader, child, "%s", text);
     }
     return true;
 }
