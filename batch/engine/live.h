@@ -16,10 +16,12 @@
 #include "batch/engine/engine.h"
 #include "batch/engine/inputs.h"
 #include "batch/engine/object_index.h"
+#include "batch/engine/outputs.h"
 #include "batch/engine/plan.h"
 #include "batch/engine/run_dir.h"
 #include "batch/engine/worker.h"
 #include "batch/model/model.h"
+#include "batch/report/progress.h"
 #include "batch/sandbox/sandbox.h"
 #include "batch/session/world.h"
 #include "batch/tools/tool.h"
@@ -70,10 +72,13 @@ struct nj_live {
     /* its end */
     struct nj_worker *worker;
     struct nj_event closed; /* filled while closing; spans point into the session */
-    bool scanned;
+    bool scanned;           /* the workspace was walked since the last call */
+    void (*after_scan)(struct nj_live *live);
     bool failed;            /* the engine gave it up: error below */
     struct nj_error error;
     char *row;              /* its line in results.jsonl, NULL until it has one */
+    bool publish_queued;
+    TAILQ_ENTRY(nj_live) publish_link;
     bool finished;          /* archived, or as far as it goes in this process */
     TAILQ_ENTRY(nj_live) live_link;
 };
@@ -97,13 +102,17 @@ struct nj_engine {
     struct nj_buf scratch_object;
     char *environment;
 
-    char **rows;              /* by plan order: results of sessions that ended */
-    enum nj_status *statuses; /* by plan order; 0 until ended */
-    bool *opened;             /* by plan order: its OPENED is in the journal */
-    struct nj_live **past;    /* by plan order: recovered, to be gone on with; then NULL */
+    struct nj_engine_seat {   /* by plan order */
+        char *row;            /* its line in results.jsonl once it ended */
+        enum nj_status status; /* 0 until then */
+        bool started;         /* alive now, or ended */
+        struct nj_live *past; /* recovered, to be gone on with; NULL once it lives again */
+    } *seats;
+    size_t *group_left;       /* by group: sessions that have not ended */
     struct nj_live_list lives;
     size_t n_lives;
-    size_t next_session; /* plan order: all before have been started or wait for a group */
+    size_t next_session; /* plan order: all before have been started */
+    size_t ended;
 
     size_t tool_slots;
     size_t tool_slots_used;
@@ -117,16 +126,19 @@ struct nj_engine {
     struct event *schedule;
     struct event *grace;
     bool resumed;
+    bool stop_now;
     bool stopping;
     bool out_of_budget;
     bool evict_always;
     unsigned workers;
+    unsigned workers_max;
+    struct nj_live_list publish_queue;
     int64_t spent_micro_usd;
     uint64_t repeated_asks;
     uint64_t scan_misses;
     bool failed;
     struct nj_error error;
-    struct nj_progress *progress;
+    struct nj_progress progress;
 };
 
 /* live.c */
@@ -151,7 +163,7 @@ void nj_live_cancel_model(struct nj_live *live);
 
 /* live_box.c */
 int nj_live_call(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* live->call is prepared */
-int nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live), struct nj_error *err) NJ_MUST_USE;
+void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live));
 void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without an event */
 void nj_live_release_slot(struct nj_live *live);
 void nj_live_grant_slots(struct nj_engine *engine);
