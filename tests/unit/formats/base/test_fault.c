@@ -1,8 +1,8 @@
 /*
  * test_fault.c - which pass fails, in which role, and what a wrong NJ_FAULT does
  *
- * Each case runs in a child with its own environment: arming is per process, and two of the outcomes
- * are its death.
+ * Each case runs in a child with its own environment: arming is per process, and two of the
+ * outcomes are its death.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -53,7 +53,8 @@ static int run(const char *spec, const char *role, const char *const *points,
 static void assert_survived(int status)
 {
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), SURVIVED); /* less: the number of the pass that differed */
+    assert_int_equal(WEXITSTATUS(status),
+                     SURVIVED); /* less: the number of the pass that differed */
 }
 
 static void the_first_pass_fails_once(void **state)
@@ -72,8 +73,7 @@ static void the_nth_pass_over_each_point_fails_as_told(void **state)
                                                    NJ_FAULT_EINTR, NJ_FAULT_NONE};
 
     (void)state;
-    assert_survived(
-        run("write#2:short,fdatasync#2:eintr,write:eio", "engine", points, actions, 5));
+    assert_survived(run("write#2:short,fdatasync#2:eintr,write:eio", "engine", points, actions, 5));
 }
 
 static void only_the_named_role_is_armed(void **state)
@@ -103,8 +103,9 @@ static void kill_is_not_survived(void **state)
 static void a_mistyped_fault_aborts(void **state)
 {
     static const char *const bad[] = {
-        "write",         "write:",      "write:explode", ":eio",          "write#0:eio", "write#:eio",
-        "write#2x:eio",  "write#-1:eio", "write:eio,",    "helper/:eio", "other/write:explode",
+        "write",       "write:",      "write:explode",       ":eio",
+        "write#0:eio", "write#:eio",  "write#2x:eio",        "write#-1:eio",
+        "write:eio,",  "helper/:eio", "other/write:explode",
     };
 
     (void)state;

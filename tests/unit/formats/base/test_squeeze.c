@@ -65,7 +65,9 @@ static void what_goes_in_comes_out_behind_what_was_there(void **state)
             assert_int_equal(nj_buf_append(&data, &byte, 1, &err), 0);
         }
         assert_int_equal(nj_buf_text(&out, "head", &err), 0);
-        assert_int_equal(nj_squeeze(&frame, nj_buf_span(&data), i % 2 ? NJ_SQUEEZE_LEVEL : NJ_SQUEEZE_LEVEL_ARCHIVE, &err), 0);
+        assert_int_equal(nj_squeeze(&frame, nj_buf_span(&data),
+                                    i % 2 ? NJ_SQUEEZE_LEVEL : NJ_SQUEEZE_LEVEL_ARCHIVE, &err),
+                         0);
         assert_int_equal(nj_unsqueeze(&out, nj_buf_span(&frame), sizes[i], &err), 0);
         assert_int_equal(out.len, 4 + sizes[i]);
         assert_memory_equal(out.data, "head", 4);
@@ -195,7 +197,8 @@ static void a_skippable_frame_is_not_a_frame_of_nothing(void **state)
     static const uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 'x'};
 
     (void)state;
-    assert_refused((struct nj_span){skippable, sizeof(skippable)}, ROOM, NJ_E_CORRUPT, "not a zstd");
+    assert_refused((struct nj_span){skippable, sizeof(skippable)}, ROOM, NJ_E_CORRUPT,
+                   "not a zstd");
     assert_refused((struct nj_span){NULL, 0}, ROOM, NJ_E_CORRUPT, "not a zstd");
 }
 
