@@ -45,9 +45,9 @@ struct nj_live {
     size_t n_places;
     size_t cap_places;
     uint64_t sequence;
+    size_t last_snapshot; /* recovering: its place in places, from 1; 0: none */
     struct nj_record_digests digests;
     struct nj_commit_waiter waiter;
-    char *environment;
 
     /* what is under way */
     struct nj_model_call *model_call;
