@@ -322,6 +322,7 @@ static void engine_done(struct nj_engine *engine)
     nj_buf_done(&engine->job);
     free(engine->environment);
     free(engine->manifest_dir);
+    nj_close_auto(&engine->files_fd);
     nj_run_dir_done(&engine->dir);
 }
 
@@ -330,7 +331,8 @@ NJ_DEFINE_AUTO_VAL(struct nj_engine, engine_done);
 int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
                   struct nj_error *err)
 {
-    NJ_AUTO(engine_done) struct nj_engine engine = {.dir = NJ_RUN_DIR_EMPTY, .options = options};
+    NJ_AUTO(engine_done) struct nj_engine engine = {
+        .dir = NJ_RUN_DIR_EMPTY, .options = options, .files_fd = -1};
     int outcome;
 
     TAILQ_INIT(&engine.lives);
