@@ -70,9 +70,12 @@ static void read_for_each(struct nj_manifest_reading *in, const struct nj_yaml_n
     const struct nj_yaml_node *value;
     const char *fault;
 
-    if (!node || !nj_yaml_keys(&in->yaml, node, keys, n_keys))
+    if (!node)
         return;
+    group->for_each = NJ_FOR_EACH_GLOB; /* until it is read: its faults shall not draw faults of templates */
     group->for_each_mark = node->mark;
+    if (!nj_yaml_keys(&in->yaml, node, keys, n_keys))
+        return;
     if (node->count != 1) {
         nj_yaml_fault(&in->yaml, node, "expected one of glob, lines and csv");
         return;
@@ -82,8 +85,6 @@ static void read_for_each(struct nj_manifest_reading *in, const struct nj_yaml_n
         if (strcmp(value->key, keys[i]) == 0)
             group->for_each = (enum nj_manifest_for_each)(i + 1);
     }
-    if (group->for_each == NJ_FOR_EACH_NONE)
-        return; /* an unknown key, which is in the list */
     group->for_each_mark = value->mark;
     nj_manifest_read_path(in, value, &group->for_each_text);
     if (group->for_each != NJ_FOR_EACH_GLOB || !group->for_each_text)
