@@ -155,7 +155,7 @@ static void read_files(struct nj_manifest_reading *in, const struct nj_yaml_node
 {
     struct nj_manifest_file *files;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_FILES_MAX))
         return;
     files = nj_manifest_read_alloc(in, node->count, sizeof(*files));
     if (!files)
@@ -236,7 +236,7 @@ static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node
     input = read_template(in, child, group, true, false);
     if (input)
         group->input = input;
-    nj_manifest_read_texts(in, node, "outputs", 0, nj_manifest_box_glob_fault, &group->outputs);
+    nj_manifest_read_texts(in, node, "outputs", 0, NJ_MANIFEST_FILES_MAX, nj_manifest_box_glob_fault, &group->outputs);
     read_accept(in, nj_yaml_get(node, "accept"), group);
 }
 

@@ -28,23 +28,19 @@ static struct place NJ_PRINTF(1, 2) place_of(const char *fmt, ...)
     return place;
 }
 
-static void judge_models(const struct nj_manifest *manifest, struct nj_manifest_faults *faults)
+static void judge_role(const struct nj_manifest_role *role, struct nj_manifest_faults *faults)
 {
-    for (size_t i = 0; i < manifest->n_roles; i++) {
-        const struct nj_manifest_role *role = &manifest->roles[i];
+    for (size_t i = 0; i < role->n_chain; i++) {
+        const struct nj_manifest_model *model = &role->chain[i];
+        struct place place = place_of("models.%s[%zu]", role->name, i);
 
-        for (size_t k = 0; k < role->n_chain; k++) {
-            const struct nj_manifest_model *model = &role->chain[k];
-            struct place place = place_of("models.%s[%zu]", role->name, k);
-
-            if (model->provider != NJ_PROVIDER_SCRIPT)
-                nj_manifest_faults_add(faults, model->provider_mark, place.text,
-                                       "provider %s: this build runs: script",
-                                       nj_manifest_provider_text(model->provider));
-            if (model->delivery != NJ_DELIVERY_LIVE)
-                nj_manifest_faults_add(faults, model->delivery_mark, place.text,
-                                       "delivery batch: this build runs: live");
-        }
+        if (model->provider != NJ_PROVIDER_SCRIPT)
+            nj_manifest_faults_add(faults, model->provider_mark, place.text,
+                                   "provider %s: this build runs: script",
+                                   nj_manifest_provider_text(model->provider));
+        if (model->delivery != NJ_DELIVERY_LIVE)
+            nj_manifest_faults_add(faults, model->delivery_mark, place.text,
+                                   "delivery batch: this build runs: live");
     }
 }
 
@@ -75,24 +71,55 @@ static void judge_agent(const struct nj_manifest_agent *agent, struct nj_manifes
                                "rootfs: this build's boxes use the host's system directories");
 }
 
+/* What the sessions use: their agents, the agents those call, and the models of all of them. A second
+ * set of models beside the one in use is nobody's fault. */
+struct used {
+    bool agents[NJ_MANIFEST_AGENTS_MAX];
+    bool roles[NJ_MANIFEST_AGENTS_MAX];
+};
+
+/* Recursion ends: agents do not call each other in circles, and each is entered once. */
+static void use_agent(const struct nj_manifest *manifest, size_t at, struct used *used)
+{
+    const struct nj_manifest_agent *agent = &manifest->agents[at];
+
+    if (used->agents[at])
+        return;
+    used->agents[at] = true;
+    if (agent->role != NJ_MANIFEST_NONE)
+        used->roles[agent->role] = true;
+    for (size_t i = 0; i < agent->n_tools; i++) {
+        if (agent->tools[i].agent != NJ_MANIFEST_NONE)
+            use_agent(manifest, agent->tools[i].agent, used);
+    }
+}
+
+static void judge_group(const struct nj_manifest_group *group, size_t at,
+                        struct nj_manifest_faults *faults)
+{
+    if (group->for_each == NJ_FOR_EACH_LINES || group->for_each == NJ_FOR_EACH_CSV)
+        nj_manifest_faults_add(faults, group->for_each_mark, place_of("sessions[%zu].for_each", at).text,
+                               "for_each %s: this build runs: glob",
+                               nj_manifest_for_each_kinds[group->for_each]);
+}
+
+/* Credentials need no line of their own: whatever could use one is named itself. */
 int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest_faults *faults,
                           struct nj_error *err)
 {
-    judge_models(manifest, faults);
-    for (size_t i = 0; i < manifest->n_credentials; i++)
-        nj_manifest_faults_add(faults, manifest->credentials[i].mark,
-                               place_of("credentials.%s", manifest->credentials[i].name).text,
-                               "credentials: this build uses none");
-    for (size_t i = 0; i < manifest->n_agents; i++)
-        judge_agent(&manifest->agents[i], faults);
-    for (size_t i = 0; i < manifest->n_groups; i++) {
-        const struct nj_manifest_group *group = &manifest->groups[i];
+    struct used used = {0};
 
-        if (group->for_each == NJ_FOR_EACH_LINES || group->for_each == NJ_FOR_EACH_CSV)
-            nj_manifest_faults_add(faults, group->for_each_mark,
-                                   place_of("sessions[%zu].for_each", i).text,
-                                   "for_each %s: this build runs: glob",
-                                   nj_manifest_for_each_kinds[group->for_each]);
+    for (size_t i = 0; i < manifest->n_groups; i++) {
+        judge_group(&manifest->groups[i], i, faults);
+        use_agent(manifest, manifest->groups[i].agent, &used);
+    }
+    for (size_t i = 0; i < manifest->n_agents; i++) {
+        if (used.agents[i])
+            judge_agent(&manifest->agents[i], faults);
+    }
+    for (size_t i = 0; i < manifest->n_roles; i++) {
+        if (used.roles[i])
+            judge_role(&manifest->roles[i], faults);
     }
     for (size_t i = 0; i < manifest->n_alerts; i++)
         nj_manifest_faults_add(faults, manifest->alerts[i].mark, place_of("alerts[%zu]", i).text,
