@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define VISITS_MAX 2000 /* of one input: speed matters more than size here */
+#define VISITS_MAX 200 /* of one input: speed matters more than size here */
 
 struct walk {
     struct nj_object_source source;
