@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "formats/base/utf8.h"
 #include "formats/manifest/faults.h"
 
 #include "formats/base/banned.h"
@@ -15,69 +16,33 @@
 #define FAULT_PATH_MAX_BYTES 384
 #define ESCAPED_MAX_CHARS 10 /* "\U0010ffff" */
 
-/* The length of the UTF-8 sequence at @at and its code point, 0 when it is none. */
-static size_t utf8_at(const unsigned char *at, size_t left, uint32_t *ret_point)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = at[0] < 0x80 ? 1 : at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : at[0] >= 0xc2 ? 2 : 0;
-    uint32_t point;
-
-    if (len == 0 || len > left || at[0] > 0xf4)
-        return 0;
-    if (len == 1) {
-        *ret_point = at[0];
-        return 1;
-    }
-    point = at[0] & (0xffu >> (len + 1));
-    for (size_t i = 1; i < len; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (at[i] & 0x3fu);
-    }
-    if (point < least[len] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
-        return 0;
-    *ret_point = point;
-    return len;
-}
-
-/* Control characters, line separators, marks that turn the direction of a line, and byte order marks. */
-static bool point_prints(uint32_t point)
-{
-    return point >= 0x20 && !(point >= 0x7f && point < 0xa0) &&
-           !(point >= 0x200b && point <= 0x200f) && !(point >= 0x2028 && point <= 0x202e) &&
-           !(point >= 0x2060 && point <= 0x2069) && point != 0xfeff && point != 0x61c &&
-           !(point >= 0xe0000 && point <= 0xe007f);
-}
-
 static const char *printable(struct nj_arena *arena, const char *text)
 {
-    const unsigned char *from = (const unsigned char *)text;
-    size_t left = strlen(text);
-    size_t room = left * ESCAPED_MAX_CHARS + 1; /* at most FAULT_TEXT_MAX_BYTES times ten */
+    struct nj_span from = nj_span_text(text);
+    size_t room = from.len * ESCAPED_MAX_CHARS + 1; /* from.len is below FAULT_TEXT_MAX_BYTES */
     size_t len = 0;
     char *out = nj_arena_alloc(arena, room);
 
     if (!out)
         return NULL;
-    while (left > 0) {
+    while (from.len > 0) {
         uint32_t point = 0;
-        size_t bytes = utf8_at(from, left, &point);
+        size_t bytes = nj_utf8_next(from, &point);
 
         if (bytes == 0) {
-            len += (size_t)snprintf(out + len, room - len, "\\x%02x", from[0]);
+            len += (size_t)snprintf(out + len, room - len, "\\x%02x", from.data[0]);
             bytes = 1;
-        } else if (point_prints(point)) {
-            memcpy(out + len, from, bytes);
+        } else if (!nj_utf8_is_unsafe(point)) {
+            memcpy(out + len, from.data, bytes);
             len += bytes;
         } else if (point == '\n') {
             len += (size_t)snprintf(out + len, room - len, "\\n");
-        } else if (point <= 0xff) {
-            len += (size_t)snprintf(out + len, room - len, "\\x%02x", point);
         } else {
-            len += (size_t)snprintf(out + len, room - len, "\\u%04x", point);
+            len += (size_t)snprintf(out + len, room - len, point <= 0xff ? "\\x%02x" : "\\u%04x",
+                                    point);
         }
-        from += bytes;
-        left -= bytes;
+        from.data += bytes;
+        from.len -= bytes;
     }
     out[len] = '\0';
     return out;
@@ -93,7 +58,7 @@ static void drop_torn_character(char *text)
     while (start > 0 && len - start < 4 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
         start--;
     if (start > 0 && (unsigned char)text[start - 1] >= 0xc0 &&
-        utf8_at((unsigned char *)text + start - 1, len - start + 1, &point) == 0)
+        nj_utf8_next(nj_span_text(text + start - 1), &point) == 0)
         text[start - 1] = '\0';
 }
 

@@ -183,6 +183,8 @@ static enum loaded take_key(struct loader *loader, const yaml_event_t *event)
         return stop_at(loader, mark, "a key with an anchor or a tag: both are not allowed");
     if (memchr(text.data, '\0', text.len))
         return stop_at(loader, mark, "a key holds a NUL character");
+    if (text.len > NJ_YAML_KEY_MAX_BYTES)
+        return stop_at(loader, mark, "a key is longer than 160 bytes");
     frame->key = nj_arena_span(loader->reader->arena, text);
     if (!frame->key) {
         loader->reader->nomem = true;
