@@ -2,11 +2,6 @@
 
 load ../lib/common
 
-setup_file() {
-    nj_setup_file=$BATS_FILE_TMPDIR
-    export nj_setup_file
-}
-
 setup() {
     nj_setup
     skip_without namespaces
