@@ -162,7 +162,7 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
         return -(int)err->code;
     sink = nj_inputs_sink(engine->inputs);
     if (nj_models_new(engine->manifest, dir_fd, &engine->models, err) < 0 ||
-        nj_plan_new(engine->manifest, dir_fd, engine->options->allow_paths, engine->models, &sink,
+        nj_plan_new(engine->manifest, dir_fd, engine->models, &sink, engine->options->allow_paths,
                     &engine->plan, faults, err) < 0 ||
         nj_plan_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
         keep_scripts(engine, dir_fd, &engine->files_fd, err) < 0 ||
@@ -231,7 +231,7 @@ static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults, 
         nj_fsio_open_dir(engine->dir.inputs_fd, "files", &engine->files_fd, err) < 0 ||
         nj_models_new(engine->manifest, engine->files_fd, &engine->models, err) < 0 ||
         nj_inputs_open(engine->dir.inputs_fd, &engine->inputs, err) < 0 ||
-        nj_plan_load(engine->manifest, engine->dir.inputs_fd, &engine->plan, err) < 0)
+        nj_plan_load(engine->manifest, engine->dir.inputs_fd, engine->models, &engine->plan, err) < 0)
         return nj_wrap(err, "run %s", engine->dir.path);
     return 0;
 }
