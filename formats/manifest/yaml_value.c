@@ -386,22 +386,23 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 }
 
 static bool has_count(struct nj_yaml_reader *reader, const struct nj_yaml_node *node,
-                      const char *what, size_t min, size_t max)
+                      const char *one, const char *many, size_t min, size_t max)
 {
-    if (node->count >= min && node->count <= max)
-        return true;
     if (node->count < min)
-        nj_yaml_fault(reader, node, "at least %zu %s %s needed, found %zu", min, what,
-                      min == 1 ? "is" : "are", node->count);
+        nj_yaml_fault(reader, node, "at least %zu %s needed, found %zu", min,
+                      min == 1 ? one : many, node->count);
+    else if (node->count > max)
+        nj_yaml_fault(reader, node, "at most %zu %s allowed, found %zu", max,
+                      max == 1 ? one : many, node->count);
     else
-        nj_yaml_fault(reader, node, "at most %zu %s are allowed, found %zu", max, what, node->count);
+        return true;
     return false;
 }
 
 bool nj_yaml_names(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
                    size_t max)
 {
-    return is_map(reader, node) && has_count(reader, node, min == 1 ? "entry" : "entries", min, max);
+    return is_map(reader, node) && has_count(reader, node, "entry is", "entries are", min, max);
 }
 
 bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
@@ -411,7 +412,7 @@ bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
         nj_yaml_expected(reader, node, "a list");
         return false;
     }
-    return has_count(reader, node, min == 1 ? "item" : "items", min, max);
+    return has_count(reader, node, "item is", "items are", min, max);
 }
 
 const struct nj_yaml_node *nj_yaml_get(const struct nj_yaml_node *map, const char *key)
