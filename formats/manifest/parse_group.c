@@ -117,8 +117,8 @@ static void read_group_key(struct nj_manifest_reading *in, const struct nj_yaml_
         break;
     case NJ_FOR_EACH_LINES:
     case NJ_FOR_EACH_CSV:
-        nj_yaml_fault(&in->yaml, map, "the key key is missing: name the field that tells items apart, "
-                                      "such as key: \"{item.id}\"");
+        nj_yaml_fault(&in->yaml, map, "key is missing: name the field that tells items apart, such as "
+                                      "key: \"{item.id}\"");
         break;
     }
 }
