@@ -315,6 +315,15 @@ static void list_names(const char *const *names, size_t n_names, char *out, size
     }
 }
 
+/* A fault that nobody will read is counted but not worded: a hostile file may have 200,000 of them. */
+static bool faults_are_full(struct nj_yaml_reader *reader)
+{
+    if (reader->faults->count < NJ_FAULTS_MAX)
+        return false;
+    reader->faults->dropped++;
+    return true;
+}
+
 /* "unknown WHAT" and its cure: the nearest name, or all of them. */
 static void unknown_text(char *out, size_t room, const char *what, const char *word,
                          const char *const *names, size_t n_names)
@@ -339,7 +348,7 @@ void nj_yaml_unknown(struct nj_yaml_reader *reader, const struct nj_yaml_node *n
     char what[LOOK_MAX_BYTES + 64];
     char text[FAULT_MAX_BYTES];
 
-    if (node->kind == NJ_YAML_BROKEN)
+    if (node->kind == NJ_YAML_BROKEN || faults_are_full(reader))
         return;
     look(node, found, sizeof(found));
     (void)snprintf(what, sizeof(what), "%s %s", noun, found);
@@ -367,6 +376,8 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
         char text[FAULT_MAX_BYTES];
 
         if (is_one_of(child->key, known, n_known))
+            continue;
+        if (faults_are_full(reader))
             continue;
         unknown_text(text, sizeof(text), "key", child->key, known, n_known);
         nj_yaml_fault_key(reader, child, "%s", text);
