@@ -139,7 +139,8 @@ void nj_run_dir_unmake(struct nj_run_dir *dir)
     struct nj_error ignored = {0}; /* a leftover harms nobody: the folder holds no run */
 
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-        (void)nj_fsio_remove_tree(dir->fd, parts[i], &ignored);
+        if (nj_fsio_remove_tree(dir->fd, parts[i], &ignored) < 0)
+            continue;
     if (dir->made)
         (void)rmdir(dir->path);
 }
