@@ -1,8 +1,8 @@
 /*
  * code.c - code_execution: a script of the agent, run by bash, python3 or node in its box
  *
- * The one complication: the input is a model's guess at a schema. Whatever is wrong with it goes back in words
- * that name the field and what belongs there; nothing is corrected in silence.
+ * The one complication: the input is a model's guess at a schema. Whatever is wrong with it goes
+ * back in words that name the field and what belongs there; nothing is corrected in silence.
  */
 #include "batch/tools/tool.h"
 
@@ -89,7 +89,8 @@ static const char *unknown_field(const json_t *input)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)input, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)input, key, value)
+    {
         bool known = false;
 
         for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -122,7 +123,8 @@ static int read_language(const struct nj_config_tool *config, const json_t *inpu
                 : nj_buf_text(reason, type_text(value), err);
 }
 
-/* Returns 0 with *ret_ms set, or with @reason filled. A wish above the tool's limit gets the limit. */
+/* Returns 0 with *ret_ms set, or with @reason filled. A wish above the tool's limit gets the limit.
+ */
 static int read_timeout(const struct nj_config_tool *config, const json_t *input, uint64_t *ret_ms,
                         struct nj_buf *reason, struct nj_error *err)
 {
@@ -172,7 +174,8 @@ static int prepare(const struct nj_config_tool *config, const json_t *input, str
     if (r == 0 && reason.len == 0)
         r = read_language(config, input, &language, &reason, err);
     if (r == 0 && reason.len == 0 && !json_is_string(code))
-        r = nj_buf_printf(&reason, err, "code: expected the script's text, found %s", type_text(code));
+        r = nj_buf_printf(&reason, err, "code: expected the script's text, found %s",
+                          type_text(code));
     if (r == 0 && reason.len == 0 && json_string_length(code) == 0)
         r = nj_buf_text(&reason, "code: expected the script's text, found an empty string", err);
     if (r == 0 && reason.len == 0)
@@ -184,8 +187,8 @@ static int prepare(const struct nj_config_tool *config, const json_t *input, str
     if (!call.refusal) {
         call.box.argv = language->argv;
         call.box.script_name = language->script_name;
-        call.box.script = (struct nj_span){(const uint8_t *)json_string_value(code),
-                                           json_string_length(code)};
+        call.box.script =
+            (struct nj_span){(const uint8_t *)json_string_value(code), json_string_length(code)};
         call.box.timeout_ms = timeout_ms;
     }
     *ret_call = call;
@@ -198,11 +201,12 @@ static int schema(const struct nj_config_tool *config, struct nj_buf *out, struc
 
     if (nj_buf_text(out, "{\"name\":", err) < 0 ||
         nj_buf_json_text(out, nj_span_text(config->name), err) < 0 ||
-        nj_buf_printf(out, err,
-                      ",\"description\":\"Runs a script in the sandbox and returns its standard output, "
-                      "its standard error and its exit status. Files in the writable paths last from "
-                      "one call to the next; processes do not.\",\"input_schema\":{\"type\":\"object\","
-                      "\"properties\":{\"language\":{\"type\":\"string\",\"enum\":[") < 0)
+        nj_buf_printf(
+            out, err,
+            ",\"description\":\"Runs a script in the sandbox and returns its standard output, "
+            "its standard error and its exit status. Files in the writable paths last from "
+            "one call to the next; processes do not.\",\"input_schema\":{\"type\":\"object\","
+            "\"properties\":{\"language\":{\"type\":\"string\",\"enum\":[") < 0)
         return -(int)err->code;
     for (size_t i = 0; i < N_LANGUAGES; i++) {
         if (!(config->languages & languages[i].bit))
@@ -211,12 +215,13 @@ static int schema(const struct nj_config_tool *config, struct nj_buf *out, struc
             return -(int)err->code;
         between = ",";
     }
-    return nj_buf_printf(out, err,
-                         "]},\"code\":{\"type\":\"string\",\"description\":\"The script.\"},"
-                         "\"timeout_seconds\":{\"type\":\"number\",\"exclusiveMinimum\":0,\"description\":"
-                         "\"The most time the script may take; never above %.6g.\"}},"
-                         "\"required\":[\"language\",\"code\"],\"additionalProperties\":false}}",
-                         (double)config->timeout_ms / 1000.0);
+    return nj_buf_printf(
+        out, err,
+        "]},\"code\":{\"type\":\"string\",\"description\":\"The script.\"},"
+        "\"timeout_seconds\":{\"type\":\"number\",\"exclusiveMinimum\":0,\"description\":"
+        "\"The most time the script may take; never above %.6g.\"}},"
+        "\"required\":[\"language\",\"code\"],\"additionalProperties\":false}}",
+        (double)config->timeout_ms / 1000.0);
 }
 
 const struct nj_tool nj_tool_code_execution = {

@@ -1,8 +1,8 @@
 /*
  * registry.c - which tools this build has, and what a session's config makes of them
  *
- * Live and replay both come through here, so that the same config, the same call and the same run time used so
- * far always give the same box call.
+ * Live and replay both come through here, so that the same config, the same call and the same run
+ * time used so far always give the same box call.
  */
 #include "batch/tools/tool.h"
 
@@ -51,14 +51,15 @@ static int refuse_name(const struct nj_session_config *config, const char *name,
     return 0;
 }
 
-/* What every box call gets, whoever asked for it. A session without run time left runs nothing more: the call
- * would only be killed at its start. */
+/* What every box call gets, whoever asked for it. A session without run time left runs nothing
+ * more: the call would only be killed at its start. */
 static int limit(const struct nj_session_config *config, uint64_t runtime_used_ms,
                  struct nj_arena *arena, struct nj_tool_call *call, struct nj_error *err)
 {
     if (runtime_used_ms >= config->max_runtime_ms) {
         char *refusal = nj_arena_printf(
-            arena, "max_runtime_seconds of %.6g are used up: nothing more can be run in this session",
+            arena,
+            "max_runtime_seconds of %.6g are used up: nothing more can be run in this session",
             (double)config->max_runtime_ms / 1000.0);
 
         if (!refusal)

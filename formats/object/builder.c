@@ -131,7 +131,7 @@ static int path_node(struct nj_tree_builder *builder, const char *path, struct n
 {
     struct node *node = &builder->root;
     const char *rest = path;
-    unsigned depth = 1;
+    unsigned names = 0;
     int r;
 
     for (;;) {
@@ -142,7 +142,7 @@ static int path_node(struct nj_tree_builder *builder, const char *path, struct n
         if (node->entry.type != NJ_FILE_DIRECTORY)
             return nj_fail(err, NJ_E_INPUT, "%.*s is a file, so nothing can be under it",
                            (int)(rest - path - 1), path);
-        if (depth++ > NJ_TREE_DEPTH_MAX)
+        if (++names >= NJ_TREE_DEPTH_MAX) /* a directory here is one level below its name's */
             return nj_fail(err, NJ_E_LIMIT, "%.100s...: deeper than %d levels", path,
                            NJ_TREE_DEPTH_MAX);
         place = child_place(node, name, ret_found);

@@ -120,8 +120,13 @@ static void a_timeout_is_taken_up_to_the_tools_own(void **state)
     static const struct {
         const char *wish;
         uint64_t ms;
-    } rows[] = {{"2", 2000},     {"0.25", 250},  {"1e-9", 1},           {"60", 60000},
-                {"61", 60000}, {"1e300", 60000}, {"9223372036854775807", 60000}};
+    } rows[] = {{"2", 2000},
+                {"0.25", 250},
+                {"1e-9", 1},
+                {"60", 60000},
+                {"61", 60000},
+                {"1e300", 60000},
+                {"9223372036854775807", 60000}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -129,7 +134,8 @@ static void a_timeout_is_taken_up_to_the_tools_own(void **state)
         char input[160];
 
         (void)snprintf(input, sizeof(input),
-                       "{\"language\":\"bash\",\"code\":\"true\",\"timeout_seconds\":%s}", rows[i].wish);
+                       "{\"language\":\"bash\",\"code\":\"true\",\"timeout_seconds\":%s}",
+                       rows[i].wish);
         prepare_text(&prepared, "code_execution", input);
         assert_null(prepared.call.refusal);
         assert_int_equal(prepared.call.box.timeout_ms, rows[i].ms);
@@ -221,7 +227,8 @@ static void a_session_without_run_time_runs_nothing_more(void **state)
     json_t *input = json_loads("{\"language\":\"bash\",\"code\":\"true\"}", 0, NULL);
 
     (void)state;
-    assert_int_equal(nj_tool_prepare(&cfg, "code_execution", input, 100000, &arena, &call, &err), 0);
+    assert_int_equal(nj_tool_prepare(&cfg, "code_execution", input, 100000, &arena, &call, &err),
+                     0);
     assert_string_equal(call.refusal, "max_runtime_seconds of 100 are used up: nothing more can be "
                                       "run in this session");
     assert_int_equal(nj_tool_prepare_command(&cfg, 100001, &arena, &call, &err), 0);
@@ -289,10 +296,10 @@ static void the_schema_is_json_and_offers_what_is_allowed(void **state)
     schema = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(schema);
     assert_string_equal(json_string_value(json_object_get(schema, "name")), "code_execution");
-    names = json_object_get(json_object_get(json_object_get(json_object_get(schema, "input_schema"),
-                                                            "properties"),
-                                            "language"),
-                            "enum");
+    names = json_object_get(
+        json_object_get(json_object_get(json_object_get(schema, "input_schema"), "properties"),
+                        "language"),
+        "enum");
     assert_int_equal(json_array_size(names), 2);
     assert_string_equal(json_string_value(json_array_get(names, 1)), "python");
     json_decref(schema);
