@@ -16,10 +16,12 @@
 #include "batch/engine/engine.h"
 #include "batch/engine/inputs.h"
 #include "batch/engine/object_index.h"
+#include "batch/engine/outputs.h"
 #include "batch/engine/plan.h"
 #include "batch/engine/run_dir.h"
 #include "batch/engine/worker.h"
 #include "batch/model/model.h"
+#include "batch/report/progress.h"
 #include "batch/sandbox/sandbox.h"
 #include "batch/session/world.h"
 #include "batch/tools/tool.h"
@@ -43,9 +45,9 @@ struct nj_live {
     size_t n_places;
     size_t cap_places;
     uint64_t sequence;
+    size_t last_snapshot; /* recovering: its place in places, from 1; 0: none */
     struct nj_record_digests digests;
     struct nj_commit_waiter waiter;
-    char *environment;
 
     /* what is under way */
     struct nj_model_call *model_call;
@@ -70,10 +72,14 @@ struct nj_live {
     /* its end */
     struct nj_worker *worker;
     struct nj_event closed; /* filled while closing; spans point into the session */
-    bool scanned;
+    struct nj_buf closed_bytes; /* after a crash: what closed was read from */
+    bool scanned;           /* the workspace was walked since the last call */
+    void (*after_scan)(struct nj_live *live);
     bool failed;            /* the engine gave it up: error below */
     struct nj_error error;
     char *row;              /* its line in results.jsonl, NULL until it has one */
+    bool publish_queued;
+    TAILQ_ENTRY(nj_live) publish_link;
     bool finished;          /* archived, or as far as it goes in this process */
     TAILQ_ENTRY(nj_live) live_link;
 };
@@ -95,15 +101,22 @@ struct nj_engine {
     struct nj_committer *committer;
     struct nj_buf scratch; /* of one append or read; never kept over a call */
     struct nj_buf scratch_object;
-    char *environment;
+    char *environment;  /* JSON: what this host is */
+    char *manifest_dir; /* where the job was read, for a person */
+    struct nj_buf job;  /* its bytes */
+    int files_fd;       /* inputs/files: copies of what the models read */
 
-    char **rows;              /* by plan order: results of sessions that ended */
-    enum nj_status *statuses; /* by plan order; 0 until ended */
-    bool *opened;             /* by plan order: its OPENED is in the journal */
-    struct nj_live **past;    /* by plan order: recovered, to be gone on with; then NULL */
+    struct nj_engine_seat {   /* by plan order */
+        char *row;            /* its line in results.jsonl once it ended */
+        enum nj_status status; /* 0 until then */
+        bool started;         /* alive now, or ended */
+        struct nj_live *past; /* recovered, to be gone on with; NULL once it lives again */
+    } *seats;
+    size_t *group_left;       /* by group: sessions that have not ended */
     struct nj_live_list lives;
     size_t n_lives;
-    size_t next_session; /* plan order: all before have been started or wait for a group */
+    size_t next_session; /* plan order: all before have been started */
+    size_t ended;
 
     size_t tool_slots;
     size_t tool_slots_used;
@@ -117,16 +130,19 @@ struct nj_engine {
     struct event *schedule;
     struct event *grace;
     bool resumed;
+    bool stop_now;
     bool stopping;
     bool out_of_budget;
     bool evict_always;
     unsigned workers;
+    unsigned workers_max;
+    struct nj_live_list publish_queue;
     int64_t spent_micro_usd;
     uint64_t repeated_asks;
     uint64_t scan_misses;
     bool failed;
     struct nj_error error;
-    struct nj_progress *progress;
+    struct nj_progress progress;
 };
 
 /* live.c */
@@ -151,13 +167,15 @@ void nj_live_cancel_model(struct nj_live *live);
 
 /* live_box.c */
 int nj_live_call(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* live->call is prepared */
-int nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live), struct nj_error *err) NJ_MUST_USE;
+void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live));
 void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without an event */
 void nj_live_release_slot(struct nj_live *live);
+void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
 
 /* publish.c */
 int nj_live_publish(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
+int nj_live_reclose(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* read its CLOSED back after a crash */
 
 /* recover.c */
 int nj_engine_recover(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;

@@ -145,6 +145,11 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, stru
 int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_journal_read_frame - the same with kind, session and sequence; ret_frame->payload is borrowed from @out */
+int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
+                          struct nj_buf *out, struct nj_frame *ret_frame,
+                          struct nj_error *err) NJ_MUST_USE;
+
 struct nj_journal_recovery {
     struct nj_journal_start next; /* for nj_journal_writer_open(): same run_id, next epoch and segment, and
                                    * how many commits there are. Where not even a segment's header was ever

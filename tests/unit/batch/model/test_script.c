@@ -1,5 +1,6 @@
 /*
- * test_script.c - a replies file: what is read, what is refused and where, which reply fits, what it says
+ * test_script.c - a replies file: what is read, what is refused and where, which reply fits, what
+ * it says
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,10 +51,10 @@ static void stage_done(struct stage *stage)
 
 #define USER(text) "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}]}"
 #define RESULT(text)                                                                               \
-    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\","              \
+    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\","             \
     "\"content\":\"" text "\"}]}"
 #define RESULT_ERROR(text)                                                                         \
-    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\","              \
+    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\","             \
     "\"content\":\"" text "\",\"is_error\":true}]}"
 
 /* Index of the reply that fits, or -1. */
@@ -83,18 +84,19 @@ static int chosen_for(const char *replies, const char *agent, const char *item, 
 
 static void the_design_s_example_is_read(void **state)
 {
-    NJ_AUTO(nj_script_free) struct nj_script *script = parse(
-        "replies:\n"
-        "  - when: {turn: 1}\n"
-        "    say: \"I look at the file first.\"\n"
-        "    call: [{tool: code_execution, input: {language: python, code: "
-        "\"print(open('/workspace/in').read())\", timeout_seconds: 60}}]\n"
-        "    usage: {input_tokens: 900, output_tokens: 40}\n"
-        "    delay_ms: 0\n"
-        "  - when: {matches: \"Traceback\"}\n"
-        "    fail: overloaded\n"
-        "    times: 2\n"
-        "  - say: \"Done.\"\n");
+    NJ_AUTO(nj_script_free)
+    struct nj_script *script =
+        parse("replies:\n"
+              "  - when: {turn: 1}\n"
+              "    say: \"I look at the file first.\"\n"
+              "    call: [{tool: code_execution, input: {language: python, code: "
+              "\"print(open('/workspace/in').read())\", timeout_seconds: 60}}]\n"
+              "    usage: {input_tokens: 900, output_tokens: 40}\n"
+              "    delay_ms: 0\n"
+              "  - when: {matches: \"Traceback\"}\n"
+              "    fail: overloaded\n"
+              "    times: 2\n"
+              "  - say: \"Done.\"\n");
 
     (void)state;
     assert_int_equal(script->n_replies, 3);
@@ -121,19 +123,22 @@ static void faults_name_line_column_path_and_cure(void **state)
         {"replys:\n  - say: x\n", "replies.yaml:1:1: replys: unknown key; did you mean replies?"},
         {"replies: []\n", "replies.yaml:1:10: replies: at least 1 item is needed, found 0"},
         {"- say: x\n", "replies.yaml:1:1: expected a map, found a list"},
-        {"replies:\n  - sya: x\n", "replies.yaml:2:5: replies[0].sya: unknown key; did you mean say?"},
+        {"replies:\n  - sya: x\n",
+         "replies.yaml:2:5: replies[0].sya: unknown key; did you mean say?"},
         {"replies:\n  - {}\n", "replies.yaml:2:5: replies[0]: expected say, call or fail"},
         {"replies:\n  - say: 3\n", "replies.yaml:2:10: replies[0].say: expected"},
         {"replies:\n  - say: x\n    when: {trun: 1}\n",
          "replies.yaml:3:12: replies[0].when.trun: unknown key; did you mean turn?"},
-        {"replies:\n  - say: x\n    when: {turn: 0}\n", "replies.yaml:3:18: replies[0].when.turn: "},
+        {"replies:\n  - say: x\n    when: {turn: 0}\n",
+         "replies.yaml:3:18: replies[0].when.turn: "},
         {"replies:\n  - say: x\n    when: {turn: [1, two]}\n",
          "replies.yaml:3:22: replies[0].when.turn[1]: "},
         {"replies:\n  - say: x\n    when: {turn: []}\n", "replies[0].when.turn: at least 1 item"},
         {"replies:\n  - say: x\n    when: {tool: okay}\n",
          "replies.yaml:3:18: replies[0].when.tool: unknown outcome \"okay\""},
         {"replies:\n  - say: x\n    when: {matches: \"a(\"}\n",
-         "replies.yaml:3:21: replies[0].when.matches: expected a POSIX extended regular expression"},
+         "replies.yaml:3:21: replies[0].when.matches: expected a POSIX extended regular "
+         "expression"},
         {"replies:\n  - say: x\n    when: {matches: \"(a)\\\\1\"}\n", "found a back reference"},
         {"replies:\n  - say: x\n    when: {matches: \"((a{99}){99})\"}\n", "more than 1024"},
         {"replies:\n  - say: x\n    when: {matches: \"a{1,99999999999999999999}\"}\n",
@@ -142,8 +147,8 @@ static void faults_name_line_column_path_and_cure(void **state)
         {"replies:\n  - say: x\n    when: {item.a: [1]}\n",
          "replies[0].when.\"item.a\": expected a text, a number, true or false, found a list"},
         {"replies:\n  - say: x\n    when: {item: 1}\n", "replies[0].when.item: expected a map"},
-        {"replies:\n  - fail: overload\n",
-         "replies.yaml:2:11: replies[0].fail: unknown failure \"overload\"; did you mean overloaded?"},
+        {"replies:\n  - fail: overload\n", "replies.yaml:2:11: replies[0].fail: unknown failure "
+                                           "\"overload\"; did you mean overloaded?"},
         {"replies:\n  - fail: cut\n    say: x\n",
          "replies.yaml:3:5: replies[0].say: a call that fails with cut carries nothing"},
         {"replies:\n  - fail: refusal\n    usage: {input_tokens: 1}\n", "carries nothing"},
@@ -164,8 +169,8 @@ static void faults_name_line_column_path_and_cure(void **state)
         struct nj_script *script = NULL;
         struct nj_error err = {0};
 
-        assert_int_equal(
-            nj_script_parse(nj_span_text(rows[i].text), "replies.yaml", &script, &err), -NJ_E_INPUT);
+        assert_int_equal(nj_script_parse(nj_span_text(rows[i].text), "replies.yaml", &script, &err),
+                         -NJ_E_INPUT);
         assert_null(script);
         if (!strstr(err.text, rows[i].fault))
             fail_msg("\"%s\" does not say \"%s\"", err.text, rows[i].fault);
@@ -193,10 +198,12 @@ static void the_first_reply_that_fits_is_used(void **state)
     assert_int_equal(chosen_for(replies, "worker", "{}", 3, RESULT("fine")), 3);
     assert_int_equal(chosen_for(replies, "worker", "{}", 3, RESULT_ERROR("bad")), 4);
     assert_int_equal(chosen_for(replies, "w", "{\"kind\":\"pdf\",\"pages\":3}", 1, USER("x")), 5);
-    assert_int_equal(chosen_for(replies, "w", "{\"kind\":\"pdf\",\"pages\":\"3\"}", 1, USER("x")), 5);
+    assert_int_equal(chosen_for(replies, "w", "{\"kind\":\"pdf\",\"pages\":\"3\"}", 1, USER("x")),
+                     5);
     assert_int_equal(chosen_for(replies, "w", "{\"kind\":\"pdf\",\"pages\":4}", 1, USER("x")), 7);
     assert_int_equal(chosen_for(replies, "w", "{\"kind\":\"pdf\"}", 1, USER("x")), 7);
-    assert_int_equal(chosen_for("replies: [{when: {turn: 5}, say: x}]", "w", "{}", 1, USER("x")), -1);
+    assert_int_equal(chosen_for("replies: [{when: {turn: 5}, say: x}]", "w", "{}", 1, USER("x")),
+                     -1);
 }
 
 static void item_values_fit_as_text_or_as_json(void **state)
@@ -225,13 +232,15 @@ static void item_values_fit_as_text_or_as_json(void **state)
         char replies[256];
 
         (void)snprintf(replies, sizeof(replies), "replies: [{when: %s, say: x}]", rows[i].when);
-        assert_int_equal(chosen_for(replies, "w", rows[i].item, 1, USER("x")), rows[i].fits ? 0 : -1);
+        assert_int_equal(chosen_for(replies, "w", rows[i].item, 1, USER("x")),
+                         rows[i].fits ? 0 : -1);
     }
 }
 
 static void a_reply_used_up_is_passed_over(void **state)
 {
-    NJ_AUTO(nj_script_free) struct nj_script *script =
+    NJ_AUTO(nj_script_free)
+    struct nj_script *script =
         parse("replies: [{say: a, times: 2}, {fail: cut, times: 1}, {say: c}]");
     static const struct {
         uint32_t uses[3];
@@ -249,10 +258,9 @@ static void a_reply_used_up_is_passed_over(void **state)
 static void a_pattern_sees_past_a_nul(void **state)
 {
     (void)state;
-    assert_int_equal(
-        chosen_for("replies: [{when: {matches: needle$}, say: x}]", "w", "{}", 1,
-                   RESULT("hay\\u0000needle")),
-        0);
+    assert_int_equal(chosen_for("replies: [{when: {matches: needle$}, say: x}]", "w", "{}", 1,
+                                RESULT("hay\\u0000needle")),
+                     0);
 }
 
 static void render(const char *reply, const char *item, uint64_t turn, const char *last,
