@@ -71,6 +71,39 @@ static bool stands_at_tab(struct nj_span bytes, struct nj_mark mark)
     return false;
 }
 
+/*
+ * Is there a %TAG directive? libyaml compares each with all before it, which costs minutes on a file of
+ * the size that we accept, and tags are refused anyway. A directive stands at the beginning of a line,
+ * and libyaml knows five ways to end one.
+ */
+static bool has_tag_directive(struct nj_span bytes, struct nj_mark *ret_mark)
+{
+    static const char *const breaks[] = {"\n", "\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    size_t from = 0;
+
+    while (from < bytes.len) {
+        const uint8_t *found = memmem(bytes.data + from, bytes.len - from, "%TAG", 4);
+        size_t offset;
+        bool at_start;
+
+        if (!found)
+            return false;
+        offset = (size_t)(found - bytes.data);
+        at_start = offset == 0;
+        for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++) {
+            size_t len = strlen(breaks[i]);
+
+            at_start |= offset >= len && memcmp(found - len, breaks[i], len) == 0;
+        }
+        if (at_start) {
+            *ret_mark = mark_of_offset(bytes, offset);
+            return true;
+        }
+        from = offset + 4;
+    }
+    return false;
+}
+
 /* ---- JSON's surrogate pairs, which libyaml does not know ---- */
 
 static bool read_surrogate(const uint8_t *at, size_t left, uint32_t least, uint32_t *ret)
@@ -416,6 +449,7 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
     nj_auto_free struct frame *frames = NULL;
     NJ_AUTO(nj_buf_done) struct nj_buf joined = {0};
     static const uint8_t byte_order_mark[] = {0xef, 0xbb, 0xbf};
+    struct nj_mark mark;
     size_t faults_before = reader->faults->count + reader->faults->dropped;
 
     *ret_root = NULL;
@@ -429,6 +463,10 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
         memcmp(bytes.data, byte_order_mark, sizeof(byte_order_mark)) == 0) {
         bytes.data += sizeof(byte_order_mark);
         bytes.len -= sizeof(byte_order_mark);
+    }
+    if (has_tag_directive(bytes, &mark)) {
+        nj_manifest_faults_add(reader->faults, mark, NULL, "%%TAG directives are not allowed");
+        return 0;
     }
     if (bytes.len > 0 && memmem(bytes.data, bytes.len, "\\u", 2)) {
         nj_buf_init(&joined, bytes.len);

@@ -315,6 +315,15 @@ static void list_names(const char *const *names, size_t n_names, char *out, size
     }
 }
 
+/* A fault that nobody will read is counted but not worded: a hostile file may have 200,000 of them. */
+static bool faults_are_full(struct nj_yaml_reader *reader)
+{
+    if (reader->faults->count < NJ_FAULTS_MAX)
+        return false;
+    reader->faults->dropped++;
+    return true;
+}
+
 /* "unknown WHAT" and its cure: the nearest name, or all of them. */
 static void unknown_text(char *out, size_t room, const char *what, const char *word,
                          const char *const *names, size_t n_names)
@@ -339,7 +348,7 @@ void nj_yaml_unknown(struct nj_yaml_reader *reader, const struct nj_yaml_node *n
     char what[LOOK_MAX_BYTES + 64];
     char text[FAULT_MAX_BYTES];
 
-    if (node->kind == NJ_YAML_BROKEN)
+    if (node->kind == NJ_YAML_BROKEN || faults_are_full(reader))
         return;
     look(node, found, sizeof(found));
     (void)snprintf(what, sizeof(what), "%s %s", noun, found);
@@ -368,6 +377,8 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 
         if (is_one_of(child->key, known, n_known))
             continue;
+        if (faults_are_full(reader))
+            continue;
         unknown_text(text, sizeof(text), "key", child->key, known, n_known);
         nj_yaml_fault_key(reader, child, "%s", text);
     }
@@ -375,22 +386,23 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 }
 
 static bool has_count(struct nj_yaml_reader *reader, const struct nj_yaml_node *node,
-                      const char *what, size_t min, size_t max)
+                      const char *one, const char *many, size_t min, size_t max)
 {
-    if (node->count >= min && node->count <= max)
-        return true;
     if (node->count < min)
-        nj_yaml_fault(reader, node, "at least %zu %s %s needed, found %zu", min, what,
-                      min == 1 ? "is" : "are", node->count);
+        nj_yaml_fault(reader, node, "at least %zu %s needed, found %zu", min,
+                      min == 1 ? one : many, node->count);
+    else if (node->count > max)
+        nj_yaml_fault(reader, node, "at most %zu %s allowed, found %zu", max,
+                      max == 1 ? one : many, node->count);
     else
-        nj_yaml_fault(reader, node, "at most %zu %s are allowed, found %zu", max, what, node->count);
+        return true;
     return false;
 }
 
 bool nj_yaml_names(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
                    size_t max)
 {
-    return is_map(reader, node) && has_count(reader, node, min == 1 ? "entry" : "entries", min, max);
+    return is_map(reader, node) && has_count(reader, node, "entry is", "entries are", min, max);
 }
 
 bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
@@ -400,7 +412,7 @@ bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
         nj_yaml_expected(reader, node, "a list");
         return false;
     }
-    return has_count(reader, node, min == 1 ? "item" : "items", min, max);
+    return has_count(reader, node, "item is", "items are", min, max);
 }
 
 const struct nj_yaml_node *nj_yaml_get(const struct nj_yaml_node *map, const char *key)

@@ -145,6 +145,28 @@ static void damaged_files_are_refused_with_the_same_words(void **state)
     assert_true(for_each_yaml(GOLDEN_DIR "damaged", check_damaged) >= 30);
 }
 
+static void the_documents_example_is_a_manifest_that_runs(void **state)
+{
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_error err = {0};
+    const char *start;
+    const char *end;
+
+    (void)state;
+    read_whole(NJ_SOURCE_DIR "/formats/manifest/FORMAT.md", &text);
+    start = strstr((const char *)text.data, "```yaml\n");
+    assert_non_null(start);
+    start += strlen("```yaml\n");
+    end = strstr(start, "```");
+    assert_non_null(end);
+    if (nj_manifest_parse((struct nj_span){(const uint8_t *)start, (size_t)(end - start)}, "FORMAT.md",
+                          &manifest, &faults, &err) < 0 ||
+        nj_manifest_supported(manifest, &faults, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 /* ---- what the fields hold ---- */
 
 static void everything_has_a_default(void **state)
@@ -230,6 +252,24 @@ static void a_file_beyond_four_mebibytes_is_refused(void **state)
                                        "job.yaml", &manifest, &faults, &err),
                      -NJ_E_INPUT);
     assert_string_equal(err.text, "job.yaml: the file has 4194305 bytes, at most 4194304 are read");
+}
+
+static void more_entries_than_allowed_are_refused_and_nothing_points_at_them(void **state)
+{
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_manifest *manifest = NULL;
+    struct nj_error err = {0};
+
+    (void)state;
+    nj_buf_init(&text, OUT_MAX_BYTES);
+    assert_int_equal(nj_buf_text(&text, "nightjar: 1\nmodels: {m: [{provider: script, script: r}]}\nagents:\n", &err), 0);
+    for (int i = 0; i <= NJ_MANIFEST_AGENTS_MAX; i++)
+        assert_int_equal(nj_buf_printf(&text, &err, "  a%d: {model: m}\n", i), 0);
+    assert_int_equal(nj_buf_text(&text, "sessions: [{name: one, agent: a256, input: Go, outputs: [/tmp/x]}]\n", &err), 0);
+    assert_int_equal(nj_manifest_parse(nj_buf_span(&text), "job.yaml", &manifest, &faults, &err), -NJ_E_INPUT);
+    assert_string_equal(err.text, "job.yaml:4:3: agents: at most 256 entries are allowed, found 257");
+    assert_int_equal(faults.count, 1);
 }
 
 /* ---- identity ---- */
@@ -440,10 +480,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_files_dump_as_before_and_read_back_equal),
         cmocka_unit_test(damaged_files_are_refused_with_the_same_words),
+        cmocka_unit_test(the_documents_example_is_a_manifest_that_runs),
         cmocka_unit_test(everything_has_a_default),
         cmocka_unit_test(references_may_stand_before_what_they_name),
         cmocka_unit_test(marks_point_at_the_values),
         cmocka_unit_test(a_file_beyond_four_mebibytes_is_refused),
+        cmocka_unit_test(more_entries_than_allowed_are_refused_and_nothing_points_at_them),
         cmocka_unit_test(an_agents_identity_is_what_it_does),
         cmocka_unit_test(a_called_agent_is_part_of_the_callers_identity),
         cmocka_unit_test(agents_that_call_each_other_in_many_ways_pack_once_each),

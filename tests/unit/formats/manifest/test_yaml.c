@@ -148,6 +148,23 @@ static void whatever_cannot_be_a_tree_is_one_fault_with_its_place(void **state)
     assert_null(f->root);
 }
 
+static void tag_directives_are_refused_before_libyaml_compares_them(void **state)
+{
+    struct fixture *f = *state;
+
+    load(f, "%TAG !a! tag:x,2000:\n---\na: 1\n");
+    assert_null(f->root);
+    assert_fault(f, "f:1:1: %TAG directives are not allowed");
+    load(f, "a: 1\n%TAG !a! tag:x,2000:\n---\na: 1\n");
+    assert_fault(f, "f:2:1: %TAG directives are not allowed");
+    load(f, "a: 1\xe2\x80\xa8%TAG !a! tag:x,2000:\n---\na: 1\n");
+    assert_fault(f, "%TAG directives are not allowed");
+    load(f, "a: x%TAG\nb: '%TAG'\n");
+    assert_int_equal(f->faults.count, 0);
+    load(f, "%YAML 1.2\n---\na: 1\n");
+    assert_int_equal(f->faults.count, 0);
+}
+
 static void a_file_beyond_the_cap_is_refused_before_it_is_read(void **state)
 {
     struct fixture *f = *state;
@@ -358,6 +375,7 @@ int main(void)
         TEST(nodes_know_line_column_and_path),
         TEST(plain_scalars_have_the_types_of_the_core_schema),
         TEST(whatever_cannot_be_a_tree_is_one_fault_with_its_place),
+        TEST(tag_directives_are_refused_before_libyaml_compares_them),
         TEST(a_file_beyond_the_cap_is_refused_before_it_is_read),
         TEST(what_the_dialect_lacks_is_named_and_the_rest_is_still_read),
         TEST(a_byte_order_mark_is_passed_over),
