@@ -30,6 +30,8 @@ static void allowed_in(const struct nj_manifest_group *group, bool with_results,
         allowed[n++] = "item.path";
         allowed[n++] = "item.name";
         allowed[n++] = "item.stem";
+        allowed[n++] = "item.dir";
+        allowed[n++] = "item.size";
         break;
     case NJ_FOR_EACH_LINES:
     case NJ_FOR_EACH_CSV:
