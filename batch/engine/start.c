@@ -269,9 +269,11 @@ static int open_journal(struct nj_engine *engine, struct nj_error *err)
         return nj_fail(err, NJ_E_SYSTEM, "no randomness for the run's id");
     if (nj_journal_open(engine->dir.journal_fd, &engine->reader, err) < 0)
         return -(int)err->code;
-    if (engine->resumed && nj_engine_recover(engine, err) < 0) /* before the next epoch's first segment is there */
+    if ((engine->resumed && nj_engine_scan(engine, err) < 0) ||
+        nj_journal_writer_open(engine->dir.journal_fd, &recovery.next, &engine->writer, err) < 0 ||
+        (engine->resumed && nj_engine_restore(engine, err) < 0))
         return -(int)err->code;
-    return nj_journal_writer_open(engine->dir.journal_fd, &recovery.next, &engine->writer, err);
+    return 0;
 }
 
 /* The RUN frame: which build wrote this epoch. */
