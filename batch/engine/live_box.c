@@ -65,14 +65,19 @@ static void deliver_refusal(struct nj_live *live, const char *text)
 
 /* ---- slots ---- */
 
+void nj_live_release_slot_queue(struct nj_live *live)
+{
+    if (live->slot_queued) {
+        TAILQ_REMOVE(&live->engine->slot_queue, live, slot_link);
+        live->slot_queued = false;
+    }
+}
+
 void nj_live_release_slot(struct nj_live *live)
 {
     struct nj_engine *engine = live->engine;
 
-    if (live->slot_queued) {
-        TAILQ_REMOVE(&engine->slot_queue, live, slot_link);
-        live->slot_queued = false;
-    }
+    nj_live_release_slot_queue(live);
     if (live->has_slot) {
         live->has_slot = false;
         engine->tool_slots_used--;

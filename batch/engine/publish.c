@@ -144,6 +144,28 @@ static void on_closed_durable(struct nj_commit_waiter *waiter)
     start_workers(live->engine);
 }
 
+/* The payload of the session's last CLOSED event; spans of live->closed point into it. */
+int nj_live_reclose(struct nj_live *live, struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    for (size_t i = live->n_places; i > 0; i--) {
+        nj_buf_init(&live->closed_bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
+        nj_buf_clear(&live->closed_bytes);
+        if (nj_journal_read_frame(live->engine->reader, &live->places[i - 1], &live->closed_bytes,
+                                  &frame, err) < 0)
+            return -(int)err->code;
+        if (frame.kind != NJ_FRAME_EVENT)
+            continue;
+        if (nj_event_decode(frame.payload, &live->closed, err) < 0)
+            return -(int)err->code;
+        if (live->closed.kind == NJ_EVENT_CLOSED)
+            return 0;
+    }
+    return nj_fail(err, NJ_E_CORRUPT, "session %s is done, but its end is not in the journal",
+                   live->plan->key);
+}
+
 int nj_live_publish(struct nj_live *live, struct nj_error *err)
 {
     const struct nj_session *session = live->seat.session;

@@ -26,9 +26,12 @@
 #define NJ_MANIFEST_NAME_MAX_CHARS 64  /* of a job, agent, model, group, credential, store or tool */
 #define NJ_MANIFEST_AGENTS_MAX 256     /* models, groups and credentials likewise */
 #define NJ_MANIFEST_CHAIN_MAX 16       /* physical models behind one role */
-#define NJ_MANIFEST_LIST_MAX 1024      /* items of any other list */
+#define NJ_MANIFEST_PATHS_MAX 64       /* writable paths, read-only paths and mounts of one box, each */
+#define NJ_MANIFEST_TOOLS_MAX 128      /* of one agent */
+#define NJ_MANIFEST_FILES_MAX 256      /* files of one group; its outputs likewise */
+#define NJ_MANIFEST_WORDS_MAX 16       /* of a list out of a closed set: languages, causes, events */
+#define NJ_MANIFEST_LIST_MAX 1024      /* items of any other list: commands, domains, hosts */
 #define NJ_MANIFEST_PATH_MAX_BYTES 1024
-#define NJ_MANIFEST_PACK_MAX_BYTES (16u << 20) /* of a packed agent or group */
 #define NJ_MANIFEST_NONE SIZE_MAX      /* an index that points nowhere */
 
 /* A text and where it stands. */
@@ -264,7 +267,7 @@ struct nj_manifest_limits {
     int64_t session_budget_micro_usd; /* -1: none */
     const char *deadline;          /* "06:00 Europe/Berlin"; NULL: none */
     struct nj_mark deadline_mark;
-    uint32_t fail_over_ppm; /* share of failed sessions at which the run stops; default 1000000: never */
+    uint32_t fail_over_ppm; /* share of failed sessions above which the run stops; default 1000000: never */
 };
 
 #define NJ_MANIFEST_RETRY_ON(X)                                                                    \
@@ -308,7 +311,7 @@ enum nj_manifest_inputs { NJ_INPUTS_EMBED, NJ_INPUTS_REFERENCE };
 struct nj_manifest {
     struct nj_arena arena; /* owns everything below */
     const char *name;      /* of the file, for messages */
-    const char *job;       /* [a-z0-9][a-z0-9._-]*; default "job" */
+    const char *job;       /* default "job"; like all names [A-Za-z0-9_][A-Za-z0-9_.-]*, at most 64 */
     const struct nj_manifest_role *roles; /* in the order of the file, as all lists are */
     size_t n_roles;
     const struct nj_manifest_credential *credentials;

@@ -90,7 +90,7 @@ void nj_manifest_read_bits(struct nj_manifest_reading *in, const struct nj_yaml_
     const char *names[16];
     unsigned bits = 0;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 1, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 1, NJ_MANIFEST_WORDS_MAX))
         return;
     for (size_t i = 0; i < n_words; i++)
         names[i] = words[i].text;
@@ -160,14 +160,14 @@ void nj_manifest_read_url(struct nj_manifest_reading *in, const struct nj_yaml_n
 }
 
 void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
-                            const char *key, size_t min, nj_manifest_text_check check,
+                            const char *key, size_t min, size_t max, nj_manifest_text_check check,
                             struct nj_manifest_texts *ret)
 {
     const struct nj_yaml_node *node = nj_yaml_get(map, key);
     struct nj_manifest_text *items;
     size_t n = 0;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, min, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, min, max))
         return;
     items = nj_manifest_read_alloc(in, node->count, sizeof(*items));
     if (!items)
@@ -190,7 +190,7 @@ void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml
 void nj_manifest_read_command(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
                               const char *key, struct nj_manifest_texts *ret)
 {
-    nj_manifest_read_texts(in, map, key, 1, NULL, ret);
+    nj_manifest_read_texts(in, map, key, 1, NJ_MANIFEST_LIST_MAX, NULL, ret);
     if (ret->count > 0 && !*ret->items[0].text)
         nj_yaml_fault(&in->yaml, nj_yaml_get(map, key), "the program's name is empty");
 }
@@ -309,8 +309,8 @@ static void read_credential(struct nj_manifest_reading *in, const struct nj_yaml
         nj_yaml_fault(&in->yaml, node, "expected either env (a variable's name) or file (a path)");
     read_checked(in, node, "env", variable_fault, &credential->env);
     nj_manifest_read_path(in, nj_yaml_get(node, "file"), &credential->file);
-    nj_manifest_read_texts(in, node, "hosts", 1, host_fault, &credential->hosts);
-    nj_manifest_read_texts(in, node, "methods", 1, method_fault, &credential->methods);
+    nj_manifest_read_texts(in, node, "hosts", 1, NJ_MANIFEST_LIST_MAX, host_fault, &credential->hosts);
+    nj_manifest_read_texts(in, node, "methods", 1, NJ_MANIFEST_WORDS_MAX, method_fault, &credential->methods);
     read_checked(in, node, "header", header_fault, &credential->header);
     read_checked(in, node, "format", format_fault, &credential->format);
 }

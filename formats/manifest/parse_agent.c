@@ -104,7 +104,7 @@ static void read_mounts(struct nj_manifest_reading *in, const struct nj_yaml_nod
 {
     struct nj_manifest_mount *mounts;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_PATHS_MAX))
         return;
     mounts = nj_manifest_read_alloc(in, node->count, sizeof(*mounts));
     if (!mounts)
@@ -154,8 +154,8 @@ static void read_filesystem(struct nj_manifest_reading *in, const struct nj_yaml
     if (size)
         sandbox->max_size_mark = size->mark;
     nj_manifest_read_uint(in, node, "max_size_mb", 1, MB_MAX, &sandbox->max_size_mb);
-    nj_manifest_read_texts(in, node, "writable_paths", 1, writable_fault, &sandbox->writable_paths);
-    nj_manifest_read_texts(in, node, "read_only_paths", 0, nj_manifest_box_path_fault,
+    nj_manifest_read_texts(in, node, "writable_paths", 1, NJ_MANIFEST_PATHS_MAX, writable_fault, &sandbox->writable_paths);
+    nj_manifest_read_texts(in, node, "read_only_paths", 0, NJ_MANIFEST_PATHS_MAX, nj_manifest_box_path_fault,
                            &sandbox->read_only_paths);
 }
 
@@ -189,7 +189,7 @@ static void read_sandbox(struct nj_manifest_reading *in, const struct nj_yaml_no
     if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
         return;
     sandbox->mark = node->mark;
-    nj_manifest_read_texts(in, node, "allowed_domains", 0, domain_fault, &sandbox->allowed_domains);
+    nj_manifest_read_texts(in, node, "allowed_domains", 0, NJ_MANIFEST_LIST_MAX, domain_fault, &sandbox->allowed_domains);
     read_filesystem(in, nj_yaml_get(node, "filesystem"), sandbox);
     read_mounts(in, nj_yaml_get(node, "mounts"), sandbox);
     nj_manifest_read_uint(in, node, "max_runtime_seconds", 1, SECONDS_MAX,
@@ -362,7 +362,7 @@ static void read_tools(struct nj_manifest_reading *in, const struct nj_yaml_node
 {
     struct nj_manifest_tool *tools;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_TOOLS_MAX))
         return;
     tools = nj_manifest_read_alloc(in, node->count, sizeof(*tools));
     if (!tools)

@@ -149,14 +149,14 @@ int nj_manifest_target_ok(const struct nj_manifest_agent *agent, const char *tar
     const char *fault = nj_manifest_box_path_fault(target);
 
     if (fault)
-        return nj_fail(err, NJ_E_INPUT, "target %s: %s", target, fault);
+        return nj_fail(err, NJ_E_INPUT, "target \"%s\": %s", target, fault);
     for (size_t i = 0; i < writable->count; i++) {
         if (strcmp(target, writable->items[i].text) == 0)
-            return nj_fail(err, NJ_E_INPUT, "target %s is a writable path itself: name a file in it",
+            return nj_fail(err, NJ_E_INPUT, "target \"%s\" is a writable path itself: name a file in it",
                            target);
         if (nj_manifest_path_under(target, writable->items[i].text))
             return 0;
     }
-    return nj_fail(err, NJ_E_INPUT, "target %s is in none of the writable paths of agent %s", target,
+    return nj_fail(err, NJ_E_INPUT, "target \"%s\" is in none of the writable paths of agent %s", target,
                    agent->name);
 }

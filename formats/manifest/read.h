@@ -63,7 +63,7 @@ void nj_manifest_read_ref(struct nj_manifest_reading *in, const struct nj_yaml_n
 /* Checks one text of a list; NULL when it is right, else what is wrong with it. */
 typedef const char *(*nj_manifest_text_check)(const char *text);
 void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
-                            const char *key, size_t min, nj_manifest_text_check check,
+                            const char *key, size_t min, size_t max, nj_manifest_text_check check,
                             struct nj_manifest_texts *ret);
 
 /* ---- parse_agent.c, parse_group.c, check.c ---- */

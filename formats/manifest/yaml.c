@@ -71,6 +71,67 @@ static bool stands_at_tab(struct nj_span bytes, struct nj_mark mark)
     return false;
 }
 
+/* ---- JSON's surrogate pairs, which libyaml does not know ---- */
+
+static bool read_surrogate(const uint8_t *at, size_t left, uint32_t least, uint32_t *ret)
+{
+    uint32_t value = 0;
+
+    if (left < 6 || at[0] != '\\' || at[1] != 'u')
+        return false;
+    for (size_t i = 2; i < 6; i++) {
+        uint8_t c = at[i] | 0x20;
+
+        if (!((at[i] >= '0' && at[i] <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        value = value << 4 | (uint32_t)(at[i] <= '9' ? at[i] - '0' : c - 'a' + 10);
+    }
+    *ret = value - least;
+    return value >= least && value < least + 0x400;
+}
+
+/*
+ * "\ud83d\ude00" becomes "\U0001f600", and the two bytes that this saves become spaces behind the
+ * closing quote, so that every later mark stays right. Only where the file is JSON and nothing else: a
+ * character that JSON does not have outside of strings, and the bytes are left alone.
+ */
+static int join_surrogates(struct nj_span bytes, struct nj_buf *out, struct nj_error *err)
+{
+    static const char outside[] = "{}[]:, \t\r\n+-.0123456789truefalsnEINFabcdABCD";
+    bool in_string = false;
+    size_t saved = 0;
+    size_t i = 0;
+    int r = 0;
+
+    while (r == 0 && i < bytes.len) {
+        const uint8_t *at = bytes.data + i;
+        size_t left = bytes.len - i;
+        size_t step = in_string && *at == '\\' && left > 1 ? 2 : 1;
+        uint32_t high;
+        uint32_t low;
+
+        if (!in_string && *at != '"' && !memchr(outside, *at, sizeof(outside) - 1)) {
+            nj_buf_clear(out);
+            return 0;
+        }
+        if (step == 2 && read_surrogate(at, left, 0xd800, &high) && left > 6 &&
+            read_surrogate(at + 6, left - 6, 0xdc00, &low)) {
+            r = nj_buf_printf(out, err, "\\U%08x", 0x10000 + (high << 10) + low);
+            saved += 2;
+            i += 12;
+            continue;
+        }
+        r = nj_buf_append(out, at, step, err);
+        i += step;
+        if (step == 2 || *at != '"')
+            continue;
+        in_string = !in_string;
+        for (; r == 0 && !in_string && saved > 0; saved--)
+            r = nj_buf_append(out, " ", 1, err);
+    }
+    return r;
+}
+
 static enum loaded stop_at(struct loader *loader, struct nj_mark mark, const char *text)
 {
     char path[NJ_YAML_PATH_MAX_BYTES] = "";
@@ -95,7 +156,7 @@ static enum loaded syntax_fault(struct loader *loader)
         break;
     case YAML_READER_ERROR:
         mark = mark_of_offset(loader->bytes, parser->problem_offset);
-        nj_manifest_faults_add(loader->reader->faults, mark, NULL, "not UTF-8 text: %s (offset %zu)",
+        nj_manifest_faults_add(loader->reader->faults, mark, NULL, "not plain UTF-8 text: %s (offset %zu)",
                                problem, parser->problem_offset);
         break;
     case YAML_NO_ERROR:
@@ -107,6 +168,10 @@ static enum loaded syntax_fault(struct loader *loader)
         if (stands_at_tab(loader->bytes, mark))
             nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                    "not YAML: a tab stands where only spaces may");
+        else if (strstr(problem, "Unicode character escape"))
+            nj_manifest_faults_add(loader->reader->faults, mark, NULL,
+                                   "not YAML: this escape is no character (half of a surrogate pair?): "
+                                   "write the character itself or \\U and eight digits");
         else if (parser->context)
             nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                    "not YAML: %s (%s in line %zu)", problem, parser->context,
@@ -183,6 +248,8 @@ static enum loaded take_key(struct loader *loader, const yaml_event_t *event)
         return stop_at(loader, mark, "a key with an anchor or a tag: both are not allowed");
     if (memchr(text.data, '\0', text.len))
         return stop_at(loader, mark, "a key holds a NUL character");
+    if (text.len > NJ_YAML_KEY_MAX_BYTES)
+        return stop_at(loader, mark, "a key is longer than 160 bytes");
     frame->key = nj_arena_span(loader->reader->arena, text);
     if (!frame->key) {
         loader->reader->nomem = true;
@@ -347,6 +414,7 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
 {
     struct loader loader = {.limits = limits, .reader = reader};
     nj_auto_free struct frame *frames = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf joined = {0};
     static const uint8_t byte_order_mark[] = {0xef, 0xbb, 0xbf};
     size_t faults_before = reader->faults->count + reader->faults->dropped;
 
@@ -361,6 +429,13 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
         memcmp(bytes.data, byte_order_mark, sizeof(byte_order_mark)) == 0) {
         bytes.data += sizeof(byte_order_mark);
         bytes.len -= sizeof(byte_order_mark);
+    }
+    if (bytes.len > 0 && memmem(bytes.data, bytes.len, "\\u", 2)) {
+        nj_buf_init(&joined, bytes.len);
+        if (join_surrogates(bytes, &joined, err) < 0)
+            return -(int)err->code;
+        if (joined.len > 0)
+            bytes = nj_buf_span(&joined);
     }
     frames = calloc(limits->max_depth, sizeof(*frames));
     if (!frames || !yaml_parser_initialize(&loader.parser))

@@ -26,6 +26,10 @@
 #include "formats/base/buf.h"
 #include "formats/manifest/faults.h"
 
+/* libyaml finds a key on one line within 1024 characters; this many bytes fit there even when each is
+ * escaped, so whatever was read can be written and read again. */
+#define NJ_YAML_KEY_MAX_BYTES 160
+
 enum nj_yaml_kind {
     NJ_YAML_SCALAR,
     NJ_YAML_SEQ,
