@@ -290,8 +290,12 @@ static void check_target(struct nj_manifest_reading *in, const struct nj_yaml_no
     struct nj_error err = {0};
 
     nj_buf_init(&path, NJ_MANIFEST_PATH_MAX_BYTES);
-    if (nj_template_expand(target, put_x, NULL, &path, &err) < 0 ||
-        nj_manifest_target_ok(agent, (const char *)path.data, &err) < 0)
+    if (nj_template_expand(target, put_x, NULL, &path, &err) == 0 &&
+        nj_manifest_target_ok(agent, (const char *)path.data, &err) == 0)
+        return;
+    if (err.code == NJ_E_NOMEM)
+        in->yaml.nomem = true;
+    else
         nj_yaml_fault(&in->yaml, node, "%s", err.text);
 }
 

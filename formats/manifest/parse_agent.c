@@ -265,7 +265,10 @@ static void read_schema(struct nj_manifest_reading *in, const struct nj_yaml_nod
     if (!node) {
         tool->input_schema = "{\"type\":\"object\"}";
     } else if (nj_yaml_to_json(node, &json, &err) < 0) {
-        nj_yaml_fault(&in->yaml, node, "%s", err.text);
+        if (err.code == NJ_E_NOMEM)
+            in->yaml.nomem = true;
+        else
+            nj_yaml_fault(&in->yaml, node, "%s", err.text);
     } else {
         tool->input_schema = nj_arena_span(in->yaml.arena, nj_buf_span(&json));
         if (!tool->input_schema)
