@@ -356,7 +356,8 @@ int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_fa
         struct nj_error ignored = {0};
 
         nj_progress_done(&engine.progress);
-        (void)nj_engine_publish_state(&engine, "failed", &ignored); /* the first error is the one to tell */
+        if (nj_engine_publish_state(&engine, "failed", &ignored) < 0)
+            nj_log(NJ_LOG_WARN, "%s", ignored.text); /* told beside the first error, which is the cause */
         return nj_wrap(err, "run %s stopped; what is durable is kept, go on with `nightjar resume %s`",
                        engine.dir.path, engine.dir.path);
     }

@@ -178,7 +178,8 @@ int nj_live_publish(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
 int nj_live_reclose(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* read its CLOSED back after a crash */
 
 /* recover.c */
-int nj_engine_recover(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
+int nj_engine_scan(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;    /* before the writer is open */
+int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE; /* after */
 
 /* engine.c */
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err); /* the run cannot go on: exit 3 */

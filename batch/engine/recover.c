@@ -3,7 +3,8 @@
  *
  * One pass over the journal notes, for each session, where its frames and objects lie, its last snapshot,
  * and the events behind it; then each session that is not archived is restored from that snapshot and the
- * few events behind it are folded in. A session that was archived only gives its row.
+ * few events behind it are folded in (which may write an object that a torn commit took along, so the
+ * journal's next epoch is open by then). A session that was archived only gives its row.
  */
 #include "batch/engine/live.h"
 
@@ -164,7 +165,7 @@ static int restore_live(struct nj_live *live, struct nj_error *err)
     return 0;
 }
 
-int nj_engine_recover(struct nj_engine *engine, struct nj_error *err)
+int nj_engine_scan(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_frame frame;
     int r;
@@ -174,8 +175,13 @@ int nj_engine_recover(struct nj_engine *engine, struct nj_error *err)
         if (r < 0)
             return r;
     }
-    if (r < 0)
-        return r;
+    return r < 0 ? r : 0;
+}
+
+int nj_engine_restore(struct nj_engine *engine, struct nj_error *err)
+{
+    int r;
+
     for (size_t i = 0; i < engine->plan->n_sessions; i++) {
         struct nj_engine_seat *seat = &engine->seats[i];
 
@@ -189,9 +195,8 @@ int nj_engine_recover(struct nj_engine *engine, struct nj_error *err)
             engine->group_left[engine->plan->sessions[i].group]--;
             continue;
         }
-        if (seat->past->sequence == 0) { /* objects only: its OPENED was never durable */
-            continue;
-        }
+        if (seat->past->sequence == 0)
+            continue; /* objects only: its OPENED was never durable */
         r = restore_live(seat->past, err);
         if (r < 0)
             return r;
