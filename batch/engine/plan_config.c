@@ -12,6 +12,8 @@
 
 #include "formats/base/banned.h"
 
+#define PACK_MAX_BYTES (4 * (size_t)NJ_MANIFEST_MAX_BYTES) /* an agent packs what it can call, too */
+
 /* ---- config ---- */
 
 static const char *const levels[] = {"D0", "D1", "D2", "D3"};
@@ -215,7 +217,7 @@ static int share(struct nj_planning *planning, size_t at, struct shared *shared,
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     int r;
 
-    nj_buf_init(&buf, NJ_MANIFEST_PACK_MAX_BYTES);
+    nj_buf_init(&buf, PACK_MAX_BYTES);
     r = nj_manifest_pack_agent(manifest, agent, &buf, err);
     if (r < 0)
         return r;

@@ -102,7 +102,9 @@ static void on_published(void *ctx, const struct nj_error *err)
     }
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
     nj_packer_init(&packer, &payload);
-    nj_pack_map(&packer, 2);
+    nj_pack_map(&packer, 3);
+    nj_pack_text(&packer, "cost_micro_usd");
+    nj_pack_uint(&packer, live->seat.session->cost_micro_usd);
     nj_pack_text(&packer, "row");
     nj_pack_text(&packer, live->row);
     nj_pack_text(&packer, "status");
