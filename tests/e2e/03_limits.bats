@@ -56,7 +56,7 @@ PYTHON
 }
 
 @test "memory of many small processes counts together" {
-    job_one bash "max_memory_mb: 128" <<'BASH'
+    job_one bash "max_memory_mb: 128, filesystem: {max_size_mb: 16}" <<'BASH'
 for n in 1 2 3 4 5 6 7 8; do
     python3 -c 'import time; b = bytearray(b"x") * (48 << 20); time.sleep(4); print("kept", flush=True)' &
 done
