@@ -67,12 +67,20 @@ struct nj_object_sink {
 int nj_object_put(const struct nj_object_sink *sink, enum nj_object_kind kind, struct nj_span bytes,
                   struct nj_digest *ret_digest, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_object_get - append the object's bytes to @out and check them against @digest; what every reader of trees,
+ * stamps, parts and lists goes through, so that a source need not be trusted. @kind names it in errors.
+ * Fails with NJ_E_CORRUPT (missing, other bytes, more than NJ_OBJECT_MAX_BYTES); @out is then as before. */
+int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kind,
+                  const struct nj_digest *digest, struct nj_buf *out,
+                  struct nj_error *err) NJ_MUST_USE;
+
 /* nj_object_encode - append {"b","d","k"} */
 int nj_object_encode(const struct nj_object *object, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 
 /* nj_object_decode - the first encoded object in @bytes; *ret_len is how long it was, so a stream is
- * read by advancing. The digest is verified against the bytes only with @verify. */
+ * read by advancing. The digest is verified against the bytes only with @verify. NJ_E_VERSION: a kind or a
+ * key that this build would have to understand. */
 int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_object,
                      size_t *ret_len, struct nj_error *err) NJ_MUST_USE;
 
@@ -95,13 +103,14 @@ struct nj_xattr {
 struct nj_tree_entry {
     struct nj_span name;      /* 1 to 255 bytes, no '/' or NUL, not "." or ".."; any other bytes */
     enum nj_file_type type;
-    unsigned mode;            /* permission bits, at most 07777 */
+    unsigned mode;            /* permission bits, at most 07777; 0 for SYMLINK and HARDLINK */
     uint64_t size;            /* REGULAR: bytes */
     struct nj_digest digest;  /* REGULAR: SHA-256 of the whole content; DIRECTORY: its TREE */
     bool has_parts;           /* REGULAR above NJ_OBJECT_PART_BYTES: parts names a PARTS object */
     struct nj_digest parts;
-    struct nj_span target;    /* SYMLINK: its text; HARDLINK: path from the workspace root, no "/" first */
-    const struct nj_xattr *xattrs; /* ascending by name */
+    struct nj_span target;    /* SYMLINK: its text; HARDLINK: path from the workspace root, no "/" first
+                               * (a restorer checks that it names a file made before) */
+    const struct nj_xattr *xattrs; /* REGULAR, DIRECTORY: ascending by name */
     size_t n_xattrs;
 };
 
@@ -110,7 +119,14 @@ struct nj_tree {
     size_t n_entries;
 };
 
-/* nj_tree_encode - entries must be sorted and valid (asserted); sparse holes are not recorded */
+/* The two rules about names, for whoever takes one from a sandbox or a manifest. A path is names joined by
+ * single '/', neither first nor last, at most NJ_OBJECT_TARGET_MAX_BYTES long. */
+bool nj_tree_name_valid(struct nj_span name);
+bool nj_tree_path_valid(struct nj_span path);
+
+/* nj_tree_encode - entries must be sorted and valid (asserted); fields that an entry's type does not have are
+ * not looked at (mode of SYMLINK and HARDLINK, xattrs of all but REGULAR and DIRECTORY). Sparse holes are
+ * not recorded. NJ_E_LIMIT: more than NJ_TREE_ENTRIES_MAX entries. */
 int nj_tree_encode(const struct nj_tree *tree, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_decode - @ret_tree and its arrays live in @arena; spans are borrowed from @bytes */
@@ -133,6 +149,8 @@ struct nj_stamps {
     size_t n_entries;
 };
 
+/* Names are valid and unique, in any order; an entry without stamps in the tree, or the other way round, is
+ * for the restorer to bear: it keeps what the tree says. */
 int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 int nj_stamps_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_stamps *ret_stamps,
@@ -149,28 +167,36 @@ int nj_tree_empty(const struct nj_object_sink *sink, struct nj_workspace_ref *re
                   struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_lookup - follow @path ("workspace/out/a", no leading '/') from the root tree to its entry. Entry's
- * memory is in @arena. Symlinks are not followed. Returns 0, or 1 when there is no such path. */
+ * memory is in @arena. Symlinks are not followed. Returns 0, or 1 when there is no such path; NJ_E_INPUT when
+ * @path breaks the rule of nj_tree_path_valid() (so the root itself cannot be asked for). */
 int nj_tree_lookup(const struct nj_object_source *source, const struct nj_digest *root,
                    const char *path, struct nj_arena *arena, struct nj_tree_entry *ret_entry,
                    struct nj_error *err) NJ_MUST_USE;
 
-/* nj_tree_walk - depth first, ascending names, every entry below @root. @path has no leading '/'.
- * A callback's negative return stops the walk and is returned; depth is bounded by NJ_TREE_DEPTH_MAX. */
+/* A few objects can claim a tree of any size (a directory listed twice in each of its ancestors), so every walk
+ * below stops with NJ_E_LIMIT at these: levels, entries met, and bytes of the directories held open. */
 #define NJ_TREE_DEPTH_MAX 1024
+#define NJ_TREE_VISITS_MAX 2000000
+#define NJ_TREE_HELD_MAX_BYTES (256u << 20)
+
+/* nj_tree_walk - depth first, ascending names, a directory before what is in it, every entry below @root. @path
+ * has no leading '/'. A callback's negative return stops the walk and is returned. */
 typedef int (*nj_tree_visit)(void *ctx, const char *path, const struct nj_tree_entry *entry,
                              struct nj_error *err);
 int nj_tree_walk(const struct nj_object_source *source, const struct nj_digest *root,
                  nj_tree_visit visit, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_reach - every object that a workspace needs, parents before children: trees, stamps, parts, blobs.
- * Each digest is reported once. Used to archive and to restore. */
+ * Each digest is reported once, also where two kinds share their bytes. Used to archive and to restore. */
 typedef int (*nj_object_visit)(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
                                struct nj_error *err);
 int nj_tree_reach(const struct nj_object_source *source, const struct nj_workspace_ref *ref,
                   nj_object_visit visit, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_diff - compare two trees; the callback gets the path and both entries (one NULL when only
- * in the other), ascending by path, only for entries that differ. Equal digests are not descended. */
+ * in the other), in the order of nj_tree_walk(), only for entries that differ. A directory on both sides
+ * differs by its mode or xattrs; what is in it speaks for itself. Of one that is on one side only, all that
+ * it holds is reported too. Equal digests are not descended. */
 typedef int (*nj_tree_differ)(void *ctx, const char *path, const struct nj_tree_entry *a,
                               const struct nj_tree_entry *b, struct nj_error *err);
 int nj_tree_diff(const struct nj_object_source *source_a, const struct nj_digest *a,
@@ -178,7 +204,8 @@ int nj_tree_diff(const struct nj_object_source *source_a, const struct nj_digest
                  nj_tree_differ differ, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_builder - make a workspace from (path, content) pairs: how a session's files become its first
- * workspace. Parents are made as needed (mode 0755, mtime 0). Adding a path twice fails with NJ_E_INPUT. */
+ * workspace. Parents are made as needed (mode 0755, mtime 0); adding such a directory later gives it its own
+ * mode and mtime. Adding a path twice fails with NJ_E_INPUT. The order of adding is the creation order. */
 struct nj_tree_builder;
 int nj_tree_builder_new(struct nj_tree_builder **ret_builder, struct nj_error *err) NJ_MUST_USE;
 void nj_tree_builder_free(struct nj_tree_builder *builder);
@@ -193,7 +220,8 @@ int nj_tree_builder_finish(struct nj_tree_builder *builder, const struct nj_obje
 
 /* ---- file contents ---- */
 
-/* nj_parts_put - put @content: one BLOB, or BLOBs and a PARTS object. Fills size, digest, has_parts, parts. */
+/* nj_parts_put - put @content: one BLOB, or BLOBs and a PARTS object. Fills size, digest, has_parts, parts of
+ * @entry, on success only. */
 int nj_parts_put(const struct nj_object_sink *sink, struct nj_span content,
                  struct nj_tree_entry *entry, struct nj_error *err) NJ_MUST_USE;
 int nj_parts_encode(const struct nj_digest *parts, size_t n_parts, struct nj_buf *out,
@@ -201,7 +229,8 @@ int nj_parts_encode(const struct nj_digest *parts, size_t n_parts, struct nj_buf
 int nj_parts_decode(struct nj_span bytes, struct nj_arena *arena, const struct nj_digest **ret_parts,
                     size_t *ret_n_parts, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_parts_each - hand the content of a REGULAR @entry to @write piece by piece, and check its digest */
+/* nj_parts_each - hand the content of a REGULAR @entry to @write piece by piece, and check its size and digest.
+ * A mismatch is known only at the end, after pieces were written: on failure the caller drops what it wrote. */
 int nj_parts_each(const struct nj_object_source *source, const struct nj_tree_entry *entry,
                   int (*write)(void *ctx, struct nj_span piece, struct nj_error *err), void *ctx,
                   struct nj_error *err) NJ_MUST_USE;
@@ -209,7 +238,8 @@ int nj_parts_each(const struct nj_object_source *source, const struct nj_tree_en
 /* ---- the conversation: a persistent tree of digests, fan-out 32 ---- */
 
 /* Appending writes the last leaf and its path to the root; everything else stays shared. */
-#define NJ_LIST_LEVELS_MAX 7 /* 32^7 items */
+#define NJ_LIST_LEVELS_MAX 4
+#define NJ_LIST_ITEMS_MAX (1u << 20) /* 32^4; also what a hostile root can make a reader visit */
 struct nj_list {
     uint64_t count;
     unsigned levels; /* of nodes; 0 when empty */
@@ -219,13 +249,15 @@ struct nj_list {
     } spine[NJ_LIST_LEVELS_MAX]; /* [0] is the last leaf */
 };
 
-/* nj_list_append - add a digest; puts the new LIST nodes; *ret_root names the list afterwards */
+/* nj_list_append - add a digest; puts the new LIST nodes; *ret_root names the list afterwards. On failure @list
+ * is as before; NJ_E_LIMIT beyond NJ_LIST_ITEMS_MAX. */
 int nj_list_append(struct nj_list *list, const struct nj_digest *item,
                    const struct nj_object_sink *sink, struct nj_digest *ret_root,
                    struct nj_error *err) NJ_MUST_USE;
 
 /* nj_list_load - read a list back (the spine, so that appending can go on), and hand every item to @visit
- * in order (NULL: only the spine). An empty list has count 0 and no root. */
+ * in order (NULL: only the spine). An empty list has count 0 and no root (NULL). A callback's negative return
+ * stops and is returned. @list is written on success only. The shape follows from @count and is checked. */
 int nj_list_load(struct nj_list *list, const struct nj_object_source *source,
                  const struct nj_digest *root, uint64_t count,
                  int (*visit)(void *ctx, uint64_t index, const struct nj_digest *item,

@@ -1,0 +1,216 @@
+/*
+ * list.c - a list of digests as a persistent tree, fan-out 32: how a conversation grows by one leaf
+ *
+ * The complication: the shape is a function of the count alone, so equal lists have equal roots and a
+ * reader knows what every node must look like. The spine, the right-most node of each level, is all that
+ * appending needs; spine[k] ends with the digest of the node that spine[k - 1] describes.
+ */
+#include <assert.h>
+
+#include "formats/object/inside.h"
+
+#include "formats/base/banned.h"
+
+struct node {
+    struct nj_digest items[NJ_LIST_FANOUT];
+    unsigned n_items;
+};
+
+static int node_encode(const struct nj_digest *items, unsigned n_items, unsigned level,
+                       struct nj_buf *out, struct nj_error *err)
+{
+    struct nj_packer packer;
+
+    nj_packer_init(&packer, out);
+    nj_pack_map(&packer, 2);
+    nj_pack_text(&packer, "i");
+    nj_pack_array(&packer, n_items);
+    for (unsigned i = 0; i < n_items; i++)
+        nj_pack_digest(&packer, &items[i]);
+    nj_pack_text(&packer, "l");
+    nj_pack_uint(&packer, level);
+    return nj_packer_end(&packer, err);
+}
+
+static int node_decode(struct nj_span bytes, unsigned level, struct node *ret_node,
+                       struct nj_error *err)
+{
+    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    struct nj_pack_at array;
+    struct nj_pack_at root;
+    unsigned present;
+    uint64_t found;
+    size_t count;
+    int r;
+
+    r = nj_object_open(&doc, "list", bytes, &root, err);
+    if (r < 0)
+        return r;
+    r = nj_object_keys(&root, "il", &present, err);
+    if (r < 0)
+        return r;
+    r = nj_pack_get_uint(&root, "l", NJ_LIST_LEVELS_MAX - 1, &found, err);
+    if (r < 0)
+        return r;
+    if (found != level)
+        return nj_pack_fail(&root, err, "a node of level %u where level %u belongs",
+                            (unsigned)found, level);
+    r = nj_pack_get_array(&root, "i", &array, &count, err);
+    if (r < 0)
+        return r;
+    if (count == 0 || count > NJ_LIST_FANOUT)
+        return nj_pack_fail(&array, err, "%zu items, must be 1 to %d", count, NJ_LIST_FANOUT);
+    for (size_t i = 0; i < count; i++) {
+        struct nj_pack_at item;
+
+        r = nj_pack_item(&array, i, &item, err);
+        if (r < 0)
+            return r;
+        r = nj_pack_as_digest(&item, &ret_node->items[i], err);
+        if (r < 0)
+            return r;
+    }
+    ret_node->n_items = (unsigned)count;
+    return 0;
+}
+
+static int spine_put(const struct nj_list *list, unsigned level, const struct nj_object_sink *sink,
+                     struct nj_digest *ret_digest, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    int r;
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
+    r = node_encode(list->spine[level].items, list->spine[level].n_items, level, &buf, err);
+    if (r < 0)
+        return r;
+    if (sink)
+        return nj_object_put(sink, NJ_OBJECT_LIST, nj_buf_span(&buf), ret_digest, err);
+    nj_digest_bytes(buf.data, buf.len, ret_digest);
+    return 0;
+}
+
+static void spine_push(struct nj_list *list, unsigned level, const struct nj_digest *item)
+{
+    list->spine[level].items[list->spine[level].n_items++] = *item;
+}
+
+int nj_list_append(struct nj_list *list, const struct nj_digest *item,
+                   const struct nj_object_sink *sink, struct nj_digest *ret_root,
+                   struct nj_error *err)
+{
+    struct nj_list next = *list;
+    struct nj_digest digest = *item;
+    unsigned open = 0; /* the lowest level with room; all below it begin anew */
+    int r;
+
+    if (next.count >= NJ_LIST_ITEMS_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "a list holds at most %u items", NJ_LIST_ITEMS_MAX);
+    while (open < next.levels && next.spine[open].n_items == NJ_LIST_FANOUT)
+        open++;
+    if (open == next.levels) {
+        /* Full from top to bottom (or empty): a new root stands above the old one. */
+        struct nj_digest old_root;
+
+        next.spine[open].n_items = 0;
+        if (open > 0) {
+            r = spine_put(&next, open - 1, NULL, &old_root, err); /* put when it became full */
+            if (r < 0)
+                return r;
+            spine_push(&next, open, &old_root);
+        }
+        next.levels++;
+    }
+    for (unsigned level = 0; level < next.levels; level++) {
+        if (level < open)
+            next.spine[level].n_items = 0;
+        else if (level > open)
+            next.spine[level].n_items--; /* its last child is the node just written, as it was */
+        spine_push(&next, level, &digest);
+        r = spine_put(&next, level, sink, &digest, err);
+        if (r < 0)
+            return r;
+    }
+    next.count++;
+    *list = next;
+    *ret_root = digest;
+    return 0;
+}
+
+struct loader {
+    const struct nj_object_source *source;
+    struct nj_list list;
+    int (*visit)(void *ctx, uint64_t index, const struct nj_digest *item, struct nj_error *err);
+    void *ctx;
+    uint64_t visited;
+};
+
+/* Reads the node of @level that holds @count items, and those below it. On the spine the node is kept. */
+static int load_node(struct loader *loader, const struct nj_digest *digest, unsigned level,
+                     uint64_t count, bool on_spine, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    uint64_t below = UINT64_C(1) << (5 * level); /* items under one child that is full */
+    uint64_t children = (count - 1) / below + 1;
+    struct node node;
+    int r;
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
+    r = nj_object_get(loader->source, NJ_OBJECT_LIST, digest, &buf, err);
+    if (r < 0)
+        return r;
+    r = node_decode(nj_buf_span(&buf), level, &node, err);
+    if (r < 0)
+        return r;
+    if (node.n_items != children)
+        return nj_fail(err, NJ_E_CORRUPT,
+                       "list: a node of level %u has %u children where the count asks for %lu", level,
+                       node.n_items, (unsigned long)children);
+    if (on_spine) {
+        memcpy(loader->list.spine[level].items, node.items, sizeof(node.items[0]) * node.n_items);
+        loader->list.spine[level].n_items = node.n_items;
+    }
+    for (unsigned i = 0; i < node.n_items; i++) {
+        bool last = i == node.n_items - 1;
+
+        if (level > 0) {
+            if (!loader->visit && !last)
+                continue;
+            r = load_node(loader, &node.items[i], level - 1, last ? count - i * below : below,
+                          on_spine && last, err);
+        } else {
+            if (!loader->visit)
+                break;
+            r = loader->visit(loader->ctx, loader->visited++, &node.items[i], err);
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int nj_list_load(struct nj_list *list, const struct nj_object_source *source,
+                 const struct nj_digest *root, uint64_t count,
+                 int (*visit)(void *ctx, uint64_t index, const struct nj_digest *item,
+                              struct nj_error *err),
+                 void *ctx, struct nj_error *err)
+{
+    struct loader loader = {.source = source, .visit = visit, .ctx = ctx};
+    int r;
+
+    if (count > NJ_LIST_ITEMS_MAX)
+        return nj_fail(err, NJ_E_CORRUPT, "list: %lu items, at most %u", (unsigned long)count,
+                       NJ_LIST_ITEMS_MAX);
+    loader.list.count = count;
+    for (uint64_t room = 1; count > 0 && (room < count || loader.list.levels == 0);
+         room *= NJ_LIST_FANOUT)
+        loader.list.levels++;
+    if (count > 0) {
+        assert(root);
+        r = load_node(&loader, root, loader.list.levels - 1, count, true, err);
+        if (r < 0)
+            return r;
+    }
+    *list = loader.list;
+    return 0;
+}

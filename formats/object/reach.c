@@ -1,0 +1,222 @@
+/*
+ * reach.c - every object that a workspace needs, each once
+ *
+ * The complication: the same bytes may stand for two kinds (a file may hold what is also a directory's
+ * encoding). Such an object is reported once, under the kind met first, but followed under each.
+ */
+#include <assert.h>
+#include <xxhash.h>
+
+#include "formats/object/inside.h"
+
+#include "formats/base/banned.h"
+
+#define SEEN_SLOTS_FIRST 1024u
+
+struct seen {
+    struct nj_digest digest;
+    uint8_t kinds; /* bit per kind; 0: the slot is free */
+};
+
+struct pending {
+    struct nj_digest digest;
+    enum nj_object_kind kind;
+    unsigned depth;
+};
+
+struct reach {
+    const struct nj_object_source *source;
+    nj_object_visit visit;
+    void *ctx;
+
+    struct seen *seen; /* open addressing, at most half full */
+    size_t n_slots;
+    size_t n_seen;
+
+    struct pending *queue; /* a parent stands before its children */
+    size_t n_queue;
+    size_t queue_cap;
+
+    size_t entries;
+};
+
+static void reach_done(struct reach *reach)
+{
+    free(reach->seen);
+    free(reach->queue);
+}
+NJ_DEFINE_AUTO_VAL(struct reach, reach_done);
+
+/* Digests in a hostile bundle are whatever it says, so the place in the table depends on an address that its
+ * author does not know. */
+static struct seen *seen_slot(const struct reach *reach, const struct nj_digest *digest)
+{
+    uint64_t hash = XXH3_64bits_withSeed(digest, sizeof(*digest), (uintptr_t)reach->seen);
+    size_t slot = (size_t)hash & (reach->n_slots - 1);
+
+    while (reach->seen[slot].kinds && !nj_digest_equal(&reach->seen[slot].digest, digest))
+        slot = (slot + 1) & (reach->n_slots - 1);
+    return &reach->seen[slot];
+}
+
+static int seen_grow(struct reach *reach, struct nj_error *err)
+{
+    struct seen *old = reach->seen;
+    size_t n_old = reach->n_slots;
+    size_t n_new = n_old ? n_old * 2 : SEEN_SLOTS_FIRST;
+    struct seen *larger = calloc(n_new, sizeof(*larger));
+
+    if (!larger)
+        return nj_fail_nomem(err);
+    reach->seen = larger;
+    reach->n_slots = n_new;
+    for (size_t i = 0; i < n_old; i++)
+        if (old[i].kinds)
+            *seen_slot(reach, &old[i].digest) = old[i];
+    free(old);
+    return 0;
+}
+
+static int queue_push(struct reach *reach, const struct pending *item, struct nj_error *err)
+{
+    if (reach->n_queue == reach->queue_cap) {
+        size_t cap = reach->queue_cap ? reach->queue_cap * 2 : 64;
+        struct pending *larger = reallocarray(reach->queue, cap, sizeof(*larger));
+
+        if (!larger)
+            return nj_fail_nomem(err);
+        reach->queue = larger;
+        reach->queue_cap = cap;
+    }
+    reach->queue[reach->n_queue++] = *item;
+    return 0;
+}
+
+static int reach_add(struct reach *reach, enum nj_object_kind kind, const struct nj_digest *digest,
+                     unsigned depth, struct nj_error *err)
+{
+    uint8_t bit = (uint8_t)(1u << (kind - NJ_OBJECT_BLOB));
+    struct seen *slot;
+    int r;
+
+    if (reach->n_seen * 2 >= reach->n_slots) {
+        r = seen_grow(reach, err);
+        if (r < 0)
+            return r;
+    }
+    slot = seen_slot(reach, digest);
+    if (slot->kinds & bit)
+        return 0;
+    if (depth > NJ_TREE_DEPTH_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "the tree is deeper than %d levels", NJ_TREE_DEPTH_MAX);
+    if (!slot->kinds) {
+        if (reach->n_seen >= NJ_TREE_VISITS_MAX)
+            return nj_fail(err, NJ_E_LIMIT, "a workspace of more than %d objects",
+                           NJ_TREE_VISITS_MAX);
+        reach->n_seen++;
+        slot->digest = *digest;
+        r = reach->visit(reach->ctx, kind, digest, err);
+        if (r < 0)
+            return r;
+    }
+    slot->kinds |= bit;
+    if (kind == NJ_OBJECT_BLOB)
+        return 0;
+    return queue_push(reach, &(struct pending){*digest, kind, depth}, err);
+}
+
+static int count_entries(struct reach *reach, size_t count, struct nj_error *err)
+{
+    reach->entries += count;
+    if (reach->entries > NJ_TREE_VISITS_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "the workspace's objects list more than %d entries",
+                       NJ_TREE_VISITS_MAX);
+    return 0;
+}
+
+static int follow_tree(struct reach *reach, struct nj_span bytes, struct nj_arena *arena,
+                       unsigned depth, struct nj_error *err)
+{
+    struct nj_tree tree;
+    int r;
+
+    r = nj_tree_decode(bytes, arena, &tree, err);
+    if (r == 0)
+        r = count_entries(reach, tree.n_entries, err);
+    for (size_t i = 0; r == 0 && i < tree.n_entries; i++) {
+        const struct nj_tree_entry *entry = &tree.entries[i];
+
+        if (entry->type == NJ_FILE_DIRECTORY)
+            r = reach_add(reach, NJ_OBJECT_TREE, &entry->digest, depth + 1, err);
+        else if (entry->type == NJ_FILE_REGULAR && entry->has_parts)
+            r = reach_add(reach, NJ_OBJECT_PARTS, &entry->parts, depth, err);
+        else if (entry->type == NJ_FILE_REGULAR)
+            r = reach_add(reach, NJ_OBJECT_BLOB, &entry->digest, depth, err);
+    }
+    return r;
+}
+
+static int follow_stamps(struct reach *reach, struct nj_span bytes, struct nj_arena *arena,
+                         unsigned depth, struct nj_error *err)
+{
+    struct nj_stamps stamps;
+    int r;
+
+    r = nj_stamps_decode(bytes, arena, &stamps, err);
+    if (r == 0)
+        r = count_entries(reach, stamps.n_entries, err);
+    for (size_t i = 0; r == 0 && i < stamps.n_entries; i++)
+        if (stamps.entries[i].has_stamps)
+            r = reach_add(reach, NJ_OBJECT_STAMPS, &stamps.entries[i].stamps, depth + 1, err);
+    return r;
+}
+
+static int follow_parts(struct reach *reach, struct nj_span bytes, struct nj_arena *arena,
+                        unsigned depth, struct nj_error *err)
+{
+    const struct nj_digest *parts;
+    size_t count;
+    int r;
+
+    r = nj_parts_decode(bytes, arena, &parts, &count, err);
+    if (r == 0)
+        r = count_entries(reach, count, err);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = reach_add(reach, NJ_OBJECT_BLOB, &parts[i], depth, err);
+    return r;
+}
+
+static int follow(struct reach *reach, const struct pending *item, struct nj_error *err)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    int r;
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
+    r = nj_object_get(reach->source, item->kind, &item->digest, &buf, err);
+    if (r < 0)
+        return r;
+    if (item->kind == NJ_OBJECT_TREE)
+        return follow_tree(reach, nj_buf_span(&buf), &arena, item->depth, err);
+    if (item->kind == NJ_OBJECT_STAMPS)
+        return follow_stamps(reach, nj_buf_span(&buf), &arena, item->depth, err);
+    assert(item->kind == NJ_OBJECT_PARTS);
+    return follow_parts(reach, nj_buf_span(&buf), &arena, item->depth, err);
+}
+
+int nj_tree_reach(const struct nj_object_source *source, const struct nj_workspace_ref *ref,
+                  nj_object_visit visit, void *ctx, struct nj_error *err)
+{
+    NJ_AUTO(reach_done) struct reach reach = {.source = source, .visit = visit, .ctx = ctx};
+    int r;
+
+    r = reach_add(&reach, NJ_OBJECT_TREE, &ref->tree, 1, err);
+    if (r == 0)
+        r = reach_add(&reach, NJ_OBJECT_STAMPS, &ref->stamps, 1, err);
+    for (size_t next = 0; r == 0 && next < reach.n_queue; next++) {
+        struct pending item = reach.queue[next]; /* a copy: the queue may move */
+
+        r = follow(&reach, &item, err);
+    }
+    return r < 0 ? r : 0;
+}

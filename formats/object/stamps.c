@@ -1,0 +1,153 @@
+/*
+ * stamps.c - one directory's times and listing order, kept apart from its TREE
+ *
+ * The complication: entries stand in creation order, so that names are unique cannot be seen from one
+ * neighbour to the next; the decoder sorts a copy.
+ */
+#include <assert.h>
+
+#include "formats/object/inside.h"
+
+#include "formats/base/banned.h"
+
+int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out, struct nj_error *err)
+{
+    struct nj_packer packer;
+
+    if (stamps->n_entries > NJ_TREE_ENTRIES_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "a directory of %zu entries: at most %d", stamps->n_entries,
+                       NJ_TREE_ENTRIES_MAX);
+    nj_packer_init(&packer, out);
+    nj_pack_map(&packer, 2);
+    nj_pack_text(&packer, "e");
+    nj_pack_array(&packer, stamps->n_entries);
+    for (size_t i = 0; i < stamps->n_entries; i++) {
+        const struct nj_stamp *stamp = &stamps->entries[i];
+
+        assert(nj_tree_name_valid(stamp->name));
+        nj_pack_array(&packer, 3);
+        nj_pack_bin(&packer, stamp->name);
+        nj_pack_int(&packer, stamp->mtime_ns);
+        if (stamp->has_stamps)
+            nj_pack_digest(&packer, &stamp->stamps);
+        else
+            nj_pack_nil(&packer);
+    }
+    nj_pack_text(&packer, "m");
+    nj_pack_int(&packer, stamps->mtime_ns);
+    return nj_packer_end(&packer, err);
+}
+
+static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp, struct nj_error *err)
+{
+    struct nj_pack_at item;
+    size_t items;
+    int r;
+
+    r = nj_pack_as_array(array, &items, err);
+    if (r < 0)
+        return r;
+    if (items != 3)
+        return nj_pack_fail(array, err, "%zu items, must be name, mtime and digest or nil", items);
+    r = nj_pack_item(array, 0, &item, err);
+    if (r < 0)
+        return r;
+    r = nj_pack_as_bin(&item, &stamp->name, err);
+    if (r < 0)
+        return r;
+    if (!nj_tree_name_valid(stamp->name))
+        return nj_pack_fail(&item, err,
+                            "a name is 1 to 255 bytes, without '/' or NUL, not \".\" or \"..\"");
+    r = nj_pack_item(array, 1, &item, err);
+    if (r < 0)
+        return r;
+    r = nj_pack_as_int(&item, &stamp->mtime_ns, err);
+    if (r < 0)
+        return r;
+    r = nj_pack_item(array, 2, &item, err);
+    if (r < 0)
+        return r;
+    if (item.object->type == MSGPACK_OBJECT_NIL)
+        return 0;
+    stamp->has_stamps = true;
+    return nj_pack_as_digest(&item, &stamp->stamps, err);
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct nj_span *a = left;
+    const struct nj_span *b = right;
+
+    /* Any total order will do to bring equals together; by length first is the cheapest. */
+    if (a->len != b->len)
+        return a->len < b->len ? -1 : 1;
+    return memcmp(a->data, b->data, a->len);
+}
+
+static int check_unique(const struct nj_pack_at *array, const struct nj_stamp *entries, size_t count,
+                        struct nj_error *err)
+{
+    nj_auto_free struct nj_span *names = NULL;
+
+    if (count < 2)
+        return 0;
+    names = calloc(count, sizeof(*names));
+    if (!names)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < count; i++)
+        names[i] = entries[i].name;
+    qsort(names, count, sizeof(*names), compare_names);
+    for (size_t i = 1; i < count; i++)
+        if (compare_names(&names[i - 1], &names[i]) == 0)
+            return nj_pack_fail(array, err, "a name stands here twice");
+    return 0;
+}
+
+int nj_stamps_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_stamps *ret_stamps,
+                     struct nj_error *err)
+{
+    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    struct nj_stamp *entries;
+    struct nj_pack_at array;
+    struct nj_pack_at root;
+    int64_t mtime_ns;
+    unsigned present;
+    size_t count;
+    int r;
+
+    r = nj_object_open(&doc, "stamps", bytes, &root, err);
+    if (r < 0)
+        return r;
+    r = nj_object_keys(&root, "em", &present, err);
+    if (r < 0)
+        return r;
+    r = nj_pack_get_array(&root, "e", &array, &count, err);
+    if (r < 0)
+        return r;
+    if (count > NJ_TREE_ENTRIES_MAX)
+        return nj_pack_fail(&array, err, "%zu entries, a directory has at most %d", count,
+                            NJ_TREE_ENTRIES_MAX);
+    r = nj_pack_get_int(&root, "m", &mtime_ns, err);
+    if (r < 0)
+        return r;
+    entries = nj_arena_array(arena, count ? count : 1, sizeof(*entries));
+    if (!entries)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < count; i++) {
+        struct nj_pack_at item;
+
+        r = nj_pack_item(&array, i, &item, err);
+        if (r < 0)
+            return r;
+        r = decode_stamp(&item, &entries[i], err);
+        if (r < 0)
+            return r;
+    }
+    r = check_unique(&array, entries, count, err);
+    if (r < 0)
+        return r;
+    ret_stamps->mtime_ns = mtime_ns;
+    ret_stamps->entries = entries;
+    ret_stamps->n_entries = count;
+    return 0;
+}
