@@ -111,7 +111,7 @@ static const struct family refused[] = {
 /* For a supervisor after set-up: its loop, and the workspace below one directory descriptor. */
 static const struct family supervisor_allowed[] = {
     {"loop", "messages, pipes, deadlines",
-     "read write readv writev pread64 pwrite64 sendmsg recvmsg poll ppoll clock_gettime clock_nanosleep "
+     "read write readv writev pread64 pwrite64 sendmsg recvmsg recvfrom poll ppoll clock_gettime clock_nanosleep "
      "close fcntl lseek pipe2 exit exit_group rt_sigreturn rt_sigprocmask rt_sigaction restart_syscall"},
     {"workspace", "capture and restore",
      "openat openat2 fstat newfstatat statx getdents64 readlinkat mkdirat unlinkat linkat "

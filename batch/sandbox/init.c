@@ -189,7 +189,7 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
         return NJ_INIT_PRIVILEGES;
     }
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
-        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return NJ_INIT_PRIVILEGES;
     if (chdir(share->text + share->cwd_at) < 0)
         return NJ_INIT_CWD;
@@ -429,8 +429,6 @@ static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
         fail(share, NJ_INIT_CLONE, errno);
         (void)kill(pid, SIGKILL);
         killed = true;
-    } else {
-        send_byte(init->socket_fd, 'P', &pid_fd, 1);
     }
     while (!killed) {
         struct pollfd polled[2] = {{pid_fd, POLLIN, 0}, {init->socket_fd, POLLIN, 0}};
