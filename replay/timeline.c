@@ -8,7 +8,6 @@
 #include "formats/base/banned.h"
 
 #define STEPS_MAX NJ_BUNDLE_FRAMES_MAX
-#define MESSAGES_MAX_BYTES (NJ_FRAME_PAYLOAD_MAX_BYTES + NJ_OBJECT_MAX_BYTES)
 
 void nj_timeline_free(struct nj_timeline *timeline)
 {
@@ -239,7 +238,7 @@ int nj_timeline_calls(const struct nj_timeline *timeline, uint64_t turn, struct 
     struct nj_span first;
     struct nj_event event;
 
-    nj_buf_init(&buf, MESSAGES_MAX_BYTES);
+    nj_buf_init(&buf, NJ_TIMELINE_EVENT_MAX_BYTES);
     for (size_t i = 1; i <= timeline->n_steps; i++) {
         const struct nj_row *row = &timeline->rows[timeline->steps[i]];
 
@@ -316,7 +315,7 @@ int nj_timeline_seek(const struct nj_timeline *timeline, uint64_t sequence,
 {
     NJ_AUTO(nj_session_free) struct nj_session *session = NULL;
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    uint64_t folded;
+    uint64_t folded = 0;
 
     nj_buf_init(&buf, NJ_FRAME_PAYLOAD_MAX_BYTES);
     if (restore_before(timeline, sequence, &buf, &folded, &session, err) < 0)

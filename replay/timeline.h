@@ -5,7 +5,7 @@
  * is the start: the workspace and the message that the session was opened with. Everything else that happened (a failed
  * attempt, a box, a suspension, the end) has a row without a number.
  *
- * Rows are small and made in one pass over the frames; what a row says in full is read again from its frame.
+ * A row is always one of the timeline's own array: its neighbours are looked at. Rows are small and made in one pass over the frames; what a row says in full is read again from its frame.
  * Seeking restores the nearest snapshot before a place and folds what comes after it, so it costs the same at
  * the end of a long session as at its beginning.
  */
@@ -50,7 +50,9 @@ NJ_DEFINE_AUTO_PTR(struct nj_timeline, nj_timeline_free);
 int nj_timeline_step(const struct nj_timeline *timeline, int64_t wanted, const struct nj_row **ret_row,
                      struct nj_error *err) NJ_MUST_USE;
 
-/* nj_timeline_event - the event of @row, borrowed from @buf (cleared first); a REPLY has its message_bytes */
+/* nj_timeline_event - the event of @row, borrowed from @buf (cleared first; its cap is NJ_TIMELINE_EVENT_MAX_BYTES); a
+ * REPLY has its message_bytes, @ret_first is an OPENED's first message */
+#define NJ_TIMELINE_EVENT_MAX_BYTES (NJ_FRAME_PAYLOAD_MAX_BYTES + NJ_OBJECT_MAX_BYTES)
 int nj_timeline_event(const struct nj_timeline *timeline, const struct nj_row *row, struct nj_buf *buf,
                       struct nj_event *ret_event, struct nj_span *ret_first,
                       struct nj_error *err) NJ_MUST_USE;
