@@ -89,6 +89,21 @@ void nj_journal_free(struct nj_journal *journal)
     free(journal);
 }
 
+void nj_journal_rewind(struct nj_journal *journal)
+{
+    if (journal->fd >= 0)
+        (void)close(journal->fd); /* read only */
+    journal->fd = -1;
+    journal->segment = (struct nj_segment_header){0};
+    journal->commit = 0;
+    journal->offset = 0;
+    journal->window_offset = 0;
+    journal->frame_offset = 0;
+    journal->commit_offset = 0;
+    nj_buf_clear(&journal->window);
+    nj_buf_clear(&journal->payload);
+}
+
 /* ---- looking at files ---- */
 
 static int file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err)
