@@ -143,6 +143,30 @@ static int load_role(struct nj_models *models, int dir_fd, const struct nj_manif
     return 0;
 }
 
+/* Before privileges are dropped: the log may lie where only whoever began the run can write. */
+static int read_environment(struct nj_models *models, struct nj_error *err)
+{
+    const char *log = getenv("NJ_SCRIPT_LOG");
+    const char *retry = getenv("NJ_TEST_RETRY_MS");
+
+    if (retry && *retry) {
+        char *end;
+
+        errno = 0;
+        models->retry_base_ms = strtoull(retry, &end, 10);
+        if (*end || errno || retry[0] == '-' || models->retry_base_ms > TEST_RETRY_MAX_MS)
+            return nj_fail(err, NJ_E_INPUT,
+                           "NJ_TEST_RETRY_MS: expected milliseconds, 0 to %d, found \"%.32s\"",
+                           TEST_RETRY_MAX_MS, retry);
+    }
+    if (log && *log && models->log_fd < 0) {
+        models->log_fd = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+        if (models->log_fd < 0)
+            return nj_fail_errno(err, errno, "NJ_SCRIPT_LOG: open %s", log);
+    }
+    return 0;
+}
+
 int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_models **ret_models,
                   struct nj_error *err)
 {
@@ -168,6 +192,8 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
         if (r < 0)
             return r;
     }
+    if (read_environment(models, err) < 0)
+        return -(int)err->code;
     *ret_models = nj_steal_ptr(&models);
     return 0;
 }
@@ -190,33 +216,11 @@ void nj_models_free(struct nj_models *models)
     free(models);
 }
 
-static int read_environment(struct nj_models *models, struct nj_error *err)
-{
-    const char *log = getenv("NJ_SCRIPT_LOG");
-    const char *retry = getenv("NJ_TEST_RETRY_MS");
-
-    if (retry && *retry) {
-        char *end;
-
-        errno = 0;
-        models->retry_base_ms = strtoull(retry, &end, 10);
-        if (*end || errno || retry[0] == '-' || models->retry_base_ms > TEST_RETRY_MAX_MS)
-            return nj_fail(err, NJ_E_INPUT,
-                           "NJ_TEST_RETRY_MS: expected milliseconds, 0 to %d, found \"%.32s\"",
-                           TEST_RETRY_MAX_MS, retry);
-    }
-    if (log && *log && models->log_fd < 0) {
-        models->log_fd = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-        if (models->log_fd < 0)
-            return nj_fail_errno(err, errno, "NJ_SCRIPT_LOG: open %s", log);
-    }
-    return 0;
-}
-
 int nj_models_attach(struct nj_models *models, struct event_base *base, struct nj_error *err)
 {
+    (void)err; /* a provider with connections of its own will have something to fail at */
     models->base = base;
-    return read_environment(models, err);
+    return 0;
 }
 
 int nj_models_digest(const struct nj_models *models, size_t role, struct nj_digest *ret_digest,
