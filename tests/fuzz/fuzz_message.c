@@ -41,6 +41,40 @@ static void read_item(struct nj_span item)
     assert(nj_span_equal(nj_buf_span(&text), nj_buf_span(&back)));
 }
 
+/* An outcome made of the input: whatever a box returns must become an item that can be read. */
+static void tell_outcome(const uint8_t *data, size_t size)
+{
+    struct nj_call_outcome outcome = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf item = {0};
+    struct nj_error err = {0};
+    bool is_error = false;
+    size_t half;
+
+    if (size < 4)
+        return;
+    half = (size - 4) / 2;
+    outcome.exit = (enum nj_exit_kind)(1 + data[0] % 3);
+    outcome.status = data[1];
+    outcome.limit = (enum nj_limit)(data[2] % 7);
+    outcome.limit_value = (uint64_t)data[3] << 20;
+    outcome.out = (struct nj_stream){.bytes = half, .head = {data + 4, half}};
+    outcome.errors = (struct nj_stream){.bytes = half + data[1],
+                                        .head = {data + 4 + half, half / 2},
+                                        .tail = {data + 4, half - half / 2}};
+    if (outcome.exit == NJ_EXIT_REFUSED)
+        outcome.text = (struct nj_span){data + 4, half};
+    nj_buf_init(&text, NJ_MESSAGE_MAX_BYTES);
+    nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
+    if (nj_message_outcome(&outcome, &text, &is_error, &err) < 0) {
+        assert(outcome.limit > NJ_LIMIT_PROCESSES);
+        return;
+    }
+    if (nj_message_tool_result("id", nj_buf_span(&text), is_error, &item, &err) < 0)
+        __builtin_trap();
+    read_item(nj_buf_span(&item));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf item = {0};
@@ -53,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (nj_message_content(whole, &role, &content, &err) == 0)
         read_item(whole);
+    tell_outcome(data, size);
     nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
     if (nj_message_assistant(whole, &item, &err) < 0 ||
         nj_message_content(nj_buf_span(&item), &role, &content, &err) < 0)
