@@ -388,8 +388,9 @@ static void on_output(void *ctx, int stream, struct nj_span piece)
     nj_pack_uint(&packer, (uint64_t)stream);
     nj_pack_text(&packer, "turn");
     nj_pack_uint(&packer, live->seat.session->turn);
-    if (nj_packer_end(&packer, &err) == 0)
-        (void)nj_live_append(live, NJ_FRAME_OUTPUT, nj_buf_span(scratch), &err); /* fails the engine itself */
+    if (nj_packer_end(&packer, &err) < 0 ||
+        nj_live_append(live, NJ_FRAME_OUTPUT, nj_buf_span(scratch), &err) < 0)
+        nj_engine_fail(live->engine, &err);
 }
 
 static void begin_call(struct nj_live *live)

@@ -3,7 +3,8 @@
  *
  * One pass over the journal notes, for each session, where its frames and objects lie, its last snapshot,
  * and the events behind it; then each session that is not archived is restored from that snapshot and the
- * few events behind it are folded in. A session that was archived only gives its row.
+ * few events behind it are folded in (which may write an object that a torn commit took along, so the
+ * journal's next epoch is open by then). A session that was archived only gives its row.
  */
 #include "batch/engine/live.h"
 
@@ -47,12 +48,15 @@ static int on_archived(struct nj_live *live, const struct nj_frame *frame, struc
     struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
     struct nj_pack_at map;
     struct nj_span row;
-    uint64_t status;
+    uint64_t status = 0;
+    uint64_t cost = 0;
 
     if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
         nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0 ||
+        nj_pack_get_uint(&map, "cost_micro_usd", INT64_MAX, &cost, err) < 0 ||
         nj_pack_get_uint(&map, "status", NJ_STATUS_SKIPPED, &status, err) < 0)
         return -(int)err->code;
+    live->engine->spent_micro_usd += (int64_t)cost;
     free(seat->row);
     seat->row = nj_span_dup(row);
     if (!seat->row)
@@ -158,13 +162,14 @@ static int restore_live(struct nj_live *live, struct nj_error *err)
             return nj_wrap(err, "session %s, frame %zu", live->plan->key, i + 1);
     }
     live->seat.session->sequence = live->sequence;
+    live->engine->spent_micro_usd += (int64_t)live->seat.session->cost_micro_usd;
     nj_session_action(live->seat.session, &action);
     if (action.kind == NJ_ACTION_ASK_MODEL)
         live->engine->repeated_asks++;
     return 0;
 }
 
-int nj_engine_recover(struct nj_engine *engine, struct nj_error *err)
+int nj_engine_scan(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_frame frame;
     int r;
@@ -174,8 +179,13 @@ int nj_engine_recover(struct nj_engine *engine, struct nj_error *err)
         if (r < 0)
             return r;
     }
-    if (r < 0)
-        return r;
+    return r < 0 ? r : 0;
+}
+
+int nj_engine_restore(struct nj_engine *engine, struct nj_error *err)
+{
+    int r;
+
     for (size_t i = 0; i < engine->plan->n_sessions; i++) {
         struct nj_engine_seat *seat = &engine->seats[i];
 
@@ -189,9 +199,8 @@ int nj_engine_recover(struct nj_engine *engine, struct nj_error *err)
             engine->group_left[engine->plan->sessions[i].group]--;
             continue;
         }
-        if (seat->past->sequence == 0) { /* objects only: its OPENED was never durable */
-            continue;
-        }
+        if (seat->past->sequence == 0)
+            continue; /* objects only: its OPENED was never durable */
         r = restore_live(seat->past, err);
         if (r < 0)
             return r;

@@ -162,7 +162,7 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
         return -(int)err->code;
     sink = nj_inputs_sink(engine->inputs);
     if (nj_models_new(engine->manifest, dir_fd, &engine->models, err) < 0 ||
-        nj_plan_new(engine->manifest, dir_fd, engine->options->allow_paths, engine->models, &sink,
+        nj_plan_new(engine->manifest, dir_fd, engine->models, &sink, engine->options->allow_paths,
                     &engine->plan, faults, err) < 0 ||
         nj_plan_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
         keep_scripts(engine, dir_fd, &engine->files_fd, err) < 0 ||
@@ -231,7 +231,7 @@ static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults, 
         nj_fsio_open_dir(engine->dir.inputs_fd, "files", &engine->files_fd, err) < 0 ||
         nj_models_new(engine->manifest, engine->files_fd, &engine->models, err) < 0 ||
         nj_inputs_open(engine->dir.inputs_fd, &engine->inputs, err) < 0 ||
-        nj_plan_load(engine->manifest, engine->dir.inputs_fd, &engine->plan, err) < 0)
+        nj_plan_load(engine->manifest, engine->dir.inputs_fd, engine->models, &engine->plan, err) < 0)
         return nj_wrap(err, "run %s", engine->dir.path);
     return 0;
 }
@@ -269,9 +269,11 @@ static int open_journal(struct nj_engine *engine, struct nj_error *err)
         return nj_fail(err, NJ_E_SYSTEM, "no randomness for the run's id");
     if (nj_journal_open(engine->dir.journal_fd, &engine->reader, err) < 0)
         return -(int)err->code;
-    if (engine->resumed && nj_engine_recover(engine, err) < 0) /* before the next epoch's first segment is there */
+    if ((engine->resumed && nj_engine_scan(engine, err) < 0) ||
+        nj_journal_writer_open(engine->dir.journal_fd, &recovery.next, &engine->writer, err) < 0 ||
+        (engine->resumed && nj_engine_restore(engine, err) < 0))
         return -(int)err->code;
-    return nj_journal_writer_open(engine->dir.journal_fd, &recovery.next, &engine->writer, err);
+    return 0;
 }
 
 /* The RUN frame: which build wrote this epoch. */

@@ -141,6 +141,9 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal, nj_journal_free);
  */
 int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_journal_rewind - the next nj_journal_next() delivers the first frame again */
+void nj_journal_rewind(struct nj_journal *journal);
+
 /* nj_journal_read - one frame by place, its checksum verified; payload is appended to @out */
 int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;

@@ -1,5 +1,5 @@
 /*
- * check.c - what only the whole manifest can tell: circles, doubles, and paths that get in each other's way
+ * check.c - what only the whole manifest can tell: circles, doubles, paths in each other's way
  *
  * The complication: it runs even after other faults, so that one round shows all of them. Whatever
  * could not be read is NULL or NJ_MANIFEST_NONE here, and is passed over.
@@ -36,8 +36,10 @@ struct graph {
     size_t n;
     const char *(*name)(const struct nj_manifest *manifest, size_t from);
     size_t (*n_edges)(const struct nj_manifest *manifest, size_t from);
-    size_t (*edge)(const struct nj_manifest *manifest, size_t from, size_t at); /* or NJ_MANIFEST_NONE */
-    const struct nj_yaml_node *(*place)(const struct nj_manifest_reading *in, size_t from, size_t at);
+    size_t (*edge)(const struct nj_manifest *manifest, size_t from,
+                   size_t at); /* or NJ_MANIFEST_NONE */
+    const struct nj_yaml_node *(*place)(const struct nj_manifest_reading *in, size_t from,
+                                        size_t at);
     enum { UNSEEN, OPEN, DONE } state[NJ_MANIFEST_AGENTS_MAX];
     size_t trail[NJ_MANIFEST_AGENTS_MAX];
     size_t n_trail;
@@ -53,11 +55,13 @@ static void report_circle(struct graph *graph, size_t to, const struct nj_yaml_n
     while (at > 0 && graph->trail[at - 1] != to)
         at--;
     for (at = at > 0 ? at - 1 : 0; at < graph->n_trail && len < sizeof(text); at++) {
-        int n = snprintf(text + len, sizeof(text) - len, "%s, ", graph->name(manifest, graph->trail[at]));
+        int n = snprintf(text + len, sizeof(text) - len, "%s, ",
+                         graph->name(manifest, graph->trail[at]));
 
         len += n > 0 ? (size_t)n : 0;
     }
-    nj_yaml_fault(&graph->in->yaml, place, "%s: %s%s", graph->what, text, graph->name(manifest, to));
+    nj_yaml_fault(&graph->in->yaml, place, "%s: %s%s", graph->what, text,
+                  graph->name(manifest, to));
 }
 
 /* Depth first; recursion goes no deeper than there are corners. */
@@ -224,7 +228,8 @@ static void check_mounts(struct nj_manifest_reading *in, const struct nj_yaml_no
                           "overlaps the writable path %s: what is mounted is read-only", other);
         for (size_t k = 0; k < i; k++) {
             if (sandbox->mounts[k].target && overlap(sandbox->mounts[k].target, target))
-                nj_yaml_fault(&in->yaml, node, "overlaps the mount at %s", sandbox->mounts[k].target);
+                nj_yaml_fault(&in->yaml, node, "overlaps the mount at %s",
+                              sandbox->mounts[k].target);
         }
     }
 }
@@ -245,10 +250,12 @@ static void check_tools(struct nj_manifest_reading *in, const struct nj_yaml_nod
         for (size_t k = 0; k < i && !twice; k++)
             twice = agent->tools[k].name && strcmp(agent->tools[k].name, tool->name) == 0;
         if (twice)
-            nj_yaml_fault(&in->yaml, nth(tools, i), "a second tool with the name %s: one of them needs a name of its own",
+            nj_yaml_fault(&in->yaml, nth(tools, i),
+                          "a second tool with the name %s: one of them needs a name of its own",
                           tool->name);
         if (tool->type == NJ_TOOL_MEMORY && !inner(agent_node, "memory"))
-            nj_yaml_fault(&in->yaml, nth(tools, i), "the tool memory needs the agent's memory: {store: NAME}");
+            nj_yaml_fault(&in->yaml, nth(tools, i),
+                          "the tool memory needs the agent's memory: {store: NAME}");
     }
 }
 
@@ -283,8 +290,12 @@ static void check_target(struct nj_manifest_reading *in, const struct nj_yaml_no
     struct nj_error err = {0};
 
     nj_buf_init(&path, NJ_MANIFEST_PATH_MAX_BYTES);
-    if (nj_template_expand(target, put_x, NULL, &path, &err) < 0 ||
-        nj_manifest_target_ok(agent, (const char *)path.data, &err) < 0)
+    if (nj_template_expand(target, put_x, NULL, &path, &err) == 0 &&
+        nj_manifest_target_ok(agent, (const char *)path.data, &err) == 0)
+        return;
+    if (err.code == NJ_E_NOMEM)
+        in->yaml.nomem = true;
+    else
         nj_yaml_fault(&in->yaml, node, "%s", err.text);
 }
 
@@ -311,7 +322,8 @@ static void check_files(struct nj_manifest_reading *in, const struct nj_yaml_nod
 static void check_outputs(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                           const struct nj_manifest_group *group)
 {
-    const struct nj_manifest_texts *writable = &in->manifest->agents[group->agent].sandbox.writable_paths;
+    const struct nj_manifest_texts *writable =
+        &in->manifest->agents[group->agent].sandbox.writable_paths;
 
     for (size_t i = 0; i < group->outputs.count; i++) {
         const struct nj_manifest_text *output = &group->outputs.items[i];
@@ -321,7 +333,8 @@ static void check_outputs(struct nj_manifest_reading *in, const struct nj_yaml_n
             inside |= nj_manifest_path_under(output->text, writable->items[k].text);
         if (!inside)
             fault_at(in, inner(node, "outputs"), output,
-                     "is in none of the writable paths of agent", agent_name(in->manifest, group->agent));
+                     "is in none of the writable paths of agent",
+                     agent_name(in->manifest, group->agent));
     }
 }
 
@@ -335,8 +348,9 @@ static void check_groups(struct nj_manifest_reading *in)
         size_t first = nj_manifest_find_group(in->manifest, group->name);
 
         if (*group->name && first < i)
-            nj_yaml_fault(&in->yaml, inner(node, "name"), "a second group with the name %s: the first is in line %u",
-                          group->name, in->manifest->groups[first].mark.line);
+            nj_yaml_fault(&in->yaml, inner(node, "name"),
+                          "a second group with the name %s: the first is in line %u", group->name,
+                          in->manifest->groups[first].mark.line);
         if (group->agent >= in->manifest->n_agents)
             continue;
         check_files(in, node, group);

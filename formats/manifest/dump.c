@@ -1,8 +1,9 @@
 /*
  * dump.c - the manifest as canonical YAML, every default written out
  *
- * The complication: the dump must read back as the same manifest, so each text is quoted and whatever
- * YAML does not take as it is (DEL, C1 controls, byte order marks) is escaped, inside JSON too.
+ * The complication: the dump must read back as the same manifest, so each text is quoted and
+ * whatever YAML does not take as it is (DEL, C1 controls, byte order marks) is escaped, inside JSON
+ * too.
  */
 #include <stdio.h>
 
@@ -27,7 +28,8 @@ static void put(struct dump *dump, const char *text)
 static void put_number(struct dump *dump, const char *before, uint64_t value)
 {
     if (dump->r == 0)
-        dump->r = nj_buf_printf(dump->out, dump->err, "%s%llu\n", before, (unsigned long long)value);
+        dump->r =
+            nj_buf_printf(dump->out, dump->err, "%s%llu\n", before, (unsigned long long)value);
 }
 
 /* Text as it is, but escaped where neither YAML nor JSON would take the character raw. */
@@ -38,7 +40,8 @@ static void put_escaped(struct dump *dump, const char *text, bool escape_quotes)
     while (dump->r == 0 && from.len > 0) {
         uint32_t point = 0;
         size_t len = nj_utf8_next(from, &point);
-        bool raw = !nj_utf8_is_unsafe(point) && point != 0xfeff && point != 0xfffe && point != 0xffff;
+        bool raw =
+            !nj_utf8_is_unsafe(point) && point != 0xfeff && point != 0xfffe && point != 0xffff;
 
         if (len == 0) {
             dump->r = nj_fail(dump->err, NJ_E_INPUT, "a text is not UTF-8");
@@ -143,7 +146,8 @@ static void dump_model(struct dump *dump, const struct nj_manifest *manifest,
         put_micro(dump, "        cache_write_1h: ", model->price.cache_write_1h);
     }
     if (!first)
-        put_bits(dump, "      when: ", nj_manifest_causes, NJ_COUNT(nj_manifest_causes), model->when);
+        put_bits(dump, "      when: ", nj_manifest_causes, NJ_COUNT(nj_manifest_causes),
+                 model->when);
 }
 
 static void dump_models(struct dump *dump, const struct nj_manifest *manifest)
@@ -209,8 +213,8 @@ static void dump_tool(struct dump *dump, const struct nj_manifest *manifest,
     if (tool->type == NJ_TOOL_MCP || tool->type == NJ_TOOL_CUSTOM || tool->type == NJ_TOOL_AGENT)
         put_text(dump, "        name: ", tool->name);
     if (tool->type == NJ_TOOL_CODE_EXECUTION)
-        put_bits(dump, "        languages: ", nj_manifest_languages, NJ_COUNT(nj_manifest_languages),
-                 tool->languages);
+        put_bits(dump, "        languages: ", nj_manifest_languages,
+                 NJ_COUNT(nj_manifest_languages), tool->languages);
     if (tool->agent != NJ_MANIFEST_NONE)
         put_text(dump, "        agent: ", manifest->agents[tool->agent].name);
     put_text(dump, "        description: ", tool->description);
@@ -306,7 +310,8 @@ static void dump_limits(struct dump *dump, const struct nj_manifest *manifest)
     put_text(dump, "  deadline: ", limits->deadline);
     put_micro(dump, "  fail_over: ", limits->fail_over_ppm);
     put_number(dump, "retry:\n  attempts: ", manifest->retry.attempts);
-    put_bits(dump, "  on: ", nj_manifest_retries, NJ_COUNT(nj_manifest_retries), manifest->retry.on);
+    put_bits(dump, "  on: ", nj_manifest_retries, NJ_COUNT(nj_manifest_retries),
+             manifest->retry.on);
 }
 
 static void dump_alerts(struct dump *dump, const struct nj_manifest *manifest)

@@ -1,9 +1,9 @@
 /*
  * pack.c - the manifest's part of a session's identity, as canonical msgpack
  *
- * The complication: what is left out matters as much as what is in. Whatever changes what an agent does
- * must change the digest; what only changes where it is paid for or how it is written must not.
- * Keys are emitted in ascending byte order, as pack.h demands.
+ * The complication: what is left out matters as much as what is in. Whatever changes what an agent
+ * does must change the digest; what only changes where it is paid for or how it is written must
+ * not. Keys are emitted in ascending byte order, as pack.h demands.
  */
 #include "formats/base/pack.h"
 #include "formats/manifest/read.h"

@@ -2,7 +2,8 @@
  * supported.c - what a manifest may say but this build does not run
  *
  * The format is whole, the program grows into it. A feature that is not built yet is named with its
- * place before anything starts; it is never passed over. Building one means taking its line out here.
+ * place before anything starts; it is never passed over. Building one means taking its line out
+ * here.
  */
 #include <stdio.h>
 
@@ -71,8 +72,8 @@ static void judge_agent(const struct nj_manifest_agent *agent, struct nj_manifes
                                "rootfs: this build's boxes use the host's system directories");
 }
 
-/* What the sessions use: their agents, the agents those call, and the models of all of them. A second
- * set of models beside the one in use is nobody's fault. */
+/* What the sessions use: their agents, the agents those call, and the models of all of them. A
+ * second set of models beside the one in use is nobody's fault. */
 struct used {
     bool agents[NJ_MANIFEST_AGENTS_MAX];
     bool roles[NJ_MANIFEST_AGENTS_MAX];
@@ -98,9 +99,9 @@ static void judge_group(const struct nj_manifest_group *group, size_t at,
                         struct nj_manifest_faults *faults)
 {
     if (group->for_each == NJ_FOR_EACH_LINES || group->for_each == NJ_FOR_EACH_CSV)
-        nj_manifest_faults_add(faults, group->for_each_mark, place_of("sessions[%zu].for_each", at).text,
-                               "for_each %s: this build runs: glob",
-                               nj_manifest_for_each_kinds[group->for_each]);
+        nj_manifest_faults_add(
+            faults, group->for_each_mark, place_of("sessions[%zu].for_each", at).text,
+            "for_each %s: this build runs: glob", nj_manifest_for_each_kinds[group->for_each]);
 }
 
 /* Credentials need no line of their own: whatever could use one is named itself. */
@@ -124,6 +125,12 @@ int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest
     for (size_t i = 0; i < manifest->n_alerts; i++)
         nj_manifest_faults_add(faults, manifest->alerts[i].mark, place_of("alerts[%zu]", i).text,
                                "alerts: this build sends none");
+    if (manifest->limits.deadline)
+        nj_manifest_faults_add(faults, manifest->limits.deadline_mark, "limits.deadline",
+                               "deadline: this build does not watch one");
+    if (manifest->retry.mark.line > 0 && manifest->retry.attempts > 1)
+        nj_manifest_faults_add(faults, manifest->retry.mark, "retry",
+                               "retry: this build runs each session once (a model call is retried all the same)");
     if (manifest->telemetry_otlp)
         nj_manifest_faults_add(faults, manifest->telemetry_mark, "telemetry",
                                "telemetry: this build exports none");

@@ -1,9 +1,9 @@
 /*
  * yaml.c - from bytes to a tree, through libyaml's events
  *
- * The complication: libyaml alone would build whatever it is given (aliases that unfold to gigabytes,
- * a thousand levels, several documents). Here each event meets its limit before a node is made, and
- * what our dialect does not know becomes a fault with its place.
+ * The complication: libyaml alone would build whatever it is given (aliases that unfold to
+ * gigabytes, a thousand levels, several documents). Here each event meets its limit before a node
+ * is made, and what our dialect does not know becomes a fault with its place.
  */
 #include <yaml.h>
 
@@ -72,9 +72,9 @@ static bool stands_at_tab(struct nj_span bytes, struct nj_mark mark)
 }
 
 /*
- * Is there a %TAG directive? libyaml compares each with all before it, which costs minutes on a file of
- * the size that we accept, and tags are refused anyway. A directive stands at the beginning of a line,
- * and libyaml knows five ways to end one.
+ * Is there a %TAG directive? libyaml compares each with all before it, which costs minutes on a
+ * file of the size that we accept, and tags are refused anyway. A directive stands at the beginning
+ * of a line, and libyaml knows five ways to end one.
  */
 static bool has_tag_directive(struct nj_span bytes, struct nj_mark *ret_mark)
 {
@@ -125,8 +125,8 @@ static bool read_surrogate(const uint8_t *at, size_t left, uint32_t least, uint3
 
 /*
  * "\ud83d\ude00" becomes "\U0001f600", and the two bytes that this saves become spaces behind the
- * closing quote, so that every later mark stays right. Only where the file is JSON and nothing else: a
- * character that JSON does not have outside of strings, and the bytes are left alone.
+ * closing quote, so that every later mark stays right. Only where the file is JSON and nothing
+ * else: a character that JSON does not have outside of strings, and the bytes are left alone.
  */
 static int join_surrogates(struct nj_span bytes, struct nj_buf *out, struct nj_error *err)
 {
@@ -189,8 +189,9 @@ static enum loaded syntax_fault(struct loader *loader)
         break;
     case YAML_READER_ERROR:
         mark = mark_of_offset(loader->bytes, parser->problem_offset);
-        nj_manifest_faults_add(loader->reader->faults, mark, NULL, "not plain UTF-8 text: %s (offset %zu)",
-                               problem, parser->problem_offset);
+        nj_manifest_faults_add(loader->reader->faults, mark, NULL,
+                               "not plain UTF-8 text: %s (offset %zu)", problem,
+                               parser->problem_offset);
         break;
     case YAML_NO_ERROR:
     case YAML_SCANNER_ERROR:
@@ -202,9 +203,10 @@ static enum loaded syntax_fault(struct loader *loader)
             nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                    "not YAML: a tab stands where only spaces may");
         else if (strstr(problem, "Unicode character escape"))
-            nj_manifest_faults_add(loader->reader->faults, mark, NULL,
-                                   "not YAML: this escape is no character (half of a surrogate pair?): "
-                                   "write the character itself or \\U and eight digits");
+            nj_manifest_faults_add(
+                loader->reader->faults, mark, NULL,
+                "not YAML: this escape is no character (half of a surrogate pair?): "
+                "write the character itself or \\U and eight digits");
         else if (parser->context)
             nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                    "not YAML: %s (%s in line %zu)", problem, parser->context,
@@ -324,7 +326,8 @@ static enum loaded take_alias(struct loader *loader, const yaml_event_t *event)
     node = add_node(loader, NJ_YAML_BROKEN, event->start_mark);
     if (!node)
         return LOAD_STOP;
-    nj_yaml_fault(loader->reader, node, "alias *%s: anchors and aliases are not allowed; write the value out",
+    nj_yaml_fault(loader->reader, node,
+                  "alias *%s: anchors and aliases are not allowed; write the value out",
                   (const char *)event->data.alias.anchor);
     return LOAD_MORE;
 }
@@ -336,7 +339,8 @@ static enum loaded open_collection(struct loader *loader, const yaml_event_t *ev
     struct nj_yaml_node *node;
 
     if (wants_key(loader))
-        return stop_at(loader, mark_of(event->start_mark), "a key must be a text, not a list or a map");
+        return stop_at(loader, mark_of(event->start_mark),
+                       "a key must be a text, not a list or a map");
     if (loader->depth == loader->limits->max_depth)
         return stop_at(loader, mark_of(event->start_mark), "nested too deeply");
     node = add_node(loader, kind, event->start_mark);
@@ -358,7 +362,7 @@ static int by_key(const void *a, const void *b)
     return left->index < right->index ? -1 : 1;
 }
 
-/* Sorted rather than compared one by one: a hostile map may hold all the nodes that a file may have. */
+/* Sorted rather than compared one by one: a hostile map may hold all the nodes of a file. */
 static enum loaded refuse_duplicates(struct loader *loader, const struct nj_yaml_node *map)
 {
     nj_auto_free const struct nj_yaml_node **sorted = NULL;
@@ -480,9 +484,10 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
         return nj_fail_nomem(err);
     loader.frames = frames;
     loader.bytes = bytes;
-    /* Named, so that nothing is guessed: UTF-16 is refused like any other bytes that are not UTF-8. */
+    /* Named, so that nothing is guessed: UTF-16 is refused like any other bytes. */
     yaml_parser_set_encoding(&loader.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&loader.parser, bytes.data ? bytes.data : byte_order_mark, bytes.len);
+    yaml_parser_set_input_string(&loader.parser, bytes.data ? bytes.data : byte_order_mark,
+                                 bytes.len);
     load_events(&loader);
     yaml_parser_delete(&loader.parser);
 

@@ -1,9 +1,9 @@
 /*
  * fuzz_manifest.c - any bytes as a manifest, as a tree turned to JSON, and as a template
  *
- * Properties: a manifest that was read is dumped, the dump is read, and its dump is the same bytes and
- * its identity parts are equal; JSON made from a tree is a tree again, with the same JSON; a template
- * that was checked can be expanded.
+ * Properties: a manifest that was read is dumped, the dump is read, and its dump is the same bytes
+ * and its identity parts are equal; JSON made from a tree is a tree again, with the same JSON; a
+ * template that was checked can be expanded.
  */
 #include <stdlib.h>
 
@@ -73,13 +73,15 @@ static void read_manifest(struct nj_span bytes)
     }
     must((r == 0) == (faults.count == 0));
     if (r < 0)
-        must(err.code == NJ_E_INPUT && nj_manifest_faults_print(&faults, "fuzz", &lines, &err) == 0);
+        must(err.code == NJ_E_INPUT &&
+             nj_manifest_faults_print(&faults, "fuzz", &lines, &err) == 0);
 }
 
 /* The tree's JSON in @out; false where the bytes hold no clean tree or JSON cannot say it. */
 static bool to_json(struct nj_span bytes, struct nj_buf *out)
 {
-    static const struct nj_yaml_limits limits = {.max_bytes = OUT_MAX_BYTES, .max_nodes = 10000, .max_depth = 24};
+    static const struct nj_yaml_limits limits = {
+        .max_bytes = OUT_MAX_BYTES, .max_nodes = 10000, .max_depth = 24};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     struct nj_yaml_reader reader = {.arena = &arena, .faults = &faults};

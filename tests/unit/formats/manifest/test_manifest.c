@@ -145,6 +145,28 @@ static void damaged_files_are_refused_with_the_same_words(void **state)
     assert_true(for_each_yaml(GOLDEN_DIR "damaged", check_damaged) >= 30);
 }
 
+static void the_documents_example_is_a_manifest_that_runs(void **state)
+{
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_error err = {0};
+    const char *start;
+    const char *end;
+
+    (void)state;
+    read_whole(NJ_SOURCE_DIR "/formats/manifest/FORMAT.md", &text);
+    start = strstr((const char *)text.data, "```yaml\n");
+    assert_non_null(start);
+    start += strlen("```yaml\n");
+    end = strstr(start, "```");
+    assert_non_null(end);
+    if (nj_manifest_parse((struct nj_span){(const uint8_t *)start, (size_t)(end - start)},
+                          "FORMAT.md", &manifest, &faults, &err) < 0 ||
+        nj_manifest_supported(manifest, &faults, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 /* ---- what the fields hold ---- */
 
 static void everything_has_a_default(void **state)
@@ -177,7 +199,8 @@ static void everything_has_a_default(void **state)
 
 static void references_may_stand_before_what_they_name(void **state)
 {
-    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest =
+    NJ_AUTO(nj_manifest_free)
+    struct nj_manifest *manifest =
         parsed("nightjar: 1\n"
                "sessions:\n"
                "  - {name: last, agent: b, input: \"{results}\", after: [first]}\n"
@@ -232,6 +255,32 @@ static void a_file_beyond_four_mebibytes_is_refused(void **state)
     assert_string_equal(err.text, "job.yaml: the file has 4194305 bytes, at most 4194304 are read");
 }
 
+static void more_entries_than_allowed_are_refused_and_nothing_points_at_them(void **state)
+{
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_manifest *manifest = NULL;
+    struct nj_error err = {0};
+
+    (void)state;
+    nj_buf_init(&text, OUT_MAX_BYTES);
+    assert_int_equal(
+        nj_buf_text(&text, "nightjar: 1\nmodels: {m: [{provider: script, script: r}]}\nagents:\n",
+                    &err),
+        0);
+    for (int i = 0; i <= NJ_MANIFEST_AGENTS_MAX; i++)
+        assert_int_equal(nj_buf_printf(&text, &err, "  a%d: {model: m}\n", i), 0);
+    assert_int_equal(
+        nj_buf_text(&text, "sessions: [{name: one, agent: a256, input: Go, outputs: [/tmp/x]}]\n",
+                    &err),
+        0);
+    assert_int_equal(nj_manifest_parse(nj_buf_span(&text), "job.yaml", &manifest, &faults, &err),
+                     -NJ_E_INPUT);
+    assert_string_equal(err.text,
+                        "job.yaml:4:3: agents: at most 256 entries are allowed, found 257");
+    assert_int_equal(faults.count, 1);
+}
+
 /* ---- identity ---- */
 
 static void pack_of(const char *text, bool of_group, struct nj_buf *out)
@@ -261,7 +310,8 @@ static bool same_pack(const char *a, const char *b, bool of_group)
 #define MODELS "models: {m: [{provider: script, script: r}]}\n"
 #define SESSION "sessions: [{name: one, agent: a, input: Go}]\n"
 #define AGENT(more) HEAD MODELS "agents: {a: {model: m" more "}}\n" SESSION
-#define GROUP(more) HEAD MODELS "agents: {a: {model: m}}\nsessions: [{name: one, agent: a" more "}]\n"
+#define GROUP(more)                                                                                \
+    HEAD MODELS "agents: {a: {model: m}}\nsessions: [{name: one, agent: a" more "}]\n"
 
 static void an_agents_identity_is_what_it_does(void **state)
 {
@@ -272,11 +322,16 @@ static void an_agents_identity_is_what_it_does(void **state)
         HEAD MODELS "agents: {a: {model: m}, unrelated: {model: m, instructions: x}}\n" SESSION,
     };
     static const char *const different[] = {
-        AGENT(", instructions: x"), AGENT(", limits: {turns: 5}"), AGENT(", reproducible: D3"),
-        AGENT(", tools: [{type: code_execution}]"), AGENT(", sandbox: {max_memory_mb: 5}"),
+        AGENT(", instructions: x"),
+        AGENT(", limits: {turns: 5}"),
+        AGENT(", reproducible: D3"),
+        AGENT(", tools: [{type: code_execution}]"),
+        AGENT(", sandbox: {max_memory_mb: 5}"),
         AGENT(", sandbox: {filesystem: {writable_paths: [/tmp, /workspace]}}"),
-        AGENT(", sandbox: {mounts: [{source: a, target: /a}]}"), AGENT(", sandbox: {rootfs: {dir: x}}"),
-        AGENT(", sandbox: {allowed_domains: [a.example]}"), AGENT(", memory: {store: s}"),
+        AGENT(", sandbox: {mounts: [{source: a, target: /a}]}"),
+        AGENT(", sandbox: {rootfs: {dir: x}}"),
+        AGENT(", sandbox: {allowed_domains: [a.example]}"),
+        AGENT(", memory: {store: s}"),
         HEAD "models: {m: [{provider: script, script: other}]}\nagents: {a: {model: m}}\n" SESSION,
         HEAD "models: {m: [{provider: script, script: r}, {provider: script, script: r}]}\n"
              "agents: {a: {model: m}}\n" SESSION,
@@ -295,15 +350,19 @@ static void an_agents_identity_is_what_it_does(void **state)
 
 static void a_called_agent_is_part_of_the_callers_identity(void **state)
 {
-    static const char one[] = HEAD MODELS "agents: {a: {model: m, tools: [{type: agent, agent: b}, {type: agent, agent: c}]}, "
-                              "b: {model: m, tools: [{type: agent, agent: d}]}, c: {model: m, tools: [{type: agent, agent: d}]}, "
-                              "d: {model: m, instructions: deep}}\n" SESSION;
-    static const char other[] = HEAD MODELS "agents: {a: {model: m, tools: [{type: agent, agent: b}, {type: agent, agent: c}]}, "
-                                "d: {model: m, instructions: changed}, c: {model: m, tools: [{type: agent, agent: d}]}, "
-                                "b: {model: m, tools: [{type: agent, agent: d}]}}\n" SESSION;
-    static const char moved[] = HEAD MODELS "agents: {a: {model: m, tools: [{type: agent, agent: b}, {type: agent, agent: c}]}, "
-                                "d: {model: m, instructions: deep}, c: {model: m, tools: [{type: agent, agent: d}]}, "
-                                "b: {model: m, tools: [{type: agent, agent: d}]}}\n" SESSION;
+    static const char one[] = HEAD MODELS
+        "agents: {a: {model: m, tools: [{type: agent, agent: b}, {type: agent, agent: c}]}, "
+        "b: {model: m, tools: [{type: agent, agent: d}]}, c: {model: m, tools: [{type: agent, "
+        "agent: d}]}, "
+        "d: {model: m, instructions: deep}}\n" SESSION;
+    static const char other[] = HEAD MODELS
+        "agents: {a: {model: m, tools: [{type: agent, agent: b}, {type: agent, agent: c}]}, "
+        "d: {model: m, instructions: changed}, c: {model: m, tools: [{type: agent, agent: d}]}, "
+        "b: {model: m, tools: [{type: agent, agent: d}]}}\n" SESSION;
+    static const char moved[] = HEAD MODELS
+        "agents: {a: {model: m, tools: [{type: agent, agent: b}, {type: agent, agent: c}]}, "
+        "d: {model: m, instructions: deep}, c: {model: m, tools: [{type: agent, agent: d}]}, "
+        "b: {model: m, tools: [{type: agent, agent: d}]}}\n" SESSION;
 
     (void)state;
     assert_false(same_pack(one, other, false));
@@ -320,12 +379,16 @@ static void agents_that_call_each_other_in_many_ways_pack_once_each(void **state
     nj_buf_init(&text, OUT_MAX_BYTES);
     assert_int_equal(nj_buf_text(&text, HEAD MODELS "agents:\n", &err), 0);
     for (int i = 0; i < 60; i++) /* two ways from each to the next: 2^60 ways in all */
-        assert_int_equal(nj_buf_printf(&text, &err,
-                                       "  a%d: {model: m, tools: [{type: agent, agent: a%d, name: x}, "
-                                       "{type: agent, agent: a%d, name: y}]}\n",
-                                       i, i + 1, i + 1),
-                         0);
-    assert_int_equal(nj_buf_text(&text, "  a60: {model: m}\nsessions: [{name: one, agent: a0, input: Go}]\n", &err), 0);
+        assert_int_equal(
+            nj_buf_printf(&text, &err,
+                          "  a%d: {model: m, tools: [{type: agent, agent: a%d, name: x}, "
+                          "{type: agent, agent: a%d, name: y}]}\n",
+                          i, i + 1, i + 1),
+            0);
+    assert_int_equal(
+        nj_buf_text(&text, "  a60: {model: m}\nsessions: [{name: one, agent: a0, input: Go}]\n",
+                    &err),
+        0);
     pack_of((const char *)text.data, false, &pack);
     assert_true(pack.len < 100000);
 }
@@ -333,14 +396,16 @@ static void agents_that_call_each_other_in_many_ways_pack_once_each(void **state
 static void a_groups_identity_leaves_its_items_out(void **state)
 {
     static const char *const different[] = {
-        GROUP(", input: Stop"), GROUP(", input: Go, outputs: [/workspace/x]"),
+        GROUP(", input: Stop"),
+        GROUP(", input: Go, outputs: [/workspace/x]"),
         GROUP(", input: Go, accept: {command: [a]}"),
         GROUP(", input: Go, files: [{source: a, target: /workspace/a}]"),
     };
 
     (void)state;
     assert_true(same_pack(GROUP(", input: Go"),
-                          GROUP(", for_each: {glob: '*.txt'}, input: Go, key: 'x-{item.name}'"), true));
+                          GROUP(", for_each: {glob: '*.txt'}, input: Go, key: 'x-{item.name}'"),
+                          true));
     assert_true(same_pack(GROUP(", input: Go, accept: {command: [a]}"),
                           GROUP(", input: Go, accept: {attempts: 3, command: [a]}"), true));
     assert_false(same_pack(GROUP(", input: Go, accept: {command: [a]}"),
@@ -361,7 +426,8 @@ static void what_this_build_does_not_run_is_named_with_its_place(void **state)
 
     (void)state;
     read_whole(GOLDEN_DIR "v0/whole.yaml", &bytes);
-    assert_int_equal(nj_manifest_parse(nj_buf_span(&bytes), "whole.yaml", &manifest, &faults, &err), 0);
+    assert_int_equal(nj_manifest_parse(nj_buf_span(&bytes), "whole.yaml", &manifest, &faults, &err),
+                     0);
     assert_int_equal(nj_manifest_supported(manifest, &faults, &err), -NJ_E_INPUT);
     nj_buf_init(&lines, OUT_MAX_BYTES);
     assert_int_equal(nj_manifest_faults_print(&faults, "whole.yaml", &lines, &err), 0);
@@ -382,19 +448,22 @@ static void models_beside_the_ones_in_use_do_no_harm(void **state)
     (void)state;
     assert_true(is_supported(small));
     assert_true(is_supported(AGENT(", reproducible: D3, sandbox: {allowed_domains: []}")));
-    assert_true(is_supported(
-        HEAD "models: {m: [{provider: script, script: r}], big: [{provider: anthropic, model: x, credential: c}]}\n"
-             "credentials: {c: {env: KEY}}\n"
-             "agents: {a: {model: m}, b: {model: big}}\n" SESSION));
+    assert_true(is_supported(HEAD "models: {m: [{provider: script, script: r}], big: [{provider: "
+                                  "anthropic, model: x, credential: c}]}\n"
+                                  "credentials: {c: {env: KEY}}\n"
+                                  "agents: {a: {model: m}, b: {model: big}}\n" SESSION));
     assert_false(is_supported(
-        HEAD "models: {m: [{provider: script, script: r}], big: [{provider: anthropic, model: x}]}\n"
-             "agents: {a: {model: m, tools: [{type: agent, agent: b}]}, b: {model: big}}\n" SESSION));
+        HEAD
+        "models: {m: [{provider: script, script: r}], big: [{provider: anthropic, model: x}]}\n"
+        "agents: {a: {model: m, tools: [{type: agent, agent: b}]}, b: {model: big}}\n" SESSION));
 }
 
 static void relative_paths_stay_inside_or_are_refused(void **state)
 {
-    static const char *const good[] = {"a", "a/b", "./a", "a/../b", ".", "a/./b/..", "..a/b", "a//b/"};
-    static const char *const bad[] = {"", "/a", "..", "../a", "a/../..", "a/../../b", "./..", "a\nb"};
+    static const char *const good[] = {"a", "a/b",      "./a",   "a/../b",
+                                       ".", "a/./b/..", "..a/b", "a//b/"};
+    static const char *const bad[] = {"",        "/a",        "..",   "../a",
+                                      "a/../..", "a/../../b", "./..", "a\nb"};
     struct nj_error err = {0};
 
     (void)state;
@@ -408,8 +477,17 @@ static void relative_paths_stay_inside_or_are_refused(void **state)
 
 static void expanded_targets_are_judged_again(void **state)
 {
-    static const char *const bad[] = {"", "/", "/workspace", "/workspace/", "/workspace/..", "/workspace/a/../b",
-                                      "/workspacex/a", "workspace/a", "/etc/passwd", "/workspace/a\nb", "/workspace//a"};
+    static const char *const bad[] = {"",
+                                      "/",
+                                      "/workspace",
+                                      "/workspace/",
+                                      "/workspace/..",
+                                      "/workspace/a/../b",
+                                      "/workspacex/a",
+                                      "workspace/a",
+                                      "/etc/passwd",
+                                      "/workspace/a\nb",
+                                      "/workspace//a"};
     NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = parsed(small);
     struct nj_error err = {0};
     char part[300];
@@ -440,10 +518,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_files_dump_as_before_and_read_back_equal),
         cmocka_unit_test(damaged_files_are_refused_with_the_same_words),
+        cmocka_unit_test(the_documents_example_is_a_manifest_that_runs),
         cmocka_unit_test(everything_has_a_default),
         cmocka_unit_test(references_may_stand_before_what_they_name),
         cmocka_unit_test(marks_point_at_the_values),
         cmocka_unit_test(a_file_beyond_four_mebibytes_is_refused),
+        cmocka_unit_test(more_entries_than_allowed_are_refused_and_nothing_points_at_them),
         cmocka_unit_test(an_agents_identity_is_what_it_does),
         cmocka_unit_test(a_called_agent_is_part_of_the_callers_identity),
         cmocka_unit_test(agents_that_call_each_other_in_many_ways_pack_once_each),

@@ -58,12 +58,14 @@ static void a_failed_expansion_leaves_the_buffer_as_it_was(void **state)
     (void)state;
     nj_buf_init(&out, 30);
     assert_int_equal(nj_buf_text(&out, "kept", &err), 0);
-    assert_int_equal(nj_template_expand("a {results} {item.other}", look_up, NULL, &out, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_template_expand("a {results} {item.other}", look_up, NULL, &out, &err),
+                     -NJ_E_INPUT);
     assert_non_null(strstr(err.text, "{item.other}"));
     assert_string_equal((const char *)out.data, "kept");
     assert_int_equal(nj_template_expand("a { b", look_up, NULL, &out, &err), -NJ_E_INPUT);
     assert_string_equal((const char *)out.data, "kept");
-    assert_int_equal(nj_template_expand("{item.path}{item.path}", look_up, NULL, &out, &err), -NJ_E_LIMIT);
+    assert_int_equal(nj_template_expand("{item.path}{item.path}", look_up, NULL, &out, &err),
+                     -NJ_E_LIMIT);
     assert_string_equal((const char *)out.data, "kept");
 }
 

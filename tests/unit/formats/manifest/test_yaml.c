@@ -94,16 +94,19 @@ static void plain_scalars_have_the_types_of_the_core_schema(void **state)
         const char *text;
         enum nj_yaml_type type;
     } cases[] = {
-        {"", NJ_YAML_NULL}, {"~", NJ_YAML_NULL}, {"null", NJ_YAML_NULL}, {"NULL", NJ_YAML_NULL},
-        {"nULL", NJ_YAML_TEXT}, {"true", NJ_YAML_BOOL}, {"FALSE", NJ_YAML_BOOL}, {"yes", NJ_YAML_TEXT},
-        {"on", NJ_YAML_TEXT}, {"0", NJ_YAML_INT}, {"-12", NJ_YAML_INT}, {"+3", NJ_YAML_INT},
-        {"007", NJ_YAML_INT}, {"0o17", NJ_YAML_INT}, {"0xFf", NJ_YAML_INT}, {"0o8", NJ_YAML_TEXT},
-        {"0x", NJ_YAML_TEXT}, {"-0x1", NJ_YAML_TEXT}, {"1_000", NJ_YAML_TEXT}, {"1.5", NJ_YAML_FLOAT},
-        {".5", NJ_YAML_FLOAT}, {"1.", NJ_YAML_FLOAT}, {"1e3", NJ_YAML_FLOAT}, {"-1.2E-3", NJ_YAML_FLOAT},
-        {".inf", NJ_YAML_FLOAT}, {"-.INF", NJ_YAML_FLOAT}, {".nan", NJ_YAML_FLOAT}, {"-.nan", NJ_YAML_TEXT},
-        {".", NJ_YAML_TEXT}, {"1e", NJ_YAML_TEXT}, {"1.2.3", NJ_YAML_TEXT}, {"12:30", NJ_YAML_TEXT},
-        {"2026-01-01", NJ_YAML_TEXT}, {"'1'", NJ_YAML_TEXT}, {"\"true\"", NJ_YAML_TEXT},
-        {"|\n 5", NJ_YAML_TEXT}, {"[]", NJ_YAML_LIST}, {"{}", NJ_YAML_TREE},
+        {"", NJ_YAML_NULL},      {"~", NJ_YAML_NULL},        {"null", NJ_YAML_NULL},
+        {"NULL", NJ_YAML_NULL},  {"nULL", NJ_YAML_TEXT},     {"true", NJ_YAML_BOOL},
+        {"FALSE", NJ_YAML_BOOL}, {"yes", NJ_YAML_TEXT},      {"on", NJ_YAML_TEXT},
+        {"0", NJ_YAML_INT},      {"-12", NJ_YAML_INT},       {"+3", NJ_YAML_INT},
+        {"007", NJ_YAML_INT},    {"0o17", NJ_YAML_INT},      {"0xFf", NJ_YAML_INT},
+        {"0o8", NJ_YAML_TEXT},   {"0x", NJ_YAML_TEXT},       {"-0x1", NJ_YAML_TEXT},
+        {"1_000", NJ_YAML_TEXT}, {"1.5", NJ_YAML_FLOAT},     {".5", NJ_YAML_FLOAT},
+        {"1.", NJ_YAML_FLOAT},   {"1e3", NJ_YAML_FLOAT},     {"-1.2E-3", NJ_YAML_FLOAT},
+        {".inf", NJ_YAML_FLOAT}, {"-.INF", NJ_YAML_FLOAT},   {".nan", NJ_YAML_FLOAT},
+        {"-.nan", NJ_YAML_TEXT}, {".", NJ_YAML_TEXT},        {"1e", NJ_YAML_TEXT},
+        {"1.2.3", NJ_YAML_TEXT}, {"12:30", NJ_YAML_TEXT},    {"2026-01-01", NJ_YAML_TEXT},
+        {"'1'", NJ_YAML_TEXT},   {"\"true\"", NJ_YAML_TEXT}, {"|\n 5", NJ_YAML_TEXT},
+        {"[]", NJ_YAML_LIST},    {"{}", NJ_YAML_TREE},
     };
     struct fixture *f = *state;
 
@@ -200,7 +203,8 @@ static void a_byte_order_mark_is_passed_over(void **state)
 {
     struct fixture *f = *state;
 
-    load(f, "\xef\xbb\xbf" "a: 1\n");
+    load(f, "\xef\xbb\xbf"
+            "a: 1\n");
     assert_int_equal(f->faults.count, 0);
     assert_string_equal(f->root->first->key, "a");
     assert_int_equal(f->root->first->key_mark.column, 1);
@@ -228,7 +232,8 @@ static void numbers_are_whole_and_within_their_range(void **state)
     struct fixture *f = *state;
     uint64_t value = 77;
 
-    load(f, "a: 0x10\nb: 18446744073709551615\nc: 18446744073709551616\nd: -1\ne: 1.0\nf: \"3\"\ng: 11\n");
+    load(f, "a: 0x10\nb: 18446744073709551615\nc: 18446744073709551616\nd: -1\ne: 1.0\nf: "
+            "\"3\"\ng: 11\n");
     assert_true(nj_yaml_uint(&f->reader, nj_yaml_get(f->root, "a"), 0, 100, &value));
     assert_int_equal(value, 16);
     assert_true(nj_yaml_uint(&f->reader, nj_yaml_get(f->root, "b"), 0, UINT64_MAX, &value));
@@ -251,10 +256,25 @@ static void money_is_exact(void **state)
         const char *text;
         int64_t micro; /* -1: refused */
     } cases[] = {
-        {"0", 0}, {"0.50", 500000}, {"3", 3000000}, {".25", 250000}, {"1.", 1000000}, {"0.000001", 1},
-        {"0.1000000", 100000}, {"0.0000001", -1}, {"9007199254.740993", 9007199254740993},
-        {"1e3", -1}, {"-1", -1}, {"+2.5", 2500000}, {"99999999999999999999", -1}, {"9223372036855", -1},
-        {".nan", -1}, {".inf", -1}, {"'1'", -1}, {"x", -1}, {"0x10", -1},
+        {"0", 0},
+        {"0.50", 500000},
+        {"3", 3000000},
+        {".25", 250000},
+        {"1.", 1000000},
+        {"0.000001", 1},
+        {"0.1000000", 100000},
+        {"0.0000001", -1},
+        {"9007199254.740993", 9007199254740993},
+        {"1e3", -1},
+        {"-1", -1},
+        {"+2.5", 2500000},
+        {"99999999999999999999", -1},
+        {"9223372036855", -1},
+        {".nan", -1},
+        {".inf", -1},
+        {"'1'", -1},
+        {"x", -1},
+        {"0x10", -1},
     };
     struct fixture *f = *state;
 
@@ -306,7 +326,8 @@ static void the_nearest_name_is_offered_where_it_is_near(void **state)
     assert_string_equal(nj_yaml_nearest("muonts", names, 4), "mounts"); /* a swap is one edit */
     assert_null(nj_yaml_nearest("D9", names, 4)); /* two letters say nothing */
     assert_null(nj_yaml_nearest("completely", names, 4));
-    assert_null(nj_yaml_nearest("a_word_that_is_so_long_that_nobody_can_have_meant_any_of_the_names", names, 4));
+    assert_null(nj_yaml_nearest(
+        "a_word_that_is_so_long_that_nobody_can_have_meant_any_of_the_names", names, 4));
 }
 
 static void missing_keys_and_wrong_shapes_are_named(void **state)
@@ -355,7 +376,8 @@ static void json_is_canonical_and_exact(void **state)
 
     json_of(f, "{b: 1, a: [x, \"1\", 1], B: {}}", "{\"B\":{},\"a\":[\"x\",\"1\",1],\"b\":1}");
     json_of(f, "[~, True, false, 'null']", "[null,true,false,\"null\"]");
-    json_of(f, "[0x1F, 0o17, 007, +5, -0, -9223372036854775808]", "[31,15,7,5,0,-9223372036854775808]");
+    json_of(f, "[0x1F, 0o17, 007, +5, -0, -9223372036854775808]",
+            "[31,15,7,5,0,-9223372036854775808]");
     json_of(f, "[1.50, .5, -.5, 1., 1.e3, 01.5, +1e-3, 0.1e+05]",
             "[1.50,0.5,-0.5,1.0,1.0e3,1.5,1e-3,0.1e+05]");
     json_of(f, "\"quote \\\" and\\nline\"", "\"quote \\\" and\\nline\"");
