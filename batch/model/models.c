@@ -368,25 +368,29 @@ static int rebuild(const struct nj_models *models, const struct role *role,
     return 0;
 }
 
-/* Finds or makes the memory of a session; *ret_fresh tells which. */
+/* Finds the memory of a session, or makes an empty one, whose turn 0 no call continues. */
 static int remember(struct nj_models *models, size_t role, const char *key,
                     struct memory **ret_memory, struct nj_error *err)
 {
-    struct memory *made = calloc(1, sizeof(*made));
-    struct memory **found = NULL;
+    struct memory probe = {.role = role, .key = (char *)(uintptr_t)key};
+    struct memory *const *found = tfind(&probe, &models->memories, by_role_and_key);
+    struct memory *made;
 
-    if (made) {
-        made->role = role;
-        made->key = strdup(key);
-        made->walk.uses = calloc(models->n_uses, sizeof(*made->walk.uses));
-        if (made->key && made->walk.uses)
-            found = tsearch(made, &models->memories, by_role_and_key);
+    if (found) {
+        *ret_memory = *found;
+        return 0;
     }
-    if (!found || *found != made)
-        memory_free(made);
-    if (!found)
+    made = calloc(1, sizeof(*made));
+    if (!made)
         return nj_fail_nomem(err);
-    *ret_memory = *found;
+    made->role = role;
+    made->key = strdup(key);
+    made->walk.uses = calloc(models->n_uses, sizeof(*made->walk.uses));
+    if (!made->key || !made->walk.uses || !tsearch(made, &models->memories, by_role_and_key)) {
+        memory_free(made);
+        return nj_fail_nomem(err);
+    }
+    *ret_memory = made;
     return 0;
 }
 
@@ -629,8 +633,7 @@ static int find_place(struct nj_model_call *call, const struct nj_model_request 
             return -(int)err->code;
         known = &call->memory->walk;
         call->walk = *known;
-        if (known->turn == request->turn && known->attempts == request->attempts_failed &&
-            (known->turn > 1 || known->attempts > 0))
+        if (known->turn == request->turn && known->attempts == request->attempts_failed)
             return 0;
     }
     if (rebuild(models, call->role, call, request->attempts_failed, &call->walk, err) < 0)
