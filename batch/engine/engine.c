@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "batch/engine/start.h"
@@ -89,20 +90,25 @@ static void start_session(struct nj_engine *engine, size_t index)
         nj_engine_fail(engine, &err);
 }
 
-static void start_sessions(struct nj_engine *engine)
+/* Returns whether a session was started. */
+static bool start_sessions(struct nj_engine *engine)
 {
     const struct nj_plan *plan = engine->plan;
+    bool any = false;
 
     while (engine->next_session < plan->n_sessions && engine->seats[engine->next_session].started)
         engine->next_session++;
     for (size_t i = engine->next_session; i < plan->n_sessions; i++) {
         if (engine->stopping || engine->failed ||
             engine->n_lives >= engine->manifest->limits.sessions)
-            return;
+            break;
         if (!engine->seats[i].started &&
-            group_is_ready(engine, &engine->manifest->groups[plan->sessions[i].group]))
+            group_is_ready(engine, &engine->manifest->groups[plan->sessions[i].group])) {
             start_session(engine, i);
+            any = true;
+        }
     }
+    return any;
 }
 
 static void on_schedule(evutil_socket_t fd, short what, void *arg)
@@ -113,7 +119,7 @@ static void on_schedule(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!engine->stopping)
         nj_live_grant_slots(engine);
-    start_sessions(engine);
+    (void)start_sessions(engine);
     engine->progress.running = engine->n_lives;
     engine->progress.spent_micro_usd = engine->spent_micro_usd;
     nj_progress_draw(&engine->progress, false);
@@ -133,6 +139,9 @@ void nj_engine_ended(struct nj_live *live)
     engine->group_left[live->plan->group]--;
     nj_progress_ended(&engine->progress, live->plan->key, seat->status == NJ_STATUS_SUCCEEDED,
                       live->failed ? live->error.text : session->error_text);
+    if ((uint64_t)engine->progress.failed * 1000000 >
+        (uint64_t)engine->manifest->limits.fail_over_ppm * engine->plan->n_sessions)
+        nj_engine_suspend(engine, "fail_over");
     TAILQ_REMOVE(&engine->lives, live, live_link);
     engine->n_lives--;
     nj_live_free(live); /* called from the committer only: no frame of the session's is on the stack */
@@ -176,12 +185,22 @@ static void on_grace(evutil_socket_t fd, short what, void *arg)
     (void)event_base_loopbreak(engine->base);
 }
 
-static void stop(struct nj_engine *engine)
+bool nj_engine_is_over_budget(const struct nj_engine *engine)
+{
+    int64_t budget = engine->manifest->limits.budget_micro_usd;
+
+    return budget >= 0 && engine->spent_micro_usd >= budget;
+}
+
+void nj_engine_suspend(struct nj_engine *engine, const char *reason)
 {
     struct timeval grace = {.tv_sec = GRACE_S};
     struct nj_live *live;
 
+    if (engine->stopping)
+        return;
     engine->stopping = true;
+    engine->stop_reason = reason;
     TAILQ_FOREACH (live, &engine->lives, live_link) {
         nj_seat_pause(&live->seat);
         nj_live_release_slot_queue(live); /* a call that has not begun is begun after the resume */
@@ -201,7 +220,48 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     }
     nj_log(NJ_LOG_WARN, "SIG%s: suspending; calls under way may end (%d s at most), again to stop at once",
            sigabbrev_np((int)number), GRACE_S);
-    stop(engine);
+    nj_engine_suspend(engine, "signal");
+}
+
+static int suspend_one(struct nj_live *live, const char *reason, struct nj_error *err)
+{
+    struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
+    struct nj_event event = nj_live_event(live, NJ_EVENT_SUSPENDED);
+
+    event.suspended.reason = nj_span_text(reason);
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+    if (nj_live_row(live, NJ_STATUS_SUSPENDED, "", "", err) < 0)
+        return -(int)err->code;
+    free(seat->row);
+    seat->row = nj_steal_ptr(&live->row);
+    seat->status = NJ_STATUS_SUSPENDED;
+    return 0;
+}
+
+static void on_parked_durable(struct nj_commit_waiter *waiter)
+{
+    struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
+    struct nj_engine *engine = live->engine;
+
+    engine->parked++;
+    TAILQ_REMOVE(&engine->lives, live, live_link);
+    engine->n_lives--;
+    nj_live_free(live);
+    nj_engine_reschedule(engine);
+}
+
+void nj_engine_park(struct nj_live *live, const char *reason)
+{
+    struct nj_error err = {0};
+
+    nj_seat_pause(&live->seat);
+    nj_live_drop_box(live, reason);
+    if (suspend_one(live, reason, &err) < 0) {
+        nj_engine_fail(live->engine, &err);
+        return;
+    }
+    live->waiter.durable = on_parked_durable;
+    nj_committer_wait(live->engine->committer, &live->waiter);
 }
 
 /* What a stopped run leaves: every session that lives is suspended, and everything is durable. */
@@ -210,16 +270,10 @@ static int suspend_all(struct nj_engine *engine, struct nj_error *err)
     struct nj_live *live;
 
     TAILQ_FOREACH (live, &engine->lives, live_link) {
-        struct nj_event event = nj_live_event(live, NJ_EVENT_SUSPENDED);
-
         if (live->seat.over || !live->seat.session)
             continue; /* closed already: only its publication is left, and it is repeated */
-        event.suspended.reason = nj_span_text("signal");
-        nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
-        if (nj_live_row(live, NJ_STATUS_SUSPENDED, "", "", err) < 0)
+        if (suspend_one(live, engine->stop_reason ? engine->stop_reason : "waiting", err) < 0)
             return -(int)err->code;
-        engine->seats[live->plan->number - 1].row = nj_steal_ptr(&live->row);
-        engine->seats[live->plan->number - 1].status = NJ_STATUS_SUSPENDED;
     }
     return 0;
 }
@@ -244,6 +298,8 @@ static int run_loop(struct nj_engine *engine, struct nj_error *err)
     while (!engine->failed && !engine->stop_now && engine->ended < engine->plan->n_sessions) {
         if (engine->stopping && is_quiet(engine))
             break;
+        if (engine->parked > 0 && engine->n_lives == 0 && !start_sessions(engine))
+            break; /* what is left waits for sessions that are suspended */
         if (event_base_loop(engine->base, EVLOOP_ONCE) < 0)
             return nj_fail(err, NJ_E_SYSTEM, "the event loop failed");
     }

@@ -117,6 +117,7 @@ struct nj_engine {
     size_t n_lives;
     size_t next_session; /* plan order: all before have been started */
     size_t ended;
+    size_t parked; /* suspended alone, by their budget */
 
     size_t tool_slots;
     size_t tool_slots_used;
@@ -132,7 +133,7 @@ struct nj_engine {
     bool resumed;
     bool stop_now;
     bool stopping;
-    bool out_of_budget;
+    const char *stop_reason; /* a literal */
     bool evict_always;
     unsigned workers;
     unsigned workers_max;
@@ -185,5 +186,8 @@ int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_US
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err); /* the run cannot go on: exit 3 */
 void nj_engine_ended(struct nj_live *live);     /* it has its row: make room for the next */
 void nj_engine_reschedule(struct nj_engine *engine);
+bool nj_engine_is_over_budget(const struct nj_engine *engine);
+void nj_engine_suspend(struct nj_engine *engine, const char *reason); /* the run: calls under way may end */
+void nj_engine_park(struct nj_live *live, const char *reason);        /* one session; the run goes on */
 
 #endif

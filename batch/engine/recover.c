@@ -48,12 +48,15 @@ static int on_archived(struct nj_live *live, const struct nj_frame *frame, struc
     struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
     struct nj_pack_at map;
     struct nj_span row;
-    uint64_t status;
+    uint64_t status = 0;
+    uint64_t cost = 0;
 
     if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
         nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0 ||
+        nj_pack_get_uint(&map, "cost_micro_usd", INT64_MAX, &cost, err) < 0 ||
         nj_pack_get_uint(&map, "status", NJ_STATUS_SKIPPED, &status, err) < 0)
         return -(int)err->code;
+    live->engine->spent_micro_usd += (int64_t)cost;
     free(seat->row);
     seat->row = nj_span_dup(row);
     if (!seat->row)
@@ -159,6 +162,7 @@ static int restore_live(struct nj_live *live, struct nj_error *err)
             return nj_wrap(err, "session %s, frame %zu", live->plan->key, i + 1);
     }
     live->seat.session->sequence = live->sequence;
+    live->engine->spent_micro_usd += (int64_t)live->seat.session->cost_micro_usd;
     nj_session_action(live->seat.session, &action);
     if (action.kind == NJ_ACTION_ASK_MODEL)
         live->engine->repeated_asks++;

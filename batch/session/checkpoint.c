@@ -48,8 +48,12 @@ static int load_item(void *ctx, uint64_t index, const struct nj_digest *item, st
     struct nj_session_message *message = &session->messages[index];
 
     nj_buf_init(&bytes, NJ_MESSAGE_MAX_BYTES);
-    if (load->source->get(load->source->ctx, item, &bytes, err) < 0)
+    if (nj_object_get(load->source, NJ_OBJECT_MESSAGE, item, &bytes, err) < 0)
         return nj_wrap(err, "message %" PRIu64, index + 1);
+    if (bytes.len > NJ_CONVERSATION_MAX_BYTES - session->messages_bytes)
+        return nj_fail(err, NJ_E_LIMIT, "the conversation has more than %u bytes",
+                       NJ_CONVERSATION_MAX_BYTES);
+    session->messages_bytes += bytes.len;
     message->digest = *item;
     message->len = bytes.len;
     message->bytes = nj_buf_steal(&bytes);
@@ -65,7 +69,8 @@ static int load_conversation(struct nj_session *session, const struct nj_snapsho
     struct load load = {.session = session, .source = source};
 
     /* Every turn adds at most its reply, its calls and a refusal: a larger count is damage, not work. */
-    if (snapshot->items > 2 + (snapshot->turn + 1) * (NJ_CALLS_MAX + 2))
+    if (snapshot->items > NJ_LIST_ITEMS_MAX ||
+        (snapshot->items > 1 && (snapshot->items - 2) / (NJ_CALLS_MAX + 2) > snapshot->turn))
         return nj_fail(err, NJ_E_CORRUPT, "conversation: %" PRIu64 " items in %" PRIu64 " turns",
                        snapshot->items, snapshot->turn);
     session->messages = calloc(snapshot->items + 1, sizeof(*session->messages));
