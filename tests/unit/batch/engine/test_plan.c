@@ -170,23 +170,26 @@ static void faults_are_told_all_at_once_with_their_places(void **state)
                             "  - {name: d, agent: w, for_each: {glob: \"/etc/host*\"}, input: x}\n"
                             "  - name: e\n"
                             "    agent: w\n"
+                            "    for_each: {glob: top}\n"
                             "    input: x\n"
-                            "    files:\n"
-                            "      - {content: 1st, target: /workspace/d}\n"
-                            "      - {content: 2nd, target: /workspace/d/e}\n"
-                            "      - {content: 3rd, target: /etc/f}\n";
+                            "    files: [{content: c, target: \"/workspace/{item.dir}/x\"}]\n"
+                            "  - {name: f, agent: w, input: x, files: [{source: in, target: /workspace/x}]}\n";
 
     (void)state;
+    scratch_file(&scratch, "in/a", "", 0644);
+    scratch_file(&scratch, "top", "", 0644);
     assert_int_equal(job_plan(&job, text, NULL), -NJ_E_INPUT);
     assert_null(job.plan);
     assert_string_equal(
         faults_text(&job),
-        "job.yaml:5:42: agents.m.sandbox.mounts[0].source: folder config: No such file or directory\n"
+        "job.yaml:5:50: agents.m.sandbox.mounts[0].source: folder config: No such file or directory\n"
         "job.yaml:7:42: sessions[0].for_each.glob: no file matches none/*\n"
-        "job.yaml:8:54: sessions[1].files[0].source: file missing: No such file or directory\n"
+        "job.yaml:8:52: sessions[1].files[0].source: file missing: No such file or directory\n"
         "job.yaml:10:42: sessions[3].for_each.glob: /etc/host* is absolute, and paths are relative to the "
         "manifest: allow its directory with --allow-path DIR\n"
-        "job.yaml:17:32: sessions[4].files[2].target: target /etc/f is in none of the writable paths of agent w\n");
+        "job.yaml:15:34: sessions[4].files[0].target: target \"/workspace//x\": an empty part: neither // nor a / at "
+        "the end\n"
+        "job.yaml:16:52: sessions[5].files[0].source: file in: is a folder\n");
     assert_non_null(strstr(job.err.text, "none/*") ? job.err.text : strstr(job.err.text, "config"));
 }
 
@@ -195,10 +198,13 @@ static void files_cannot_stand_in_each_others_way(void **state)
     NJ_AUTO(job_done) struct job job = {0};
 
     (void)state;
-    assert_int_equal(job_plan(&job, HEAD "  - {name: e, agent: w, input: x, files: [{content: a, target: /workspace/d}, "
+    scratch_file(&scratch, "in/d", "", 0644);
+    assert_int_equal(job_plan(&job, HEAD "  - {name: e, agent: w, for_each: {glob: \"in/*\"}, input: x, files: "
+                                         "[{content: a, target: \"/workspace/{item.stem}\"}, "
                                          "{content: b, target: /workspace/d/e}]}\n", NULL), -NJ_E_INPUT);
     assert_non_null(strstr(faults_text(&job), "the target /workspace/d/e is under the file /workspace/d"));
-    assert_int_equal(job_plan(&job, HEAD "  - {name: e, agent: w, input: x, files: [{content: a, target: /workspace/d}, "
+    assert_int_equal(job_plan(&job, HEAD "  - {name: e, agent: w, for_each: {glob: \"in/*\"}, input: x, files: "
+                                         "[{content: a, target: \"/workspace/{item.stem}\"}, "
                                          "{content: b, target: /workspace/d}]}\n", NULL), -NJ_E_INPUT);
     assert_non_null(strstr(faults_text(&job), "two files have the target /workspace/d"));
 }
