@@ -1,8 +1,8 @@
 /*
  * error.c - composing the story in a fixed space
  *
- * A story that grows past its space loses words at the front, where the least specific ones are, and
- * shows "..." for them. The cause is kept short enough that this mark never costs a byte of it.
+ * A story that grows past its space loses words at the front, where the least specific ones are,
+ * and shows "..." for them. The cause is kept short enough that this mark never costs a byte of it.
  */
 #include "formats/base/error.h"
 

@@ -3,11 +3,12 @@
  *
  * A tree to remove may have been filled by hostile code: links to anywhere, folders without
  * permissions, nesting of any depth. Each folder is opened by its one-component name without
- * following links, and what lies deeper than a fixed number of descriptors allows is moved up first.
+ * following links, and what lies deeper than a fixed number of descriptors allows is moved up
+ * first. A mount that a killed run left behind may show the user's own files: no folder of another
+ * mount is ever emptied, a bind mount of the same file system included.
  */
 #include "formats/base/fsio.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -38,8 +39,7 @@ static void closedir_auto(DIR **dir)
 
 /* ---- publishing ---- */
 
-static int temp_open(int dir_fd, char name[TEMP_NAME_MAX_BYTES], int *ret_fd,
-                     struct nj_error *err)
+static int temp_open(int dir_fd, char name[TEMP_NAME_MAX_BYTES], int *ret_fd, struct nj_error *err)
 {
     int fd;
 
@@ -141,35 +141,66 @@ int nj_fsio_sweep(int dir_fd, struct nj_error *err)
 
 /* ---- removing ---- */
 
+/* Which mount a folder is in. The number tells bind mounts apart; before Linux 5.8 it is 0. */
+struct mount {
+    unsigned int major;
+    unsigned int minor;
+    uint64_t number;
+};
+
 /* The removal of one tree: what every level needs to know. */
 struct removal {
     int top_fd;
-    dev_t device;
+    struct mount mount;
     bool moved_up; /* something was moved to the top: read the top once more */
 };
 
-/* open_subdir - without following a link; a folder of ours that shut us out is opened up first */
-static int open_subdir(int dir_fd, const char *name)
+static int mount_of(int fd, struct mount *ret_mount)
 {
-    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    struct statx st;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0)
+        return -1;
+    ret_mount->major = st.stx_dev_major;
+    ret_mount->minor = st.stx_dev_minor;
+    ret_mount->number = st.stx_mask & STATX_MNT_ID ? st.stx_mnt_id : 0;
+    return 0;
+}
+
+static bool mount_equal(const struct mount *a, const struct mount *b)
+{
+    return a->major == b->major && a->minor == b->minor && a->number == b->number;
+}
+
+/* open_folder - open @name without following a link; a folder that shut us out is opened up first
+ *
+ * Returns 0, or 1 when there is no folder of that name. The handle comes first: nothing is changed
+ * in another mount, and what is opened is what was judged. */
+static int open_folder(const struct removal *removal, int dir_fd, const char *name, int *ret_fd,
+                       struct nj_error *err)
+{
     nj_auto_close int handle = -1;
-    char path[64];
+    struct mount mount;
     struct stat st;
+    char path[64];
     int fd;
 
-    fd = openat(dir_fd, name, flags);
-    if (fd < 0 && errno == EACCES) {
-        handle = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (handle < 0)
-            return -1;
+    handle = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (handle < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+        return 1;
+    if (handle < 0 || fstat(handle, &st) < 0 || mount_of(handle, &mount) < 0)
+        return nj_fail_errno(err, errno, "remove: look at folder %s", name);
+    if (removal && !mount_equal(&mount, &removal->mount))
+        return nj_fail(err, NJ_E_INPUT, "remove: %s is a mount; unmount it first", name);
+    if ((st.st_mode & 0700) != 0700) {
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", handle);
-        if (chmod(path, 0700) < 0)
-            return -1;
-        fd = openat(dir_fd, name, flags);
+        (void)chmod(path, 0700); /* where it matters, the next line or unlinking says so */
     }
-    if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700)
-        (void)fchmod(fd, 0700); /* where it matters, unlinking says so */
-    return fd;
+    fd = openat(handle, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "remove: open folder %s", name);
+    *ret_fd = fd;
+    return 0;
 }
 
 static int empty_folder(struct removal *removal, int fd, unsigned depth, struct nj_error *err);
@@ -196,19 +227,11 @@ static int remove_subdir(struct removal *removal, int dir_fd, const char *name, 
                          struct nj_error *err)
 {
     nj_auto_close int fd = -1;
-    struct stat st;
     int r;
 
-    fd = open_subdir(dir_fd, name);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
-        return 1;
-    if (fd < 0)
-        return nj_fail_errno(err, errno, "remove: open folder %s", name);
-    if (fstat(fd, &st) < 0)
-        return nj_fail_errno(err, errno, "remove: stat %s", name);
-    if (st.st_dev != removal->device)
-        return nj_fail(err, NJ_E_INPUT, "remove: %s is on another file system; unmount it first",
-                       name);
+    r = open_folder(removal, dir_fd, name, &fd, err);
+    if (r != 0)
+        return r;
     if (depth == TREE_DEPTH_MAX)
         return move_up(removal, dir_fd, name, err);
     r = empty_folder(removal, fd, depth, err);
@@ -273,21 +296,19 @@ int nj_fsio_remove_tree(int dir_fd, const char *name, struct nj_error *err)
 {
     nj_auto_close int fd = -1;
     struct removal removal = {0};
-    struct stat st;
     int r;
 
-    fd = open_subdir(dir_fd, name);
-    if (fd < 0 && errno == ENOENT)
-        return 0;
-    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP)) {
+    r = open_folder(NULL, dir_fd, name, &fd, err);
+    if (r < 0)
+        return r;
+    if (r == 1) {
         if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
             return 0;
         return nj_fail_errno(err, errno, "remove %s", name);
     }
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (mount_of(fd, &removal.mount) < 0)
         return nj_fail_errno(err, errno, "remove %s", name);
     removal.top_fd = fd;
-    removal.device = st.st_dev;
     do {
         removal.moved_up = false;
         r = empty_folder(&removal, fd, 0, err);

@@ -1,12 +1,11 @@
 /*
  * pack.c - writing canonical msgpack, and reading decoded documents by path
  *
- * msgpack-c writes every number in its shortest form; order, depth and text are ours to prove, which
- * nj_packer_end() does with the same walk that guards reading.
+ * msgpack-c writes every number in its shortest form; order, depth and text are ours to prove,
+ * which nj_packer_end() does with the same walk that guards reading.
  */
 #include "formats/base/pack.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -131,6 +130,21 @@ void nj_pack_raw(struct nj_packer *packer, struct nj_span canonical)
     (void)append(packer, (const char *)canonical.data, canonical.len);
 }
 
+/* abort_on_mistake - an assert that shows the place; the offset alone rarely tells which key */
+static void abort_on_mistake(struct nj_span written, enum nj_pack_rule rule, size_t at)
+{
+    size_t near = at > 16 ? at - 16 : 0;
+
+    fprintf(stderr, "nj_packer_end: byte %zu of %zu: %s; near \"", at, written.len,
+            rule == NJ_PACK_RULE_KEPT ? "the document ends here, bytes follow"
+                                      : nj_pack_rule_text(rule));
+    for (; near < written.len && near < at + 32; near++)
+        fputc(written.data[near] >= 0x20 && written.data[near] < 0x7f ? written.data[near] : '.',
+              stderr);
+    fputs("\"\n", stderr);
+    abort();
+}
+
 int nj_packer_end(struct nj_packer *packer, struct nj_error *err)
 {
     struct nj_buf *buf = packer->buf;
@@ -146,7 +160,8 @@ int nj_packer_end(struct nj_packer *packer, struct nj_error *err)
         if (rule == NJ_PACK_RULE_KEPT && end == written.len)
             return 0;
         /* Depth and number of values follow from input; all else is a mistake of the caller. */
-        assert(rule == NJ_PACK_RULE_DEPTH || rule == NJ_PACK_RULE_NODES);
+        if (rule != NJ_PACK_RULE_DEPTH && rule != NJ_PACK_RULE_NODES)
+            abort_on_mistake(written, rule, end);
         (void)nj_fail(&packer->err, NJ_E_LIMIT, "msgpack: %s", nj_pack_rule_text(rule));
     }
     buf->len = packer->start;
@@ -205,7 +220,7 @@ void nj_pack_done(struct nj_pack_doc *doc)
     *doc = (struct nj_pack_doc){0};
 }
 
-/* path_text - "name.calls[2].timeout_ms" of @at; the front is lost when it does not fit */
+/* path_text - "name.calls[2].timeout_ms" of @at; cut at the end when it does not fit */
 static void path_text(const struct nj_pack_at *at, char text[PATH_TEXT_MAX_BYTES])
 {
     const struct nj_pack_at *places[NJ_PACK_DEPTH_MAX + 2];
@@ -384,8 +399,7 @@ int nj_pack_item(const struct nj_pack_at *array, size_t index, struct nj_pack_at
     return 0;
 }
 
-int nj_pack_as_uint(const struct nj_pack_at *at, uint64_t max, uint64_t *ret,
-                    struct nj_error *err)
+int nj_pack_as_uint(const struct nj_pack_at *at, uint64_t max, uint64_t *ret, struct nj_error *err)
 {
     if (at->object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
         return nj_pack_fail(at, err, "%" PRId64 " is negative", at->object->via.i64);
@@ -480,8 +494,7 @@ int nj_pack_get_int(const struct nj_pack_at *map, const char *key, int64_t *ret,
     return r < 0 ? r : nj_pack_as_int(&value, ret, err);
 }
 
-int nj_pack_get_bool(const struct nj_pack_at *map, const char *key, bool *ret,
-                     struct nj_error *err)
+int nj_pack_get_bool(const struct nj_pack_at *map, const char *key, bool *ret, struct nj_error *err)
 {
     struct nj_pack_at value;
     int r = nj_pack_get(map, key, &value, err);

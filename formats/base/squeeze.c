@@ -77,6 +77,8 @@ int nj_squeeze(struct nj_buf *out, struct nj_span data, int level, struct nj_err
         contexts->compress = ZSTD_createCCtx();
     if (!contexts || !contexts->compress)
         return nj_fail_nomem(err);
+    /* A frame that failed half-way leaves the context in the middle of it. */
+    (void)ZSTD_CCtx_reset(contexts->compress, ZSTD_reset_session_only);
     r = context_set(contexts->compress, ZSTD_c_compressionLevel, level, err);
     if (r < 0)
         return r;

@@ -141,9 +141,17 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal, nj_journal_free);
  */
 int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_journal_rewind - the next nj_journal_next() delivers the first frame again */
+void nj_journal_rewind(struct nj_journal *journal);
+
 /* nj_journal_read - one frame by place, its checksum verified; payload is appended to @out */
 int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_read_frame - the same with kind, session and sequence; ret_frame->payload is borrowed from @out */
+int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
+                          struct nj_buf *out, struct nj_frame *ret_frame,
+                          struct nj_error *err) NJ_MUST_USE;
 
 struct nj_journal_recovery {
     struct nj_journal_start next; /* for nj_journal_writer_open(): same run_id, next epoch and segment, and

@@ -89,6 +89,21 @@ void nj_journal_free(struct nj_journal *journal)
     free(journal);
 }
 
+void nj_journal_rewind(struct nj_journal *journal)
+{
+    if (journal->fd >= 0)
+        (void)close(journal->fd); /* read only */
+    journal->fd = -1;
+    journal->segment = (struct nj_segment_header){0};
+    journal->commit = 0;
+    journal->offset = 0;
+    journal->window_offset = 0;
+    journal->frame_offset = 0;
+    journal->commit_offset = 0;
+    nj_buf_clear(&journal->window);
+    nj_buf_clear(&journal->payload);
+}
+
 /* ---- looking at files ---- */
 
 static int file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err)
@@ -706,12 +721,13 @@ static int keep_open(struct nj_journal *journal, uint32_t segment, const struct 
     return 0;
 }
 
-int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
-                    struct nj_buf *out, struct nj_error *err)
+int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
+                          struct nj_buf *out, struct nj_frame *ret_frame, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
     const struct kept_fd *kept = NULL;
     struct nj_frame_header header;
+    size_t start = out->len;
     struct nj_span stored;
     int r;
 
@@ -735,9 +751,25 @@ int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *p
         header.epoch != kept->epoch || !nj_entry_frame_whole(frame.data, stored, journal->seed))
         return corrupt(err, place->segment, place->offset, "the frame is damaged");
     r = nj_entry_frame_payload(&header, stored, out, err);
-    return r < 0 ? nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
-                           (unsigned long long)place->offset)
-                 : 0;
+    if (r < 0)
+        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
+                       (unsigned long long)place->offset);
+    *ret_frame = (struct nj_frame){
+        .kind = header.kind,
+        .session = header.session,
+        .sequence = header.sequence,
+        .payload = {out->data + start, out->len - start},
+        .place = *place,
+    };
+    return 0;
+}
+
+int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
+                    struct nj_buf *out, struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    return nj_journal_read_frame(journal, place, out, &frame, err);
 }
 
 /* ---- recovery ---- */

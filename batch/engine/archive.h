@@ -1,0 +1,30 @@
+/*
+ * archive.h - one session's record as a bundle: what the engine does at a session's end and `bundle` does at any time
+ */
+#ifndef NJ_ARCHIVE_H
+#define NJ_ARCHIVE_H
+
+#include "batch/engine/object_index.h"
+#include "formats/bundle/bundle.h"
+
+/* Where a session's record lies. Everything is borrowed. */
+struct nj_archive {
+    struct nj_journal *journal;
+    const struct nj_journal_place *places; /* sequenced frames, in order */
+    size_t n_places;
+    const struct nj_object_index *index;
+    const struct nj_workspace_ref *mounts; /* inputs to embed */
+    size_t n_mounts;
+    struct nj_object_source inputs;
+    struct nj_span manifest;
+};
+
+/* nj_archive_write - the bundle to @fd; streams are spooled in @spool_dir_fd. @info as in nj_bundle_writer_finish(). */
+int nj_archive_write(const struct nj_archive *archive, const struct nj_bundle_info *info,
+                     int spool_dir_fd, int fd, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_archive_publish - the bundle appears whole as @name in @dir_fd, or not at all */
+int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info, int dir_fd,
+                       const char *name, struct nj_error *err) NJ_MUST_USE;
+
+#endif

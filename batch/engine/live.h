@@ -1,0 +1,193 @@
+/*
+ * live.h - the engine's own view of its sessions; private to batch/engine
+ *
+ * One struct nj_live is one session alive: its seat (core and world), its objects and frames in the journal, its
+ * box, and what it waits for. The files: live.c (objects, frames, life), world_live.c (what the core asks
+ * for), live_box.c (tool slots and boxes), publish.c (bundle and outputs), recover.c (the fold after a
+ * crash), engine.c (who runs when).
+ */
+#ifndef NJ_LIVE_H
+#define NJ_LIVE_H
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "batch/engine/committer.h"
+#include "batch/engine/engine.h"
+#include "batch/engine/inputs.h"
+#include "batch/engine/object_index.h"
+#include "batch/engine/outputs.h"
+#include "batch/engine/plan.h"
+#include "batch/engine/run_dir.h"
+#include "batch/engine/worker.h"
+#include "batch/model/model.h"
+#include "batch/report/progress.h"
+#include "batch/sandbox/sandbox.h"
+#include "batch/session/world.h"
+#include "batch/tools/tool.h"
+
+#define NJ_LIVE_SCRATCH_MAX_BYTES (64u << 20)
+#define NJ_BOX_TRIES_MAX 3         /* a call whose box was lost is begun anew this often */
+#define NJ_PARK_AFTER_S 30         /* a box idle for longer is evicted */
+#define NJ_RESTORE_INLINE_BYTES (256u << 10) /* journal bytes that the loop reads itself; more: a worker */
+
+enum nj_box_phase { NJ_BOX_NONE, NJ_BOX_OPENING, NJ_BOX_RESTORING, NJ_BOX_IDLE, NJ_BOX_CALLING, NJ_BOX_SCANNING };
+
+struct nj_live {
+    struct nj_seat seat;
+    struct nj_engine *engine;
+    const struct nj_plan_session *plan;
+    struct nj_arena config_arena; /* holds the config of a session that was recovered */
+
+    /* its record */
+    struct nj_object_index index;
+    struct nj_journal_place *places; /* of the sequenced frames, in order */
+    size_t n_places;
+    size_t cap_places;
+    uint64_t sequence;
+    size_t last_snapshot; /* recovering: its place in places, from 1; 0: none */
+    struct nj_record_digests digests;
+    struct nj_commit_waiter waiter;
+
+    /* what is under way */
+    struct nj_model_call *model_call;
+    struct nj_model_request request;
+    struct nj_arena arena; /* of the call under way */
+    struct nj_tool_call call;
+    bool judging;
+    uint64_t call_index;
+    unsigned box_tries;
+    bool has_slot;
+    TAILQ_ENTRY(nj_live) slot_link; /* waiting for a tool slot */
+    bool slot_queued;
+
+    struct nj_box *box;
+    enum nj_box_phase phase;
+    struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE */
+    int restore_fd;
+    struct event *park;
+    TAILQ_ENTRY(nj_live) idle_link; /* boxes that can be evicted, oldest first */
+    bool idle_queued;
+
+    /* its end */
+    struct nj_worker *worker;
+    struct nj_event closed; /* filled while closing; spans point into the session */
+    struct nj_buf closed_bytes; /* after a crash: what closed was read from */
+    bool scanned;           /* the workspace was walked since the last call */
+    void (*after_scan)(struct nj_live *live);
+    bool failed;            /* the engine gave it up: error below */
+    struct nj_error error;
+    char *row;              /* its line in results.jsonl, NULL until it has one */
+    bool publish_queued;
+    TAILQ_ENTRY(nj_live) publish_link;
+    bool finished;          /* archived, or as far as it goes in this process */
+    TAILQ_ENTRY(nj_live) live_link;
+};
+
+TAILQ_HEAD(nj_live_list, nj_live);
+
+struct nj_engine {
+    struct nj_world world;
+    struct event_base *base;
+    const struct nj_engine_options *options;
+    struct nj_run_dir dir;
+    struct nj_manifest *manifest;
+    struct nj_models *models;
+    struct nj_plan *plan;
+    struct nj_inputs *inputs;
+    struct nj_sandbox *sandbox;
+    struct nj_journal_writer *writer;
+    struct nj_journal *reader;
+    struct nj_committer *committer;
+    struct nj_buf scratch; /* of one append or read; never kept over a call */
+    struct nj_buf scratch_object;
+    char *environment;  /* JSON: what this host is */
+    char *manifest_dir; /* where the job was read, for a person */
+    struct nj_buf job;  /* its bytes */
+    int files_fd;       /* inputs/files: copies of what the models read */
+
+    struct nj_engine_seat {   /* by plan order */
+        char *row;            /* its line in results.jsonl once it ended */
+        enum nj_status status; /* 0 until then */
+        bool started;         /* alive now, or ended */
+        struct nj_live *past; /* recovered, to be gone on with; NULL once it lives again */
+    } *seats;
+    size_t *group_left;       /* by group: sessions that have not ended */
+    struct nj_live_list lives;
+    size_t n_lives;
+    size_t next_session; /* plan order: all before have been started */
+    size_t ended;
+    size_t parked; /* suspended alone, by their budget */
+
+    size_t tool_slots;
+    size_t tool_slots_used;
+    struct nj_live_list slot_queue;
+    size_t warm_max;
+    size_t warm;
+    struct nj_live_list idle;
+
+    struct event *sigint;
+    struct event *sigterm;
+    struct event *schedule;
+    struct event *grace;
+    bool resumed;
+    bool stop_now;
+    bool stopping;
+    const char *stop_reason; /* a literal */
+    bool evict_always;
+    unsigned workers;
+    unsigned workers_max;
+    struct nj_live_list publish_queue;
+    int64_t spent_micro_usd;
+    uint64_t repeated_asks;
+    uint64_t scan_misses;
+    bool failed;
+    struct nj_error error;
+    struct nj_progress progress;
+};
+
+/* live.c */
+int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan, struct nj_live **ret_live,
+                struct nj_error *err) NJ_MUST_USE;
+void nj_live_free(struct nj_live *live); /* its box and whatever is under way end too */
+NJ_DEFINE_AUTO_PTR(struct nj_live, nj_live_free);
+int nj_live_open(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* prepare, deliver OPENED */
+int nj_live_append(struct nj_live *live, enum nj_frame_kind kind, struct nj_span payload,
+                   struct nj_error *err) NJ_MUST_USE;
+int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err) NJ_MUST_USE;
+struct nj_object_source nj_live_source(struct nj_live *live);
+struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kind);
+struct nj_live *nj_live_of(struct nj_seat *seat);
+int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_kind,
+                const char *error_text, struct nj_error *err) NJ_MUST_USE;
+int nj_live_bundle_name(const struct nj_plan_session *plan, char *name, size_t size);
+
+/* world_live.c */
+void nj_world_live_init(struct nj_world *world);
+void nj_live_cancel_model(struct nj_live *live);
+
+/* live_box.c */
+int nj_live_call(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* live->call is prepared */
+void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live));
+void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without an event */
+void nj_live_release_slot(struct nj_live *live);
+void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
+void nj_live_grant_slots(struct nj_engine *engine);
+
+/* publish.c */
+int nj_live_publish(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
+int nj_live_reclose(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* read its CLOSED back after a crash */
+
+/* recover.c */
+int nj_engine_scan(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;    /* before the writer is open */
+int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE; /* after */
+
+/* engine.c */
+void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err); /* the run cannot go on: exit 3 */
+void nj_engine_ended(struct nj_live *live);     /* it has its row: make room for the next */
+void nj_engine_reschedule(struct nj_engine *engine);
+bool nj_engine_is_over_budget(const struct nj_engine *engine);
+void nj_engine_suspend(struct nj_engine *engine, const char *reason); /* the run: calls under way may end */
+void nj_engine_park(struct nj_live *live, const char *reason);        /* one session; the run goes on */
+
+#endif

@@ -1,0 +1,469 @@
+/*
+ * live_box.c - tool slots, warm boxes, and calls in them
+ *
+ * A call waits for one of limits.tool_calls slots, then for a box that holds the session's workspace: the warm one, or a
+ * new one with the last snapshot restored. The one complication is loss: a box may vanish at any of these
+ * moments, and the call is begun anew in a restored workspace, a bounded number of times.
+ */
+#include "batch/engine/live.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "formats/base/banned.h"
+
+static void go_on(struct nj_live *live);
+
+/* ---- what is told ---- */
+
+static void note_box(struct nj_live *live, enum nj_box_change change, const char *text)
+{
+    struct nj_event event = nj_live_event(live, NJ_EVENT_BOX);
+
+    event.box.change = change;
+    event.box.text = nj_span_text(text);
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+}
+
+static void deliver_outcome(struct nj_live *live, const struct nj_call_outcome *outcome,
+                            const struct nj_call_meta *meta)
+{
+    struct nj_event event = nj_live_event(live, live->judging ? NJ_EVENT_JUDGED : NJ_EVENT_TOOL_DONE);
+    const struct nj_session *session = live->seat.session;
+
+    if (live->judging) {
+        event.judged.round = live->call_index;
+        event.judged.accepted = outcome->exit == NJ_EXIT_EXITED && outcome->status == 0;
+        event.judged.outcome = *outcome;
+        event.judged.meta = *meta;
+    } else {
+        event.tool_done.turn = session->turn;
+        event.tool_done.call = live->call_index;
+        event.tool_done.id = nj_span_text(session->calls.items[live->call_index].id);
+        event.tool_done.outcome = *outcome;
+        event.tool_done.meta = *meta;
+    }
+    event.attempt = live->box_tries + 1;
+    live->box_tries = 0;
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+}
+
+/* A call that never ran: the workspace is as it was, and the agent is told why. */
+static void deliver_refusal(struct nj_live *live, const char *text)
+{
+    const struct nj_workspace_ref *workspace = &live->seat.session->workspace;
+    struct nj_call_outcome outcome = {
+        .exit = NJ_EXIT_REFUSED, .text = nj_span_text(text), .tree = workspace->tree};
+    struct nj_call_meta meta = {.stamps = workspace->stamps};
+
+    nj_digest_bytes("", 0, &outcome.out.digest);
+    nj_digest_bytes("", 0, &outcome.errors.digest);
+    deliver_outcome(live, &outcome, &meta);
+}
+
+/* ---- slots ---- */
+
+void nj_live_release_slot_queue(struct nj_live *live)
+{
+    if (live->slot_queued) {
+        TAILQ_REMOVE(&live->engine->slot_queue, live, slot_link);
+        live->slot_queued = false;
+    }
+}
+
+void nj_live_release_slot(struct nj_live *live)
+{
+    struct nj_engine *engine = live->engine;
+
+    nj_live_release_slot_queue(live);
+    if (live->has_slot) {
+        live->has_slot = false;
+        engine->tool_slots_used--;
+        nj_engine_reschedule(engine); /* whoever waits for it begins from the loop, not from in here */
+    }
+}
+
+void nj_live_grant_slots(struct nj_engine *engine)
+{
+    while (!engine->failed && engine->tool_slots_used < engine->tool_slots &&
+           !TAILQ_EMPTY(&engine->slot_queue)) {
+        struct nj_live *live = TAILQ_FIRST(&engine->slot_queue);
+
+        TAILQ_REMOVE(&engine->slot_queue, live, slot_link);
+        live->slot_queued = false;
+        live->has_slot = true;
+        engine->tool_slots_used++;
+        go_on(live);
+    }
+}
+
+/* ---- idle boxes ---- */
+
+static void leave_idle(struct nj_live *live)
+{
+    if (live->idle_queued) {
+        TAILQ_REMOVE(&live->engine->idle, live, idle_link);
+        live->idle_queued = false;
+    }
+    if (live->park)
+        (void)event_del(live->park);
+}
+
+void nj_live_drop_box(struct nj_live *live, const char *why)
+{
+    if (!live->box && live->phase == NJ_BOX_NONE)
+        return;
+    leave_idle(live);
+    if (live->phase == NJ_BOX_RESTORING) {
+        nj_worker_cancel(live->worker);
+        live->worker = NULL;
+    }
+    if (live->box) {
+        nj_box_close(live->box);
+        live->engine->warm--;
+    }
+    live->box = NULL;
+    live->phase = NJ_BOX_NONE;
+    if (why && !live->seat.over)
+        note_box(live, NJ_BOX_EVICTED, why);
+}
+
+static void on_park(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    nj_live_drop_box(arg, "idle");
+}
+
+static void become_idle(struct nj_live *live)
+{
+    struct nj_engine *engine = live->engine;
+    struct timeval after = {.tv_sec = NJ_PARK_AFTER_S};
+
+    live->phase = NJ_BOX_IDLE;
+    if (!live->park)
+        live->park = event_new(engine->base, -1, 0, on_park, live);
+    if (live->park)
+        (void)event_add(live->park, &after); /* without the timer the box only stays warm longer */
+    TAILQ_INSERT_TAIL(&engine->idle, live, idle_link);
+    live->idle_queued = true;
+}
+
+static void make_room(struct nj_engine *engine)
+{
+    while (engine->warm >= engine->warm_max && !TAILQ_EMPTY(&engine->idle))
+        nj_live_drop_box(TAILQ_FIRST(&engine->idle), "least recently used");
+}
+
+/* ---- loss ---- */
+
+static void box_lost(struct nj_live *live, const struct nj_error *err)
+{
+    char text[NJ_ERROR_TEXT_MAX_BYTES + 64];
+
+    nj_live_drop_box(live, NULL);
+    note_box(live, NJ_BOX_LOST, err->text);
+    if (++live->box_tries < NJ_BOX_TRIES_MAX) {
+        go_on(live);
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "the sandbox was lost %d times, last: %s", NJ_BOX_TRIES_MAX,
+                   err->text);
+    nj_live_release_slot(live);
+    deliver_refusal(live, text);
+}
+
+/* ---- restoring ---- */
+
+struct restore_ctx {
+    struct nj_live *live;
+    struct nj_object_source source;
+    struct nj_buf bytes;
+    struct nj_buf encoded;
+    int fd;
+};
+
+static int add_object(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
+                      struct nj_error *err)
+{
+    struct restore_ctx *restore = ctx;
+    struct nj_object object = {.kind = kind, .digest = *digest};
+
+    nj_buf_clear(&restore->bytes);
+    nj_buf_clear(&restore->encoded);
+    if (restore->source.get(restore->source.ctx, digest, &restore->bytes, err) < 0)
+        return -(int)err->code;
+    object.bytes = nj_buf_span(&restore->bytes);
+    if (nj_object_encode(&object, &restore->encoded, err) < 0)
+        return -(int)err->code;
+    return nj_fsio_write(restore->fd, restore->encoded.data, restore->encoded.len, err);
+}
+
+static int fill_restore(void *ctx, struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+    struct restore_ctx restore = {
+        .live = live, .source = nj_live_source(live), .fd = live->restore_fd};
+    int r;
+
+    nj_buf_init(&restore.bytes, NJ_OBJECT_MAX_BYTES);
+    nj_buf_init(&restore.encoded, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    r = nj_tree_reach(&restore.source, &live->seat.session->workspace, add_object, &restore, err);
+    nj_buf_done(&restore.bytes);
+    nj_buf_done(&restore.encoded);
+    return r;
+}
+
+static void on_restored(void *ctx, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+
+    if (err) {
+        box_lost(live, err);
+        return;
+    }
+    live->box_state = live->seat.session->workspace;
+    live->phase = NJ_BOX_IDLE;
+    note_box(live, NJ_BOX_RESTORED, "");
+    go_on(live);
+}
+
+static void on_filled(void *ctx, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+    struct nj_error restore_err = {0};
+
+    live->worker = NULL;
+    if (err) {
+        nj_seat_fail(&live->seat, err); /* the record itself could not be read */
+        return;
+    }
+    if (nj_box_restore(live->box, &live->seat.session->workspace, nj_steal_fd(&live->restore_fd),
+                       on_restored, live, &restore_err) < 0)
+        box_lost(live, &restore_err);
+}
+
+static uint64_t journal_bytes(const struct nj_object_index *index)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < index->cap; i++)
+        sum += index->slots[i].place.bytes;
+    return sum;
+}
+
+static void restore(struct nj_live *live)
+{
+    struct nj_error err = {0};
+
+    live->phase = NJ_BOX_RESTORING;
+    if (live->restore_fd >= 0)
+        (void)close(nj_steal_fd(&live->restore_fd));
+    if (nj_fsio_memfd("restore", &live->restore_fd, &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
+        return;
+    }
+    if (journal_bytes(&live->index) > NJ_RESTORE_INLINE_BYTES) {
+        if (nj_worker_start(live->engine->base, fill_restore, on_filled, live, &live->worker, &err) < 0)
+            nj_seat_fail(&live->seat, &err);
+        return;
+    }
+    if (fill_restore(live, &err) < 0)
+        on_filled(live, &err);
+    else
+        on_filled(live, NULL);
+}
+
+static void on_opened(void *ctx, struct nj_box *box, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+
+    if (!box) {
+        live->phase = NJ_BOX_NONE;
+        live->engine->warm--;
+        box_lost(live, err);
+        return;
+    }
+    live->box = box;
+    note_box(live, NJ_BOX_BUILT, "");
+    restore(live);
+}
+
+static void open_box(struct nj_live *live)
+{
+    struct nj_box_plan plan;
+    struct nj_error err = {0};
+
+    make_room(live->engine);
+    live->phase = NJ_BOX_OPENING;
+    live->engine->warm++;
+    if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) < 0) {
+        live->engine->warm--;
+        live->phase = NJ_BOX_NONE;
+        nj_seat_fail(&live->seat, &err);
+        return;
+    }
+    if (nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) < 0)
+        on_opened(live, NULL, &err);
+}
+
+/* ---- calling ---- */
+
+/* Every object the call left behind goes into the journal; what is known already is dropped there. */
+static int take_objects(struct nj_live *live, const struct nj_box_result *result, struct nj_error *err)
+{
+    struct nj_span rest;
+    uint8_t *map;
+    int r = 0;
+
+    if (result->objects_fd < 0)
+        return 0;
+    if (result->objects_bytes == 0) {
+        (void)close(result->objects_fd);
+        return 0;
+    }
+    map = mmap(NULL, result->objects_bytes, PROT_READ, MAP_PRIVATE, result->objects_fd, 0);
+    (void)close(result->objects_fd);
+    if (map == MAP_FAILED)
+        return nj_fail_errno(err, errno, "map what a call left");
+    rest = (struct nj_span){map, result->objects_bytes};
+    while (r == 0 && rest.len > 0) {
+        struct nj_object object;
+        size_t len;
+
+        r = nj_object_decode(rest, false, &object, &len, err);
+        if (r == 0)
+            r = live->seat.sink.put(live->seat.sink.ctx, &object, err);
+        if (r == 0)
+            rest = (struct nj_span){rest.data + len, rest.len - len};
+    }
+    (void)munmap(map, result->objects_bytes);
+    return r < 0 ? r : 0;
+}
+
+static void on_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+    struct nj_error take_err = {0};
+
+    if (!result) {
+        box_lost(live, err);
+        return;
+    }
+    if (take_objects(live, result, &take_err) < 0) {
+        if (live->engine->failed)
+            return;
+        box_lost(live, &take_err); /* what a supervisor sends is hostile until checked */
+        return;
+    }
+    live->box_state = (struct nj_workspace_ref){.tree = result->outcome.tree, .stamps = result->meta.stamps};
+    live->scanned = false;
+    become_idle(live);
+    if (live->engine->evict_always)
+        nj_live_drop_box(live, "NJ_TEST_EVICT_ALWAYS");
+    nj_live_release_slot(live);
+    deliver_outcome(live, &result->outcome, &result->meta);
+}
+
+/* A long call's output is taken down as it comes: after a crash it shows how far the call had got. */
+static void on_output(void *ctx, int stream, struct nj_span piece)
+{
+    struct nj_live *live = ctx;
+    struct nj_buf *scratch = &live->engine->scratch;
+    struct nj_packer packer;
+    struct nj_error err = {0};
+
+    if (live->judging)
+        return;
+    nj_buf_clear(scratch);
+    nj_packer_init(&packer, scratch);
+    nj_pack_map(&packer, 4);
+    nj_pack_text(&packer, "call");
+    nj_pack_uint(&packer, live->call_index);
+    nj_pack_text(&packer, "data");
+    nj_pack_bin(&packer, piece);
+    nj_pack_text(&packer, "stream");
+    nj_pack_uint(&packer, (uint64_t)stream);
+    nj_pack_text(&packer, "turn");
+    nj_pack_uint(&packer, live->seat.session->turn);
+    if (nj_packer_end(&packer, &err) < 0 ||
+        nj_live_append(live, NJ_FRAME_OUTPUT, nj_buf_span(scratch), &err) < 0)
+        nj_engine_fail(live->engine, &err);
+}
+
+static void begin_call(struct nj_live *live)
+{
+    struct nj_error err = {0};
+
+    leave_idle(live);
+    live->phase = NJ_BOX_CALLING;
+    if (nj_box_call(live->box, &live->call.box, on_output, on_called, live, &err) < 0)
+        box_lost(live, &err);
+}
+
+static bool holds_workspace(const struct nj_live *live)
+{
+    const struct nj_workspace_ref *now = &live->seat.session->workspace;
+
+    return nj_digest_equal(&live->box_state.tree, &now->tree) &&
+           nj_digest_equal(&live->box_state.stamps, &now->stamps);
+}
+
+/* The next thing on the way to a running call; every callback on this way comes back here. */
+static void go_on(struct nj_live *live)
+{
+    if (live->seat.over || live->engine->failed)
+        return;
+    if (!live->box) {
+        if (live->phase == NJ_BOX_NONE)
+            open_box(live);
+        return;
+    }
+    if (!holds_workspace(live)) {
+        leave_idle(live);
+        restore(live);
+        return;
+    }
+    begin_call(live);
+}
+
+int nj_live_call(struct nj_live *live, struct nj_error *err)
+{
+    (void)err;
+    if (live->call.refusal) {
+        deliver_refusal(live, live->call.refusal);
+        return 0;
+    }
+    leave_idle(live); /* about to be used: not to be evicted while it waits for a slot */
+    TAILQ_INSERT_TAIL(&live->engine->slot_queue, live, slot_link);
+    live->slot_queued = true;
+    nj_live_grant_slots(live->engine);
+    return 0;
+}
+
+/* ---- the walk before archiving ---- */
+
+static void on_scanned(void *ctx, uint64_t files, uint64_t misses, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+
+    (void)files;
+    live->scanned = true;
+    live->phase = NJ_BOX_IDLE;
+    if (!err)
+        live->engine->scan_misses += misses;
+    live->after_scan(live);
+}
+
+void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live))
+{
+    struct nj_error err = {0};
+
+    live->after_scan = then;
+    leave_idle(live);
+    live->phase = NJ_BOX_SCANNING;
+    if (nj_box_scan(live->box, on_scanned, live, &err) < 0)
+        on_scanned(live, 0, 0, &err); /* the box is gone: what was captured stands */
+}

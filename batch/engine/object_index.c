@@ -1,0 +1,93 @@
+/*
+ * object_index.c - open addressing over digests, which are their own hash
+ */
+#include "batch/engine/object_index.h"
+
+#include "formats/base/bytes.h"
+
+#include "formats/base/banned.h"
+
+#define FIRST_SLOTS 16
+
+void nj_object_index_done(struct nj_object_index *index)
+{
+    free(index->slots);
+    *index = (struct nj_object_index){0};
+}
+
+/* The slot that holds @digest, or the free one where it would go. */
+static struct nj_object_index_slot *slot_of(const struct nj_object_index *index,
+                                            const struct nj_digest *digest)
+{
+    size_t i = (size_t)nj_load_u64le(digest->bytes) & (index->cap - 1);
+
+    while (index->slots[i].place.bytes != 0 && !nj_digest_equal(&index->slots[i].digest, digest))
+        i = (i + 1) & (index->cap - 1);
+    return &index->slots[i];
+}
+
+const struct nj_journal_place *nj_object_index_find(const struct nj_object_index *index,
+                                                    const struct nj_digest *digest)
+{
+    const struct nj_object_index_slot *slot;
+
+    if (index->count == 0)
+        return NULL;
+    slot = slot_of(index, digest);
+    return slot->place.bytes != 0 ? &slot->place : NULL;
+}
+
+static int grow(struct nj_object_index *index, struct nj_error *err)
+{
+    struct nj_object_index bigger = {.cap = index->cap ? index->cap * 2 : FIRST_SLOTS};
+
+    bigger.slots = calloc(bigger.cap, sizeof(*bigger.slots));
+    if (!bigger.slots)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < index->cap; i++)
+        if (index->slots[i].place.bytes != 0)
+            *slot_of(&bigger, &index->slots[i].digest) = index->slots[i];
+    bigger.count = index->count;
+    free(index->slots);
+    *index = bigger;
+    return 0;
+}
+
+int nj_object_index_add(struct nj_object_index *index, const struct nj_digest *digest,
+                        const struct nj_journal_place *place, struct nj_error *err)
+{
+    int r;
+
+    if ((index->count + 1) * 4 > index->cap * 3) {
+        r = grow(index, err);
+        if (r < 0)
+            return r;
+    }
+    *slot_of(index, digest) = (struct nj_object_index_slot){.digest = *digest, .place = *place};
+    index->count++;
+    return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct nj_journal_place *x = &((const struct nj_object_index_slot *)a)->place;
+    const struct nj_journal_place *y = &((const struct nj_object_index_slot *)b)->place;
+
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+struct nj_object_index_slot *nj_object_index_sorted(const struct nj_object_index *index)
+{
+    struct nj_object_index_slot *sorted = calloc(index->count + 1, sizeof(*sorted));
+    size_t n = 0;
+
+    if (!sorted)
+        return NULL;
+    for (size_t i = 0; i < index->cap; i++)
+        if (index->slots[i].place.bytes != 0)
+            sorted[n++] = index->slots[i];
+    qsort(sorted, n, sizeof(*sorted), by_place);
+    return sorted;
+}

@@ -1,0 +1,192 @@
+/*
+ * publish.c - a session's end: bundle and outputs appear, then its row
+ *
+ * A worker at a time for each CPU; the others wait their turn. Order: CLOSED durable -> a worker publishes the outputs and the bundle (each atomic, both idempotent) -> ARCHIVED
+ * with the row durable -> the session is ended. A crash in between begins the publication again.
+ */
+#include "batch/engine/live.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "batch/engine/archive.h"
+#include "formats/base/log.h"
+
+#include "formats/base/banned.h"
+
+static enum nj_status status_of(const struct nj_live *live)
+{
+    return live->failed ? NJ_STATUS_FAILED : live->closed.closed.status;
+}
+
+static int publish_outputs(struct nj_live *live, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf report = {0};
+    struct nj_object_source source = nj_live_source(live);
+
+    if (live->failed || !live->closed.closed.has_outputs)
+        return 0;
+    nj_buf_init(&report, 1u << 20);
+    if (nj_outputs_publish(&source, &live->closed.closed.outputs, live->engine->dir.outputs_fd,
+                           live->plan->slug, &report, err) < 0)
+        return -(int)err->code;
+    if (report.len > 0)
+        nj_log(NJ_LOG_WARN, "outputs of %s: %s", live->plan->key, (const char *)report.data);
+    return 0;
+}
+
+/* In the worker. */
+static int publish(void *ctx, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf manifest = {0};
+    struct nj_live *live = ctx;
+    struct nj_engine *engine = live->engine;
+    const struct nj_session_config *config = live->plan->config;
+    nj_auto_free struct nj_workspace_ref *mounts = calloc(config->n_mounts + 1, sizeof(*mounts));
+    struct nj_bundle_info info = {
+        .job = engine->manifest->job,
+        .run = engine->dir.name,
+        .key = live->plan->key,
+        .group = config->group,
+        .agent = config->agent,
+        .identity = live->plan->identity,
+        .status = status_of(live),
+        .inputs_embedded = engine->manifest->archive_inputs == NJ_INPUTS_EMBED,
+        .reproducible = config->reproducible,
+        .environment = engine->environment,
+    };
+    struct nj_archive archive = {
+        .journal = engine->reader,
+        .places = live->places,
+        .n_places = live->n_places,
+        .index = &live->index,
+        .mounts = mounts,
+        .n_mounts = config->n_mounts,
+        .inputs = nj_inputs_source(engine->inputs),
+    };
+    char name[320];
+
+    if (!mounts)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < config->n_mounts; i++)
+        mounts[i] = config->mounts[i].input;
+    nj_buf_init(&manifest, NJ_MANIFEST_MAX_BYTES);
+    if (nj_fsio_read_file(engine->dir.fd, "job.yaml", &manifest, err) < 0)
+        return -(int)err->code;
+    archive.manifest = nj_buf_span(&manifest);
+    if (publish_outputs(live, err) < 0)
+        return -(int)err->code;
+    (void)nj_live_bundle_name(live->plan, name, sizeof(name));
+    return nj_archive_publish(&archive, &info, engine->dir.bundles_fd, name, err);
+}
+
+static void on_archived_durable(struct nj_commit_waiter *waiter)
+{
+    struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
+
+    live->finished = true;
+    nj_engine_ended(live);
+}
+
+static void start_workers(struct nj_engine *engine);
+
+static void on_published(void *ctx, const struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    struct nj_live *live = ctx;
+    struct nj_engine *engine = live->engine;
+    struct nj_frame frame = {.kind = NJ_FRAME_ARCHIVED, .session = live->plan->number};
+    struct nj_packer packer;
+    struct nj_error append_err = {0};
+
+    live->worker = NULL;
+    engine->workers--;
+    if (engine->failed)
+        return;
+    if (err) { /* a full disk, most likely: what is in the journal is safe, the run can be resumed */
+        nj_engine_fail(engine, err);
+        return;
+    }
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    nj_packer_init(&packer, &payload);
+    nj_pack_map(&packer, 3);
+    nj_pack_text(&packer, "cost_micro_usd");
+    nj_pack_uint(&packer, live->seat.session->cost_micro_usd);
+    nj_pack_text(&packer, "row");
+    nj_pack_text(&packer, live->row);
+    nj_pack_text(&packer, "status");
+    nj_pack_uint(&packer, (uint64_t)status_of(live));
+    frame.payload = nj_buf_span(&payload);
+    if (nj_packer_end(&packer, &append_err) < 0 ||
+        nj_journal_append(engine->writer, &frame, NULL, &append_err) < 0) {
+        nj_engine_fail(engine, &append_err);
+        return;
+    }
+    live->waiter.durable = on_archived_durable;
+    nj_committer_wait(engine->committer, &live->waiter);
+    start_workers(engine);
+}
+
+static void start_workers(struct nj_engine *engine)
+{
+    while (!engine->failed && engine->workers < engine->workers_max &&
+           !TAILQ_EMPTY(&engine->publish_queue)) {
+        struct nj_live *live = TAILQ_FIRST(&engine->publish_queue);
+        struct nj_error err = {0};
+
+        TAILQ_REMOVE(&engine->publish_queue, live, publish_link);
+        live->publish_queued = false;
+        engine->workers++;
+        if (nj_worker_start(engine->base, publish, on_published, live, &live->worker, &err) < 0) {
+            engine->workers--;
+            nj_engine_fail(engine, &err);
+        }
+    }
+}
+
+static void on_closed_durable(struct nj_commit_waiter *waiter)
+{
+    struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
+
+    TAILQ_INSERT_TAIL(&live->engine->publish_queue, live, publish_link);
+    live->publish_queued = true;
+    start_workers(live->engine);
+}
+
+/* The payload of the session's last CLOSED event; spans of live->closed point into it. */
+int nj_live_reclose(struct nj_live *live, struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    for (size_t i = live->n_places; i > 0; i--) {
+        nj_buf_init(&live->closed_bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
+        nj_buf_clear(&live->closed_bytes);
+        if (nj_journal_read_frame(live->engine->reader, &live->places[i - 1], &live->closed_bytes,
+                                  &frame, err) < 0)
+            return -(int)err->code;
+        if (frame.kind != NJ_FRAME_EVENT)
+            continue;
+        if (nj_event_decode(frame.payload, &live->closed, err) < 0)
+            return -(int)err->code;
+        if (live->closed.kind == NJ_EVENT_CLOSED)
+            return 0;
+    }
+    return nj_fail(err, NJ_E_CORRUPT, "session %s is done, but its end is not in the journal",
+                   live->plan->key);
+}
+
+int nj_live_publish(struct nj_live *live, struct nj_error *err)
+{
+    const struct nj_session *session = live->seat.session;
+    int r;
+
+    if (live->failed)
+        r = nj_live_row(live, NJ_STATUS_FAILED, "engine", live->error.text, err);
+    else
+        r = nj_live_row(live, session->status, session->error_kind, session->error_text, err);
+    if (r < 0)
+        return r;
+    live->waiter.durable = on_closed_durable;
+    nj_committer_wait(live->engine->committer, &live->waiter);
+    return 0;
+}

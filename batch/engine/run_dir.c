@@ -1,0 +1,216 @@
+/*
+ * run_dir.c - making, locking and opening a run's folder
+ */
+#include "batch/engine/run_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "formats/base/banned.h"
+
+static int make_parents(const char *path, struct nj_error *err)
+{
+    nj_auto_free char *copy = strdup(path);
+
+    if (!copy)
+        return nj_fail_nomem(err);
+    for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(copy, 0777) < 0 && errno != EEXIST)
+            return nj_fail_errno(err, errno, "make folder %s", copy);
+        *slash = '/';
+    }
+    return 0;
+}
+
+static int lock_dir(struct nj_run_dir *dir, struct nj_error *err)
+{
+    if (flock(dir->fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK)
+            return nj_fail(err, NJ_E_INPUT,
+                           "run %s: another engine is at work on it; wait for it, or stop it first",
+                           dir->path);
+        return nj_fail_errno(err, errno, "lock run %s", dir->path);
+    }
+    return 0;
+}
+
+static int open_parts(struct nj_run_dir *dir, bool create, struct nj_error *err)
+{
+    struct {
+        const char *name;
+        int *fd;
+    } parts[] = {
+        {"journal", &dir->journal_fd},
+        {"inputs", &dir->inputs_fd},
+        {"bundles", &dir->bundles_fd},
+        {"outputs", &dir->outputs_fd},
+    };
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (create) {
+            if (nj_fsio_open_dir(dir->fd, parts[i].name, parts[i].fd, err) < 0)
+                return nj_wrap(err, "run %s", dir->path);
+            continue;
+        }
+        *parts[i].fd = openat(dir->fd, parts[i].name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (*parts[i].fd < 0)
+            return nj_fail_errno(err, errno, "run %s: open %s", dir->path, parts[i].name);
+    }
+    return 0;
+}
+
+static int set_names(struct nj_run_dir *dir, const char *path, struct nj_error *err)
+{
+    size_t len = strlen(path);
+    const char *start;
+
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    dir->path = strndup(path, len);
+    if (!dir->path)
+        return nj_fail_nomem(err);
+    start = strrchr(dir->path, '/');
+    start = start && start[1] ? start + 1 : dir->path;
+    dir->name = strdup(start);
+    if (!dir->name)
+        return nj_fail_nomem(err);
+    return 0;
+}
+
+static int open_dir(const char *path, struct nj_run_dir *dir, struct nj_error *err)
+{
+    dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir->fd < 0)
+        return nj_fail_errno(err, errno, "open run %s", path);
+    return 0;
+}
+
+static const struct nj_run_dir empty_dir = NJ_RUN_DIR_EMPTY;
+
+static void move_out(struct nj_run_dir *from, struct nj_run_dir *to)
+{
+    *to = *from;
+    *from = empty_dir;
+}
+
+int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_dir,
+                      struct nj_error *err)
+{
+    NJ_AUTO(nj_run_dir_done) struct nj_run_dir dir = NJ_RUN_DIR_EMPTY;
+    nj_auto_free char *made = NULL;
+
+    if (!path) {
+        char stamp[32];
+        struct tm tm;
+        time_t now = time(NULL);
+
+        gmtime_r(&now, &tm);
+        strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H-%M-%SZ", &tm);
+        if (asprintf(&made, "runs/%s-%s", stamp, job) < 0)
+            return nj_fail_nomem(err);
+        path = made;
+    }
+    if (set_names(&dir, path, err) < 0 || make_parents(dir.path, err) < 0)
+        return -(int)err->code;
+    dir.made = mkdir(dir.path, 0700) == 0;
+    if (!dir.made && errno != EEXIST)
+        return nj_fail_errno(err, errno, "make run %s", dir.path);
+    if (open_dir(dir.path, &dir, err) < 0 || lock_dir(&dir, err) < 0)
+        return -(int)err->code;
+    if (faccessat(dir.fd, "run.json", F_OK, 0) == 0 || faccessat(dir.fd, "journal", F_OK, 0) == 0)
+        return nj_fail(err, NJ_E_INPUT,
+                       "run %s: there is a run already; go on with `nightjar resume %s`, or name another folder",
+                       dir.path, dir.path);
+    if (fchmod(dir.fd, 0700) < 0)
+        return nj_fail_errno(err, errno, "run %s: set its mode", dir.path);
+    if (open_parts(&dir, true, err) < 0)
+        return -(int)err->code;
+    move_out(&dir, ret_dir);
+    return 0;
+}
+
+void nj_run_dir_unmake(struct nj_run_dir *dir)
+{
+    static const char *const parts[] = {"journal", "inputs", "bundles", "outputs", "job.yaml"};
+    struct nj_error ignored = {0}; /* a leftover harms nobody: the folder holds no run */
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (nj_fsio_remove_tree(dir->fd, parts[i], &ignored) < 0)
+            continue;
+    if (dir->made)
+        (void)rmdir(dir->path);
+}
+
+int nj_run_dir_open(const char *path, bool lock, struct nj_run_dir *ret_dir, struct nj_error *err)
+{
+    NJ_AUTO(nj_run_dir_done) struct nj_run_dir dir = NJ_RUN_DIR_EMPTY;
+
+    if (set_names(&dir, path, err) < 0 || open_dir(dir.path, &dir, err) < 0)
+        return -(int)err->code;
+    if (lock && lock_dir(&dir, err) < 0)
+        return -(int)err->code;
+    if (faccessat(dir.fd, "journal", F_OK, 0) < 0)
+        return nj_fail(err, NJ_E_INPUT, "%s is no run: it has no journal", dir.path);
+    if (open_parts(&dir, false, err) < 0)
+        return -(int)err->code;
+    move_out(&dir, ret_dir);
+    return 0;
+}
+
+void nj_run_dir_done(struct nj_run_dir *dir)
+{
+    int *fds[] = {&dir->journal_fd, &dir->inputs_fd, &dir->bundles_fd, &dir->outputs_fd, &dir->fd};
+
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        nj_close_auto(fds[i]);
+        *fds[i] = -1;
+    }
+    free(dir->path);
+    free(dir->name);
+    dir->path = NULL;
+    dir->name = NULL;
+}
+
+static int give_folder(int parent_fd, const char *name, uid_t uid, gid_t gid, unsigned depth,
+                       struct nj_error *err)
+{
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct dirent *entry;
+    DIR *stream;
+    int r = 0;
+
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open %s", name);
+    stream = fdopendir(fd);
+    if (!stream) {
+        (void)close(fd);
+        return nj_fail_nomem(err);
+    }
+    if (fchown(fd, uid, gid) < 0)
+        r = nj_fail_errno(err, errno, "give %s to user %u", name, uid);
+    while (r == 0 && (entry = readdir(stream))) {
+        struct stat st;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            r = nj_fail_errno(err, errno, "look at %s", entry->d_name);
+        else if (S_ISDIR(st.st_mode) && depth < 64)
+            r = give_folder(fd, entry->d_name, uid, gid, depth + 1, err);
+        else if (fchownat(fd, entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+            r = nj_fail_errno(err, errno, "give %s to user %u", entry->d_name, uid);
+    }
+    (void)closedir(stream);
+    return r;
+}
+
+int nj_run_dir_give(const struct nj_run_dir *dir, uid_t uid, gid_t gid, struct nj_error *err)
+{
+    if (give_folder(dir->fd, ".", uid, gid, 0, err) < 0)
+        return nj_wrap(err, "run %s", dir->path);
+    return 0;
+}

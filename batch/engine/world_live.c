@@ -1,0 +1,270 @@
+/*
+ * world_live.c - the live world: models, boxes and the journal behind the core's window
+ *
+ * Everything that comes back is turned into one event, taken down in the journal's pending batch, and only
+ * then folded in; the consequence leaves the process when the snapshot behind it is durable.
+ */
+#include "batch/engine/live.h"
+
+#include <stddef.h>
+
+#include "formats/base/banned.h"
+
+/* ---- models ---- */
+
+static void on_replied(void *ctx, const struct nj_model_reply *reply)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf item = {0};
+    NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
+    struct nj_live *live = ctx;
+    struct nj_event event = nj_live_event(live, NJ_EVENT_REPLY);
+    struct nj_error err = {0};
+
+    live->model_call = NULL;
+    live->engine->spent_micro_usd += (int64_t)reply->cost_micro_usd;
+    nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
+    if (nj_message_assistant(reply->content, &item, &err) < 0 ||
+        nj_message_calls(nj_buf_span(&item), &calls, &err) < 0) {
+        event = nj_live_event(live, NJ_EVENT_NO_REPLY);
+        event.no_reply.turn = live->request.turn;
+        event.no_reply.cause = nj_span_text("error");
+        event.no_reply.text = nj_span_text(err.text);
+        nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+        return;
+    }
+    event.attempt = live->seat.session->attempts_failed + 1;
+    event.reply.turn = live->request.turn;
+    event.reply.model = reply->model;
+    event.reply.stop = reply->stop;
+    event.reply.usage = reply->usage;
+    event.reply.cost_micro_usd = reply->cost_micro_usd;
+    event.reply.duration_ms = reply->duration_ms;
+    event.reply.message_bytes = nj_buf_span(&item);
+    {
+        struct nj_action action;
+
+        nj_session_action(live->seat.session, &action);
+        event.reply.request = action.request;
+    }
+    if (nj_object_put(&live->seat.sink, NJ_OBJECT_MESSAGE, nj_buf_span(&item), &event.reply.message,
+                      &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
+        return;
+    }
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+}
+
+static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
+{
+    struct nj_live *live = ctx;
+    struct nj_event event = nj_live_event(live, NJ_EVENT_NO_REPLY);
+    struct nj_action action;
+
+    live->model_call = NULL;
+    nj_session_action(live->seat.session, &action);
+    event.attempt = live->seat.session->attempts_failed + 1;
+    event.no_reply.turn = live->request.turn;
+    event.no_reply.cause = nj_span_text(failure->cause);
+    event.no_reply.text = nj_span_text(failure->text);
+    event.no_reply.request = action.request;
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+}
+
+static void on_attempt(void *ctx, const struct nj_model_failure *failure)
+{
+    struct nj_live *live = ctx;
+    struct nj_event event = nj_live_event(live, NJ_EVENT_ATTEMPT);
+
+    event.attempt = live->seat.session->attempts_failed + 1;
+    event.attempt_failed.turn = live->request.turn;
+    event.attempt_failed.model = nj_span_text(failure->model);
+    event.attempt_failed.cause = nj_span_text(failure->cause);
+    event.attempt_failed.text = nj_span_text(failure->text);
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+}
+
+static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
+               struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+    struct nj_model_callbacks callbacks = {
+        .replied = on_replied, .failed = on_model_failed, .attempt = on_attempt, .ctx = live};
+
+    (void)world;
+    if (nj_engine_is_over_budget(live->engine)) {
+        nj_engine_suspend(live->engine, "budget");
+        return 0;
+    }
+    if (seat->session->config->budget_micro_usd >= 0 &&
+        seat->session->cost_micro_usd >= (uint64_t)seat->session->config->budget_micro_usd) {
+        nj_engine_park(live, "budget");
+        return 0;
+    }
+    live->request = (struct nj_model_request){
+        .session = seat->session,
+        .turn = action->turn,
+        .item_json = live->plan->item_json,
+        .attempts_failed = seat->session->attempts_failed,
+    };
+    return nj_model_ask(live->engine->models, live->plan->role, &live->request, &callbacks,
+                        &live->model_call, err);
+}
+
+void nj_live_cancel_model(struct nj_live *live)
+{
+    nj_model_cancel(live->model_call);
+    live->model_call = NULL;
+}
+
+/* ---- tools ---- */
+
+static int call(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
+                struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+
+    (void)world;
+    nj_arena_reset(&live->arena);
+    live->judging = false;
+    live->call_index = action->call;
+    if (nj_tool_prepare(seat->session->config, action->tool->name, action->tool->input,
+                        seat->session->tool_time_ms, &live->arena, &live->call, err) < 0)
+        return nj_wrap(err, "tool %s", action->tool->name);
+    return nj_live_call(live, err);
+}
+
+static int judge(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
+                 struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+
+    (void)world;
+    nj_arena_reset(&live->arena);
+    live->judging = true;
+    live->call_index = action->round;
+    if (nj_tool_prepare_command(seat->session->config, seat->session->tool_time_ms, &live->arena,
+                                &live->call, err) < 0)
+        return nj_wrap(err, "accept command");
+    return nj_live_call(live, err);
+}
+
+/* ---- journal ---- */
+
+static void on_snapshot_durable(struct nj_commit_waiter *waiter)
+{
+    struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
+    struct nj_event event = nj_live_event(live, NJ_EVENT_SNAPSHOTTED);
+
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+}
+
+static int save(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
+                struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+    struct nj_snapshot snapshot;
+
+    (void)world;
+    (void)action;
+    nj_session_checkpoint(seat->session, &snapshot);
+    nj_buf_clear(&live->engine->scratch);
+    if (nj_snapshot_pack(&snapshot, &live->engine->scratch, err) < 0 ||
+        nj_live_append(live, NJ_FRAME_SNAPSHOT, nj_buf_span(&live->engine->scratch), err) < 0)
+        return -(int)err->code;
+    live->waiter.durable = on_snapshot_durable;
+    nj_committer_wait(live->engine->committer, &live->waiter);
+    return 0;
+}
+
+static int record(struct nj_world *world, struct nj_seat *seat, const struct nj_event *event,
+                  struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+
+    (void)world;
+    if (event->kind == NJ_EVENT_SNAPSHOTTED)
+        return 0; /* the SNAPSHOT frame is its record */
+    nj_buf_clear(&live->engine->scratch);
+    if (nj_event_encode(event, &live->engine->scratch, err) < 0 ||
+        nj_live_append(live, NJ_FRAME_EVENT, nj_buf_span(&live->engine->scratch), err) < 0)
+        return -(int)err->code;
+    seat->session->sequence = live->sequence;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+static int collect(struct nj_live *live, struct nj_error *err)
+{
+    const struct nj_session *session = live->seat.session;
+    struct nj_object_source source = nj_live_source(live);
+
+    if (live->closed.closed.status != NJ_STATUS_SUCCEEDED || session->config->n_outputs == 0)
+        return 0;
+    if (nj_outputs_collect(&source, &session->workspace.tree, session->config->outputs,
+                           session->config->n_outputs, &live->seat.sink,
+                           &live->closed.closed.outputs, err) < 0)
+        return nj_wrap(err, "collect outputs");
+    live->closed.closed.has_outputs = true;
+    return 0;
+}
+
+static void finish_close(struct nj_live *live)
+{
+    struct nj_error err = {0};
+
+    if (collect(live, &err) < 0)
+        nj_seat_fail(&live->seat, &err);
+    else
+        nj_seat_deliver(&live->seat, &live->closed, (struct nj_span){0});
+}
+
+static int close_session(struct nj_world *world, struct nj_seat *seat,
+                         const struct nj_action *action, struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+
+    (void)world;
+    live->closed = nj_live_event(live, NJ_EVENT_CLOSED);
+    live->closed.closed.status = action->status;
+    live->closed.closed.error_kind = nj_span_text(action->error_kind);
+    live->closed.closed.error_text = nj_span_text(action->error_text);
+    live->closed.closed.result = action->result;
+    (void)err;
+    if (live->box && live->phase == NJ_BOX_IDLE && !live->scanned)
+        nj_live_scan(live, finish_close);
+    else
+        finish_close(live);
+    return 0;
+}
+
+static void ended(struct nj_world *world, struct nj_seat *seat, const struct nj_error *err)
+{
+    struct nj_live *live = nj_live_of(seat);
+    struct nj_error publish_err = {0};
+
+    (void)world;
+    if (live->engine->failed)
+        return;
+    if (err) {
+        live->failed = true;
+        live->error = *err;
+    }
+    nj_live_drop_box(live, NULL);
+    nj_live_release_slot(live);
+    if (nj_live_publish(live, &publish_err) < 0)
+        nj_engine_fail(live->engine, &publish_err);
+}
+
+void nj_world_live_init(struct nj_world *world)
+{
+    *world = (struct nj_world){
+        .ask = ask,
+        .call = call,
+        .judge = judge,
+        .save = save,
+        .close = close_session,
+        .record = record,
+        .ended = ended,
+    };
+}

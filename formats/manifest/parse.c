@@ -1,0 +1,691 @@
+/*
+ * parse.c - from the tree to the job: the root, models, credentials, limits and what is small
+ *
+ * The complication: a fault must not end the reading, for a person wants all of them at once. So
+ * each reader takes what is right, adds a fault for what is not, and read.h says what is left
+ * behind.
+ */
+#include <stdio.h>
+
+#include "formats/manifest/read.h"
+
+#include "formats/base/banned.h"
+
+#define TEXT_MAX_BYTES (1u << 20) /* instructions, input, content: one text */
+#define URL_MAX_BYTES 2048
+#define MICRO 1000000
+#define PRICE_MAX (1000000LL * MICRO) /* USD per million tokens: a dollar a token */
+#define BUDGET_MAX (1000000000LL * MICRO)
+#define SESSIONS_MAX 100000
+#define AT_ONCE_MAX 4096
+#define ATTEMPTS_MAX 100
+
+/* ---- readers of single values ---- */
+
+void *nj_manifest_read_alloc(struct nj_manifest_reading *in, size_t count, size_t size)
+{
+    void *items = nj_arena_array(in->yaml.arena, count > 0 ? count : 1, size);
+
+    if (!items)
+        in->yaml.nomem = true;
+    return items;
+}
+
+/* Names become file names, metric labels and tool names: letters, digits, "_", "." and "-". */
+static bool name_ok(const char *name)
+{
+    static const char *const chars =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+    return name[strspn(name, chars)] == '\0' && *name && *name != '.' && *name != '-' &&
+           strlen(name) <= NJ_MANIFEST_NAME_MAX_CHARS;
+}
+
+#define NAME_RULE                                                                                  \
+    "a name has 1 to 64 letters, digits, \"_\", \".\" or \"-\", and begins with a letter, digit "  \
+    "or \"_\""
+
+void nj_manifest_read_name(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                           const char **ret)
+{
+    const char *name = NULL;
+
+    if (!node || !nj_yaml_text(&in->yaml, node, TEXT_MAX_BYTES, true, &name))
+        return;
+    if (name_ok(name))
+        *ret = name;
+    else
+        nj_yaml_fault(&in->yaml, node, NAME_RULE);
+}
+
+bool nj_manifest_read_key_name(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    if (name_ok(node->key))
+        return true;
+    nj_yaml_fault_key(&in->yaml, node, NAME_RULE);
+    return false;
+}
+
+void nj_manifest_read_uint(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                           const char *key, uint64_t min, uint64_t max, uint64_t *ret)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(map, key);
+
+    if (node)
+        (void)nj_yaml_uint(&in->yaml, node, min, max, ret); /* its fault is in the list */
+}
+
+void nj_manifest_read_text(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                           const char *key, bool empty_ok, const char **ret)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(map, key);
+
+    if (node)
+        (void)nj_yaml_text(&in->yaml, node, TEXT_MAX_BYTES, empty_ok, ret);
+}
+
+void nj_manifest_read_bits(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                           const char *key, const char *noun, const struct nj_manifest_word *words,
+                           size_t n_words, unsigned *ret)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(map, key);
+    const char *names[16];
+    unsigned bits = 0;
+
+    if (!node || !nj_yaml_list(&in->yaml, node, 1, NJ_MANIFEST_WORDS_MAX))
+        return;
+    for (size_t i = 0; i < n_words; i++)
+        names[i] = words[i].text;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next) {
+        size_t at = 0;
+
+        if (!nj_yaml_enum(&in->yaml, item, noun, names, n_words, &at))
+            continue;
+        if (bits & words[at].bit)
+            nj_yaml_fault(&in->yaml, item, "given twice");
+        bits |= words[at].bit;
+    }
+    *ret = bits;
+}
+
+void nj_manifest_read_path(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                           const char **ret)
+{
+    const char *path = NULL;
+    const char *fault;
+
+    if (!node || !nj_yaml_text(&in->yaml, node, TEXT_MAX_BYTES, false, &path))
+        return;
+    fault = nj_manifest_host_path_fault(path);
+    if (fault)
+        nj_yaml_fault(&in->yaml, node, "%s", fault);
+    else
+        *ret = path;
+}
+
+/* http or https, a host, nothing that could carry a secret into a log. */
+static const char *url_fault(const char *url)
+{
+    const char *host = strncmp(url, "http://", 7) == 0    ? url + 7
+                       : strncmp(url, "https://", 8) == 0 ? url + 8
+                                                          : NULL;
+
+    if (!host)
+        return "a URL begins with http:// or https://";
+    if (strlen(url) > URL_MAX_BYTES)
+        return "a URL is longer than 2048 bytes";
+    for (const char *at = url; *at; at++) {
+        if ((unsigned char)*at <= 0x20 || (unsigned char)*at >= 0x7f || strchr("\"<>\\^`{|}", *at))
+            return "a URL holds a character that must be written as %XX";
+    }
+    if (strcspn(host, "/?#:") == 0)
+        return "a URL has no host";
+    if (memchr(host, '@', strcspn(host, "/?#")))
+        return "a URL holds a user or a password: name a credential instead";
+    return NULL;
+}
+
+void nj_manifest_read_url(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                          const char *key, const char **ret)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(map, key);
+    const char *url = NULL;
+    const char *fault;
+
+    if (!node || !nj_yaml_text(&in->yaml, node, TEXT_MAX_BYTES, false, &url))
+        return;
+    fault = url_fault(url);
+    if (fault)
+        nj_yaml_fault(&in->yaml, node, "%s", fault);
+    else
+        *ret = url;
+}
+
+void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                            const char *key, size_t min, size_t max, nj_manifest_text_check check,
+                            struct nj_manifest_texts *ret)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(map, key);
+    struct nj_manifest_text *items;
+    size_t n = 0;
+
+    if (!node || !nj_yaml_list(&in->yaml, node, min, max))
+        return;
+    items = nj_manifest_read_alloc(in, node->count, sizeof(*items));
+    if (!items)
+        return;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next) {
+        const char *text = NULL;
+        const char *fault;
+
+        if (!nj_yaml_text(&in->yaml, item, TEXT_MAX_BYTES, true, &text))
+            continue;
+        fault = check ? check(text) : NULL;
+        if (fault)
+            nj_yaml_fault(&in->yaml, item, "%s", fault);
+        else
+            items[n++] = (struct nj_manifest_text){text, item->mark};
+    }
+    *ret = (struct nj_manifest_texts){items, n};
+}
+
+void nj_manifest_read_command(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                              const char *key, struct nj_manifest_texts *ret)
+{
+    nj_manifest_read_texts(in, map, key, 1, NJ_MANIFEST_LIST_MAX, NULL, ret);
+    if (ret->count > 0 && !*ret->items[0].text)
+        nj_yaml_fault(&in->yaml, nj_yaml_get(map, key), "the program's name is empty");
+}
+
+void nj_manifest_read_ref(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                          const char *noun, const struct nj_manifest_names *names, size_t *ret)
+{
+    size_t at = 0;
+
+    if (node && nj_yaml_enum(&in->yaml, node, noun, names->names, names->count, &at))
+        *ret = names->index[at];
+}
+
+/* ---- names first, so that a reference may stand before what it names ---- */
+
+static void collect_names(struct nj_manifest_reading *in, const char *key,
+                          struct nj_manifest_names *names)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(in->root, key);
+
+    if (!node || (node->kind != NJ_YAML_MAP && node->kind != NJ_YAML_SEQ))
+        return; /* its reader will say so */
+    names->names = nj_manifest_read_alloc(in, node->count, sizeof(*names->names));
+    names->index = nj_manifest_read_alloc(in, node->count, sizeof(*names->index));
+    if (!names->names || !names->index)
+        return;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next) {
+        const char *name = item->key;
+
+        if (!name && item->kind == NJ_YAML_MAP) { /* a group: its name is inside */
+            const struct nj_yaml_node *inner = nj_yaml_get(item, "name");
+
+            if (inner && nj_yaml_type(inner) == NJ_YAML_TEXT)
+                name = (const char *)inner->text.data;
+        }
+        if (!name || !name_ok(name))
+            continue;
+        names->names[names->count] = name;
+        names->index[names->count++] = item->index;
+    }
+}
+
+/* ---- credentials ---- */
+
+static const char *host_fault(const char *host)
+{
+    if (host[strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-.:")] || !*host)
+        return "a host is a lower-case name such as api.example.com, with a port where needed";
+    return NULL;
+}
+
+static const char *method_fault(const char *method)
+{
+    if (method[strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] || !*method || strlen(method) > 16)
+        return "a method is written in capitals: GET";
+    return NULL;
+}
+
+static const char *variable_fault(const char *name)
+{
+    static const char *const chars =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+    if (!*name || name[strspn(name, chars)] || (*name >= '0' && *name <= '9'))
+        return "a variable's name has letters, digits and \"_\", and does not begin with a digit";
+    return NULL;
+}
+
+static const char *header_fault(const char *header)
+{
+    static const char *const chars =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+    return !*header || header[strspn(header, chars)]
+               ? "a header's name has letters, digits and \"-\""
+               : NULL;
+}
+
+static const char *format_fault(const char *format)
+{
+    const char *secret = strstr(format, "{secret}");
+
+    if (!secret || strstr(secret + 1, "{secret}"))
+        return "expected {secret} in it, once";
+    for (; *format; format++) {
+        if ((unsigned char)*format < 0x20 || (unsigned char)*format >= 0x7f)
+            return "holds a character that a header cannot";
+    }
+    return NULL;
+}
+
+static void read_checked(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                         const char *key, nj_manifest_text_check check, const char **ret)
+{
+    const struct nj_yaml_node *node = nj_yaml_get(map, key);
+    const char *text = NULL;
+    const char *fault;
+
+    if (!node || !nj_yaml_text(&in->yaml, node, URL_MAX_BYTES, false, &text))
+        return;
+    fault = check(text);
+    if (fault)
+        nj_yaml_fault(&in->yaml, node, "%s", fault);
+    else
+        *ret = text;
+}
+
+static void read_credential(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                            struct nj_manifest_credential *credential)
+{
+    static const char *const keys[] = {"env", "file", "hosts", "methods", "header", "format"};
+
+    credential->name = node->key;
+    credential->mark = node->key_mark;
+    credential->header = "Authorization";
+    credential->format = "Bearer {secret}";
+    if (!nj_manifest_read_key_name(in, node) ||
+        !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    if (!nj_yaml_get(node, "env") == !nj_yaml_get(node, "file"))
+        nj_yaml_fault(&in->yaml, node, "expected either env (a variable's name) or file (a path)");
+    read_checked(in, node, "env", variable_fault, &credential->env);
+    nj_manifest_read_path(in, nj_yaml_get(node, "file"), &credential->file);
+    nj_manifest_read_texts(in, node, "hosts", 1, NJ_MANIFEST_LIST_MAX, host_fault,
+                           &credential->hosts);
+    nj_manifest_read_texts(in, node, "methods", 1, NJ_MANIFEST_WORDS_MAX, method_fault,
+                           &credential->methods);
+    read_checked(in, node, "header", header_fault, &credential->header);
+    read_checked(in, node, "format", format_fault, &credential->format);
+}
+
+static void read_credentials(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    struct nj_manifest_credential *credentials;
+
+    if (!node || !nj_yaml_names(&in->yaml, node, 0, NJ_MANIFEST_AGENTS_MAX))
+        return;
+    credentials = nj_manifest_read_alloc(in, node->count, sizeof(*credentials));
+    if (!credentials)
+        return;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next)
+        read_credential(in, item, &credentials[item->index]);
+    in->manifest->credentials = credentials;
+    in->manifest->n_credentials = node->count;
+}
+
+/* ---- models ---- */
+
+static void read_price(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                       struct nj_manifest_model *model)
+{
+    static const char *const keys[] = {"input", "output", "cache_read", "cache_write_5m",
+                                       "cache_write_1h"};
+    struct nj_manifest_price *price = &model->price;
+    int64_t *const values[] = {&price->input, &price->output, &price->cache_read,
+                               &price->cache_write_5m, &price->cache_write_1h};
+
+    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    model->priced = true;
+    for (size_t i = 0; i < NJ_COUNT(keys); i++) {
+        const struct nj_yaml_node *value =
+            i < 2 ? nj_yaml_need(&in->yaml, node, keys[i]) : nj_yaml_get(node, keys[i]);
+
+        *values[i] =
+            price->input; /* tokens of a kind without a price of their own are input tokens */
+        if (value)
+            (void)nj_yaml_micro(&in->yaml, value, 0, PRICE_MAX, values[i]);
+    }
+}
+
+/* What each provider needs and what it has no use for. */
+static void check_provider_keys(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                                const struct nj_manifest_model *model)
+{
+    static const char *const not_script[] = {"model", "base_url", "credential", "delivery"};
+    const struct nj_yaml_node *script = nj_yaml_get(node, "script");
+
+    if (model->provider == NJ_PROVIDER_SCRIPT) {
+        (void)nj_yaml_need(&in->yaml, node, "script");
+        for (size_t i = 0; i < NJ_COUNT(not_script); i++) {
+            const struct nj_yaml_node *extra = nj_yaml_get(node, not_script[i]);
+
+            if (extra)
+                nj_yaml_fault_key(&in->yaml, extra, "the provider script has no use for this key");
+        }
+        return;
+    }
+    (void)nj_yaml_need(&in->yaml, node, "model");
+    if (script)
+        nj_yaml_fault_key(&in->yaml, script, "only the provider script reads a file");
+    if (model->provider != NJ_PROVIDER_ANTHROPIC && model->delivery == NJ_DELIVERY_BATCH)
+        nj_yaml_fault(&in->yaml, nj_yaml_get(node, "delivery"),
+                      "only the provider anthropic delivers in batches");
+}
+
+static void read_model(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                       struct nj_manifest_model *model)
+{
+    static const char *const keys[] = {"provider",   "model",    "script", "base_url",
+                                       "credential", "delivery", "price",  "when"};
+    const struct nj_yaml_node *child;
+    size_t word = 0;
+
+    model->mark = model->provider_mark = model->script_mark = model->delivery_mark = node->mark;
+    model->credential = NJ_MANIFEST_NONE;
+    model->when = node->index > 0 ? NJ_CAUSE_ALL : 0;
+    if (!nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    nj_manifest_read_text(in, node, "model", false, &model->model);
+    child = nj_yaml_get(node, "script");
+    nj_manifest_read_path(in, child, &model->script);
+    if (child)
+        model->script_mark = child->mark;
+    nj_manifest_read_url(in, node, "base_url", &model->base_url);
+    nj_manifest_read_ref(in, nj_yaml_get(node, "credential"), "credential", &in->credentials,
+                         &model->credential);
+    child = nj_yaml_get(node, "delivery");
+    if (child && nj_yaml_enum(&in->yaml, child, "delivery", nj_manifest_deliveries,
+                              NJ_COUNT(nj_manifest_deliveries), &word))
+        model->delivery = (enum nj_manifest_delivery)word;
+    if (child)
+        model->delivery_mark = child->mark;
+    read_price(in, nj_yaml_get(node, "price"), model);
+    child = nj_yaml_get(node, "when");
+    if (child && node->index == 0)
+        nj_yaml_fault_key(&in->yaml, child, "the first model of a chain is always tried first");
+    else
+        nj_manifest_read_bits(in, node, "when", "cause", nj_manifest_causes,
+                              NJ_COUNT(nj_manifest_causes), &model->when);
+    child = nj_yaml_need(&in->yaml, node, "provider");
+    if (!child || !nj_yaml_enum(&in->yaml, child, "provider", nj_manifest_providers,
+                                NJ_COUNT(nj_manifest_providers), &word))
+        return;
+    model->provider = (enum nj_manifest_provider)word;
+    model->provider_mark = child->mark;
+    check_provider_keys(in, node, model);
+}
+
+static void read_role(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                      struct nj_manifest_role *role)
+{
+    struct nj_manifest_model *chain;
+
+    role->name = node->key;
+    role->mark = node->key_mark;
+    if (!nj_manifest_read_key_name(in, node) ||
+        !nj_yaml_list(&in->yaml, node, 1, NJ_MANIFEST_CHAIN_MAX))
+        return;
+    chain = nj_manifest_read_alloc(in, node->count, sizeof(*chain));
+    if (!chain)
+        return;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next)
+        read_model(in, item, &chain[item->index]);
+    role->chain = chain;
+    role->n_chain = node->count;
+}
+
+static void read_roles(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    struct nj_manifest_role *roles;
+
+    if (!node || !nj_yaml_names(&in->yaml, node, 0, NJ_MANIFEST_AGENTS_MAX))
+        return;
+    roles = nj_manifest_read_alloc(in, node->count, sizeof(*roles));
+    if (!roles)
+        return;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next)
+        read_role(in, item, &roles[item->index]);
+    in->manifest->roles = roles;
+    in->manifest->n_roles = node->count;
+}
+
+/* ---- limits, retry, archive, alerts, telemetry ---- */
+
+/* "06:00 Europe/Berlin". Whether the zone exists is for the engine, which has the zone files. */
+static const char *deadline_fault(const char *text)
+{
+    static const char *const zone_chars =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-/";
+    static const char *const shape = "expected a time and a zone, such as \"06:00 Europe/Berlin\"";
+    const char *zone = text + 6;
+
+    if (strlen(text) < 7 || strlen(text) > 64 || text[2] != ':' || text[5] != ' ')
+        return shape;
+    for (size_t i = 0; i < 5; i++) {
+        if (i != 2 && (text[i] < '0' || text[i] > '9'))
+            return shape;
+    }
+    if (text[0] > '2' || (text[0] == '2' && text[1] > '3') || text[3] > '5')
+        return "expected a time from 00:00 to 23:59";
+    if (zone[strspn(zone, zone_chars)] || *zone == '/' || strstr(zone, "//") ||
+        zone[strlen(zone) - 1] == '/')
+        return shape;
+    return NULL;
+}
+
+static void read_limits(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    static const char *const keys[] = {"sessions",   "tool_calls",         "warm_boxes",
+                                       "budget_usd", "session_budget_usd", "deadline",
+                                       "fail_over"};
+    struct nj_manifest_limits *limits = &in->manifest->limits;
+    const struct nj_yaml_node *child;
+    int64_t fail_over = MICRO;
+
+    *limits = (struct nj_manifest_limits){.sessions = 64,
+                                          .budget_micro_usd = -1,
+                                          .session_budget_micro_usd = -1,
+                                          .fail_over_ppm = MICRO};
+    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    in->manifest->limits_mark = node->mark;
+    nj_manifest_read_uint(in, node, "sessions", 1, SESSIONS_MAX, &limits->sessions);
+    nj_manifest_read_uint(in, node, "tool_calls", 0, AT_ONCE_MAX, &limits->tool_calls);
+    nj_manifest_read_uint(in, node, "warm_boxes", 0, AT_ONCE_MAX, &limits->warm_boxes);
+    child = nj_yaml_get(node, "budget_usd");
+    if (child)
+        (void)nj_yaml_micro(&in->yaml, child, 1, BUDGET_MAX, &limits->budget_micro_usd);
+    child = nj_yaml_get(node, "session_budget_usd");
+    if (child)
+        (void)nj_yaml_micro(&in->yaml, child, 1, BUDGET_MAX, &limits->session_budget_micro_usd);
+    child = nj_yaml_get(node, "deadline");
+    if (child)
+        limits->deadline_mark = child->mark;
+    read_checked(in, node, "deadline", deadline_fault, &limits->deadline);
+    child = nj_yaml_get(node, "fail_over");
+    if (child && nj_yaml_micro(&in->yaml, child, 0, MICRO, &fail_over))
+        limits->fail_over_ppm = (uint32_t)fail_over;
+}
+
+static void read_retry(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    static const char *const keys[] = {"attempts", "on"};
+    struct nj_manifest_retry *retry = &in->manifest->retry;
+
+    retry->attempts = 1;
+    retry->on = NJ_RETRY_ENGINE | NJ_RETRY_MODEL;
+    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    retry->mark = node->mark;
+    nj_manifest_read_uint(in, node, "attempts", 1, ATTEMPTS_MAX, &retry->attempts);
+    nj_manifest_read_bits(in, node, "on", "kind of failure", nj_manifest_retries,
+                          NJ_COUNT(nj_manifest_retries), &retry->on);
+}
+
+static void read_archive(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    static const char *const keys[] = {"inputs"};
+    const struct nj_yaml_node *inputs;
+    size_t word = 0;
+
+    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    inputs = nj_yaml_get(node, "inputs");
+    if (inputs && nj_yaml_enum(&in->yaml, inputs, "way", nj_manifest_input_modes,
+                               NJ_COUNT(nj_manifest_input_modes), &word))
+        in->manifest->archive_inputs = (enum nj_manifest_inputs)word;
+}
+
+static void read_alert(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                       struct nj_manifest_alert *alert)
+{
+    static const char *const keys[] = {"when", "webhook", "credential"};
+
+    alert->mark = node->mark;
+    alert->credential = NJ_MANIFEST_NONE;
+    if (!nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    (void)nj_yaml_need(&in->yaml, node, "when");
+    (void)nj_yaml_need(&in->yaml, node, "webhook");
+    nj_manifest_read_bits(in, node, "when", "event", nj_manifest_alert_words,
+                          NJ_COUNT(nj_manifest_alert_words), &alert->when);
+    nj_manifest_read_url(in, node, "webhook", &alert->webhook);
+    nj_manifest_read_ref(in, nj_yaml_get(node, "credential"), "credential", &in->credentials,
+                         &alert->credential);
+}
+
+static void read_alerts(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    struct nj_manifest_alert *alerts;
+
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_AGENTS_MAX))
+        return;
+    alerts = nj_manifest_read_alloc(in, node->count, sizeof(*alerts));
+    if (!alerts)
+        return;
+    for (const struct nj_yaml_node *item = node->first; item; item = item->next)
+        read_alert(in, item, &alerts[item->index]);
+    in->manifest->alerts = alerts;
+    in->manifest->n_alerts = node->count;
+}
+
+static void read_telemetry(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
+{
+    static const char *const keys[] = {"otlp"};
+
+    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+        return;
+    in->manifest->telemetry_mark = node->mark;
+    nj_manifest_read_url(in, node, "otlp", &in->manifest->telemetry_otlp);
+}
+
+/* ---- the root ---- */
+
+static void read_version(struct nj_manifest_reading *in)
+{
+    const struct nj_yaml_node *node = nj_yaml_need(&in->yaml, in->root, "nightjar");
+    uint64_t version = 0;
+
+    if (node && nj_yaml_uint(&in->yaml, node, 1, 1000, &version) && version != NJ_MANIFEST_VERSION)
+        nj_yaml_fault(&in->yaml, node, "manifest version %llu: this build reads version %d",
+                      (unsigned long long)version, NJ_MANIFEST_VERSION);
+}
+
+static void read_root(struct nj_manifest_reading *in)
+{
+    static const char *const keys[] = {"nightjar", "job",      "models",   "credentials",
+                                       "agents",   "sessions", "limits",   "retry",
+                                       "archive",  "alerts",   "telemetry"};
+    const struct nj_yaml_node *root = in->root;
+
+    if (!nj_yaml_keys(&in->yaml, root, keys, NJ_COUNT(keys)))
+        return;
+    read_version(in);
+    nj_manifest_read_name(in, nj_yaml_get(root, "job"), &in->manifest->job);
+    collect_names(in, "models", &in->roles);
+    collect_names(in, "credentials", &in->credentials);
+    collect_names(in, "agents", &in->agents);
+    collect_names(in, "sessions", &in->groups);
+    read_credentials(in, nj_yaml_get(root, "credentials"));
+    read_roles(in, nj_yaml_get(root, "models"));
+    nj_manifest_read_agents(in, nj_yaml_need(&in->yaml, root, "agents"));
+    nj_manifest_read_groups(in, nj_yaml_need(&in->yaml, root, "sessions"));
+    read_limits(in, nj_yaml_get(root, "limits"));
+    read_retry(in, nj_yaml_get(root, "retry"));
+    read_archive(in, nj_yaml_get(root, "archive"));
+    read_alerts(in, nj_yaml_get(root, "alerts"));
+    read_telemetry(in, nj_yaml_get(root, "telemetry"));
+    nj_manifest_check(in);
+}
+
+void nj_manifest_free(struct nj_manifest *manifest)
+{
+    if (!manifest)
+        return;
+    nj_arena_done(&manifest->arena);
+    free(manifest);
+}
+
+int nj_manifest_parse(struct nj_span bytes, const char *name, struct nj_manifest **ret_manifest,
+                      struct nj_manifest_faults *faults, struct nj_error *err)
+{
+    static const struct nj_yaml_limits limits = {.max_bytes = NJ_MANIFEST_MAX_BYTES,
+                                                 .max_nodes = NJ_MANIFEST_NODES_MAX,
+                                                 .max_depth = NJ_MANIFEST_DEPTH_MAX};
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = calloc(1, sizeof(*manifest));
+    struct nj_manifest_reading in = {.manifest = manifest};
+    int r;
+
+    if (!manifest)
+        return nj_fail_nomem(err);
+    in.yaml = (struct nj_yaml_reader){.arena = &manifest->arena, .faults = faults};
+    manifest->job = "job";
+    manifest->name = nj_arena_text(&manifest->arena, name);
+    if (!manifest->name)
+        return nj_fail_nomem(err);
+    r = nj_yaml_load(bytes, &limits, &in.yaml, &in.root, err);
+    if (r < 0)
+        return r;
+    if (in.root)
+        read_root(&in);
+    r = nj_yaml_end(&in.yaml, name, err);
+    if (r < 0)
+        return r;
+    *ret_manifest = nj_steal_ptr(&manifest);
+    return 0;
+}
+
+size_t nj_manifest_find_agent(const struct nj_manifest *manifest, const char *name)
+{
+    for (size_t i = 0; i < manifest->n_agents; i++) {
+        if (strcmp(manifest->agents[i].name, name) == 0)
+            return i;
+    }
+    return NJ_MANIFEST_NONE;
+}
+
+size_t nj_manifest_find_group(const struct nj_manifest *manifest, const char *name)
+{
+    for (size_t i = 0; i < manifest->n_groups; i++) {
+        if (strcmp(manifest->groups[i].name, name) == 0)
+            return i;
+    }
+    return NJ_MANIFEST_NONE;
+}

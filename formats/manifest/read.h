@@ -1,0 +1,102 @@
+/*
+ * read.h - what the files of this module share while a manifest is being read; not for callers
+ *
+ * parse.c walks the root and the small parts, parse_agent.c and parse_group.c the large ones. Each
+ * reads what it can: a value with a fault keeps its default, a list item with a fault is left out,
+ * a reference with a fault is NJ_MANIFEST_NONE. check.c then judges what only the whole can tell
+ * and must therefore bear NULL texts and missing references. Nobody outside ever sees such a
+ * manifest.
+ */
+#ifndef NJ_MANIFEST_READ_H
+#define NJ_MANIFEST_READ_H
+
+#include "formats/manifest/manifest.h"
+#include "formats/manifest/yaml.h"
+
+#define NJ_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Names that references are looked up in; index maps a name to its entry. */
+struct nj_manifest_names {
+    const char **names;
+    size_t *index;
+    size_t count;
+};
+
+struct nj_manifest_reading {
+    struct nj_yaml_reader yaml;
+    struct nj_manifest *manifest;
+    const struct nj_yaml_node *root;
+    struct nj_manifest_names roles;
+    struct nj_manifest_names credentials;
+    struct nj_manifest_names agents;
+    struct nj_manifest_names groups;
+};
+
+/* A word of a closed set and the bit it stands for. */
+struct nj_manifest_word {
+    const char *text;
+    unsigned bit;
+};
+
+/* ---- parse.c: readers of single values; an absent key (NULL node) leaves *ret as it is ---- */
+
+void *nj_manifest_read_alloc(struct nj_manifest_reading *in, size_t count, size_t size);
+void nj_manifest_read_name(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                           const char **ret);
+bool nj_manifest_read_key_name(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+void nj_manifest_read_uint(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                           const char *key, uint64_t min, uint64_t max, uint64_t *ret);
+void nj_manifest_read_text(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                           const char *key, bool empty_ok, const char **ret);
+void nj_manifest_read_bits(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                           const char *key, const char *noun, const struct nj_manifest_word *words,
+                           size_t n_words, unsigned *ret);
+void nj_manifest_read_url(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                          const char *key, const char **ret);
+/* a path of the host: not empty, printable, short enough; whether it stays inside is the engine's
+ * to ask */
+void nj_manifest_read_path(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                           const char **ret);
+void nj_manifest_read_command(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                              const char *key, struct nj_manifest_texts *ret);
+void nj_manifest_read_ref(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                          const char *noun, const struct nj_manifest_names *names, size_t *ret);
+
+/* Checks one text of a list; NULL when it is right, else what is wrong with it. */
+typedef const char *(*nj_manifest_text_check)(const char *text);
+void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                            const char *key, size_t min, size_t max, nj_manifest_text_check check,
+                            struct nj_manifest_texts *ret);
+
+/* ---- parse_agent.c, parse_group.c, check.c ---- */
+
+void nj_manifest_read_agents(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+void nj_manifest_read_groups(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+void nj_manifest_check(struct nj_manifest_reading *in);
+
+/* ---- path.c: NULL when right, else what is wrong ---- */
+
+const char *nj_manifest_host_path_fault(const char *path); /* of the host */
+const char *nj_manifest_box_path_fault(const char *path);  /* absolute and normal */
+const char *nj_manifest_glob_fault(const char *glob);      /* of the host: brackets, ** */
+const char *nj_manifest_box_glob_fault(const char *glob);  /* absolute, normal, brackets, ** */
+const char *
+nj_manifest_system_dir(const char *path); /* the system's directory it overlaps, or NULL */
+bool nj_manifest_path_under(const char *path, const char *dir); /* equal or below */
+
+/* ---- words.c: the manifest's words for values, in the order of the enums ---- */
+
+extern const char *const nj_manifest_providers[3];
+extern const char *const nj_manifest_tool_types[7];
+extern const char *const nj_manifest_deliveries[2];
+extern const char *const nj_manifest_levels[4];
+extern const char *const nj_manifest_effects[3];
+extern const char *const nj_manifest_uncertains[3];
+extern const char *const nj_manifest_input_modes[2];
+extern const char *const nj_manifest_for_each_kinds[4]; /* the first, "", stands for none */
+extern const struct nj_manifest_word nj_manifest_causes[5];
+extern const struct nj_manifest_word nj_manifest_languages[3];
+extern const struct nj_manifest_word nj_manifest_retries[3];
+extern const struct nj_manifest_word nj_manifest_alert_words[4];
+
+#endif
