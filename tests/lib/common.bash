@@ -24,12 +24,16 @@ esac
 nj_setup() {
     PATH=$NJ_BUILD/bin:$PATH
     export PATH TZ=UTC LC_ALL=C.UTF-8
+    export NJ_TEST_RETRY_MS=10 # a scripted overload is waited out quickly
     unset NJ_FAULT NJ_FAULT_COUNT NJ_SCRIPT_LOG
     if ! [ -x "$NJ_BUILD/bin/nightjar" ] || ! [ -x "$NJ_BUILD/bin/nightjar-replay" ]; then
         echo "no programs in $NJ_BUILD/bin: run tests/run, or set NJ_PRESET" >&2
         return 1
     fi
     mkdir "$BATS_TEST_TMPDIR/case" && cd "$BATS_TEST_TMPDIR/case" || return 1
+    # As root the engine becomes an ordinary user, who must reach what a case asks it to write.
+    chmod a+rx "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/{file,test} "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR"
+    chmod a+rwx .
     nj_started=()
 }
 
