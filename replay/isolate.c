@@ -1,5 +1,5 @@
 /*
- * isolate.c - namespaces, identity and capabilities of the replaying process
+ * isolate.c - the descriptors and the network of the replaying process
  *
  * The one complication: unshare(CLONE_NEWUSER) gives all capabilities inside the new namespace. They are
  * needed for nothing but the network namespace made in the same call, so they go right away.
@@ -9,13 +9,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
-#include <linux/securebits.h>
 #include <net/if.h>
-#include <pwd.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -29,7 +25,6 @@
 #include "formats/base/banned.h"
 
 #define PORT_TRIED 53
-#define USER_ID_MAX 0xfffffffeul
 
 int nj_isolate_descriptors(struct nj_error *err)
 {
@@ -180,66 +175,4 @@ int nj_isolate_check(struct nj_error *err)
         return nj_fail_errno(err, errno, "open a socket to try the network");
     r = check_interfaces(fd, err);
     return r < 0 ? r : check_no_route(fd, err);
-}
-
-/* ---- privileges ---- */
-
-static bool number_of(const char *name, unsigned long *ret_number)
-{
-    const char *text = getenv(name);
-    char *end;
-
-    if (!text || text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    *ret_number = strtoul(text, &end, 10);
-    return errno == 0 && *end == '\0' && *ret_number <= USER_ID_MAX;
-}
-
-static void choose(uid_t owner, uid_t *ret_uid, gid_t *ret_gid)
-{
-    const struct passwd *user;
-    unsigned long uid, gid;
-
-    *ret_uid = 65534; /* what the kernel itself calls nobody */
-    *ret_gid = 65534;
-    if (owner != (uid_t)-1) {
-        user = getpwuid(owner);
-        *ret_uid = owner;
-        if (user)
-            *ret_gid = user->pw_gid;
-    } else if (number_of("SUDO_UID", &uid) && number_of("SUDO_GID", &gid) && uid != 0) {
-        *ret_uid = (uid_t)uid;
-        *ret_gid = (gid_t)gid;
-    } else {
-        user = getpwnam("nobody");
-        if (user && user->pw_uid != 0) {
-            *ret_uid = user->pw_uid;
-            *ret_gid = user->pw_gid;
-        }
-    }
-}
-
-int nj_isolate_privileges(uid_t owner, struct nj_error *err)
-{
-    uid_t uid;
-    gid_t gid;
-
-    if (geteuid() != 0)
-        return 0;
-    choose(owner, &uid, &gid);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0 ||
-        setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0)
-        return nj_fail_errno(err, errno, "give up root's groups");
-    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-            return nj_fail_errno(err, errno, "drop capability %d", cap);
-    if (setresuid(uid, uid, uid) < 0)
-        return nj_fail_errno(err, errno, "become user %u", uid);
-    if (drop_capabilities(err) < 0)
-        return -(int)err->code;
-    if (uid != 0 && (setuid(0) == 0 || geteuid() != uid))
-        return nj_fail(err, NJ_E_SYSTEM, "root could be taken back after becoming user %u", uid);
-    return 0;
 }

@@ -3,7 +3,7 @@
  *
  * Order in a command: nj_isolate_descriptors() first of all; nj_isolate_network() before any bundle or run is
  * opened; nj_sandbox_start() for those who re-execute (its helper is born inside the empty network and
- * keeps, as root, what building boxes needs); open the files; nj_isolate_privileges(); then parse.
+ * keeps, as root, what building boxes needs); open the files; nj_drop_privileges(); then parse.
  *
  * Why the namespace comes before the helper: whatever a replay starts then has no network by birth, and a
  * later slip in the helper cannot bring it back. An ordinary user gets the network namespace inside a
@@ -12,8 +12,6 @@
  */
 #ifndef NJ_REPLAY_ISOLATE_H
 #define NJ_REPLAY_ISOLATE_H
-
-#include <sys/types.h>
 
 #include "formats/base/error.h"
 
@@ -34,15 +32,5 @@ int nj_isolate_network(struct nj_error *err) NJ_MUST_USE;
 
 /* nj_isolate_check - the checks alone: fails with NJ_E_SYSTEM and what was found */
 int nj_isolate_check(struct nj_error *err) NJ_MUST_USE;
-
-/*
- * nj_isolate_privileges - as root, become nobody in particular; as anybody else a no-op
- *
- * @owner  of the run directory that must stay readable, or (uid_t)-1 when everything needed is open already
- *
- * Becomes @owner; without one the user who called sudo; without that "nobody". An @owner of 0 keeps the uid, since only
- * it can read its files, but no capability. No group is kept, and nothing executed later can gain any right.
- */
-int nj_isolate_privileges(uid_t owner, struct nj_error *err) NJ_MUST_USE;
 
 #endif

@@ -227,20 +227,16 @@ static int note_event(struct nj_record *record, const struct nj_frame *frame, st
     return 0;
 }
 
-/* What the engine says of itself and its host, once an epoch: of all it says only the host is of use here. */
 static int note_run(struct nj_record *record, const struct nj_frame *frame, struct nj_error *err)
 {
     NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
     struct nj_pack_at map;
-    struct nj_span environment;
+    struct nj_span job;
 
-    if (nj_pack_open(&doc, "run", frame->payload, err) < 0 || nj_pack_root(&doc, &map, err) < 0)
+    if (nj_pack_open(&doc, "run", frame->payload, err) < 0 || nj_pack_root(&doc, &map, err) < 0 ||
+        nj_pack_get_text(&map, "job", &job, err) < 0)
         return -(int)err->code;
-    if (!nj_pack_has(&map, "environment"))
-        return 0;
-    if (nj_pack_get_text(&map, "environment", &environment, err) < 0)
-        return -(int)err->code;
-    return keep_text(record, environment, &record->info.environment, err);
+    return keep_text(record, job, &record->info.job, err);
 }
 
 /* The row names the bundle; only a plain name in the bundles folder counts. 1: there is none any more. */
@@ -406,6 +402,29 @@ static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *
         nj_object_decode(nj_buf_span(&record->object), true, &object, &len, err) < 0)
         return nj_wrap(err, "object %s", hex);
     return nj_buf_append(out, object.bytes.data, object.bytes.len, err);
+}
+
+int nj_record_messages(struct nj_record *record, struct nj_event *event, struct nj_buf *out,
+                       struct nj_span *ret_first, struct nj_error *err)
+{
+    struct nj_object_source objects = nj_record_objects(record);
+    const struct nj_digest *wanted = NULL;
+    struct nj_span bytes = {0};
+    size_t start = out->len;
+
+    if (event->kind == NJ_EVENT_OPENED)
+        wanted = &event->opened.first;
+    else if (event->kind == NJ_EVENT_REPLY)
+        wanted = &event->reply.message;
+    if (wanted) {
+        if (nj_object_get(&objects, NJ_OBJECT_MESSAGE, wanted, out, err) < 0)
+            return -(int)err->code;
+        bytes = (struct nj_span){out->data + start, out->len - start};
+    }
+    if (event->kind == NJ_EVENT_REPLY)
+        event->reply.message_bytes = bytes;
+    *ret_first = event->kind == NJ_EVENT_OPENED ? bytes : (struct nj_span){0};
+    return 0;
 }
 
 struct nj_object_source nj_record_objects(struct nj_record *record)

@@ -36,8 +36,8 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
 void nj_record_free(struct nj_record *record);
 NJ_DEFINE_AUTO_PTR(struct nj_record, nj_record_free);
 
-/* nj_record_info - borrowed from the record. status is 0 while the session has not ended. For a session in a journal,
- * job is "" (only the manifest knows) and environment what the run's journal says, "{}" when nothing. */
+/* nj_record_info - borrowed from the record. status is 0 while the session has not ended. For a session in a journal the
+ * host is not known (environment "{}"), and the agent's level (reproducible "") stands in its config only. */
 const struct nj_bundle_info *nj_record_info(const struct nj_record *record);
 
 /* nj_record_manifest - the manifest's bytes, as a curiosity to show; empty when there is none */
@@ -52,6 +52,17 @@ bool nj_record_is_bundle(const struct nj_record *record);
 /* nj_record_frame - frame @sequence, 1 to info->frames; the payload is appended to @out and borrowed from it */
 int nj_record_frame(struct nj_record *record, uint64_t sequence, struct nj_buf *out,
                     struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
+
+/*
+ * nj_record_messages - what an event does not hold itself but the core wants with it
+ *
+ * @event      a REPLY gets its message_bytes
+ * @ret_first  an OPENED's first message, empty for all others
+ *
+ * Both are read from the session's objects, appended to @out and borrowed from it.
+ */
+int nj_record_messages(struct nj_record *record, struct nj_event *event, struct nj_buf *out,
+                       struct nj_span *ret_first, struct nj_error *err) NJ_MUST_USE;
 
 /* The session's objects, and the run's inputs (mounts). Both live as long as the record; every object is
  * checked against its digest by nj_object_get(). */

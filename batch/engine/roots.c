@@ -156,6 +156,9 @@ int nj_roots_open(int dir_fd, const char *const *allow, struct nj_roots *ret_roo
         if (r < 0)
             return nj_wrap(err, "--allow-path");
     }
+    if (roots.count < NJ_ROOTS_MAX && faccessat(AT_FDCWD, NJ_ROOTS_PUBLIC, X_OK, 0) == 0 &&
+        root_add(&roots, AT_FDCWD, NJ_ROOTS_PUBLIC, err) < 0)
+        return -(int)err->code;
     *ret_roots = roots;
     roots = (struct nj_roots){0};
     return 0;

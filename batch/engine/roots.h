@@ -1,7 +1,8 @@
 /*
  * roots.h - the directories that a job's inputs may come from
  *
- * The first is the manifest's own, the others were named with --allow-path. A path that a manifest gives is
+ * The first is the manifest's own, the others were named with --allow-path; the last is NJ_ROOTS_PUBLIC, which holds
+ * nothing but what packages installed for everybody to read. A path that a manifest gives is
  * placed by its spelling: a relative one that does not climb lies under the manifest's directory, an absolute or
  * climbing one must lie under an allowed directory. It is then opened beneath that root (openat2), so
  * that no link, planted or honest, leads anywhere else: a link is followed only where its target is inside one of
@@ -15,6 +16,7 @@
 #include "formats/base/arena.h"
 
 #define NJ_ROOTS_MAX 64
+#define NJ_ROOTS_PUBLIC "/usr/share"
 
 struct nj_root {
     int fd;           /* O_PATH */

@@ -390,7 +390,8 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
     case NJ_EVENT_RESUMED:
         break;
     }
-    if (r == 0 && event->time_ns > session->time_ns)
+    /* SNAPSHOTTED is not in the journal, so nothing of it may stay in the state: a fold would not know it. */
+    if (r == 0 && event->kind != NJ_EVENT_SNAPSHOTTED && event->time_ns > session->time_ns)
         session->time_ns = event->time_ns;
     return r;
 }

@@ -108,7 +108,7 @@ int nj_bundle_info_decode(struct nj_bundle *bundle, struct nj_span json, struct 
         {"key", &info.key},     {"run", &info.run},     {"reproducible", &info.reproducible},
     };
     const char *format;
-    const json_t *version;
+    const json_t *version, *requires;
     json_error_t fault;
     int r = 0;
 
@@ -125,6 +125,13 @@ int nj_bundle_info_decode(struct nj_bundle *bundle, struct nj_span json, struct 
     if (json_integer_value(version) > NJ_BUNDLE_VERSION)
         return nj_fail(err, NJ_E_VERSION, "bundle format %lld, this build reads up to %d",
                        (long long)json_integer_value(version), NJ_BUNDLE_VERSION);
+    requires = json_object_get(object, "requires");
+    if (requires && json_array_size(requires) > 0) {
+        const char *feature = json_string_value(json_array_get(requires, 0));
+
+        return nj_fail(err, NJ_E_VERSION, "needs the feature \"%.50s\", which this build has not",
+                       feature ? feature : "?");
+    }
     for (size_t i = 0; r == 0 && i < sizeof(texts) / sizeof(texts[0]); i++)
         r = get_text(object, texts[i].key, &bundle->arena, texts[i].ret_text, err);
     if (r == 0)

@@ -1,174 +1,234 @@
 /*
- * encode.c - a snapshot as a canonical map
+ * encode.c - writing a snapshot
  *
- * The one complication: unknown keys of a rewritten snapshot are merged back at their places in the order.
+ * The complication: pairs that a later build wrote are merged in at their place, since a canonical
+ * map has its keys in order.
  */
-#include "formats/snapshot/snapshot.h"
+#include <assert.h>
 
+#include "formats/base/bytes.h"
 #include "formats/base/squeeze.h"
 #include "formats/snapshot/keys.h"
+#include "formats/snapshot/snapshot.h"
 
 #include "formats/base/banned.h"
 
-static void pack_workspace(struct nj_packer *packer, const struct nj_workspace_ref *workspace)
-{
-    nj_pack_map(packer, 2);
-    nj_pack_text(packer, "stamps");
-    nj_pack_digest(packer, &workspace->stamps);
-    nj_pack_text(packer, "tree");
-    nj_pack_digest(packer, &workspace->tree);
-}
-
-static void pack_usage(struct nj_packer *packer, const struct nj_usage *usage)
-{
-    nj_pack_array(packer, 5);
-    nj_pack_uint(packer, usage->input_tokens);
-    nj_pack_uint(packer, usage->output_tokens);
-    nj_pack_uint(packer, usage->cache_read_tokens);
-    nj_pack_uint(packer, usage->cache_write_5m_tokens);
-    nj_pack_uint(packer, usage->cache_write_1h_tokens);
-}
-
-static void pack_conversation(struct nj_packer *packer, const struct nj_snapshot *snapshot)
-{
-    nj_pack_map(packer, snapshot->items > 0 ? 2 : 1);
-    nj_pack_text(packer, "items");
-    nj_pack_uint(packer, snapshot->items);
-    if (snapshot->items > 0) {
-        nj_pack_text(packer, "root");
-        nj_pack_digest(packer, &snapshot->conversation);
-    }
-}
-
-static void pack_closing(struct nj_packer *packer, const struct nj_snapshot *snapshot)
-{
-    nj_pack_map(packer, 3);
-    nj_pack_text(packer, "kind");
-    nj_pack_span(packer, snapshot->error_kind);
-    nj_pack_text(packer, "status");
-    nj_pack_uint(packer, snapshot->status);
-    nj_pack_text(packer, "text");
-    nj_pack_span(packer, snapshot->error_text);
-}
-
-static void pack_value(struct nj_packer *packer, enum nj_snapshot_key key,
-                       const struct nj_snapshot *snapshot)
+static bool key_is_due(const struct nj_snapshot *snapshot, enum nj_snapshot_key key)
 {
     switch (key) {
-    case NJ_SNAPSHOT_KEY_ATTEMPTS_FAILED:
-        nj_pack_uint(packer, snapshot->attempts_failed);
-        return;
-    case NJ_SNAPSHOT_KEY_CALLS_DONE:
+    case NJ_SNAPSHOT_KEY_END:
+    case NJ_SNAPSHOT_KEY_END_KIND:
+    case NJ_SNAPSHOT_KEY_END_TEXT:
+        return snapshot->status != 0;
+    case NJ_SNAPSHOT_KEY_LIST:
+        return snapshot->items > 0;
+    case NJ_SNAPSHOT_KEY_AT:
+    case NJ_SNAPSHOT_KEY_CALLS:
+    case NJ_SNAPSHOT_KEY_CONFIG:
+    case NJ_SNAPSHOT_KEY_COST:
+    case NJ_SNAPSHOT_KEY_FAILED:
+    case NJ_SNAPSHOT_KEY_JUDGED:
+    case NJ_SNAPSHOT_KEY_MESSAGES:
+    case NJ_SNAPSHOT_KEY_SEQ:
+    case NJ_SNAPSHOT_KEY_STAMPS:
+    case NJ_SNAPSHOT_KEY_STATE:
+    case NJ_SNAPSHOT_KEY_STEPS:
+    case NJ_SNAPSHOT_KEY_TOOL_MS:
+    case NJ_SNAPSHOT_KEY_TREE:
+    case NJ_SNAPSHOT_KEY_TURN:
+    case NJ_SNAPSHOT_KEY_USE_IN:
+    case NJ_SNAPSHOT_KEY_USE_OUT:
+    case NJ_SNAPSHOT_KEY_USE_READ:
+    case NJ_SNAPSHOT_KEY_USE_W1H:
+    case NJ_SNAPSHOT_KEY_USE_W5M:
+    case NJ_SNAPSHOT_KEY_V:
+        return true;
+    }
+    return false;
+}
+
+static void pack_value(struct nj_packer *packer, const struct nj_snapshot *snapshot,
+                       enum nj_snapshot_key key)
+{
+    switch (key) {
+    case NJ_SNAPSHOT_KEY_AT:
+        nj_pack_int(packer, snapshot->time_ns);
+        break;
+    case NJ_SNAPSHOT_KEY_CALLS:
         nj_pack_uint(packer, snapshot->calls_done);
-        return;
-    case NJ_SNAPSHOT_KEY_CLOSING:
-        pack_closing(packer, snapshot);
-        return;
+        break;
     case NJ_SNAPSHOT_KEY_CONFIG:
         nj_pack_digest(packer, &snapshot->config);
-        return;
-    case NJ_SNAPSHOT_KEY_CONVERSATION:
-        pack_conversation(packer, snapshot);
-        return;
+        break;
     case NJ_SNAPSHOT_KEY_COST:
         nj_pack_uint(packer, snapshot->cost_micro_usd);
-        return;
-    case NJ_SNAPSHOT_KEY_JUDGE_ROUNDS:
+        break;
+    case NJ_SNAPSHOT_KEY_END:
+        nj_pack_uint(packer, snapshot->status);
+        break;
+    case NJ_SNAPSHOT_KEY_END_KIND:
+        nj_pack_span(packer, snapshot->error_kind);
+        break;
+    case NJ_SNAPSHOT_KEY_END_TEXT: /* as bytes: a cut inside a character must not stop a session's
+                                      end */
+        nj_pack_bin(packer, snapshot->error_text);
+        break;
+    case NJ_SNAPSHOT_KEY_FAILED:
+        nj_pack_uint(packer, snapshot->attempts_failed);
+        break;
+    case NJ_SNAPSHOT_KEY_JUDGED:
         nj_pack_uint(packer, snapshot->judge_rounds);
-        return;
-    case NJ_SNAPSHOT_KEY_SEQUENCE:
+        break;
+    case NJ_SNAPSHOT_KEY_LIST:
+        nj_pack_digest(packer, &snapshot->conversation);
+        break;
+    case NJ_SNAPSHOT_KEY_MESSAGES:
+        nj_pack_uint(packer, snapshot->items);
+        break;
+    case NJ_SNAPSHOT_KEY_SEQ:
         nj_pack_uint(packer, snapshot->sequence);
-        return;
+        break;
+    case NJ_SNAPSHOT_KEY_STAMPS:
+        nj_pack_digest(packer, &snapshot->workspace.stamps);
+        break;
     case NJ_SNAPSHOT_KEY_STATE:
         nj_pack_uint(packer, snapshot->state);
-        return;
+        break;
     case NJ_SNAPSHOT_KEY_STEPS:
         nj_pack_uint(packer, snapshot->steps);
-        return;
-    case NJ_SNAPSHOT_KEY_TIME:
-        nj_pack_int(packer, snapshot->time_ns);
-        return;
-    case NJ_SNAPSHOT_KEY_TOOL_TIME:
+        break;
+    case NJ_SNAPSHOT_KEY_TOOL_MS:
         nj_pack_uint(packer, snapshot->tool_time_ms);
-        return;
+        break;
+    case NJ_SNAPSHOT_KEY_TREE:
+        nj_pack_digest(packer, &snapshot->workspace.tree);
+        break;
     case NJ_SNAPSHOT_KEY_TURN:
         nj_pack_uint(packer, snapshot->turn);
-        return;
-    case NJ_SNAPSHOT_KEY_USAGE:
-        pack_usage(packer, &snapshot->usage);
-        return;
-    case NJ_SNAPSHOT_KEY_VERSION:
+        break;
+    case NJ_SNAPSHOT_KEY_USE_IN:
+        nj_pack_uint(packer, snapshot->usage.input_tokens);
+        break;
+    case NJ_SNAPSHOT_KEY_USE_OUT:
+        nj_pack_uint(packer, snapshot->usage.output_tokens);
+        break;
+    case NJ_SNAPSHOT_KEY_USE_READ:
+        nj_pack_uint(packer, snapshot->usage.cache_read_tokens);
+        break;
+    case NJ_SNAPSHOT_KEY_USE_W1H:
+        nj_pack_uint(packer, snapshot->usage.cache_write_1h_tokens);
+        break;
+    case NJ_SNAPSHOT_KEY_USE_W5M:
+        nj_pack_uint(packer, snapshot->usage.cache_write_5m_tokens);
+        break;
+    case NJ_SNAPSHOT_KEY_V:
         nj_pack_uint(packer, NJ_SNAPSHOT_VERSION);
-        return;
-    case NJ_SNAPSHOT_KEY_WORKSPACE:
-        pack_workspace(packer, &snapshot->workspace);
-        return;
+        break;
     }
 }
 
-/* The key of the first packed pair in @pairs, and where its value ends. False at the end. */
-static bool next_unknown(struct nj_span *pairs, struct nj_span *ret_key, struct nj_span *ret_pair,
-                         struct nj_error *err)
+/* The text of the packed string that @packed begins with. */
+static struct nj_span string_text(struct nj_span packed)
 {
-    size_t key_len;
-    size_t value_len;
-    size_t head;
+    const uint8_t *data = packed.data;
 
-    if (pairs->len == 0)
-        return false;
-    if (nj_pack_walk_one(*pairs, &key_len, err) < 0)
-        return false;
-    if (nj_pack_walk_one((struct nj_span){pairs->data + key_len, pairs->len - key_len}, &value_len, err) < 0)
-        return false;
-    head = pairs->data[0] < 0xc0 ? 1 : pairs->data[0] == 0xd9 ? 2 : pairs->data[0] == 0xda ? 3 : 5;
-    *ret_key = (struct nj_span){pairs->data + head, key_len - head};
-    *ret_pair = (struct nj_span){pairs->data, key_len + value_len};
-    *pairs = (struct nj_span){pairs->data + ret_pair->len, pairs->len - ret_pair->len};
-    return true;
+    if (data[0] >= 0xa0 && data[0] < 0xc0)
+        return (struct nj_span){data + 1, data[0] & 0x1f};
+    if (data[0] == 0xd9)
+        return (struct nj_span){data + 2, data[1]};
+    if (data[0] == 0xda)
+        return (struct nj_span){data + 3, be16toh(nj_load_u16le(data + 1))};
+    assert(data[0] == 0xdb);
+    return (struct nj_span){data + 5, be32toh(nj_load_u32le(data + 1))};
 }
 
-static bool comes_before(struct nj_span a, const char *b)
+static bool span_is_below(struct nj_span a, const char *text)
 {
-    size_t b_len = strlen(b);
-    int order = memcmp(a.data, b, a.len < b_len ? a.len : b_len);
+    struct nj_span b = nj_span_text(text);
+    size_t shared = a.len < b.len ? a.len : b.len;
+    int order = memcmp(a.data, b.data, shared);
 
-    return order < 0 || (order == 0 && a.len < b_len);
+    return order < 0 || (order == 0 && a.len < b.len);
+}
+
+/* Moves the unknown pairs whose keys stand before @key (NULL: all) from @rest to @packer. */
+static void merge_unknown(struct nj_packer *packer, struct nj_span *rest, const char *key)
+{
+    while (rest->len > 0) {
+        struct nj_error ignored = {0};
+        struct nj_span value;
+        size_t key_len;
+        size_t value_len;
+        size_t len;
+        int r;
+
+        r = nj_pack_walk_one(*rest, &key_len, &ignored);
+        assert(r == 0);
+        if (key && !span_is_below(string_text(*rest), key))
+            return;
+        value = (struct nj_span){rest->data + key_len, rest->len - key_len};
+        r = nj_pack_walk_one(value, &value_len, &ignored);
+        assert(r == 0);
+        len = key_len + value_len;
+        nj_pack_raw(packer, (struct nj_span){rest->data, len});
+        *rest = (struct nj_span){rest->data + len, rest->len - len};
+    }
 }
 
 int nj_snapshot_pack(const struct nj_snapshot *snapshot, struct nj_buf *out, struct nj_error *err)
 {
-    struct nj_span rest = snapshot->unknown;
-    struct nj_error walk_err = {0};
+    struct nj_span unknown = snapshot->unknown;
+    size_t pairs = snapshot->n_unknown;
     struct nj_packer packer;
-    struct nj_span key;
-    struct nj_span pair;
-    bool more;
+    size_t start = out->len;
+    int r;
 
+    assert(snapshot->state <= NJ_SNAPSHOT_STATE_MAX);
+    assert(snapshot->status <= NJ_SNAPSHOT_STATE_MAX);
+    assert(snapshot->items <= NJ_LIST_ITEMS_MAX);
+    if (snapshot->error_kind.len > NJ_SNAPSHOT_KIND_MAX_BYTES ||
+        snapshot->error_text.len > NJ_SNAPSHOT_TEXT_MAX_BYTES)
+        return nj_fail(err, NJ_E_LIMIT,
+                       "snapshot: an error of %zu and %zu bytes: at most %d of kind and %d of text",
+                       snapshot->error_kind.len, snapshot->error_text.len,
+                       NJ_SNAPSHOT_KIND_MAX_BYTES, NJ_SNAPSHOT_TEXT_MAX_BYTES);
+    for (size_t i = 0; i < NJ_SNAPSHOT_N_KEYS; i++)
+        pairs += key_is_due(snapshot, (enum nj_snapshot_key)i);
     nj_packer_init(&packer, out);
-    nj_pack_map(&packer, NJ_SNAPSHOT_KEYS_COUNT + snapshot->n_unknown);
-    more = next_unknown(&rest, &key, &pair, &walk_err);
-    for (size_t i = 0; i < NJ_SNAPSHOT_KEYS_COUNT; i++) {
-        for (; more && comes_before(key, nj_snapshot_keys[i]);
-             more = next_unknown(&rest, &key, &pair, &walk_err))
-            nj_pack_raw(&packer, pair);
+    nj_pack_map(&packer, pairs);
+    for (size_t i = 0; i < NJ_SNAPSHOT_N_KEYS; i++) {
+        if (!key_is_due(snapshot, (enum nj_snapshot_key)i))
+            continue;
+        merge_unknown(&packer, &unknown, nj_snapshot_keys[i]);
         nj_pack_text(&packer, nj_snapshot_keys[i]);
-        pack_value(&packer, (enum nj_snapshot_key)i, snapshot);
+        pack_value(&packer, snapshot, (enum nj_snapshot_key)i);
     }
-    for (; more; more = next_unknown(&rest, &key, &pair, &walk_err))
-        nj_pack_raw(&packer, pair);
-    if (walk_err.code != 0) {
-        *err = walk_err;
-        return nj_wrap(err, "snapshot: unknown keys");
+    merge_unknown(&packer, &unknown, NULL);
+    r = nj_packer_end(&packer, err);
+    if (r < 0)
+        return nj_wrap(err, "snapshot");
+    if (out->len - start > NJ_SNAPSHOT_MAX_BYTES) {
+        size_t len = out->len - start;
+
+        out->len = start;
+        out->data[start] = 0;
+        return nj_fail(err, NJ_E_LIMIT, "snapshot: %zu bytes, at most %u", len,
+                       NJ_SNAPSHOT_MAX_BYTES);
     }
-    return nj_packer_end(&packer, err);
+    return 0;
 }
 
 int nj_snapshot_encode(const struct nj_snapshot *snapshot, struct nj_buf *out, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf packed = {0};
+    int r;
 
-    nj_buf_init(&packed, NJ_SNAPSHOT_MAX_BYTES);
-    if (nj_snapshot_pack(snapshot, &packed, err) < 0)
-        return -(int)err->code;
-    return nj_squeeze(out, nj_buf_span(&packed), NJ_SQUEEZE_LEVEL, err);
+    nj_buf_init(&packed, 2 * (size_t)NJ_SNAPSHOT_MAX_BYTES);
+    r = nj_snapshot_pack(snapshot, &packed, err);
+    if (r < 0)
+        return r;
+    r = nj_squeeze(out, nj_buf_span(&packed), NJ_SQUEEZE_LEVEL_ARCHIVE, err);
+    if (r < 0)
+        return nj_wrap(err, "snapshot");
+    return 0;
 }

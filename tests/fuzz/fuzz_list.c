@@ -1,9 +1,10 @@
 /*
  * fuzz_list.c - the nodes of a conversation list under a claimed count
  *
- * The input is a count (4 bytes, little-endian) and encoded objects, children before parents. Each node's
- * children are pointed at nodes that came before it (digests cannot be guessed by mutation), and the last
- * node is loaded as the root. Property: what loads visits exactly its count, and appending to it works.
+ * The input is a count (4 bytes, little-endian) and encoded objects, children before parents. Each
+ * node's children are pointed at nodes that came before it (digests cannot be guessed by mutation),
+ * and the last node is loaded as the root. Property: what loads visits exactly its count, and
+ * appending to it works.
  */
 #include <stdlib.h>
 
@@ -14,7 +15,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int count_items(void *ctx, uint64_t index, const struct nj_digest *item, struct nj_error *err)
+static int count_items(void *ctx, uint64_t index, const struct nj_digest *item,
+                       struct nj_error *err)
 {
     uint64_t *visited = ctx;
 
@@ -26,7 +28,8 @@ static int count_items(void *ctx, uint64_t index, const struct nj_digest *item, 
     return 0;
 }
 
-/* Overwrites each 32-byte bin in @bytes with the digest of an earlier object, chosen by its first byte. */
+/* Overwrites each 32-byte bin in @bytes with the digest of an earlier object, chosen by its first
+ * byte. */
 static void point_at_earlier(struct nj_buf *bytes, const struct memory_objects *store)
 {
     for (size_t i = 0; i + 2 + NJ_DIGEST_BYTES <= bytes->len; i++) {
@@ -73,7 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct nj_object object;
         size_t len;
 
-        if (nj_object_decode((struct nj_span){data + at, size - at}, false, &object, &len, &err) < 0)
+        if (nj_object_decode((struct nj_span){data + at, size - at}, false, &object, &len, &err) <
+            0)
             break;
         nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
         if (nj_buf_append(&bytes, object.bytes.data, object.bytes.len, &err) < 0)

@@ -1,8 +1,8 @@
 /*
  * fuzz_tree.c - the bytes of a directory
  *
- * Property: what decodes can be encoded (the decoder lets nothing pass that the encoder asserts), and
- * decodes again to an equal encoding; each entry is found by its name.
+ * Property: what decodes can be encoded (the decoder lets nothing pass that the encoder asserts),
+ * and decodes again to an equal encoding; each entry is found by its name.
  */
 #include <stdlib.h>
 

@@ -1,10 +1,11 @@
 /*
  * fuzz_walk.c - a graph of directories: walked, compared, reached and read
  *
- * The input is a stream of encoded objects, children before parents. Every 32-byte bin in a directory,
- * STAMPS or PARTS object is pointed at an object that came before it, since mutation cannot find digests.
- * The last TREE and the last STAMPS are the workspace. Nothing may crash, loop or read outside; a tree
- * compared with itself is equal, and a walk that ends well meets only entries that lookup finds.
+ * The input is a stream of encoded objects, children before parents. Every 32-byte bin in a
+ * directory, STAMPS or PARTS object is pointed at an object that came before it, since mutation
+ * cannot find digests. The last TREE and the last STAMPS are the workspace. Nothing may crash, loop
+ * or read outside; a tree compared with itself is equal, and a walk that ends well meets only
+ * entries that lookup finds.
  */
 #include <stdlib.h>
 
@@ -107,7 +108,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct nj_digest digest;
         size_t len;
 
-        if (nj_object_decode((struct nj_span){data + at, size - at}, false, &object, &len, &err) < 0)
+        if (nj_object_decode((struct nj_span){data + at, size - at}, false, &object, &len, &err) <
+            0)
             break;
         nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
         if (nj_buf_append(&bytes, object.bytes.data, object.bytes.len, &err) < 0)

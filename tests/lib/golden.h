@@ -1,7 +1,8 @@
 /*
  * golden.h - files that a format must go on reading and writing: tests/golden/<format>/...
  *
- * NJ_UPDATE_GOLDEN=1 rewrites them from what the test expects; the diff is then reviewed by a person.
+ * NJ_UPDATE_GOLDEN=1 rewrites them from what the test expects; the diff is then reviewed by a
+ * person.
  */
 #ifndef NJ_TESTS_GOLDEN_H
 #define NJ_TESTS_GOLDEN_H
@@ -32,7 +33,8 @@ static inline void golden_read(const char *name, struct nj_buf *out)
         fail_msg("%s", err.text);
 }
 
-/* golden_check - tests/golden/@name holds exactly @bytes (or is made to, with NJ_UPDATE_GOLDEN=1) */
+/* golden_check - tests/golden/@name holds exactly @bytes (or is made to, with NJ_UPDATE_GOLDEN=1)
+ */
 static inline void golden_check(const char *name, struct nj_span bytes)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf found = {0};

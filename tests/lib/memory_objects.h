@@ -1,8 +1,8 @@
 /*
  * memory_objects.h - objects kept in memory: a source and a sink for tests
  *
- * Header only, because the programs that use it are each linked alone. The store remembers the order
- * of the puts, and can be told to fail the n-th one.
+ * Header only, because the programs that use it are each linked alone. The store remembers the
+ * order of the puts, and can be told to fail the n-th one.
  */
 #ifndef NJ_TESTS_MEMORY_OBJECTS_H
 #define NJ_TESTS_MEMORY_OBJECTS_H
@@ -59,7 +59,8 @@ static inline struct memory_object *memory_objects_find(const struct memory_obje
     return index ? &store->items[index - 1] : NULL;
 }
 
-static inline int memory_objects_put(void *ctx, const struct nj_object *object, struct nj_error *err)
+static inline int memory_objects_put(void *ctx, const struct nj_object *object,
+                                     struct nj_error *err)
 {
     struct memory_objects *store = ctx;
     struct memory_object *item;

@@ -282,6 +282,8 @@ static void json_is_judged(void **state)
     } changes[] = {
         {"\"version\": 0", "\"version\": 1", NJ_E_VERSION, "bundle format 1, this build reads up to 0",
          "version-newer"},
+        {"\"version\": 0", "\"requires\": [\"deltas\"], \"version\": 0", NJ_E_VERSION,
+         "needs the feature \"deltas\"", "requires-deltas"},
         {"\"version\": 0", "\"version\": \"0\"", NJ_E_CORRUPT, "version is not a number", NULL},
         {"\"nightjar-bundle\"", "\"tar\"", NJ_E_INPUT, "this is not a bundle", NULL},
         {"\"status\": \"succeeded\"", "\"status\": \"done\"", NJ_E_CORRUPT, "status is not one of",

@@ -66,7 +66,8 @@ static void stamps_remember_the_order_of_adding(void **state)
     assert_int_equal(add_file(fixture, "dir/late", -1), 0);
     assert_int_equal(add_file(fixture, "apple", 2), 0);
     assert_int_equal(add_file(fixture, "dir/early", 1), 0);
-    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err), 0);
+    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
+                     0);
 
     root = stamps_of(fixture, &ref.stamps);
     assert_int_equal(root.n_entries, 3);
@@ -81,12 +82,12 @@ static void stamps_remember_the_order_of_adding(void **state)
     assert_true(inner.entries[0].mtime_ns == -1);
     assert_true(nj_span_is(inner.entries[1].name, "early"));
 
-    assert_int_equal(nj_tree_lookup(&fixture->source, &ref.tree, "dir", &fixture->arena, &entry,
-                                    &fixture->err),
-                     0);
+    assert_int_equal(
+        nj_tree_lookup(&fixture->source, &ref.tree, "dir", &fixture->arena, &entry, &fixture->err),
+        0);
     assert_int_equal(entry.mode, 0755);
-    assert_int_equal(nj_tree_lookup(&fixture->source, &ref.tree, "dir/late", &fixture->arena, &entry,
-                                    &fixture->err),
+    assert_int_equal(nj_tree_lookup(&fixture->source, &ref.tree, "dir/late", &fixture->arena,
+                                    &entry, &fixture->err),
                      0);
     assert_int_equal(entry.size, strlen("dir/late"));
     assert_int_equal(entry.mode, 0644);
@@ -108,7 +109,8 @@ static void the_order_of_adding_does_not_change_the_tree(void **state)
                                               &fixture->err),
                          0);
     }
-    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err), 0);
+    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
+                     0);
     assert_int_equal(nj_tree_builder_finish(other, &fixture->sink, &other_ref, &fixture->err), 0);
     assert_true(nj_digest_equal(&ref.tree, &other_ref.tree));
     assert_false(nj_digest_equal(&ref.stamps, &other_ref.stamps));
@@ -120,7 +122,8 @@ static void nothing_added_is_the_empty_workspace(void **state)
     struct nj_workspace_ref ref;
     struct nj_workspace_ref empty;
 
-    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err), 0);
+    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
+                     0);
     assert_int_equal(nj_tree_empty(&fixture->sink, &empty, &fixture->err), 0);
     assert_true(nj_digest_equal(&ref.tree, &empty.tree));
     assert_true(nj_digest_equal(&ref.stamps, &empty.stamps));
@@ -136,16 +139,17 @@ static void a_directory_may_be_given_its_mode_after_its_files(void **state)
     assert_int_equal(add_file(fixture, "dir/file", 0), 0);
     assert_int_equal(nj_tree_builder_dir(fixture->builder, "dir", 01777, 99, &fixture->err), 0);
     assert_int_equal(nj_tree_builder_dir(fixture->builder, "dir/empty", 0700, 5, &fixture->err), 0);
-    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err), 0);
-    assert_int_equal(nj_tree_lookup(&fixture->source, &ref.tree, "dir", &fixture->arena, &entry,
-                                    &fixture->err),
+    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
                      0);
+    assert_int_equal(
+        nj_tree_lookup(&fixture->source, &ref.tree, "dir", &fixture->arena, &entry, &fixture->err),
+        0);
     assert_int_equal(entry.mode, 01777);
     root = stamps_of(fixture, &ref.stamps);
     assert_int_equal(root.entries[0].mtime_ns, 99);
     assert_int_equal(stamps_of(fixture, &root.entries[0].stamps).mtime_ns, 99);
-    assert_int_equal(nj_tree_lookup(&fixture->source, &ref.tree, "dir/empty", &fixture->arena, &entry,
-                                    &fixture->err),
+    assert_int_equal(nj_tree_lookup(&fixture->source, &ref.tree, "dir/empty", &fixture->arena,
+                                    &entry, &fixture->err),
                      0);
     assert_int_equal(entry.type, NJ_FILE_DIRECTORY);
 }
@@ -160,7 +164,8 @@ static void adding_twice_is_refused(void **state)
     assert_int_equal(nj_tree_builder_dir(fixture->builder, "a/b", 0755, 0, &fixture->err),
                      -NJ_E_INPUT);
     assert_int_equal(nj_tree_builder_dir(fixture->builder, "a", 0755, 0, &fixture->err), 0);
-    assert_int_equal(nj_tree_builder_dir(fixture->builder, "a", 0755, 0, &fixture->err), -NJ_E_INPUT);
+    assert_int_equal(nj_tree_builder_dir(fixture->builder, "a", 0755, 0, &fixture->err),
+                     -NJ_E_INPUT);
     assert_int_equal(add_file(fixture, "a", 0), -NJ_E_INPUT);
 }
 
@@ -216,7 +221,8 @@ static void the_deepest_that_can_be_built_can_be_walked(void **state)
     assert_non_null(strstr(fixture->err.text, "deeper than 1024 levels"));
     path[2 * (NJ_TREE_DEPTH_MAX - 1) - 1] = '\0';
     assert_int_equal(nj_tree_builder_dir(fixture->builder, path, 0755, 0, &fixture->err), 0);
-    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err), 0);
+    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
+                     0);
     if (nj_tree_walk(&fixture->source, &ref.tree, count_visits, &visits, &fixture->err) < 0)
         fail_msg("%s", fixture->err.text);
     assert_int_equal(visits, NJ_TREE_DEPTH_MAX - 1);
@@ -231,13 +237,14 @@ static void a_put_that_fails_is_told_and_nothing_is_added(void **state)
     assert_int_equal(add_file(fixture, "dir/a", 0), -NJ_E_SYSTEM);
     assert_string_equal(fixture->err.text, "dir/a: this put was told to fail");
     assert_int_equal(add_file(fixture, "dir/a", 0), 0); /* so it may be tried again */
-    for (size_t n = 1; n <= 4; n++) { /* dir's tree and stamps, then the root's */
+    for (size_t n = 1; n <= 4; n++) {                   /* dir's tree and stamps, then the root's */
         fixture->store.fail_at = n;
-        assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref,
-                                                &fixture->err),
-                         -NJ_E_SYSTEM);
+        assert_int_equal(
+            nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
+            -NJ_E_SYSTEM);
     }
-    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err), 0);
+    assert_int_equal(nj_tree_builder_finish(fixture->builder, &fixture->sink, &ref, &fixture->err),
+                     0);
 }
 
 #define WITH_FIXTURE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -132,7 +132,8 @@ static int read_through(struct memory_objects *store, const struct nj_digest *pa
 
     nj_buf_init(&buf, 1u << 20);
     assert_int_equal(nj_parts_encode(parts, n_parts, &buf, err), 0);
-    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_PARTS, nj_buf_span(&buf), &entry->parts, err), 0);
+    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_PARTS, nj_buf_span(&buf), &entry->parts, err),
+                     0);
     nj_buf_init(&collected.buf, 64u << 20);
     r = nj_parts_each(&source, entry, collect, &collected, err);
     nj_buf_done(&collected.buf);
@@ -155,9 +156,9 @@ static void parts_that_do_not_make_up_the_file_are_refused(void **state)
     (void)state;
     assert_int_equal(nj_parts_put(&sink, contents.bytes, &entry, &err), 0);
     object = memory_objects_find(&store, &entry.parts);
-    assert_int_equal(nj_parts_decode((struct nj_span){object->data, object->len}, &arena, &parts,
-                                     &count, &err),
-                     0);
+    assert_int_equal(
+        nj_parts_decode((struct nj_span){object->data, object->len}, &arena, &parts, &count, &err),
+        0);
     assert_int_equal(count, 3);
 
     memcpy(other, (struct nj_digest[]){parts[1], parts[0], parts[2]}, 3 * sizeof(*other));
@@ -182,9 +183,8 @@ static void a_reader_takes_parts_wherever_they_were_cut(void **state)
     NJ_AUTO(contents_done) struct contents contents = make_contents(NJ_OBJECT_PART_BYTES + 100);
     static const size_t cuts[] = {0, 7, 7, 300000, NJ_OBJECT_PART_BYTES + 100};
     struct nj_object_sink sink = memory_objects_sink(&store);
-    struct nj_tree_entry entry = {.type = NJ_FILE_REGULAR,
-                                  .has_parts = true,
-                                  .size = contents.bytes.len};
+    struct nj_tree_entry entry = {
+        .type = NJ_FILE_REGULAR, .has_parts = true, .size = contents.bytes.len};
     struct nj_digest parts[4];
     struct nj_error err = {0};
 
@@ -260,7 +260,10 @@ static void parts_are_written_as_the_golden_file_says(void **state)
     assert_memory_equal(found, parts, sizeof(parts));
 }
 
-#define DAMAGED(name, bytes, code, words) {name, bytes, sizeof(bytes) - 1, code, words}
+#define DAMAGED(name, bytes, code, words)                                                          \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, code, words                                                \
+    }
 
 static void damaged_parts_are_refused_by_name(void **state)
 {
@@ -274,8 +277,10 @@ static void damaged_parts_are_refused_by_name(void **state)
         DAMAGED("parts-none", "\x81\xa1p\x90", NJ_E_CORRUPT, "parts.p: 0 parts"),
         DAMAGED("parts-missing", "\x80", NJ_E_CORRUPT, "parts.p: missing"),
         DAMAGED("parts-short-digest", "\x81\xa1p\x91\xc4\x01x", NJ_E_CORRUPT, "parts.p[0]"),
-        DAMAGED("parts-newer-key", "\x82\xa1" "D\xc0\xa1p\x90", NJ_E_VERSION,
-                "key \"D\" needs a newer build"),
+        DAMAGED("parts-newer-key",
+                "\x82\xa1"
+                "D\xc0\xa1p\x90",
+                NJ_E_VERSION, "key \"D\" needs a newer build"),
         DAMAGED("parts-cut", "\x81\xa1p", NJ_E_CORRUPT, "parts: msgpack"),
     };
 

@@ -69,9 +69,8 @@ static void every_length_reads_back_and_goes_on(void **state)
         if (count % 97 == 0 || count < 70) {
             uint64_t visited = 0;
 
-            assert_int_equal(nj_list_load(&spine, &source, &root, count, expect_item, &visited,
-                                          &err),
-                             0);
+            assert_int_equal(
+                nj_list_load(&spine, &source, &root, count, expect_item, &visited, &err), 0);
             assert_int_equal(visited, count);
         }
         list = spine; /* go on from what was read */
@@ -148,8 +147,8 @@ static void an_empty_list_needs_no_root(void **state)
 
 static void a_count_that_does_not_fit_the_nodes_is_refused(void **state)
 {
-    static const uint64_t wrong[] = {1, 31, 99, 101, 128, 129, 1024, 1025, NJ_LIST_ITEMS_MAX,
-                                     NJ_LIST_ITEMS_MAX + 1, UINT64_MAX};
+    static const uint64_t wrong[] = {
+        1, 31, 99, 101, 128, 129, 1024, 1025, NJ_LIST_ITEMS_MAX, NJ_LIST_ITEMS_MAX + 1, UINT64_MAX};
     NJ_AUTO(memory_objects_done) struct memory_objects store = {0};
     struct nj_object_source source = memory_objects_source(&store);
     struct nj_list list = {0};
@@ -163,14 +162,16 @@ static void a_count_that_does_not_fit_the_nodes_is_refused(void **state)
         struct nj_error err = {0};
         uint64_t visited = 0;
 
-        assert_int_equal(nj_list_load(&found, &source, &root, wrong[i], expect_item, &visited, &err),
-                         -NJ_E_CORRUPT);
+        assert_int_equal(
+            nj_list_load(&found, &source, &root, wrong[i], expect_item, &visited, &err),
+            -NJ_E_CORRUPT);
         assert_non_null(strstr(err.text, "list: "));
         assert_int_equal(found.count, 7);
     }
 }
 
-static int stop_at_40(void *ctx, uint64_t index, const struct nj_digest *found, struct nj_error *err)
+static int stop_at_40(void *ctx, uint64_t index, const struct nj_digest *found,
+                      struct nj_error *err)
 {
     uint64_t *visited = ctx;
 
@@ -242,8 +243,13 @@ static int load_bytes(const char *bytes, size_t len, uint64_t count, struct nj_e
     return nj_list_load(&list, &source, &root, count, NULL, NULL, err);
 }
 
-#define DIGEST "\xc4\x20" "0123456789abcdef0123456789abcdef"
-#define DAMAGED(name, bytes, count, code, words) {name, bytes, sizeof(bytes) - 1, count, code, words}
+#define DIGEST                                                                                     \
+    "\xc4\x20"                                                                                     \
+    "0123456789abcdef0123456789abcdef"
+#define DAMAGED(name, bytes, count, code, words)                                                   \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, count, code, words                                         \
+    }
 
 static void damaged_nodes_are_refused_by_name(void **state)
 {

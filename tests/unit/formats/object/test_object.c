@@ -93,9 +93,9 @@ static void every_cut_of_an_object_is_refused(void **state)
         struct nj_error err = {0};
         size_t used = 77;
 
-        assert_int_equal(nj_object_decode((struct nj_span){buf.data, len}, false, &found, &used,
-                                          &err),
-                         -NJ_E_CORRUPT);
+        assert_int_equal(
+            nj_object_decode((struct nj_span){buf.data, len}, false, &found, &used, &err),
+            -NJ_E_CORRUPT);
         assert_int_equal(used, 77); /* outputs are untouched on failure */
         assert_null(found.bytes.data);
     }
@@ -130,7 +130,8 @@ static void putting_digests_and_remembers(void **state)
 
     (void)state;
     nj_buf_init(&buf, 1024);
-    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_MESSAGE, nj_span_text("abc"), &digest, &err), 0);
+    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_MESSAGE, nj_span_text("abc"), &digest, &err),
+                     0);
     nj_digest_hex(&digest, hex);
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_int_equal(nj_object_get(&source, NJ_OBJECT_MESSAGE, &digest, &buf, &err), 0);
@@ -165,7 +166,8 @@ static void an_object_above_the_cap_is_not_put(void **state)
     (void)state;
     nj_buf_init(&buf, 64u << 20);
     assert_non_null(bytes);
-    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_BLOB, object.bytes, &digest, &err), -NJ_E_LIMIT);
+    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_BLOB, object.bytes, &digest, &err),
+                     -NJ_E_LIMIT);
     assert_non_null(strstr(err.text, "blob of 16777217 bytes"));
     assert_int_equal(nj_object_encode(&object, &buf, &err), -NJ_E_LIMIT);
     assert_int_equal(store.puts, 0);
@@ -233,8 +235,15 @@ static void a_missing_object_is_named(void **state)
     assert_string_equal(err.text, "list ba7816bf8f01cfea: no such object");
 }
 
-#define BLOB_OF_X "\xa1" "b\xc4\x01x\xa1" "d\xc4\x20" "0123456789abcdef0123456789abcdef"
-#define DAMAGED(name, bytes, code, words) {name, bytes, sizeof(bytes) - 1, code, words}
+#define BLOB_OF_X                                                                                  \
+    "\xa1"                                                                                         \
+    "b\xc4\x01x\xa1"                                                                               \
+    "d\xc4\x20"                                                                                    \
+    "0123456789abcdef0123456789abcdef"
+#define DAMAGED(name, bytes, code, words)                                                          \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, code, words                                                \
+    }
 
 static void damaged_objects_are_refused_by_name(void **state)
 {
@@ -247,17 +256,25 @@ static void damaged_objects_are_refused_by_name(void **state)
     } cases[] = {
         DAMAGED("object-another-digest", "\x83" BLOB_OF_X "\xa1k\x01", NJ_E_CORRUPT,
                 "blob 3031323334353637: its 1 bytes have another digest"),
-        DAMAGED("object-bytes-are-text", "\x83\xa1" "b\xa1x\xa1" "d\xc4\x00\xa1k\x01", NJ_E_CORRUPT,
-                "object.b"),
-        DAMAGED("object-digest-short", "\x83\xa1" "b\xc4\x00\xa1" "d\xc4\x01x\xa1k\x01",
+        DAMAGED("object-bytes-are-text",
+                "\x83\xa1"
+                "b\xa1x\xa1"
+                "d\xc4\x00\xa1k\x01",
+                NJ_E_CORRUPT, "object.b"),
+        DAMAGED("object-digest-short",
+                "\x83\xa1"
+                "b\xc4\x00\xa1"
+                "d\xc4\x01x\xa1k\x01",
                 NJ_E_CORRUPT, "object.d"),
         DAMAGED("object-is-an-array", "\x93\x01\x02\x03", NJ_E_CORRUPT, "object: not a map"),
         DAMAGED("object-kind-0", "\x83" BLOB_OF_X "\xa1k\x00", NJ_E_CORRUPT, "kind 0 is none"),
         DAMAGED("object-kind-9", "\x83" BLOB_OF_X "\xa1k\x09", NJ_E_VERSION,
                 "kind 9, this build knows up to 7"),
         DAMAGED("object-kind-is-nil", "\x83" BLOB_OF_X "\xa1k\xc0", NJ_E_CORRUPT, "object.k"),
-        DAMAGED("object-newer-key", "\x84\xa1" "F\xc0" BLOB_OF_X "\xa1k\x01", NJ_E_VERSION,
-                "object: key \"F\" needs a newer build"),
+        DAMAGED("object-newer-key",
+                "\x84\xa1"
+                "F\xc0" BLOB_OF_X "\xa1k\x01",
+                NJ_E_VERSION, "object: key \"F\" needs a newer build"),
         DAMAGED("object-without-kind", "\x82" BLOB_OF_X, NJ_E_CORRUPT, "object.k: missing"),
     };
 

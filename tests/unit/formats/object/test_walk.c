@@ -6,7 +6,10 @@
 
 #include "formats/base/banned.h"
 
-#define TEXT(literal) {(const uint8_t *)(literal), sizeof(literal) - 1}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (const uint8_t *)(literal), sizeof(literal) - 1                                            \
+    }
 
 /* A store with a small workspace in it, made by the builder. */
 struct fixture {
@@ -154,7 +157,8 @@ static int count_visits(void *ctx, const char *path, const struct nj_tree_entry 
 
 #define NAMES_MAX 200u
 
-/* @levels directories, each holding the next one below it under @names names; the last holds as many files. */
+/* @levels directories, each holding the next one below it under @names names; the last holds as
+ * many files. */
 static struct nj_workspace_ref nested(struct fixture *fixture, unsigned levels, unsigned names)
 {
     struct nj_tree_entry entries[NAMES_MAX];
@@ -264,7 +268,8 @@ static void directories_held_open_have_a_limit(void **state)
     /* Each level takes 12 MiB of attributes; 22 of them are more than 256 MiB. */
     for (size_t i = 0; i < NJ_TREE_XATTRS_MAX; i++) {
         (void)snprintf(names[i], sizeof(names[i]), "user.%02zu", i);
-        xattrs[i] = (struct nj_xattr){nj_span_text(names[i]), {value, NJ_TREE_XATTR_VALUE_MAX_BYTES}};
+        xattrs[i] =
+            (struct nj_xattr){nj_span_text(names[i]), {value, NJ_TREE_XATTR_VALUE_MAX_BYTES}};
     }
     for (size_t i = 1; i < 4; i++) {
         entries[i].xattrs = xattrs;
@@ -286,11 +291,7 @@ static void lookups_follow_directories_only(void **state)
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     static const struct nj_xattr xattr = {TEXT("user.a"), TEXT("value")};
     struct nj_tree_entry entries[] = {
-        {.name = TEXT("f"),
-         .type = NJ_FILE_REGULAR,
-         .mode = 0600,
-         .xattrs = &xattr,
-         .n_xattrs = 1},
+        {.name = TEXT("f"), .type = NJ_FILE_REGULAR, .mode = 0600, .xattrs = &xattr, .n_xattrs = 1},
         {.name = TEXT("link"), .type = NJ_FILE_SYMLINK, .target = TEXT("dir")},
     };
     struct nj_tree_entry dir = {.name = TEXT("dir"), .type = NJ_FILE_DIRECTORY, .mode = 0755};
@@ -314,16 +315,18 @@ static void lookups_follow_directories_only(void **state)
     assert_int_equal(nj_tree_lookup(&fixture->source, &root, "no", &arena, &found, &err), 1);
     assert_int_equal(nj_tree_lookup(&fixture->source, &root, "dir/no", &arena, &found, &err), 1);
     assert_int_equal(nj_tree_lookup(&fixture->source, &root, "dir/f/x", &arena, &found, &err), 1);
-    assert_int_equal(nj_tree_lookup(&fixture->source, &root, "dir/link/f", &arena, &found, &err), 1);
+    assert_int_equal(nj_tree_lookup(&fixture->source, &root, "dir/link/f", &arena, &found, &err),
+                     1);
     assert_int_equal(nj_tree_lookup(&fixture->source, &root, "/dir", &arena, &found, &err),
                      -NJ_E_INPUT);
-    assert_int_equal(nj_tree_lookup(&fixture->source, &root, "", &arena, &found, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_tree_lookup(&fixture->source, &root, "", &arena, &found, &err),
+                     -NJ_E_INPUT);
     assert_int_equal(nj_tree_lookup(&fixture->source, &root, "dir/../dir", &arena, &found, &err),
                      -NJ_E_INPUT);
     assert_non_null(strstr(err.text, "is not a path in a workspace"));
-    assert_int_equal(nj_tree_lookup(&fixture->source, &(struct nj_digest){{1}}, "dir", &arena, &found,
-                                    &err),
-                     -NJ_E_CORRUPT);
+    assert_int_equal(
+        nj_tree_lookup(&fixture->source, &(struct nj_digest){{1}}, "dir", &arena, &found, &err),
+        -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "directory of dir: tree 0100"));
 }
 
@@ -395,9 +398,8 @@ static void equal_trees_are_not_even_read(void **state)
     size_t visits = 0;
 
     (void)state;
-    assert_int_equal(nj_tree_diff(&nowhere, &digest, &nowhere, &digest, ignore_difference, &visits,
-                                  &err),
-                     0);
+    assert_int_equal(
+        nj_tree_diff(&nowhere, &digest, &nowhere, &digest, ignore_difference, &visits, &err), 0);
     assert_int_equal(visits, 0);
     assert_int_equal(nj_tree_diff(&nowhere, &digest, &nowhere, &(struct nj_digest){{2}},
                                   ignore_difference, &visits, &err),
@@ -444,8 +446,9 @@ static void reaching_reports_every_object_once(void **state)
         fail_msg("%s", err.text);
     /* All that the builder put was needed, and nothing else is. */
     assert_int_equal(seen.reported.n_items, fixture->store.n_items);
-    assert_string_equal(seen.text.data, "tree\nstamps\ntree\ntree\nparts\nstamps\nstamps\nblob\nblob\n"
-                                        "blob\nblob\nblob\n");
+    assert_string_equal(seen.text.data,
+                        "tree\nstamps\ntree\ntree\nparts\nstamps\nstamps\nblob\nblob\n"
+                        "blob\nblob\nblob\n");
     nj_buf_done(&seen.text);
     memory_objects_done(&seen.reported);
 }

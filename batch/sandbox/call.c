@@ -1,0 +1,773 @@
+/*
+ * call.c - one call: start it, carry its output, keep its limits, say what it left
+ *
+ * Output is bounded in memory however much comes: a head, a ring for the tail, a count and a running digest.
+ * The complication is the end. A payload's descendants may hold the pipes, and a killed payload leaves them full; but init
+ * says "over" only when no process of the call exists any more, so then whatever is left in the pipes is all there is.
+ */
+#include "batch/sandbox/supervisor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "formats/base/fsio.h"
+
+#include "formats/base/banned.h"
+
+#define READ_BYTES (64u << 10)
+#define LIVE_AFTER_MS 250     /* shorter calls send their output once, at the end */
+#define WATCH_EVERY_MS 100
+#define KILL_TIMEOUT_MS 20000 /* from the kill to "over"; beyond, the box is given up */
+#define NS_PER_MS 1000000
+
+struct stream {
+    int fd; /* -1: at its end */
+    uint64_t bytes;
+    struct nj_hasher *hasher;
+    uint8_t *head;
+    size_t head_len;
+    size_t head_max;
+    size_t sent; /* of the head, as OUTPUT */
+    uint8_t *ring;
+    size_t ring_max;
+    uint64_t ring_total; /* bytes that went into the ring */
+};
+
+struct call {
+    struct nj_supervisor *supervisor;
+    const struct nj_box_call *request;
+    struct stream streams[2];
+    int64_t started_ns; /* CLOCK_MONOTONIC */
+    int64_t began_ns;   /* CLOCK_REALTIME */
+    int64_t deadline_ns;
+    int64_t killed_ns; /* 0: not killed by us */
+    int64_t next_watch_ns;
+    int64_t ended_ns;
+    bool over;
+    bool cancelled;
+    enum nj_limit limit; /* why we killed it */
+    uint64_t limit_used;
+    uint64_t watched_memory; /* the most the watchdog saw */
+    uint64_t watched_processes;
+    uint64_t oom_kills_before;
+    uint64_t refusals_before;
+    uint64_t cpu_ns_before;
+};
+
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    (void)clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* ---- streams ---- */
+
+static int stream_init(struct stream *stream, const struct nj_box_call *request,
+                       struct nj_error *err)
+{
+    stream->fd = -1;
+    stream->head_max = request->head_max_bytes;
+    stream->ring_max = request->tail_max_bytes;
+    stream->hasher = nj_hasher_new();
+    stream->head = malloc(stream->head_max + 1);
+    stream->ring = malloc(stream->ring_max + 1);
+    return stream->hasher && stream->head && stream->ring ? 0 : nj_fail_nomem(err);
+}
+
+static void stream_done(struct stream *stream)
+{
+    nj_close_auto(&stream->fd);
+    nj_hasher_free(stream->hasher);
+    free(stream->head);
+    free(stream->ring);
+    *stream = (struct stream){.fd = -1};
+}
+
+static void ring_add(struct stream *stream, const uint8_t *data, size_t len)
+{
+    size_t at, first;
+
+    stream->ring_total += len;
+    if (stream->ring_max == 0)
+        return;
+    if (len > stream->ring_max) {
+        data += len - stream->ring_max;
+        len = stream->ring_max;
+    }
+    at = (size_t)((stream->ring_total - len) % stream->ring_max);
+    first = len < stream->ring_max - at ? len : stream->ring_max - at;
+    memcpy(stream->ring + at, data, first);
+    memcpy(stream->ring, data + first, len - first);
+}
+
+static void stream_add(struct stream *stream, const uint8_t *data, size_t len)
+{
+    size_t to_head = stream->head_max - stream->head_len;
+
+    stream->bytes += len;
+    nj_hasher_update(stream->hasher, data, len);
+    if (to_head > len)
+        to_head = len;
+    memcpy(stream->head + stream->head_len, data, to_head);
+    stream->head_len += to_head;
+    if (len > to_head)
+        ring_add(stream, data + to_head, len - to_head);
+}
+
+/* stream_read - at most one buffer; false at end of file */
+static bool stream_read(struct stream *stream)
+{
+    static uint8_t buffer[READ_BYTES];
+    ssize_t n = read(stream->fd, buffer, sizeof(buffer));
+
+    if (n > 0) {
+        stream_add(stream, buffer, (size_t)n);
+        return true;
+    }
+    return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static void stream_drain(struct stream *stream)
+{
+    uint64_t before;
+
+    if (stream->fd < 0)
+        return;
+    do {
+        before = stream->bytes;
+        if (!stream_read(stream))
+            break;
+    } while (stream->bytes > before);
+    (void)close(stream->fd);
+    stream->fd = -1;
+}
+
+/* stream_finish - put the ring in order and fill @ret_stream with borrowed spans */
+static int stream_finish(struct stream *stream, struct nj_stream *ret_stream, struct nj_error *err)
+{
+    size_t kept = stream->ring_total < stream->ring_max ? (size_t)stream->ring_total
+                                                        : stream->ring_max;
+    size_t at = kept == 0 ? 0 : (size_t)(stream->ring_total % stream->ring_max);
+
+    if (stream->ring_total > stream->ring_max && at > 0) {
+        uint8_t *ordered = malloc(kept);
+
+        if (!ordered)
+            return nj_fail_nomem(err);
+        memcpy(ordered, stream->ring + at, kept - at);
+        memcpy(ordered + kept - at, stream->ring, at);
+        free(stream->ring);
+        stream->ring = ordered;
+    }
+    ret_stream->bytes = stream->bytes;
+    nj_hasher_finish(stream->hasher, &ret_stream->digest);
+    ret_stream->head = (struct nj_span){stream->head, stream->head_len};
+    ret_stream->tail = (struct nj_span){stream->ring, kept};
+    return 0;
+}
+
+/* ---- the request ---- */
+
+struct filler {
+    struct nj_init_share *share;
+    size_t used;
+    bool full;
+};
+
+static uint32_t fill_text(struct filler *f, const char *text)
+{
+    size_t len = strlen(text) + 1;
+    uint32_t at = (uint32_t)f->used;
+
+    if (len > sizeof(f->share->text) - f->used) {
+        f->full = true;
+        return 0;
+    }
+    memcpy(f->share->text + f->used, text, len);
+    f->used += len;
+    return at;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    size_t len = strcspn(a, "=");
+
+    return strncmp(a, b, len) == 0 && b[len] == '=';
+}
+
+/* fill_env - the fixed environment, each variable unless the call brings its own, then the call's */
+static void fill_env(struct filler *f, const struct nj_box_plan *plan,
+                     const struct nj_box_call *request)
+{
+    const char *home = plan->n_writable_paths > 0 ? plan->writable_paths[0] : "/";
+    char home_text[NJ_BOX_PATH_MAX_BYTES + 8];
+    const char *fixed[8];
+    size_t n = 0;
+
+    (void)snprintf(home_text, sizeof(home_text), "HOME=%s", home); /* fits: the plan was checked */
+    fixed[n++] = "PATH=" NJ_BOX_PATH_VARIABLE;
+    fixed[n++] = home_text;
+    fixed[n++] = "LANG=C.UTF-8";
+    fixed[n++] = "TZ=UTC";
+    fixed[n++] = "USER=" NJ_BOX_USER;
+    fixed[n++] = "LOGNAME=" NJ_BOX_USER;
+    fixed[n++] = "SHELL=/bin/bash";
+    for (size_t i = 0; i < plan->n_writable_paths; i++) {
+        if (strcmp(plan->writable_paths[i], "/tmp") == 0)
+            fixed[n++] = "TMPDIR=/tmp";
+    }
+    f->share->n_env = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool replaced = false;
+
+        for (size_t j = 0; request->env && request->env[j]; j++)
+            replaced |= same_name(fixed[i], request->env[j]);
+        if (!replaced)
+            f->share->env_at[f->share->n_env++] = fill_text(f, fixed[i]);
+    }
+    for (size_t j = 0; request->env && request->env[j]; j++)
+        f->share->env_at[f->share->n_env++] = fill_text(f, request->env[j]);
+}
+
+static int fill_request(struct call *call, struct nj_error *err)
+{
+    struct nj_init_share *share = call->supervisor->share;
+    const struct nj_box_plan *plan = call->supervisor->setup->plan;
+    const struct nj_box_call *request = call->request;
+    struct filler f = {.share = share, .used = 1}; /* offset 0 means none */
+
+    share->n_args = 0;
+    for (size_t i = 0; request->argv[i]; i++)
+        share->args_at[share->n_args++] = fill_text(&f, request->argv[i]);
+    fill_env(&f, plan, request);
+    share->cwd_at = fill_text(&f, request->cwd                 ? request->cwd
+                                  : plan->n_writable_paths > 0 ? plan->writable_paths[0]
+                                                               : "/");
+    share->script_at = request->script_name ? fill_text(&f, request->script_name) : 0;
+    share->stage = NJ_INIT_NONE;
+    share->sys_errno = 0;
+    share->op = 0;
+    share->ended = 0;
+    share->status = 0;
+    share->cpu_us = 0;
+    share->max_rss_kb = 0;
+    if (f.full)
+        return nj_fail(err, NJ_E_LIMIT, "call: arguments and environment are too long");
+    return 0;
+}
+
+static int start(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
+{
+    struct nj_supervisor *s = call->supervisor;
+    int fds[4] = {s->null_fd, -1, -1, -1};
+    size_t n_fds = 3, next = 0;
+    int writing[2] = {-1, -1}, r = 0;
+
+    if (in->n_fds != (size_t)in->msg.call.has_script + (size_t)in->msg.call.has_input)
+        return nj_fail(err, NJ_E_CORRUPT, "call: %zu descriptors", in->n_fds);
+    if (in->msg.call.has_script) {
+        fds[3] = in->fds[next++];
+        n_fds = 4;
+    }
+    if (in->msg.call.has_input)
+        fds[0] = in->fds[next];
+    for (int i = 0; r >= 0 && i < 2; i++) {
+        int ends[2];
+
+        if (pipe2(ends, O_CLOEXEC) < 0) {
+            r = nj_fail_errno(err, errno, "call: pipe");
+            break;
+        }
+        call->streams[i].fd = ends[0];
+        writing[i] = ends[1];
+        fds[1 + i] = ends[1];
+        if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
+            r = nj_fail_errno(err, errno, "call: fcntl");
+    }
+    if (r >= 0)
+        r = nj_fsio_sendmsg(s->init_fd, "C", 1, fds, n_fds, err);
+    for (int i = 0; i < 2; i++)
+        nj_close_auto(&writing[i]);
+    return r;
+}
+
+/* ---- while it runs ---- */
+
+static void kill_call(struct call *call)
+{
+    struct nj_error ignored; /* when init is gone, the loop sees that next */
+
+    if (call->killed_ns != 0 || call->over)
+        return;
+    call->killed_ns = now_ns(CLOCK_MONOTONIC);
+    (void)!nj_fsio_sendmsg(call->supervisor->init_fd, "K", 1, NULL, 0, &ignored);
+}
+
+static void strike(struct call *call, enum nj_limit limit, uint64_t used)
+{
+    if (call->killed_ns != 0)
+        return;
+    call->limit = limit;
+    call->limit_used = used;
+    kill_call(call);
+}
+
+static void strike_deadline(struct call *call, int64_t now)
+{
+    uint64_t used_ms = (uint64_t)((now - call->started_ns) / NS_PER_MS);
+    const struct nj_box_call *request = call->request;
+
+    if (request->runtime_left_ms < request->timeout_ms) {
+        uint64_t before = request->runtime_limit_ms > request->runtime_left_ms
+                              ? request->runtime_limit_ms - request->runtime_left_ms
+                              : 0;
+
+        strike(call, NJ_LIMIT_RUNTIME, before + used_ms);
+    } else {
+        strike(call, NJ_LIMIT_TIMEOUT, used_ms);
+    }
+}
+
+/* watch - where no cgroup bounds them: what the box's processes hold */
+static void watch(struct call *call)
+{
+    const struct nj_box_plan *plan = call->supervisor->setup->plan;
+    struct nj_watch seen;
+
+    nj_watch_read(call->supervisor->proc_fd, call->supervisor->init_pid, &seen);
+    if (seen.processes >= NJ_CGROUP_OVERHEAD_PROCESSES)
+        seen.processes -= NJ_CGROUP_OVERHEAD_PROCESSES;
+    if (seen.memory_bytes > call->watched_memory)
+        call->watched_memory = seen.memory_bytes;
+    if (seen.processes > call->watched_processes)
+        call->watched_processes = seen.processes;
+    if (seen.memory_bytes > plan->max_memory_bytes)
+        strike(call, NJ_LIMIT_MEMORY, seen.memory_bytes);
+    else if (seen.processes > plan->max_processes)
+        strike(call, NJ_LIMIT_PROCESSES, seen.processes);
+}
+
+/* send_pieces - what of the heads the engine has not seen; stops when its socket is full */
+static int send_pieces(struct call *call, struct nj_error *err)
+{
+    for (int i = 0; i < 2; i++) {
+        struct stream *stream = &call->streams[i];
+
+        while (stream->sent < stream->head_len) {
+            size_t len = stream->head_len - stream->sent;
+            struct nj_msg msg = {.kind = NJ_MSG_OUTPUT, .output.stream = i + 1};
+            int r;
+
+            if (len > NJ_MSG_PIECE_MAX_BYTES)
+                len = NJ_MSG_PIECE_MAX_BYTES;
+            msg.output.piece = (struct nj_span){stream->head + stream->sent, len};
+            r = nj_msg_send(call->supervisor->engine_fd, &msg, NULL, 0, err);
+            if (r != 0)
+                return r < 0 ? r : 0;
+            stream->sent += len;
+        }
+    }
+    return 0;
+}
+
+static int wait_ms(const struct call *call, int64_t now, bool unsent)
+{
+    int64_t until = call->killed_ns ? call->killed_ns + (int64_t)KILL_TIMEOUT_MS * NS_PER_MS
+                                    : call->deadline_ns;
+
+    if (call->supervisor->proc_fd >= 0 && !call->killed_ns && call->next_watch_ns < until)
+        until = call->next_watch_ns;
+    if (unsent && now - call->started_ns < (int64_t)LIVE_AFTER_MS * NS_PER_MS &&
+        call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS < until)
+        until = call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS;
+    if (until <= now)
+        return 0;
+    if (until - now > (int64_t)60000 * NS_PER_MS)
+        return 60000;
+    return (int)((until - now + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static int hear_engine(struct call *call, struct nj_error *err)
+{
+    static struct nj_msg_in in; /* large */
+    int r = nj_msg_receive(call->supervisor->engine_fd, &in, err);
+
+    if (r == 1)
+        return 0;
+    if (r == 2)
+        return nj_fail(err, NJ_E_CANCELLED, "call: the engine closed the box");
+    if (r < 0)
+        return r;
+    nj_msg_in_done(&in);
+    if (in.msg.kind != NJ_MSG_CANCEL)
+        return nj_fail(err, NJ_E_CORRUPT, "call: a \"%s\" message during a call",
+                       nj_msg_kind_text(in.msg.kind));
+    if (call->killed_ns == 0) {
+        call->cancelled = true;
+        kill_call(call);
+    }
+    return 0;
+}
+
+static int hear_init(struct call *call, struct nj_error *err)
+{
+    char byte;
+    ssize_t n = recv(call->supervisor->init_fd, &byte, 1, MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n != 1 || byte != 'D')
+        return nj_fail(err, NJ_E_UPSTREAM, "the box was lost: its init ended during a call");
+    call->over = true;
+    call->ended_ns = now_ns(CLOCK_MONOTONIC);
+    return 0;
+}
+
+static int check_time(struct call *call, int64_t now, struct nj_error *err)
+{
+    if (call->killed_ns != 0) {
+        if (now - call->killed_ns > (int64_t)KILL_TIMEOUT_MS * NS_PER_MS)
+            return nj_fail(err, NJ_E_UPSTREAM,
+                           "the box was lost: a call did not end %d s after it was killed",
+                           KILL_TIMEOUT_MS / 1000);
+        return 0;
+    }
+    if (now >= call->deadline_ns) {
+        strike_deadline(call, now);
+    } else if (call->supervisor->proc_fd >= 0 && now >= call->next_watch_ns) {
+        watch(call);
+        call->next_watch_ns = now_ns(CLOCK_MONOTONIC) + (int64_t)WATCH_EVERY_MS * NS_PER_MS;
+    }
+    return 0;
+}
+
+static int run(struct call *call, struct nj_error *err)
+{
+    struct nj_supervisor *s = call->supervisor;
+
+    while (!call->over) {
+        bool unsent = call->streams[0].sent < call->streams[0].head_len ||
+                      call->streams[1].sent < call->streams[1].head_len;
+        int64_t now = now_ns(CLOCK_MONOTONIC);
+        bool live = now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS;
+        struct pollfd polled[4] = {
+            {s->init_fd, POLLIN, 0},
+            {s->engine_fd, (short)(POLLIN | (unsent && live ? POLLOUT : 0)), 0},
+            {call->streams[0].fd, POLLIN, 0},
+            {call->streams[1].fd, POLLIN, 0},
+        };
+        int r;
+
+        if (poll(polled, 4, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
+            return nj_fail_errno(err, errno, "call: poll");
+        for (int i = 0; i < 2; i++) {
+            struct stream *stream = &call->streams[i];
+
+            if (polled[2 + i].revents && !stream_read(stream)) {
+                (void)close(stream->fd);
+                stream->fd = -1;
+            }
+        }
+        r = polled[0].revents ? hear_init(call, err) : 0;
+        if (r >= 0 && polled[1].revents & (POLLIN | POLLHUP))
+            r = hear_engine(call, err);
+        if (r < 0)
+            return r;
+        now = now_ns(CLOCK_MONOTONIC);
+        if (!call->over && now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS) {
+            r = send_pieces(call, err);
+            if (r < 0)
+                return r;
+        }
+        r = check_time(call, now, err);
+        if (r < 0)
+            return r;
+    }
+    stream_drain(&call->streams[0]);
+    stream_drain(&call->streams[1]);
+    return 0;
+}
+
+/* ---- the outcome ---- */
+
+static uint64_t limit_value(const struct call *call, enum nj_limit limit)
+{
+    const struct nj_box_plan *plan = call->supervisor->setup->plan;
+
+    switch (limit) {
+    case NJ_LIMIT_NONE:
+        return 0;
+    case NJ_LIMIT_TIMEOUT:
+        return call->request->timeout_ms;
+    case NJ_LIMIT_RUNTIME:
+        return call->request->runtime_limit_ms;
+    case NJ_LIMIT_MEMORY:
+        return plan->max_memory_bytes;
+    case NJ_LIMIT_DISK:
+        return plan->max_size_bytes;
+    case NJ_LIMIT_PROCESSES:
+        return plan->max_processes;
+    }
+    return 0;
+}
+
+/* judge_limits - what was met on the way, the strongest first */
+static void judge_limits(struct call *call, const struct nj_workspace_capture *capture,
+                         struct nj_msg *msg)
+{
+    struct nj_supervisor *s = call->supervisor;
+    const struct nj_cgroup *cgroup = &s->setup->cgroup;
+    struct nj_call_outcome *outcome = &msg->called.outcome;
+    struct nj_call_meta *meta = &msg->called.meta;
+    uint64_t peak = nj_cgroup_memory_peak(cgroup), used = 0;
+    bool full = false;
+
+    meta->memory_peak_bytes = peak            ? peak
+                              : s->proc_fd < 0 ? 0
+                                               : call->watched_memory;
+    if (meta->memory_peak_bytes < (uint64_t)s->share->max_rss_kb << 10 && peak == 0)
+        meta->memory_peak_bytes = (uint64_t)s->share->max_rss_kb << 10;
+    nj_workspace_usage(s->workspace, &used, &full);
+    if (call->limit != NJ_LIMIT_NONE) {
+        outcome->limit = call->limit;
+        meta->limit_used = call->limit_used;
+    } else if (nj_cgroup_oom_kills(cgroup) > call->oom_kills_before) {
+        outcome->limit = NJ_LIMIT_MEMORY;
+        meta->limit_used = peak;
+    } else if (nj_cgroup_fork_refusals(cgroup) > call->refusals_before ||
+               call->watched_processes >= s->setup->plan->max_processes) {
+        outcome->limit = NJ_LIMIT_PROCESSES;
+        meta->limit_used = s->setup->plan->max_processes;
+    } else if (full || capture->removed > 0 ||
+               (outcome->exit == NJ_EXIT_SIGNALLED && outcome->status == SIGXFSZ)) {
+        outcome->limit = NJ_LIMIT_DISK;
+        meta->limit_used = capture->removed_bytes > used ? capture->removed_bytes : used;
+    }
+    outcome->limit_value = limit_value(call, outcome->limit);
+}
+
+static int refuse(struct call *call, struct nj_call_outcome *outcome, struct nj_buf *text,
+                  struct nj_error *err)
+{
+    struct nj_supervisor *s = call->supervisor;
+    const struct nj_init_share *share = s->share;
+    char reason[96];
+    const char *why = strerror_r(share->sys_errno, reason, sizeof(reason));
+    int r;
+
+    switch ((enum nj_init_stage)share->stage) {
+    case NJ_INIT_CWD:
+        r = nj_buf_printf(text, err, "cannot change to the directory %s: %s",
+                          share->text + share->cwd_at, why);
+        break;
+    case NJ_INIT_EXEC:
+        r = nj_buf_printf(text, err, "cannot run %s: %s", share->text + share->args_at[0], why);
+        break;
+    case NJ_INIT_TAMPERED:
+        r = nj_buf_printf(text, err,
+                          "cannot mount at %s: %s; put a plain directory back in its place",
+                          share->op < s->ops.n_call ? s->ops.call[share->op].target : "?", why);
+        break;
+    case NJ_INIT_SCRIPT:
+        r = nj_buf_printf(text, err, "cannot write the script: %s", why);
+        break;
+    case NJ_INIT_NONE:
+    case NJ_INIT_NAMES:
+    case NJ_INIT_PRIVATE:
+    case NJ_INIT_ROOT:
+    case NJ_INIT_OPEN_OP:
+    case NJ_INIT_PIVOT:
+    case NJ_INIT_WORKSPACE:
+    case NJ_INIT_PRIVILEGES:
+    case NJ_INIT_CLONE:
+    case NJ_INIT_CALL_OP:
+    case NJ_INIT_FORK:
+    default:
+        return nj_fail_errno(err, share->sys_errno, "call: %s%s%s",
+                             nj_init_stage_text((enum nj_init_stage)share->stage),
+                             share->stage == NJ_INIT_CALL_OP ? " at " : "",
+                             share->stage == NJ_INIT_CALL_OP && share->op < s->ops.n_call
+                                 ? s->ops.call[share->op].target
+                                 : "");
+    }
+    if (r < 0)
+        return r;
+    outcome->exit = NJ_EXIT_REFUSED;
+    outcome->text = nj_buf_span(text);
+    return 0;
+}
+
+static int judge_exit(struct call *call, struct nj_call_outcome *outcome, struct nj_buf *text,
+                      struct nj_error *err)
+{
+    const struct nj_init_share *share = call->supervisor->share;
+    int status = share->status;
+
+    if (share->stage != NJ_INIT_NONE && call->killed_ns == 0)
+        return refuse(call, outcome, text, err);
+    if (share->ended && WIFEXITED(status)) {
+        outcome->exit = NJ_EXIT_EXITED;
+        outcome->status = WEXITSTATUS(status);
+    } else {
+        outcome->exit = NJ_EXIT_SIGNALLED;
+        outcome->status = share->ended && WIFSIGNALED(status) ? WTERMSIG(status) : SIGKILL;
+    }
+    return 0;
+}
+
+static uint64_t cpu_ms(const struct call *call)
+{
+    uint64_t cgroup_ns = nj_cgroup_cpu_ns(&call->supervisor->setup->cgroup);
+
+    if (cgroup_ns > call->cpu_ns_before)
+        return (cgroup_ns - call->cpu_ns_before) / NS_PER_MS;
+    return call->supervisor->share->cpu_us / 1000;
+}
+
+/* send_result - heads and tails within the message, or beside it in a memfd */
+static int send_result(struct call *call, struct nj_msg *msg, struct nj_supervisor_objects *objects,
+                       struct nj_error *err)
+{
+    const struct nj_call_outcome *outcome = &msg->called.outcome;
+    const struct nj_span spans[4] = {outcome->out.head, outcome->out.tail, outcome->errors.head,
+                                     outcome->errors.tail};
+    NJ_AUTO(nj_buf_done) struct nj_buf all = {0};
+    nj_auto_close int spill_fd = -1;
+    size_t n_fds = 0;
+    int fds[2], r;
+
+    nj_buf_init(&all, 4 * (size_t)NJ_BOX_STREAM_MAX_BYTES);
+    msg->called.spilled =
+        spans[0].len + spans[1].len + spans[2].len + spans[3].len > NJ_MSG_INLINE_MAX_BYTES;
+    for (size_t i = 0; msg->called.spilled && i < 4; i++) {
+        r = nj_buf_append(&all, spans[i].data, spans[i].len, err);
+        if (r < 0)
+            return r;
+    }
+    if (msg->called.spilled) {
+        r = nj_msg_memfd("nj-output", nj_buf_span(&all), &spill_fd, err);
+        if (r < 0)
+            return r;
+        fds[n_fds++] = spill_fd;
+    }
+    if (objects->bytes > 0) {
+        r = nj_msg_seal(objects->fd, err);
+        if (r < 0)
+            return r;
+        msg->called.objects_bytes = objects->bytes;
+        fds[n_fds++] = objects->fd;
+    }
+    return nj_supervisor_send(call->supervisor, msg, fds, n_fds, err);
+}
+
+static int finish(struct call *call, struct nj_error *err)
+{
+    struct nj_supervisor *s = call->supervisor;
+    struct nj_msg msg = {.kind = NJ_MSG_CALLED};
+    struct nj_call_outcome *outcome = &msg.called.outcome;
+    struct nj_supervisor_objects objects = {.fd = -1};
+    const struct nj_object_sink sink = {nj_supervisor_put, &objects};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_workspace_capture capture;
+    int r;
+
+    nj_buf_init(&text, 8192);
+    r = judge_exit(call, outcome, &text, err);
+    if (r >= 0)
+        r = stream_finish(&call->streams[0], &outcome->out, err);
+    if (r >= 0)
+        r = stream_finish(&call->streams[1], &outcome->errors, err);
+    if (r < 0)
+        return r;
+    msg.called.meta.duration_ms = (uint64_t)((call->ended_ns - call->started_ns) / NS_PER_MS);
+    msg.called.meta.cpu_ms = cpu_ms(call);
+    r = nj_workspace_capture(s->workspace, call->began_ns, &sink, &capture, err);
+    if (r >= 0) {
+        judge_limits(call, &capture, &msg);
+        outcome->tree = capture.ref.tree;
+        msg.called.meta.stamps = capture.ref.stamps;
+        msg.called.files_hashed = capture.files_hashed;
+        r = send_result(call, &msg, &objects, err);
+    }
+    nj_close_auto(&objects.fd);
+    return r;
+}
+
+/* refuse_early - a place of the plan is obstructed: nothing ran */
+static int refuse_early(struct call *call, const char *place, struct nj_error *err)
+{
+    struct nj_init_share *share = call->supervisor->share;
+    const struct nj_ops *ops = &call->supervisor->ops;
+
+    for (size_t i = 0; i < ops->n_call; i++) {
+        if (strcmp(ops->call[i].target + 1, place) == 0)
+            share->op = (uint32_t)i;
+    }
+    share->sys_errno = ENOTDIR;
+    share->stage = NJ_INIT_TAMPERED;
+    call->ended_ns = call->started_ns;
+    return finish(call, err);
+}
+
+static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
+{
+    struct nj_supervisor *s = call->supervisor;
+    const struct nj_cgroup *cgroup = &s->setup->cgroup;
+    uint64_t allowed_ms = call->request->timeout_ms < call->request->runtime_left_ms
+                              ? call->request->timeout_ms
+                              : call->request->runtime_left_ms;
+    size_t index;
+    int r;
+
+    if (allowed_ms > (uint64_t)INT64_MAX / NS_PER_MS / 2)
+        allowed_ms = (uint64_t)INT64_MAX / NS_PER_MS / 2;
+    for (int i = 0; i < 2; i++) {
+        r = stream_init(&call->streams[i], call->request, err);
+        if (r < 0)
+            return r;
+    }
+    r = fill_request(call, err);
+    if (r < 0)
+        return r;
+    nj_workspace_settle(s->workspace);
+    nj_cgroup_memory_peak_reset(cgroup);
+    call->oom_kills_before = nj_cgroup_oom_kills(cgroup);
+    call->refusals_before = nj_cgroup_fork_refusals(cgroup);
+    call->cpu_ns_before = nj_cgroup_cpu_ns(cgroup);
+    call->began_ns = now_ns(CLOCK_REALTIME);
+    call->started_ns = now_ns(CLOCK_MONOTONIC);
+    call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
+    call->next_watch_ns = call->started_ns + (int64_t)WATCH_EVERY_MS * NS_PER_MS;
+    r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
+    if (r < 0)
+        return r;
+    if (r > 0)
+        return refuse_early(call, s->ops.places[index].path, err);
+    r = start(call, in, err);
+    if (r >= 0)
+        r = run(call, err);
+    if (r >= 0)
+        r = finish(call, err);
+    return r;
+}
+
+int nj_supervisor_call(struct nj_supervisor *supervisor, struct nj_msg_in *in, struct nj_error *err)
+{
+    struct call call = {.supervisor = supervisor,
+                        .request = &in->msg.call.call,
+                        .streams = {{.fd = -1}, {.fd = -1}}};
+    int r;
+
+    r = begin(&call, in, err);
+    stream_done(&call.streams[0]);
+    stream_done(&call.streams[1]);
+    return r;
+}

@@ -1,0 +1,508 @@
+/*
+ * init.c - pid 1 of a box, its reapers, and payloads up to exec
+ *
+ * Between clone and exec nothing is allocated and nothing can be reported but through the shared page. The
+ * complication is order: a reaper needs its capabilities to mount, a payload must have none, and the payload must not be
+ * able to look into the reaper; so the reaper becomes undumpable before the payload exists.
+ */
+#include "batch/sandbox/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "batch/sandbox/ops.h"
+#include "formats/base/fsio.h"
+
+#include "formats/base/banned.h"
+
+#define CALL_FDS_MAX 4
+#define EXIT_FAILED 127
+#define PAYLOAD_FILES_MAX 4096
+#define PAYLOAD_STACK_BYTES (8u << 20)
+
+const char *nj_init_stage_text(enum nj_init_stage stage)
+{
+    switch (stage) {
+#define X(name, text)                                                                              \
+    case NJ_INIT_##name:                                                                           \
+        return text;
+        NJ_INIT_STAGES(X)
+#undef X
+    }
+    return "?";
+}
+
+static void fail(struct nj_init_share *share, enum nj_init_stage stage, int errnum)
+{
+    share->sys_errno = errnum;
+    share->stage = stage;
+}
+
+/* send_byte - one message to the supervisor; when that is gone, so are we soon */
+static void send_byte(int socket_fd, char byte, const int *fds, size_t n_fds)
+{
+    struct nj_error err;
+
+    if (nj_fsio_sendmsg(socket_fd, &byte, 1, fds, n_fds, &err) != 0)
+        _exit(EXIT_FAILED);
+}
+
+/* ---- capabilities ---- */
+
+static int set_caps(uint64_t caps)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2] = {
+        {(uint32_t)caps, (uint32_t)caps, 0},
+        {(uint32_t)(caps >> 32), (uint32_t)(caps >> 32), 0},
+    };
+
+    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+static int drop_bounding(void)
+{
+    for (unsigned long cap = 0; cap < 64; cap++) {
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+            if (errno == EINVAL)
+                return 0; /* past the last one this kernel has */
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* ---- the payload ---- */
+
+static int set_limit(int resource, uint64_t value)
+{
+    struct rlimit now, limit = {(rlim_t)value, (rlim_t)value};
+
+    if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
+        return -errno;
+    if (limit.rlim_max > now.rlim_max)
+        limit = (struct rlimit){now.rlim_max, now.rlim_max}; /* raising is not ours to do */
+    return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? -errno : 0;
+}
+
+static int set_limits(const struct nj_init_limits *limits)
+{
+    int r;
+
+    r = set_limit(RLIMIT_CORE, 0);
+    if (r >= 0)
+        r = set_limit(RLIMIT_NOFILE, PAYLOAD_FILES_MAX);
+    if (r >= 0)
+        r = set_limit(RLIMIT_STACK, PAYLOAD_STACK_BYTES);
+    if (r >= 0)
+        r = set_limit(RLIMIT_FSIZE, limits->file_bytes);
+    if (r >= 0)
+        r = set_limit(RLIMIT_NPROC, limits->processes);
+    if (r >= 0)
+        r = set_limit(RLIMIT_RTPRIO, 0);
+    if (r >= 0 && limits->data_bytes > 0)
+        r = set_limit(RLIMIT_DATA, limits->data_bytes);
+    return r;
+}
+
+static void exec_in_path(char *const *argv, char *const *env)
+{
+    static const char path[] = NJ_BOX_PATH_VARIABLE;
+    char name[sizeof(path) + NJ_BOX_PATH_MAX_BYTES + 2];
+    size_t len = strlen(argv[0]);
+    int kept = ENOENT;
+
+    if (strchr(argv[0], '/')) {
+        (void)execve(argv[0], argv, env);
+        return;
+    }
+    if (len == 0 || len > NJ_BOX_PATH_MAX_BYTES) {
+        errno = ENOENT;
+        return;
+    }
+    for (const char *at = path; *at; at += strcspn(at, ":"), at += *at == ':') {
+        size_t dir_len = strcspn(at, ":");
+
+        memcpy(name, at, dir_len);
+        name[dir_len] = '/';
+        memcpy(name + dir_len + 1, argv[0], len + 1);
+        (void)execve(name, argv, env);
+        if (errno != ENOENT)
+            kept = errno;
+    }
+    errno = kept;
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        (void)signal(number, SIG_DFL); /* those that cannot be changed need no reset */
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* payload - from fork to exec; returns the stage that failed, with errno */
+static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
+{
+    struct nj_init_share *share = init->share;
+    char *argv[NJ_BOX_ARGS_MAX + 1], *env[NJ_INIT_ENV_MAX + 1];
+    int r;
+
+    for (uint32_t i = 0; i < share->n_args; i++)
+        argv[i] = share->text + share->args_at[i];
+    argv[share->n_args] = NULL;
+    for (uint32_t i = 0; i < share->n_env; i++)
+        env[i] = share->text + share->env_at[i];
+    env[share->n_env] = NULL;
+
+    (void)setsid(); /* pid 2 leads nothing yet, so this cannot fail */
+    (void)umask(022);
+    reset_signals();
+    /* Received descriptors are 3 and up: 0, 1, 2 were kept busy with /dev/null by init. */
+    for (int i = 0; i < 3; i++) {
+        if (dup2(fds[i], i) < 0)
+            return NJ_INIT_FORK;
+    }
+    if (close_range(3, ~0u, 0) < 0)
+        return NJ_INIT_FORK;
+    r = set_limits(&init->limits);
+    if (r >= 0)
+        r = drop_bounding();
+    if (r >= 0)
+        r = set_caps(0);
+    if (r < 0) {
+        errno = -r;
+        return NJ_INIT_PRIVILEGES;
+    }
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return NJ_INIT_PRIVILEGES;
+    if (chdir(share->text + share->cwd_at) < 0)
+        return NJ_INIT_CWD;
+    r = nj_filter_install(init->filter);
+    if (r < 0) {
+        errno = -r;
+        return NJ_INIT_PRIVILEGES;
+    }
+    exec_in_path(argv, env);
+    return NJ_INIT_EXEC;
+}
+
+/* ---- the reaper ---- */
+
+static int write_script(const char *name, int script_fd)
+{
+    nj_auto_close int dir_fd = -1, fd = -1;
+    struct stat st;
+    off_t at = 0;
+
+    if (fstat(script_fd, &st) < 0)
+        return -errno;
+    dir_fd = open(NJ_BOX_SCRIPTS, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return -errno;
+    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
+    if (fd < 0)
+        return -errno;
+    while (at < st.st_size) {
+        ssize_t n = sendfile(fd, script_fd, &at, (size_t)(st.st_size - at));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+    }
+    return fchmod(fd, 0444) < 0 ? -errno : 0; /* whatever the umask was */
+}
+
+static int prepare_call(const struct nj_init *init, const int *fds, size_t n_fds)
+{
+    struct nj_init_share *share = init->share;
+    int r;
+
+    for (size_t i = 0; i < init->ops->n_call; i++) {
+        const struct nj_op *op = &init->ops->call[i];
+
+        r = nj_op_do(op);
+        if (r < 0) {
+            bool inside = op->kind == NJ_OP_INSIDE || op->kind == NJ_OP_FREEZE;
+
+            share->op = (uint32_t)i;
+            fail(share, inside ? NJ_INIT_TAMPERED : NJ_INIT_CALL_OP, -r);
+            return -1;
+        }
+    }
+    if (share->script_at != 0 && n_fds == CALL_FDS_MAX) {
+        r = write_script(share->text + share->script_at, fds[3]);
+        if (r < 0) {
+            fail(share, NJ_INIT_SCRIPT, -r);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void note_usage(struct nj_init_share *share)
+{
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_CHILDREN, &usage) < 0)
+        return;
+    share->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
+                    (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    share->max_rss_kb = (uint64_t)usage.ru_maxrss;
+}
+
+/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call */
+static void reaper(const struct nj_init *init, const int *fds, size_t n_fds)
+{
+    struct nj_init_share *share = init->share;
+    pid_t pid;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    (void)close(init->socket_fd);
+    if (prepare_call(init, fds, n_fds) < 0)
+        _exit(EXIT_FAILED);
+    pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+    if (pid < 0) {
+        fail(share, NJ_INIT_FORK, errno);
+        _exit(EXIT_FAILED);
+    }
+    if (pid == 0) {
+        enum nj_init_stage stage = payload(init, fds);
+
+        fail(share, stage, errno);
+        _exit(EXIT_FAILED);
+    }
+    (void)close_range(0, 2, 0);
+    for (size_t i = 0; i < n_fds; i++)
+        (void)close(fds[i]); /* the supervisor must see the end of the pipes */
+    (void)set_caps(0); /* it only waits from here */
+    for (;;) {
+        int status;
+        pid_t ended = waitpid(-1, &status, __WALL);
+
+        if (ended < 0 && errno == EINTR)
+            continue;
+        if (ended == pid || ended < 0) {
+            share->status = ended < 0 ? 0 : status;
+            share->ended = ended == pid;
+            note_usage(share);
+            _exit(0);
+        }
+    }
+}
+
+/* ---- init ---- */
+
+static int loopback_up(void)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+    nj_auto_close int fd = -1;
+
+    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    request.ifr_flags = IFF_UP;
+    return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
+static int set_names(const struct nj_init *init)
+{
+    if (sethostname(init->hostname, strlen(init->hostname)) < 0)
+        return -errno;
+    if (unshare(CLONE_NEWCGROUP) < 0) /* now that the box's own cgroup is the root it sees */
+        return -errno;
+    return loopback_up();
+}
+
+static int enter_root(void)
+{
+    if (syscall(SYS_pivot_root, ".", ".") < 0)
+        return -errno;
+    if (umount2(".", MNT_DETACH) < 0) /* what lies on top is the old root */
+        return -errno;
+    return chdir("/") < 0 ? -errno : 0;
+}
+
+/* occupy_standard_fds - 0, 1, 2 become /dev/null, so that no descriptor of a call ever gets these numbers */
+static int occupy_standard_fds(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+
+    if (fd < 0)
+        return -errno;
+    for (int i = 0; i < 3; i++) {
+        if (dup2(fd, i) < 0)
+            return -errno;
+    }
+    if (fd > 2)
+        (void)close(fd);
+    return 0;
+}
+
+static enum nj_init_stage build(const struct nj_init *init, int *ret_errno)
+{
+    int r;
+
+    r = set_names(init);
+    if (r < 0) {
+        *ret_errno = -r;
+        return NJ_INIT_NAMES;
+    }
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        *ret_errno = errno;
+        return NJ_INIT_PRIVATE;
+    }
+    if (mount("tmpfs", init->stage_dir, "tmpfs", MS_NOSUID | MS_NODEV,
+              "size=1m,nr_inodes=1024,mode=0755") < 0 ||
+        chdir(init->stage_dir) < 0) {
+        *ret_errno = errno;
+        return NJ_INIT_ROOT;
+    }
+    for (size_t i = 0; i < init->ops->n_open; i++) {
+        const struct nj_op *op = &init->ops->open[i];
+
+        r = nj_op_do(op);
+        if (r < 0) {
+            init->share->op = (uint32_t)i;
+            *ret_errno = -r;
+            return NJ_INIT_OPEN_OP;
+        }
+    }
+    r = enter_root();
+    if (r >= 0)
+        r = occupy_standard_fds();
+    if (r < 0) {
+        *ret_errno = -r;
+        return NJ_INIT_PIVOT;
+    }
+    return NJ_INIT_NONE;
+}
+
+/* keep_two_fds - close everything but 0, 1, 2 and these */
+static void keep_two_fds(int a, int b)
+{
+    unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+
+    if (low > 3)
+        (void)close_range(3, low - 1, 0);
+    if (high > low + 1)
+        (void)close_range(low + 1, high - 1, 0);
+    (void)close_range(high + 1, ~0u, 0);
+}
+
+static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
+{
+    struct nj_init_share *share = init->share;
+    nj_auto_close int pid_fd = -1;
+    bool killed = false;
+    pid_t pid;
+
+    pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, NULL, NULL,
+                         NULL, NULL);
+    if (pid == 0)
+        reaper(init, fds, n_fds);
+    for (size_t i = 0; i < n_fds; i++)
+        (void)close(fds[i]);
+    if (pid < 0) {
+        fail(share, NJ_INIT_CLONE, errno);
+        send_byte(init->socket_fd, 'D', NULL, 0);
+        return;
+    }
+    pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pid_fd < 0) {
+        fail(share, NJ_INIT_CLONE, errno);
+        (void)kill(pid, SIGKILL);
+        killed = true;
+    }
+    while (!killed) {
+        struct pollfd polled[2] = {{pid_fd, POLLIN, 0}, {init->socket_fd, POLLIN, 0}};
+        char byte;
+        ssize_t n;
+
+        if (poll(polled, 2, -1) < 0)
+            continue; /* EINTR; nothing else can happen to a valid list */
+        if (polled[0].revents)
+            break;
+        n = recv(init->socket_fd, &byte, 1, MSG_DONTWAIT);
+        if (n == 0)
+            _exit(0); /* the supervisor is gone, and with us the box */
+        if (n == 1 && byte == 'K') {
+            (void)kill(pid, SIGKILL);
+            killed = true;
+        }
+    }
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+        ;
+    send_byte(init->socket_fd, 'D', NULL, 0);
+}
+
+static void serve(const struct nj_init *init)
+{
+    for (;;) {
+        int fds[CALL_FDS_MAX];
+        size_t n_fds = CALL_FDS_MAX, len;
+        struct nj_error err;
+        char byte;
+
+        if (nj_fsio_recvmsg(init->socket_fd, &byte, 1, &len, fds, &n_fds, &err) != 0 || len == 0)
+            _exit(0);
+        if (byte == 'C' && n_fds >= 3)
+            run_call(init, fds, n_fds);
+        /* A 'K' that crossed the end of its call asks for nothing any more. */
+    }
+}
+
+void nj_init_run(const struct nj_init *init)
+{
+    static const uint64_t kept_caps =
+        UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_SETPCAP;
+    nj_auto_close int workspace_fd = -1;
+    enum nj_init_stage stage;
+    int errnum = 0;
+    char go;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    (void)prctl(PR_SET_NAME, "nj-init", 0, 0, 0);
+    (void)umask(0); /* modes are what the plan says */
+    if (recv(init->socket_fd, &go, 1, 0) != 1 || go != 'G')
+        _exit(EXIT_FAILED);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    keep_two_fds(init->socket_fd, init->alive_fd);
+    stage = build(init, &errnum);
+    if (stage == NJ_INIT_NONE) {
+        workspace_fd = open(NJ_BOX_WORKSPACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (workspace_fd < 0) {
+            errnum = errno;
+            stage = NJ_INIT_WORKSPACE;
+        }
+    }
+    if (stage == NJ_INIT_NONE && set_caps(kept_caps) < 0) {
+        errnum = EPERM;
+        stage = NJ_INIT_PRIVILEGES;
+    }
+    if (stage != NJ_INIT_NONE) {
+        fail(init->share, stage, errnum);
+        send_byte(init->socket_fd, 'F', NULL, 0);
+        _exit(EXIT_FAILED);
+    }
+    send_byte(init->socket_fd, 'R', &workspace_fd, 1);
+    (void)close(nj_steal_fd(&workspace_fd));
+    serve(init);
+    _exit(0);
+}

@@ -1,0 +1,97 @@
+/*
+ * init.h - pid 1 of a box, and the reaper and payload of each call
+ *
+ * init is cloned by the supervisor into namespaces of its own. It carries the plan's open operations out,
+ * hands the workspace's root directory to the supervisor and then waits for calls. Per call it clones
+ * a reaper (pid 1 of a new pid, mount and ipc namespace), which carries the call operations out and forks the
+ * payload; the end of the reaper is the end of every process of the call.
+ *
+ * Supervisor and init share one mapping made before the clone, so nothing is allocated or parsed in the box:
+ * the supervisor fills the request part, the box the answer part. A payload loses the mapping at exec.
+ *
+ * On the socket between them, one byte a message:
+ *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr and perhaps the script;
+ *                       'K' kill the call
+ *   init -> supervisor: 'R' ready, with the workspace's directory; 'F' failed, see share; 'D' the call is over:
+ *                       all its processes are gone
+ */
+#ifndef NJ_SANDBOX_INIT_H
+#define NJ_SANDBOX_INIT_H
+
+#include <sys/resource.h>
+
+#include "batch/sandbox/filter.h"
+#include "batch/sandbox/plan.h"
+#include "batch/sandbox/protocol.h"
+
+#define NJ_INIT_ENV_MAX (NJ_BOX_ENV_MAX + 16)
+#define NJ_INIT_TEXT_MAX_BYTES NJ_MSG_MAX_BYTES
+
+/* Where a failure happened; the text is what a person reads. */
+#define NJ_INIT_STAGES(X)                                                                          \
+    X(NONE, "")                                                                                    \
+    X(NAMES, "set host name, loopback and cgroup namespace")                                       \
+    X(PRIVATE, "make mounts private")                                                              \
+    X(ROOT, "mount the box's root")                                                                \
+    X(OPEN_OP, "build the box")                                                                    \
+    X(PIVOT, "pivot_root")                                                                         \
+    X(WORKSPACE, "open the workspace")                                                             \
+    X(PRIVILEGES, "drop privileges")                                                               \
+    X(CLONE, "start a call")                                                                       \
+    X(CALL_OP, "prepare a call")                                                                   \
+    X(TAMPERED, "mount inside the workspace")                                                      \
+    X(SCRIPT, "write the script")                                                                  \
+    X(FORK, "start the payload")                                                                   \
+    X(CWD, "change to the working directory")                                                      \
+    X(EXEC, "run the program")
+
+enum nj_init_stage {
+#define X(name, text) NJ_INIT_##name,
+    NJ_INIT_STAGES(X)
+#undef X
+};
+
+const char *nj_init_stage_text(enum nj_init_stage stage);
+
+struct nj_init_limits {
+    uint64_t file_bytes; /* beyond what the tmpfs holds, so that a full one says ENOSPC first; bounds sparse files */
+    uint64_t processes;  /* RLIMIT_NPROC, a backstop; counts what runs as the box's user in its user namespace */
+    uint64_t data_bytes; /* RLIMIT_DATA; 0: none, a cgroup bounds memory */
+};
+
+struct nj_init_share {
+    /* the request, written by the supervisor before 'C' */
+    uint32_t n_args;
+    uint32_t n_env;
+    uint32_t args_at[NJ_BOX_ARGS_MAX + 1]; /* offsets into text */
+    uint32_t env_at[NJ_INIT_ENV_MAX + 1];
+    uint32_t cwd_at;
+    uint32_t script_at; /* 0: none */
+    char text[NJ_INIT_TEXT_MAX_BYTES + 4096];
+
+    /* the answer, written in the box */
+    volatile uint32_t stage;
+    volatile int32_t sys_errno;
+    volatile uint32_t op;         /* OPEN_OP, CALL_OP, TAMPERED: which operation */
+    volatile int32_t ended;       /* the payload was waited for: status is valid */
+    volatile int32_t status;      /* as of waitpid */
+    volatile uint64_t cpu_us;     /* of all that was waited for */
+    volatile uint64_t max_rss_kb; /* of the largest process */
+};
+
+/* All that init needs, made before the clone. */
+struct nj_init {
+    int socket_fd;
+    int alive_fd;  /* kept open as long as init or a reaper lives, for the helper to see */
+    const char *stage_dir; /* an empty directory of the store: the box's root is built over it */
+    const struct nj_ops *ops;
+    const struct nj_filter *filter;
+    const char *hostname;
+    struct nj_init_limits limits;
+    struct nj_init_share *share;
+};
+
+/* nj_init_run - what the cloned process does; never returns */
+void nj_init_run(const struct nj_init *init) __attribute__((noreturn));
+
+#endif

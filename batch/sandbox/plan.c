@@ -1,0 +1,569 @@
+/*
+ * plan.c - from what a box shall be to the operations that make it
+ *
+ * The one complication: parts of a box's paths belong to an agent. What is mounted inside a writable
+ * path is mounted afresh for every call (kind INSIDE and FREEZE), because the directory it is mounted at may have been
+ * renamed, removed or replaced by a link since the last one.
+ */
+#include "batch/sandbox/plan.h"
+
+#include <dirent.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "batch/sandbox/filter.h"
+#include "batch/sandbox/limits.h"
+
+#include "formats/base/banned.h"
+
+#define OPS_MAX 512
+#define MIB (UINT64_C(1) << 20)
+
+/* Directories that make the box a system. An agent's paths neither contain them nor lie in them. */
+static const char *const system_paths[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+                                           "/usr", "/etc",  "/proc", "/sys",  "/dev",   "/run"};
+
+static const char *const system_dirs[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
+
+/* What programs need of the host's /etc and what says nothing about the host's users, networks and
+ * secrets. Patterns of fnmatch(3), matched against the entries of their directory. */
+static const struct {
+    const char *dir;
+    const char *pattern;
+} etc_entries[] = {
+    {"/etc", "ld.so.cache"},  {"/etc", "ld.so.conf"},   {"/etc", "ld.so.conf.d"},
+    {"/etc", "alternatives"}, {"/etc/ssl", "certs"},    {"/etc/ssl", "openssl.cnf"},
+    {"/etc", "localtime"},    {"/etc", "os-release"},   {"/etc", "debian_version"},
+    {"/etc", "mime.types"},   {"/etc", "magic"},        {"/etc", "protocols"},
+    {"/etc", "services"},     {"/etc", "terminfo"},     {"/etc", "locale.alias"},
+    {"/etc", "gai.conf"},     {"/etc", "fonts"},        {"/etc", "perl"},
+    {"/etc", "python3*"},     {"/etc", "java-*openjdk"}, {"/etc", "bash.bashrc"},
+};
+
+static const char *const devices[] = {"null", "zero", "full", "random", "urandom", "tty"};
+
+static const struct {
+    const char *target;
+    const char *text;
+} device_links[] = {{"/dev/fd", "/proc/self/fd"},
+                    {"/dev/stdin", "/proc/self/fd/0"},
+                    {"/dev/stdout", "/proc/self/fd/1"},
+                    {"/dev/stderr", "/proc/self/fd/2"}};
+
+/* procfs is mounted read-only as a whole; these would also leak when read. */
+static const char *const masks[] = {"/proc/kcore",  "/proc/kallsyms", "/proc/timer_list",
+                                    "/proc/keys",   "/proc/key-users", "/proc/sysrq-trigger",
+                                    "/proc/kpagecount", "/proc/kpageflags"};
+
+void nj_box_plan_default(struct nj_box_plan *ret_plan)
+{
+    static const char *const writable[] = {"/workspace", "/tmp"};
+
+    *ret_plan = (struct nj_box_plan){
+        .writable_paths = writable,
+        .n_writable_paths = 2,
+        .max_size_bytes = 512 * MIB,
+        .max_files = NJ_BOX_FILES_MAX,
+        .max_memory_bytes = 2048 * MIB,
+        .max_processes = 256,
+        .hostname = "sandbox",
+    };
+}
+
+bool nj_plan_inside(const char *path, const char *top)
+{
+    size_t len = strlen(top);
+
+    return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+void nj_plan_input_name(const struct nj_workspace_ref *ref, char name[NJ_PLAN_INPUT_NAME_BYTES])
+{
+    nj_digest_hex(&ref->tree, name);
+    name[NJ_DIGEST_HEX_CHARS] = '-';
+    nj_digest_hex(&ref->stamps, name + NJ_DIGEST_HEX_CHARS + 1);
+}
+
+/* ---- checking ---- */
+
+static int check_path(const char *what, const char *path, struct nj_error *err)
+{
+    if (path[0] != '/')
+        return nj_fail(err, NJ_E_INPUT, "%s \"%s\": not absolute; begin it with \"/\"", what, path);
+    if (strlen(path) > NJ_BOX_PATH_MAX_BYTES)
+        return nj_fail(err, NJ_E_INPUT, "%s \"%.40s...\": longer than %d bytes", what, path,
+                       NJ_BOX_PATH_MAX_BYTES);
+    for (const char *part = path; *part; part += strcspn(part + 1, "/") + 1) {
+        size_t len = strcspn(part + 1, "/");
+
+        if (len == 0 || len > NJ_OBJECT_NAME_MAX_BYTES || (len == 1 && part[1] == '.') ||
+            (len == 2 && part[1] == '.' && part[2] == '.'))
+            return nj_fail(err, NJ_E_INPUT,
+                           "%s \"%s\": write it without \".\", \"..\", \"//\" or a \"/\" at the "
+                           "end, and not \"/\" itself",
+                           what, path);
+    }
+    for (size_t i = 0; i < sizeof(system_paths) / sizeof(system_paths[0]); i++) {
+        if (nj_plan_inside(path, system_paths[i]))
+            return nj_fail(err, NJ_E_INPUT,
+                           "%s \"%s\": %s belongs to the system; take a path of your own like "
+                           "/workspace or /data",
+                           what, path, system_paths[i]);
+    }
+    return 0;
+}
+
+static bool overlap(const char *a, const char *b)
+{
+    return nj_plan_inside(a, b) || nj_plan_inside(b, a);
+}
+
+static bool in_writable(const struct nj_box_plan *plan, const char *path)
+{
+    for (size_t i = 0; i < plan->n_writable_paths; i++) {
+        if (nj_plan_inside(path, plan->writable_paths[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool in_mount(const struct nj_box_plan *plan, const char *path)
+{
+    for (size_t i = 0; i < plan->n_mounts; i++) {
+        if (nj_plan_inside(path, plan->mounts[i].target))
+            return true;
+    }
+    return false;
+}
+
+static int check_paths(const struct nj_box_plan *plan, struct nj_error *err)
+{
+    int r;
+
+    if (plan->n_writable_paths > NJ_BOX_PATHS_MAX || plan->n_read_only_paths > NJ_BOX_PATHS_MAX ||
+        plan->n_mounts > NJ_BOX_PATHS_MAX)
+        return nj_fail(err, NJ_E_INPUT,
+                       "more than %d writable paths, read-only paths or mounts in one box",
+                       NJ_BOX_PATHS_MAX);
+    for (size_t i = 0; i < plan->n_writable_paths; i++) {
+        r = check_path("writable path", plan->writable_paths[i], err);
+        if (r < 0)
+            return r;
+        for (size_t j = 0; j < i; j++) {
+            if (overlap(plan->writable_paths[i], plan->writable_paths[j]))
+                return nj_fail(err, NJ_E_INPUT,
+                               "writable paths \"%s\" and \"%s\" overlap; keep the outer one",
+                               plan->writable_paths[j], plan->writable_paths[i]);
+        }
+    }
+    for (size_t i = 0; i < plan->n_mounts; i++) {
+        const char *target = plan->mounts[i].target;
+
+        r = check_path("mount", target, err);
+        if (r < 0)
+            return r;
+        for (size_t j = 0; j < plan->n_writable_paths; j++) {
+            if (nj_plan_inside(plan->writable_paths[j], target))
+                return nj_fail(err, NJ_E_INPUT,
+                               "mount \"%s\" would cover the writable path \"%s\"; mount below it "
+                               "or elsewhere",
+                               target, plan->writable_paths[j]);
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (overlap(target, plan->mounts[j].target))
+                return nj_fail(err, NJ_E_INPUT, "mounts \"%s\" and \"%s\" overlap",
+                               plan->mounts[j].target, target);
+        }
+    }
+    for (size_t i = 0; i < plan->n_read_only_paths; i++) {
+        const char *path = plan->read_only_paths[i];
+
+        r = check_path("read-only path", path, err);
+        if (r < 0)
+            return r;
+        if (!in_writable(plan, path) && !in_mount(plan, path))
+            return nj_fail(err, NJ_E_INPUT,
+                           "read-only path \"%s\": not inside a writable path or a mount, so it "
+                           "is read-only already; remove it",
+                           path);
+    }
+    return 0;
+}
+
+static int check_range(const char *what, uint64_t value, uint64_t min, uint64_t max,
+                       const char *unit, struct nj_error *err)
+{
+    if (value < min || value > max)
+        return nj_fail(err, NJ_E_INPUT, "%s: %" PRIu64 ", want %" PRIu64 " to %" PRIu64 " %s", what,
+                       value, min, max, unit);
+    return 0;
+}
+
+int nj_box_plan_check(const struct nj_box_plan *plan, struct nj_error *err)
+{
+    size_t len = plan->hostname ? strlen(plan->hostname) : 0;
+    int r;
+
+    r = check_paths(plan, err);
+    if (r < 0)
+        return r;
+    r = check_range("workspace size", plan->max_size_bytes, 64 << 10, MIB << 20, "bytes", err);
+    if (r < 0)
+        return r;
+    r = check_range("workspace files", plan->max_files, 16, NJ_BOX_FILES_MAX, "files", err);
+    if (r < 0)
+        return r;
+    r = check_range("memory", plan->max_memory_bytes, 16 * MIB, MIB << 24, "bytes", err);
+    if (r < 0)
+        return r;
+    r = check_range("processes", plan->max_processes, 1, 30000, "processes", err);
+    if (r < 0)
+        return r;
+    if (len < 1 || len > 63 ||
+        strspn(plan->hostname, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
+            len)
+        return nj_fail(err, NJ_E_INPUT, "hostname: want 1 to 63 letters, digits or \"-\"");
+    return 0;
+}
+
+/* ---- building ---- */
+
+struct builder {
+    struct nj_arena *arena;
+    struct nj_op *ops;
+    size_t n;
+    bool failed; /* memory is gone, or more operations than a plan within its limits can need */
+};
+
+static void add(struct builder *b, struct nj_op op)
+{
+    if (b->n == OPS_MAX || !op.target)
+        b->failed = true;
+    else
+        b->ops[b->n++] = op;
+}
+
+/* add_dirs - @path and the directories above it */
+static void add_dirs(struct builder *b, const char *path)
+{
+    for (const char *end = strchr(path + 1, '/'); end; end = strchr(end + 1, '/')) {
+        struct nj_span part = {(const uint8_t *)path, (size_t)(end - path)};
+
+        add(b, (struct nj_op){NJ_OP_DIR, nj_arena_span(b->arena, part), NULL, 0, 0755});
+    }
+    add(b, (struct nj_op){NJ_OP_DIR, path, NULL, 0, 0755});
+}
+
+static void add_file(struct builder *b, const char *target, const char *text)
+{
+    add(b, (struct nj_op){NJ_OP_FILE, target, text ? text : "", 0, 0644});
+    if (!text)
+        b->failed = true;
+}
+
+static void add_system(struct builder *b)
+{
+    struct stat st;
+
+    add(b, (struct nj_op){NJ_OP_DIR, "/usr", NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_BIND, "/usr", "/usr", NJ_OP_READ_ONLY, 0});
+    for (size_t i = 0; i < sizeof(system_dirs) / sizeof(system_dirs[0]); i++) {
+        char *path = nj_arena_printf(b->arena, "/%s", system_dirs[i]);
+        char text[256];
+        ssize_t len;
+
+        if (!path || lstat(path, &st) < 0) {
+            b->failed |= !path;
+            continue;
+        }
+        len = S_ISLNK(st.st_mode) ? readlink(path, text, sizeof(text)) : -1;
+        if (len > 0 && (size_t)len < sizeof(text)) {
+            struct nj_span span = {(const uint8_t *)text, (size_t)len};
+
+            add(b, (struct nj_op){NJ_OP_LINK, path, nj_arena_span(b->arena, span), 0, 0});
+        } else if (S_ISDIR(st.st_mode)) {
+            add(b, (struct nj_op){NJ_OP_DIR, path, NULL, 0, 0755});
+            add(b, (struct nj_op){NJ_OP_BIND, path, path, NJ_OP_READ_ONLY, 0});
+        }
+    }
+}
+
+static void add_etc_entry(struct builder *b, const char *dir, const char *name)
+{
+    char *path = nj_arena_printf(b->arena, "%s/%s", dir, name);
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0) {
+        b->failed |= !path;
+        return;
+    }
+    if (S_ISDIR(st.st_mode))
+        add(b, (struct nj_op){NJ_OP_DIR, path, NULL, 0, 0755});
+    else if (S_ISREG(st.st_mode))
+        add_file(b, path, "");
+    else
+        return;
+    add(b, (struct nj_op){NJ_OP_BIND, path, path, NJ_OP_READ_ONLY, 0});
+}
+
+static void add_etc(struct builder *b, const struct nj_box_plan *plan)
+{
+    const char *home = plan->n_writable_paths > 0 ? plan->writable_paths[0] : "/";
+
+    add_dirs(b, "/etc/ssl");
+    add_file(b, "/etc/passwd",
+             nj_arena_printf(b->arena,
+                             "root:x:0:0:root:/:/usr/sbin/nologin\n" NJ_BOX_USER
+                             ":x:%d:%d::%s:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
+                             NJ_BOX_UID, NJ_BOX_GID, home));
+    add_file(b, "/etc/group",
+             nj_arena_printf(b->arena, "root:x:0:\n" NJ_BOX_USER ":x:%d:\nnogroup:x:65534:\n",
+                             NJ_BOX_GID));
+    add_file(b, "/etc/hosts",
+             nj_arena_printf(b->arena, "127.0.0.1 localhost %s\n::1 localhost\n", plan->hostname));
+    add_file(b, "/etc/hostname", nj_arena_printf(b->arena, "%s\n", plan->hostname));
+    add_file(b, "/etc/nsswitch.conf",
+             "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\n"
+             "protocols: files\n");
+    add_file(b, "/etc/resolv.conf", "# This box has no network but its own loopback.\n");
+    for (size_t i = 0; i < sizeof(etc_entries) / sizeof(etc_entries[0]); i++) {
+        struct dirent *entry;
+        DIR *dir;
+
+        if (!strpbrk(etc_entries[i].pattern, "*?[")) {
+            add_etc_entry(b, etc_entries[i].dir, etc_entries[i].pattern);
+            continue;
+        }
+        dir = opendir(etc_entries[i].dir);
+        while (dir && (entry = readdir(dir))) {
+            if (fnmatch(etc_entries[i].pattern, entry->d_name, FNM_PERIOD) == 0)
+                add_etc_entry(b, etc_entries[i].dir, entry->d_name);
+        }
+        if (dir)
+            (void)closedir(dir);
+    }
+}
+
+static void add_dev(struct builder *b)
+{
+    add(b, (struct nj_op){NJ_OP_DIR, "/dev", NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_TMPFS, "/dev", "size=64k,nr_inodes=64,mode=0755", NJ_OP_NOEXEC, 0});
+    for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+        char *path = nj_arena_printf(b->arena, "/dev/%s", devices[i]);
+
+        add_file(b, path, "");
+        add(b, (struct nj_op){NJ_OP_BIND, path, path,
+                              NJ_OP_READ_ONLY | NJ_OP_DEVICES | NJ_OP_NOEXEC, 0});
+    }
+    for (size_t i = 0; i < sizeof(device_links) / sizeof(device_links[0]); i++)
+        add(b, (struct nj_op){NJ_OP_LINK, device_links[i].target, device_links[i].text, 0, 0});
+    add(b, (struct nj_op){NJ_OP_DIR, "/dev/shm", NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_SEAL, "/dev", NULL, 0, 0});
+}
+
+static void add_open(struct builder *b, const struct nj_box_plan *plan, const char *store)
+{
+    add_system(b);
+    add_etc(b, plan);
+    add(b, (struct nj_op){NJ_OP_DIR, "/proc", NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_PROC, "/proc", NULL, 0, 0});
+    add_dev(b);
+    add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_HIDDEN, NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_HIDDEN, "size=64k,nr_inodes=256,mode=0700", 0, 0});
+    add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_WORKSPACE, NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_WORKSPACE,
+                          nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=%" PRIu64
+                                                    ",mode=0755",
+                                          plan->max_size_bytes, plan->max_files),
+                          0, 0});
+    for (size_t i = 0; i < plan->n_writable_paths; i++)
+        add_dirs(b, plan->writable_paths[i]);
+    for (size_t i = 0; i < plan->n_mounts; i++) {
+        const struct nj_box_mount *mount = &plan->mounts[i];
+        char name[NJ_PLAN_INPUT_NAME_BYTES];
+        char *source;
+        const char *target = mount->target;
+
+        nj_plan_input_name(&mount->input, name);
+        source = nj_arena_printf(b->arena, "%s/%s", store, name);
+        if (in_writable(plan, target))
+            target = nj_arena_printf(b->arena, NJ_BOX_HIDDEN "/in%zu", i);
+        if (!source || !target) {
+            b->failed = true;
+            return;
+        }
+        add_dirs(b, target);
+        add(b, (struct nj_op){NJ_OP_BIND, target, source, NJ_OP_READ_ONLY, 0});
+    }
+    add(b, (struct nj_op){NJ_OP_SEAL, "/", NULL, 0, 0});
+}
+
+static void add_call(struct builder *b, const struct nj_box_plan *plan)
+{
+    uint64_t shared = plan->max_memory_bytes / 4 < 64 * MIB ? plan->max_memory_bytes / 4 : 64 * MIB;
+
+    add(b, (struct nj_op){NJ_OP_PROC, "/proc", NULL, NJ_OP_READ_ONLY, 0});
+    for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
+        add(b, (struct nj_op){NJ_OP_MASK, masks[i], NULL, 0, 0});
+    add(b, (struct nj_op){NJ_OP_TMPFS, "/dev/shm",
+                          nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=4096,mode=1777",
+                                          shared),
+                          NJ_OP_NOEXEC, 0});
+    for (size_t i = 0; i < plan->n_writable_paths; i++)
+        add(b, (struct nj_op){NJ_OP_BIND, plan->writable_paths[i],
+                              nj_arena_printf(b->arena, NJ_BOX_WORKSPACE "%s",
+                                              plan->writable_paths[i]),
+                              0, 0});
+    for (size_t i = 0; i < plan->n_mounts; i++) {
+        if (in_writable(plan, plan->mounts[i].target))
+            add(b, (struct nj_op){NJ_OP_INSIDE, plan->mounts[i].target,
+                                  nj_arena_printf(b->arena, NJ_BOX_HIDDEN "/in%zu", i),
+                                  NJ_OP_READ_ONLY, 0});
+    }
+    for (size_t i = 0; i < plan->n_read_only_paths; i++) {
+        if (!in_mount(plan, plan->read_only_paths[i]))
+            add(b, (struct nj_op){NJ_OP_FREEZE, plan->read_only_paths[i], NULL, NJ_OP_READ_ONLY, 0});
+    }
+    add(b, (struct nj_op){NJ_OP_HIDE, NJ_BOX_HIDDEN, NULL, 0, 0});
+    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_SCRIPTS, "size=16m,nr_inodes=1024,mode=0755", 0, 0});
+}
+
+static size_t add_places(const struct nj_box_plan *plan, struct nj_op_place *places)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < plan->n_writable_paths; i++) {
+        const char *path = plan->writable_paths[i];
+
+        places[n++] = (struct nj_op_place){path + 1, strcmp(path, "/tmp") == 0 ? 01777 : 0755};
+    }
+    for (size_t i = 0; i < plan->n_mounts; i++) {
+        if (in_writable(plan, plan->mounts[i].target))
+            places[n++] = (struct nj_op_place){plan->mounts[i].target + 1, 0755};
+    }
+    for (size_t i = 0; i < plan->n_read_only_paths; i++) {
+        if (!in_mount(plan, plan->read_only_paths[i]))
+            places[n++] = (struct nj_op_place){plan->read_only_paths[i] + 1, 0755};
+    }
+    return n;
+}
+
+int nj_ops_build(const struct nj_box_plan *plan, const char *store, struct nj_arena *arena,
+                 struct nj_ops *ret_ops, struct nj_error *err)
+{
+    struct builder open = {.arena = arena}, call = {.arena = arena};
+    struct nj_op_place *places;
+
+    open.ops = nj_arena_array(arena, OPS_MAX, sizeof(*open.ops));
+    call.ops = nj_arena_array(arena, OPS_MAX, sizeof(*call.ops));
+    places = nj_arena_array(arena, 3 * NJ_BOX_PATHS_MAX, sizeof(*places));
+    if (!open.ops || !call.ops || !places)
+        return nj_fail_nomem(err);
+    add_open(&open, plan, store);
+    add_call(&call, plan);
+    if (open.failed || call.failed)
+        return nj_fail(err, NJ_E_NOMEM, "box plan: out of memory, or more than %d operations",
+                       OPS_MAX);
+    *ret_ops = (struct nj_ops){open.ops, open.n, call.ops, call.n, places, add_places(plan, places)};
+    return 0;
+}
+
+/* ---- printing ---- */
+
+static const char *kind_text(enum nj_op_kind kind)
+{
+    switch (kind) {
+#define X(name, text)                                                                              \
+    case NJ_OP_##name:                                                                             \
+        return text;
+        NJ_OP_KINDS(X)
+#undef X
+    }
+    return "?";
+}
+
+int nj_op_text(const struct nj_op *op, struct nj_buf *out, struct nj_error *err)
+{
+    int r;
+
+    r = nj_buf_printf(out, err, "%s %s", kind_text(op->kind), op->target);
+    if (r < 0)
+        return r;
+    switch (op->kind) {
+    case NJ_OP_FILE:
+        return op->source[0] == '\0' ? 0
+                                     : nj_buf_printf(out, err, " (%zu bytes)", strlen(op->source));
+    case NJ_OP_LINK:
+        return nj_buf_printf(out, err, " -> %s", op->source);
+    case NJ_OP_TMPFS:
+        return nj_buf_printf(out, err, " %s,nosuid,nodev%s", op->source,
+                             op->flags & NJ_OP_NOEXEC ? ",noexec" : "");
+    case NJ_OP_PROC:
+        return nj_buf_printf(out, err, "%s,nosuid,nodev,noexec",
+                             op->flags & NJ_OP_READ_ONLY ? " read-only" : " of the box");
+    case NJ_OP_BIND:
+    case NJ_OP_INSIDE:
+        return nj_buf_printf(out, err, " from %s%s%s%s%s", op->source,
+                             op->flags & NJ_OP_READ_ONLY ? " read-only" : "",
+                             op->flags & NJ_OP_READ_ONLY ? " nosuid" : "",
+                             op->flags & NJ_OP_READ_ONLY && !(op->flags & NJ_OP_DEVICES) ? " nodev"
+                                                                                         : "",
+                             op->flags & NJ_OP_NOEXEC ? " noexec" : "");
+    case NJ_OP_DIR:
+    case NJ_OP_FREEZE:
+    case NJ_OP_MASK:
+    case NJ_OP_SEAL:
+    case NJ_OP_HIDE:
+        return 0;
+    }
+    return 0;
+}
+
+static int print_ops(const char *title, const struct nj_op *ops, size_t n, struct nj_buf *out,
+                     struct nj_error *err)
+{
+    int r;
+
+    r = nj_buf_printf(out, err, "%s\n", title);
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        r = nj_buf_text(out, "  ", err);
+        if (r >= 0)
+            r = nj_op_text(&ops[i], out, err);
+        if (r >= 0)
+            r = nj_buf_text(out, "\n", err);
+    }
+    return r;
+}
+
+int nj_box_plan_print(const struct nj_box_plan *plan, struct nj_buf *out, struct nj_error *err)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_ops ops;
+    int r;
+
+    r = nj_box_plan_check(plan, err);
+    if (r < 0)
+        return r;
+    r = nj_ops_build(plan, "(inputs of the run)", &arena, &ops, err);
+    if (r < 0)
+        return r;
+    r = nj_buf_printf(out, err,
+                      "namespaces: user, pid, mount, network, ipc, uts, cgroup\n"
+                      "user: %d (" NJ_BOX_USER "), no capabilities, no_new_privs\n"
+                      "network: none but the box's own loopback\n",
+                      NJ_BOX_UID);
+    if (r < 0)
+        return r;
+    r = print_ops("once, when the box opens:", ops.open, ops.n_open, out, err);
+    if (r < 0)
+        return r;
+    r = print_ops("for each call, in a pid, mount and ipc namespace of its own:", ops.call, ops.n_call, out,
+                  err);
+    if (r < 0)
+        return r;
+    r = nj_limits_print(plan, out, err);
+    if (r < 0)
+        return r;
+    return nj_filter_print(out, err);
+}

@@ -1,0 +1,656 @@
+/*
+ * restore.c - make a tree from objects
+ *
+ * Entries are created in the recorded creation order, so that listings agree. The complication is hard links: an inode's
+ * other names may have to be created before the one that the tree calls the file, so whichever comes first makes the inode,
+ * and the content arrives when the file's own turn comes. Trees are hostile: names were checked by the decoder, and no
+ * path is ever followed through a link.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+#include "batch/sandbox/protocol.h"
+#include "batch/sandbox/table.h"
+#include "formats/base/fsio.h"
+
+#include "formats/base/banned.h"
+
+#define HOLE_BYTES 4096
+
+struct pending {
+    const char *target; /* the file's path; NULL: free */
+    const char *holder; /* a name of its inode that exists already */
+    bool arrived;
+};
+
+struct making {
+    int root_fd;
+    bool read_only; /* an input */
+    const struct nj_object_source *source;
+    struct table made; /* what a capture would have to read, known from the objects */
+    struct table_entry **inodes; /* heap */
+    size_t n_inodes;
+    size_t room_inodes;
+    struct pending *pending; /* heap, open addressing */
+    size_t n_pending;
+    size_t room_pending;
+    struct nj_buf path;
+};
+
+/* ---- hard links ---- */
+
+static struct pending *find_pending(const struct making *m, const char *target)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    size_t at;
+
+    for (const char *c = target; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * UINT64_C(1099511628211);
+    for (at = (size_t)(hash >> 20) & (m->room_pending - 1); m->pending[at].target;
+         at = (at + 1) & (m->room_pending - 1)) {
+        if (strcmp(m->pending[at].target, target) == 0)
+            break;
+    }
+    return &m->pending[at];
+}
+
+static int grow_pending(struct making *m, struct nj_error *err)
+{
+    size_t old_room = m->room_pending;
+    struct pending *old = m->pending;
+
+    if (old_room > 2 * m->n_pending)
+        return 0;
+    m->room_pending = old_room ? 2 * old_room : 64;
+    m->pending = calloc(m->room_pending, sizeof(*m->pending));
+    if (!m->pending) {
+        m->pending = old;
+        m->room_pending = old_room;
+        return nj_fail_nomem(err);
+    }
+    for (size_t i = 0; i < old_room; i++) {
+        if (old[i].target)
+            *find_pending(m, old[i].target) = old[i];
+    }
+    free(old);
+    return 0;
+}
+
+/* link_at - a second name for the file at @path from the root */
+static int link_at(struct making *m, const char *path, int dir_fd, const char *name,
+                   struct nj_error *err)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    nj_auto_close int parent_fd = -1;
+    char parent[NJ_OBJECT_TARGET_MAX_BYTES + 1];
+    size_t len = slash ? (size_t)(slash - path) : 0;
+
+    memcpy(parent, slash ? path : ".", slash ? len : 1);
+    parent[slash ? len : 1] = '\0';
+    parent_fd = table_open_at(m->root_fd, parent, O_PATH | O_DIRECTORY);
+    if (parent_fd < 0 || linkat(parent_fd, base, dir_fd, name, 0) < 0)
+        return nj_fail_errno(err, errno, "link to %s", path);
+    return 0;
+}
+
+static const char *own_path(struct making *m, struct nj_error *err)
+{
+    const char *path = nj_arena_span(&m->made.arena, nj_buf_span(&m->path));
+
+    if (!path)
+        (void)nj_fail_nomem(err);
+    return path;
+}
+
+static int make_hardlink(struct making *m, int dir_fd, const char *name,
+                         const struct nj_tree_entry *entry, struct nj_error *err)
+{
+    nj_auto_close int fd = -1;
+    struct pending *pending;
+    const char *target;
+    int r;
+
+    r = grow_pending(m, err);
+    if (r < 0)
+        return r;
+    target = nj_arena_span(&m->made.arena, entry->target);
+    if (!target)
+        return nj_fail_nomem(err);
+    pending = find_pending(m, target);
+    if (pending->target)
+        return link_at(m, pending->holder, dir_fd, name, err);
+    *pending = (struct pending){target, target, true};
+    m->n_pending++;
+    fd = table_open_at(m->root_fd, target, O_PATH);
+    if (fd >= 0) /* the file itself is there already */
+        return link_at(m, target, dir_fd, name, err);
+    pending->arrived = false;
+    pending->holder = own_path(m, err);
+    if (!pending->holder)
+        return -(int)err->code;
+    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd < 0 ? nj_fail_errno(err, errno, "create") : 0;
+}
+
+/* ---- files ---- */
+
+struct writing {
+    int fd;
+    uint64_t at;
+};
+
+static bool all_zero(const uint8_t *data, size_t len)
+{
+    return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
+}
+
+/* write_piece - zeros stay holes: a sparse file must not take more room than it did */
+static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
+{
+    struct writing *writing = ctx;
+    size_t at = 0;
+
+    while (at < piece.len) {
+        size_t end = at, len;
+        int r;
+
+        while (end < piece.len) {
+            len = piece.len - end < HOLE_BYTES ? piece.len - end : HOLE_BYTES;
+            if (all_zero(piece.data + end, len))
+                break;
+            end += len;
+        }
+        if (end > at) {
+            r = nj_fsio_pwrite(writing->fd, piece.data + at, end - at, writing->at + at, err);
+            if (r < 0)
+                return r;
+        }
+        at = end;
+        if (at < piece.len)
+            at += piece.len - at < HOLE_BYTES ? piece.len - at : HOLE_BYTES;
+    }
+    writing->at += piece.len;
+    return 0;
+}
+
+static int set_xattrs(int fd, const struct nj_tree_entry *entry, struct nj_error *err)
+{
+    for (size_t i = 0; i < entry->n_xattrs; i++) {
+        const struct nj_xattr *xattr = &entry->xattrs[i];
+        char name[NJ_OBJECT_NAME_MAX_BYTES + 1];
+
+        memcpy(name, xattr->name.data, xattr->name.len); /* at most 255, by the decoder */
+        name[xattr->name.len] = '\0';
+        if (fsetxattr(fd, name, xattr->value.data, xattr->value.len, 0) < 0)
+            return nj_fail_errno(err, errno, "set extended attribute %s", name);
+    }
+    return 0;
+}
+
+static struct timespec time_of(int64_t ns)
+{
+    struct timespec time = {ns / 1000000000, ns % 1000000000};
+
+    if (time.tv_nsec < 0) {
+        time.tv_nsec += 1000000000;
+        time.tv_sec--;
+    }
+    return time;
+}
+
+static int set_time(int dir_fd, const char *name, int64_t mtime_ns, struct nj_error *err)
+{
+    struct timespec times[2] = {{0, UTIME_NOW}, time_of(mtime_ns)};
+    /* Without a name the descriptor itself is meant: futimens() would be the same call. */
+    int r = name ? utimensat(dir_fd, name, times, AT_SYMLINK_NOFOLLOW) : futimens(dir_fd, times);
+
+    return r < 0 ? nj_fail_errno(err, errno, "set a time") : 0;
+}
+
+static mode_t mode_of(const struct making *m, const struct nj_tree_entry *entry)
+{
+    if (!m->read_only)
+        return (mode_t)entry->mode;
+    return entry->type == NJ_FILE_DIRECTORY || entry->mode & 0111 ? 0555 : 0444;
+}
+
+static int remember(struct making *m, int fd, const struct nj_tree_entry *tree, struct nj_error *err)
+{
+    struct table_entry *entry = nj_arena_alloc(&m->made.arena, sizeof(*entry));
+    struct stat st;
+
+    if (!entry)
+        return nj_fail_nomem(err);
+    if (fstat(fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at a restored file");
+    entry->ino = st.st_ino;
+    entry->trusted = true;
+    entry->tree.type = tree->type;
+    entry->tree.size = tree->size;
+    entry->tree.digest = tree->digest;
+    entry->tree.has_parts = tree->has_parts;
+    entry->tree.parts = tree->parts;
+    if (tree->has_parts) {
+        NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+        int r;
+
+        nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+        r = nj_object_get(m->source, NJ_OBJECT_PARTS, &tree->parts, &bytes, err);
+        if (r >= 0)
+            r = nj_parts_decode(nj_buf_span(&bytes), &m->made.arena, &entry->parts, &entry->n_parts,
+                                err);
+        if (r < 0)
+            return r;
+    }
+    if (tree->n_xattrs > 0) {
+        struct nj_xattr *xattrs =
+            nj_arena_array(&m->made.arena, tree->n_xattrs, sizeof(*xattrs));
+
+        if (!xattrs)
+            return nj_fail_nomem(err);
+        for (size_t i = 0; i < tree->n_xattrs; i++) {
+            const struct nj_xattr *from = &tree->xattrs[i];
+
+            xattrs[i].name = (struct nj_span){
+                (const uint8_t *)nj_arena_span(&m->made.arena, from->name), from->name.len};
+            xattrs[i].value = (struct nj_span){
+                (const uint8_t *)nj_arena_span(&m->made.arena, from->value), from->value.len};
+            if (!xattrs[i].name.data || !xattrs[i].value.data)
+                return nj_fail_nomem(err);
+        }
+        entry->tree.xattrs = xattrs;
+        entry->tree.n_xattrs = tree->n_xattrs;
+    }
+    if (m->n_inodes == m->room_inodes) {
+        size_t room = m->room_inodes ? 2 * m->room_inodes : 256;
+        struct table_entry **inodes = reallocarray(m->inodes, room, sizeof(struct table_entry *));
+
+        if (!inodes)
+            return nj_fail_nomem(err);
+        m->inodes = inodes;
+        m->room_inodes = room;
+    }
+    m->inodes[m->n_inodes++] = entry;
+    return 0;
+}
+
+static int make_file(struct making *m, int dir_fd, const char *name,
+                     const struct nj_tree_entry *entry, int64_t mtime_ns, struct nj_error *err)
+{
+    struct pending *pending = NULL;
+    nj_auto_close int fd = -1;
+    struct writing writing = {0};
+    int r;
+
+    if (m->n_pending > 0 && m->path.len <= NJ_OBJECT_TARGET_MAX_BYTES)
+        pending = find_pending(m, (const char *)m->path.data);
+    if (pending && pending->target && !pending->arrived) {
+        r = link_at(m, pending->holder, dir_fd, name, err);
+        if (r < 0)
+            return r;
+        pending->arrived = true;
+        fd = table_open_at(dir_fd, name, O_WRONLY);
+    } else {
+        fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    }
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "create");
+    writing.fd = fd;
+    r = nj_parts_each(m->source, entry, write_piece, &writing, err);
+    if (r < 0)
+        return r;
+    if (ftruncate(fd, (off_t)entry->size) < 0) /* a hole at the end */
+        return nj_fail_errno(err, errno, "set a size");
+    if (!m->read_only) {
+        r = set_xattrs(fd, entry, err);
+        if (r < 0)
+            return r;
+    }
+    if (fchmod(fd, mode_of(m, entry)) < 0)
+        return nj_fail_errno(err, errno, "set a mode");
+    r = set_time(fd, NULL, mtime_ns, err);
+    if (r < 0 || m->read_only)
+        return r;
+    return remember(m, fd, entry, err);
+}
+
+static int make_node(int dir_fd, const char *name, mode_t type, mode_t mode, int64_t mtime_ns,
+                     struct nj_error *err)
+{
+    if (mknodat(dir_fd, name, type | mode, 0) < 0)
+        return nj_fail_errno(err, errno, "create");
+    if (fchmodat(dir_fd, name, mode, 0) < 0) /* just made, no link; the umask may have cut the mode */
+        return nj_fail_errno(err, errno, "set a mode");
+    return set_time(dir_fd, name, mtime_ns, err);
+}
+
+static int make_symlink(int dir_fd, const char *name, const struct nj_tree_entry *entry,
+                        int64_t mtime_ns, struct nj_error *err)
+{
+    char target[NJ_OBJECT_TARGET_MAX_BYTES + 1];
+
+    memcpy(target, entry->target.data, entry->target.len); /* bounded by the decoder */
+    target[entry->target.len] = '\0';
+    if (symlinkat(target, dir_fd, name) < 0)
+        return nj_fail_errno(err, errno, "create a link");
+    return set_time(dir_fd, name, mtime_ns, err);
+}
+
+/* ---- directories ---- */
+
+static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_digest,
+                    const struct nj_digest *stamps_digest, unsigned depth, struct nj_error *err);
+
+static int make_dir(struct making *m, int dir_fd, const char *name,
+                    const struct nj_tree_entry *entry, const struct nj_stamp *stamp, unsigned depth,
+                    struct nj_error *err)
+{
+    nj_auto_close int fd = -1;
+    int r;
+
+    if (!stamp->has_stamps)
+        return nj_fail(err, NJ_E_CORRUPT, "a directory without stamps");
+    if (mkdirat(dir_fd, name, 0700) < 0)
+        return nj_fail_errno(err, errno, "create a directory");
+    fd = table_open_at(dir_fd, name, O_RDONLY | O_DIRECTORY);
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open a directory");
+    if (!m->read_only) {
+        r = set_xattrs(fd, entry, err);
+        if (r < 0)
+            return r;
+    }
+    r = make_all(m, fd, &entry->digest, &stamp->stamps, depth + 1, err);
+    if (r < 0)
+        return r;
+    return fchmod(fd, mode_of(m, entry)) < 0 ? nj_fail_errno(err, errno, "set a mode") : 0;
+}
+
+static int make_entry(struct making *m, int dir_fd, const struct nj_tree_entry *entry,
+                      const struct nj_stamp *stamp, unsigned depth, struct nj_error *err)
+{
+    char name[NJ_OBJECT_NAME_MAX_BYTES + 1];
+
+    memcpy(name, entry->name.data, entry->name.len); /* bounded and checked by the decoder */
+    name[entry->name.len] = '\0';
+    switch (entry->type) {
+    case NJ_FILE_REGULAR:
+        return make_file(m, dir_fd, name, entry, stamp->mtime_ns, err);
+    case NJ_FILE_DIRECTORY:
+        return make_dir(m, dir_fd, name, entry, stamp, depth, err);
+    case NJ_FILE_SYMLINK:
+        return make_symlink(dir_fd, name, entry, stamp->mtime_ns, err);
+    case NJ_FILE_HARDLINK:
+        return make_hardlink(m, dir_fd, name, entry, err);
+    case NJ_FILE_FIFO:
+        return make_node(dir_fd, name, S_IFIFO, mode_of(m, entry), stamp->mtime_ns, err);
+    case NJ_FILE_SOCKET:
+        return make_node(dir_fd, name, S_IFSOCK, mode_of(m, entry), stamp->mtime_ns, err);
+    }
+    return nj_fail(err, NJ_E_CORRUPT, "an entry of unknown type");
+}
+
+struct opened {
+    struct nj_buf tree_bytes;
+    struct nj_buf stamps_bytes;
+    struct nj_arena arena;
+    struct nj_tree tree;
+    struct nj_stamps stamps;
+};
+
+static void opened_done(struct opened *opened)
+{
+    nj_buf_done(&opened->tree_bytes);
+    nj_buf_done(&opened->stamps_bytes);
+    nj_arena_done(&opened->arena);
+}
+NJ_DEFINE_AUTO_VAL(struct opened, opened_done);
+
+static int open_dir(struct making *m, const struct nj_digest *tree_digest,
+                    const struct nj_digest *stamps_digest, struct opened *opened,
+                    struct nj_error *err)
+{
+    int r;
+
+    nj_buf_init(&opened->tree_bytes, NJ_OBJECT_MAX_BYTES);
+    nj_buf_init(&opened->stamps_bytes, NJ_OBJECT_MAX_BYTES);
+    r = nj_object_get(m->source, NJ_OBJECT_TREE, tree_digest, &opened->tree_bytes, err);
+    if (r >= 0)
+        r = nj_tree_decode(nj_buf_span(&opened->tree_bytes), &opened->arena, &opened->tree, err);
+    if (r >= 0)
+        r = nj_object_get(m->source, NJ_OBJECT_STAMPS, stamps_digest, &opened->stamps_bytes, err);
+    if (r >= 0)
+        r = nj_stamps_decode(nj_buf_span(&opened->stamps_bytes), &opened->arena, &opened->stamps,
+                             err);
+    if (r >= 0 && opened->stamps.n_entries != opened->tree.n_entries)
+        r = nj_fail(err, NJ_E_CORRUPT, "%zu entries but %zu stamps", opened->tree.n_entries,
+                    opened->stamps.n_entries);
+    return r;
+}
+
+static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_digest,
+                    const struct nj_digest *stamps_digest, unsigned depth, struct nj_error *err)
+{
+    NJ_AUTO(opened_done) struct opened opened = {0};
+    size_t path_len = m->path.len;
+    int r;
+
+    if (depth > NJ_TREE_DEPTH_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "the tree is deeper than %d", NJ_TREE_DEPTH_MAX);
+    r = open_dir(m, tree_digest, stamps_digest, &opened, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < opened.stamps.n_entries; i++) {
+        const struct nj_stamp *stamp = &opened.stamps.entries[i];
+        const struct nj_tree_entry *entry = nj_tree_find(&opened.tree, stamp->name);
+
+        if (!entry) /* names are unique on both sides and as many, so each is met once */
+            return nj_fail(err, NJ_E_CORRUPT, "stamps of a file that is not there");
+        if (path_len > 0)
+            r = nj_buf_text(&m->path, "/", err);
+        if (r >= 0)
+            r = nj_buf_append(&m->path, entry->name.data, entry->name.len, err);
+        if (r >= 0)
+            r = make_entry(m, dir_fd, entry, stamp, depth, err);
+        if (r < 0)
+            return r;
+        m->path.len = path_len;
+        m->path.data[path_len] = '\0';
+    }
+    return set_time(dir_fd, NULL, opened.stamps.mtime_ns, err);
+}
+
+static void making_done(struct making *m)
+{
+    table_done(&m->made);
+    free(m->inodes);
+    free(m->pending);
+    nj_buf_done(&m->path);
+}
+NJ_DEFINE_AUTO_VAL(struct making, making_done);
+
+static int make(struct making *m, const struct nj_workspace_ref *ref, struct nj_error *err)
+{
+    int r;
+
+    nj_buf_init(&m->path, (size_t)NJ_TREE_DEPTH_MAX * (NJ_OBJECT_NAME_MAX_BYTES + 2));
+    r = make_all(m, m->root_fd, &ref->tree, &ref->stamps, 0, err);
+    if (r < 0) {
+        if (m->path.len > 0)
+            return nj_wrap(err, "/%.200s", (const char *)m->path.data);
+        return r;
+    }
+    for (size_t i = 0; i < m->room_pending; i++) {
+        if (m->pending[i].target && !m->pending[i].arrived)
+            return nj_fail(err, NJ_E_CORRUPT, "a hard link to /%.200s, which is not there",
+                           m->pending[i].target);
+    }
+    return 0;
+}
+
+int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
+                       const struct nj_objects *objects, struct nj_error *err)
+{
+    struct nj_object_source source = {nj_objects_get, (void *)(uintptr_t)objects};
+    NJ_AUTO(making_done) struct making m = {
+        .root_fd = dir_fd, .read_only = true, .source = &source};
+    int r;
+
+    r = make(&m, ref, err);
+    if (r < 0)
+        return r;
+    return fchmod(dir_fd, 0555) < 0 ? nj_fail_errno(err, errno, "set a mode") : 0;
+}
+
+/* ---- a workspace that held something before ---- */
+
+/* Two sources in turn: what came along, and what the box held. */
+struct both {
+    const struct nj_objects *first;
+    struct nj_objects *second;
+};
+
+static int get_both(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                    struct nj_error *err)
+{
+    const struct both *both = ctx;
+
+    if (nj_objects_has(both->first, digest))
+        return nj_objects_get((void *)(uintptr_t)both->first, digest, out, err);
+    return nj_objects_get(both->second, digest, out, err);
+}
+
+static int missing(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
+                   struct nj_error *err)
+{
+    (void)kind;
+    return nj_objects_has(ctx, digest) ? 0 : nj_fail(err, NJ_E_CORRUPT, "missing");
+}
+
+static bool is_complete(const struct nj_objects *objects, const struct nj_workspace_ref *ref)
+{
+    struct nj_object_source source = {nj_objects_get, (void *)(uintptr_t)objects};
+    struct nj_error ignored; /* whatever it is, the old tree is asked too, and then the restore says it */
+
+    return nj_tree_reach(&source, ref, missing, (void *)(uintptr_t)objects, &ignored) >= 0;
+}
+
+static int write_object(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    int r;
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES + 4096);
+    r = nj_object_encode(object, &buf, err);
+    return r < 0 ? r : nj_fsio_write(*(int *)ctx, buf.data, buf.len, err);
+}
+
+/* save_all - every object of the present tree */
+static int save_all(struct nj_workspace *workspace, struct nj_objects *ret_objects,
+                    struct nj_error *err)
+{
+    static const struct table nothing;
+    NJ_AUTO(table_done) struct table table = {0};
+    struct nj_workspace_capture capture;
+    nj_auto_close int fd = -1;
+    struct nj_object_sink sink = {write_object, &fd};
+    int r;
+
+    r = nj_fsio_memfd("nj-held", &fd, err);
+    if (r >= 0)
+        r = table_capture(workspace, &nothing, TABLE_READ_ALL, 0, &sink, &table, &capture, err);
+    if (r >= 0)
+        r = nj_msg_seal(fd, err);
+    if (r < 0)
+        return r;
+    return nj_objects_open(ret_objects, nj_steal_fd(&fd), err);
+}
+
+static int wipe(struct nj_workspace *workspace, struct nj_error *err)
+{
+    struct dirent *entry;
+    DIR *dir;
+    int fd, r = 0;
+
+    fd = openat(workspace->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        r = errno;
+        nj_close_auto(&fd);
+        return nj_fail_errno(err, r, "open the workspace");
+    }
+    while (r >= 0 && (entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        r = nj_fsio_remove_tree(workspace->root_fd, entry->d_name, err);
+    }
+    (void)closedir(dir);
+    return r;
+}
+
+static int discard(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    (void)ctx;
+    (void)object;
+    (void)err;
+    return 0;
+}
+
+/* look_again - a capture that knows every content fills the table and proves the restore */
+static int look_again(struct nj_workspace *workspace, struct making *m,
+                      const struct nj_workspace_ref *ref, struct nj_error *err)
+{
+    static const struct nj_object_sink nowhere = {discard, NULL};
+    NJ_AUTO(table_done) struct table table = {0};
+    struct nj_workspace_capture capture;
+    struct table old;
+    int r;
+
+    r = table_index(&m->made, m->inodes, m->n_inodes, err);
+    if (r >= 0)
+        r = table_capture(workspace, &m->made, 0, INT64_MAX, &nowhere, &table, &capture, err);
+    if (r < 0)
+        return r;
+    if (!nj_digest_equal(&capture.ref.tree, &ref->tree) ||
+        !nj_digest_equal(&capture.ref.stamps, &ref->stamps))
+        return nj_fail(err, NJ_E_CORRUPT, "the restored %s is not what was asked for",
+                       nj_digest_equal(&capture.ref.tree, &ref->tree) ? "listing or a time" : "tree");
+    old = workspace->table;
+    workspace->table = table;
+    table = old;
+    return 0;
+}
+
+int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspace_ref *ref,
+                         const struct nj_objects *objects, struct nj_error *err)
+{
+    NJ_AUTO(nj_objects_close) struct nj_objects held = {0};
+    struct both both = {objects, &held};
+    struct nj_object_source source = {get_both, &both};
+    NJ_AUTO(making_done) struct making m = {.root_fd = workspace->root_fd, .source = &source};
+    const struct table_dir *root = workspace->table.root;
+    struct timespec now;
+    int r = 0;
+
+    if (root && nj_digest_equal(&root->tree, &ref->tree) &&
+        nj_digest_equal(&root->stamps, &ref->stamps))
+        return 0; /* nothing ran since the capture that named it */
+    if (workspace->table.files > 0 && !is_complete(objects, ref))
+        r = save_all(workspace, &held, err);
+    if (r >= 0)
+        r = wipe(workspace, err);
+    if (r >= 0)
+        r = make(&m, ref, err);
+    if (r >= 0)
+        r = look_again(workspace, &m, ref, err);
+    if (r < 0)
+        return r;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    workspace->restored_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return 0;
+}

@@ -1,0 +1,261 @@
+/*
+ * workspace.c - a workspace's life around capture.c and restore.c
+ */
+#include "batch/sandbox/workspace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "batch/sandbox/table.h"
+
+#include "formats/base/banned.h"
+
+#define PASSES_MAX 8
+
+int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_workspace **ret_workspace,
+                     struct nj_error *err)
+{
+    struct nj_workspace *workspace = calloc(1, sizeof(*workspace));
+
+    if (!workspace) {
+        (void)close(root_fd);
+        return nj_fail_nomem(err);
+    }
+    workspace->root_fd = root_fd;
+    workspace->max_size_bytes = max_size_bytes;
+    *ret_workspace = workspace;
+    return 0;
+}
+
+void nj_workspace_free(struct nj_workspace *workspace)
+{
+    if (!workspace)
+        return;
+    table_done(&workspace->table);
+    (void)close(workspace->root_fd);
+    free(workspace);
+}
+
+int table_open_at(int dir_fd, const char *name, int flags)
+{
+    /* With O_PATH nothing is opened that could block, and openat2() wants no flag about it. */
+    int guard = O_NOFOLLOW | O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY);
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)(flags | guard),
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    };
+
+    return (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+}
+
+int64_t table_mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+int64_t table_ctime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}
+
+/* ---- the table's index ---- */
+
+void table_done(struct table *table)
+{
+    nj_arena_done(&table->arena);
+    *table = (struct table){0};
+}
+
+static size_t slot_of(const struct table *table, uint64_t ino)
+{
+    return (size_t)(ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (table->by_ino_size - 1);
+}
+
+int table_index(struct table *table, struct table_entry **entries, size_t n, struct nj_error *err)
+{
+    size_t size = 16;
+
+    while (size < 2 * n)
+        size *= 2;
+    table->by_ino = nj_arena_array(&table->arena, size, sizeof(*table->by_ino));
+    if (!table->by_ino)
+        return nj_fail_nomem(err);
+    table->by_ino_size = size;
+    for (size_t i = 0; i < n; i++) {
+        size_t slot = slot_of(table, entries[i]->ino);
+
+        while (table->by_ino[slot] && table->by_ino[slot]->ino != entries[i]->ino)
+            slot = (slot + 1) & (size - 1);
+        table->by_ino[slot] = entries[i];
+    }
+    table->n_inodes = n;
+    return 0;
+}
+
+const struct table_entry *table_find(const struct table *table, uint64_t ino)
+{
+    size_t slot;
+
+    if (table->by_ino_size == 0)
+        return NULL;
+    for (slot = slot_of(table, ino); table->by_ino[slot]; slot = (slot + 1) & (table->by_ino_size - 1)) {
+        if (table->by_ino[slot]->ino == ino)
+            return table->by_ino[slot];
+    }
+    return NULL;
+}
+
+/* ---- places ---- */
+
+/* make_place - @path component by component. Returns 0, or 1 when something is in the way. */
+static int make_place(int root_fd, const struct nj_op_place *place, struct nj_error *err)
+{
+    nj_auto_close int dir_fd = -1;
+    const char *at = place->path;
+
+    dir_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+    if (dir_fd < 0)
+        return nj_fail_errno(err, errno, "workspace: dup");
+    while (*at) {
+        size_t len = strcspn(at, "/");
+        bool last = at[len] == '\0';
+        char name[NJ_OBJECT_NAME_MAX_BYTES + 1];
+        struct stat st;
+        int fd;
+
+        memcpy(name, at, len); /* the plan was checked: 1 to 255 bytes */
+        name[len] = '\0';
+        at += len + !last;
+        if (mkdirat(dir_fd, name, last ? (mode_t)place->mode : 0755) < 0) {
+            if (errno != EEXIST)
+                return nj_fail_errno(err, errno, "workspace: make /%s", place->path);
+            if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return nj_fail_errno(err, errno, "workspace: look at /%s", place->path);
+            if (last && S_ISREG(st.st_mode))
+                return 0;
+            if (!S_ISDIR(st.st_mode))
+                return 1;
+        }
+        if (last)
+            return 0;
+        fd = table_open_at(dir_fd, name, O_RDONLY | O_DIRECTORY);
+        if (fd < 0)
+            return nj_fail_errno(err, errno, "workspace: open /%s", place->path);
+        (void)close(dir_fd);
+        dir_fd = fd;
+    }
+    return 0;
+}
+
+int nj_workspace_place(struct nj_workspace *workspace, const struct nj_op_place *places,
+                       size_t n_places, size_t *ret_index, struct nj_error *err)
+{
+    for (size_t i = 0; i < n_places; i++) {
+        int r = make_place(workspace->root_fd, &places[i], err);
+
+        if (r > 0)
+            *ret_index = i;
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- capture, scan, usage ---- */
+
+int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
+                         const struct nj_object_sink *sink,
+                         struct nj_workspace_capture *ret_capture, struct nj_error *err)
+{
+    unsigned flags = workspace->table.bytes <= NJ_WORKSPACE_REHASH_BYTES ? TABLE_READ_ALL : 0;
+    NJ_AUTO(table_done) struct table table = {0};
+    struct nj_workspace_capture capture, total = {0};
+    struct table old;
+    int r;
+
+    /* Where something had to be removed, other entries may have pointed at it: look again. */
+    for (unsigned pass = 0; pass == 0 || capture.removed > 0; pass++) {
+        if (pass == PASSES_MAX)
+            return nj_fail(err, NJ_E_LIMIT, "capture: the tree cannot be made to fit");
+        table_done(&table);
+        r = table_capture(workspace, &workspace->table, flags, since_ns, sink, &table, &capture, err);
+        if (r < 0)
+            return nj_wrap(err, "capture");
+        total.removed += capture.removed;
+        if (capture.removed_bytes > total.removed_bytes)
+            total.removed_bytes = capture.removed_bytes;
+    }
+    capture.removed = total.removed;
+    capture.removed_bytes = total.removed_bytes;
+    old = workspace->table;
+    workspace->table = table;
+    table = old; /* goes with this function */
+    *ret_capture = capture;
+    return 0;
+}
+
+static int discard(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    (void)ctx;
+    (void)object;
+    (void)err;
+    return 0;
+}
+
+int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint64_t *ret_misses,
+                      struct nj_error *err)
+{
+    static const struct nj_object_sink nowhere = {discard, NULL};
+    NJ_AUTO(table_done) struct table table = {0};
+    struct nj_workspace_capture capture;
+    uint64_t misses = 0;
+    int r;
+
+    r = table_capture(workspace, &workspace->table, TABLE_READ_ALL, 0, &nowhere, &table, &capture,
+                      err);
+    if (r < 0)
+        return nj_wrap(err, "scan");
+    for (size_t i = 0; i < table.by_ino_size; i++) {
+        const struct table_entry *now = table.by_ino[i], *before;
+
+        if (!now || now->tree.type != NJ_FILE_REGULAR)
+            continue;
+        before = table_find(&workspace->table, now->ino);
+        misses += !before || !nj_digest_equal(&before->tree.digest, &now->tree.digest);
+    }
+    *ret_files = capture.files;
+    *ret_misses = misses;
+    return 0;
+}
+
+void nj_workspace_usage(struct nj_workspace *workspace, uint64_t *ret_bytes, bool *ret_full)
+{
+    struct statfs fs;
+
+    if (fstatfs(workspace->root_fd, &fs) < 0 || fs.f_blocks == 0)
+        return; /* not a bounded file system: nothing to say */
+    *ret_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+    *ret_full = fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_ffree == 0);
+}
+
+void nj_workspace_settle(struct nj_workspace *workspace)
+{
+    struct timespec now, pause = {0, 0};
+    int64_t since;
+
+    if (workspace->restored_ns == 0 || workspace->table.bytes <= NJ_WORKSPACE_REHASH_BYTES)
+        return;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    since = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - workspace->restored_ns;
+    workspace->restored_ns = 0;
+    /* Twice, so that the call begins clearly later than the rule of the capture asks for. */
+    if (since < 0 || since >= 2 * NJ_WORKSPACE_RACY_NS)
+        return;
+    pause.tv_nsec = 2 * NJ_WORKSPACE_RACY_NS - since;
+    (void)nanosleep(&pause, NULL);
+}
