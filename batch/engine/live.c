@@ -145,6 +145,7 @@ void nj_live_free(struct nj_live *live)
     nj_object_index_done(&live->index);
     nj_arena_done(&live->arena);
     nj_arena_done(&live->config_arena);
+    nj_buf_done(&live->closed_bytes);
     free(live->places);
     free(live->row);
     free(live);

@@ -45,9 +45,9 @@ struct nj_live {
     size_t n_places;
     size_t cap_places;
     uint64_t sequence;
+    size_t last_snapshot; /* recovering: its place in places, from 1; 0: none */
     struct nj_record_digests digests;
     struct nj_commit_waiter waiter;
-    char *environment;
 
     /* what is under way */
     struct nj_model_call *model_call;
@@ -72,6 +72,7 @@ struct nj_live {
     /* its end */
     struct nj_worker *worker;
     struct nj_event closed; /* filled while closing; spans point into the session */
+    struct nj_buf closed_bytes; /* after a crash: what closed was read from */
     bool scanned;           /* the workspace was walked since the last call */
     void (*after_scan)(struct nj_live *live);
     bool failed;            /* the engine gave it up: error below */
@@ -100,7 +101,10 @@ struct nj_engine {
     struct nj_committer *committer;
     struct nj_buf scratch; /* of one append or read; never kept over a call */
     struct nj_buf scratch_object;
-    char *environment;
+    char *environment;  /* JSON: what this host is */
+    char *manifest_dir; /* where the job was read, for a person */
+    struct nj_buf job;  /* its bytes */
+    int files_fd;       /* inputs/files: copies of what the models read */
 
     struct nj_engine_seat {   /* by plan order */
         char *row;            /* its line in results.jsonl once it ended */
@@ -113,6 +117,7 @@ struct nj_engine {
     size_t n_lives;
     size_t next_session; /* plan order: all before have been started */
     size_t ended;
+    size_t parked; /* suspended alone, by their budget */
 
     size_t tool_slots;
     size_t tool_slots_used;
@@ -128,7 +133,7 @@ struct nj_engine {
     bool resumed;
     bool stop_now;
     bool stopping;
-    bool out_of_budget;
+    const char *stop_reason; /* a literal */
     bool evict_always;
     unsigned workers;
     unsigned workers_max;
@@ -166,17 +171,23 @@ int nj_live_call(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* liv
 void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live));
 void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without an event */
 void nj_live_release_slot(struct nj_live *live);
+void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
 
 /* publish.c */
 int nj_live_publish(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
+int nj_live_reclose(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* read its CLOSED back after a crash */
 
 /* recover.c */
-int nj_engine_recover(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
+int nj_engine_scan(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;    /* before the writer is open */
+int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE; /* after */
 
 /* engine.c */
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err); /* the run cannot go on: exit 3 */
 void nj_engine_ended(struct nj_live *live);     /* it has its row: make room for the next */
 void nj_engine_reschedule(struct nj_engine *engine);
+bool nj_engine_is_over_budget(const struct nj_engine *engine);
+void nj_engine_suspend(struct nj_engine *engine, const char *reason); /* the run: calls under way may end */
+void nj_engine_park(struct nj_live *live, const char *reason);        /* one session; the run goes on */
 
 #endif

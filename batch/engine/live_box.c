@@ -65,14 +65,19 @@ static void deliver_refusal(struct nj_live *live, const char *text)
 
 /* ---- slots ---- */
 
+void nj_live_release_slot_queue(struct nj_live *live)
+{
+    if (live->slot_queued) {
+        TAILQ_REMOVE(&live->engine->slot_queue, live, slot_link);
+        live->slot_queued = false;
+    }
+}
+
 void nj_live_release_slot(struct nj_live *live)
 {
     struct nj_engine *engine = live->engine;
 
-    if (live->slot_queued) {
-        TAILQ_REMOVE(&engine->slot_queue, live, slot_link);
-        live->slot_queued = false;
-    }
+    nj_live_release_slot_queue(live);
     if (live->has_slot) {
         live->has_slot = false;
         engine->tool_slots_used--;
@@ -383,8 +388,9 @@ static void on_output(void *ctx, int stream, struct nj_span piece)
     nj_pack_uint(&packer, (uint64_t)stream);
     nj_pack_text(&packer, "turn");
     nj_pack_uint(&packer, live->seat.session->turn);
-    if (nj_packer_end(&packer, &err) == 0)
-        (void)nj_live_append(live, NJ_FRAME_OUTPUT, nj_buf_span(scratch), &err); /* fails the engine itself */
+    if (nj_packer_end(&packer, &err) < 0 ||
+        nj_live_append(live, NJ_FRAME_OUTPUT, nj_buf_span(scratch), &err) < 0)
+        nj_engine_fail(live->engine, &err);
 }
 
 static void begin_call(struct nj_live *live)

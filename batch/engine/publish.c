@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "batch/engine/archive.h"
+#include "formats/base/log.h"
 
 #include "formats/base/banned.h"
 
@@ -20,12 +21,18 @@ static enum nj_status status_of(const struct nj_live *live)
 
 static int publish_outputs(struct nj_live *live, struct nj_error *err)
 {
+    NJ_AUTO(nj_buf_done) struct nj_buf report = {0};
     struct nj_object_source source = nj_live_source(live);
 
     if (live->failed || !live->closed.closed.has_outputs)
         return 0;
-    return nj_outputs_publish(&source, &live->closed.closed.outputs, live->engine->dir.outputs_fd,
-                              live->plan->slug, err);
+    nj_buf_init(&report, 1u << 20);
+    if (nj_outputs_publish(&source, &live->closed.closed.outputs, live->engine->dir.outputs_fd,
+                           live->plan->slug, &report, err) < 0)
+        return -(int)err->code;
+    if (report.len > 0)
+        nj_log(NJ_LOG_WARN, "outputs of %s: %s", live->plan->key, (const char *)report.data);
+    return 0;
 }
 
 /* In the worker. */
@@ -102,7 +109,9 @@ static void on_published(void *ctx, const struct nj_error *err)
     }
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
     nj_packer_init(&packer, &payload);
-    nj_pack_map(&packer, 2);
+    nj_pack_map(&packer, 3);
+    nj_pack_text(&packer, "cost_micro_usd");
+    nj_pack_uint(&packer, live->seat.session->cost_micro_usd);
     nj_pack_text(&packer, "row");
     nj_pack_text(&packer, live->row);
     nj_pack_text(&packer, "status");
@@ -142,6 +151,28 @@ static void on_closed_durable(struct nj_commit_waiter *waiter)
     TAILQ_INSERT_TAIL(&live->engine->publish_queue, live, publish_link);
     live->publish_queued = true;
     start_workers(live->engine);
+}
+
+/* The payload of the session's last CLOSED event; spans of live->closed point into it. */
+int nj_live_reclose(struct nj_live *live, struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    for (size_t i = live->n_places; i > 0; i--) {
+        nj_buf_init(&live->closed_bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
+        nj_buf_clear(&live->closed_bytes);
+        if (nj_journal_read_frame(live->engine->reader, &live->places[i - 1], &live->closed_bytes,
+                                  &frame, err) < 0)
+            return -(int)err->code;
+        if (frame.kind != NJ_FRAME_EVENT)
+            continue;
+        if (nj_event_decode(frame.payload, &live->closed, err) < 0)
+            return -(int)err->code;
+        if (live->closed.kind == NJ_EVENT_CLOSED)
+            return 0;
+    }
+    return nj_fail(err, NJ_E_CORRUPT, "session %s is done, but its end is not in the journal",
+                   live->plan->key);
 }
 
 int nj_live_publish(struct nj_live *live, struct nj_error *err)

@@ -84,6 +84,8 @@ static int set_names(struct nj_run_dir *dir, const char *path, struct nj_error *
 static int open_dir(const char *path, struct nj_run_dir *dir, struct nj_error *err)
 {
     dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return nj_fail(err, NJ_E_INPUT, "%s: there is no run", path);
     if (dir->fd < 0)
         return nj_fail_errno(err, errno, "open run %s", path);
     return 0;
@@ -116,7 +118,8 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
     }
     if (set_names(&dir, path, err) < 0 || make_parents(dir.path, err) < 0)
         return -(int)err->code;
-    if (mkdir(dir.path, 0700) < 0 && errno != EEXIST)
+    dir.made = mkdir(dir.path, 0700) == 0;
+    if (!dir.made && errno != EEXIST)
         return nj_fail_errno(err, errno, "make run %s", dir.path);
     if (open_dir(dir.path, &dir, err) < 0 || lock_dir(&dir, err) < 0)
         return -(int)err->code;
@@ -130,6 +133,18 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
         return -(int)err->code;
     move_out(&dir, ret_dir);
     return 0;
+}
+
+void nj_run_dir_unmake(struct nj_run_dir *dir)
+{
+    static const char *const parts[] = {"journal", "inputs", "bundles", "outputs", "job.yaml"};
+    struct nj_error ignored = {0}; /* a leftover harms nobody: the folder holds no run */
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (nj_fsio_remove_tree(dir->fd, parts[i], &ignored) < 0)
+            continue;
+    if (dir->made)
+        (void)rmdir(dir->path);
 }
 
 int nj_run_dir_open(const char *path, bool lock, struct nj_run_dir *ret_dir, struct nj_error *err)

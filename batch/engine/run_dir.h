@@ -17,6 +17,7 @@ struct nj_run_dir {
     int inputs_fd;
     int bundles_fd;
     int outputs_fd;
+    bool made; /* the folder itself was made by nj_run_dir_create() */
 };
 
 /* Declare with this value: a zeroed one would close descriptor 0. */
@@ -27,6 +28,9 @@ struct nj_run_dir {
  * already. @path NULL: runs/<UTC time>-<job> below the working directory. */
 int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_dir,
                       struct nj_error *err) NJ_MUST_USE;
+
+/* nj_run_dir_unmake - remove what nj_run_dir_create() made, for a run that never began */
+void nj_run_dir_unmake(struct nj_run_dir *dir);
 
 /* nj_run_dir_open - an existing run; with @lock for going on (NJ_E_INPUT when another engine holds it), without to read */
 int nj_run_dir_open(const char *path, bool lock, struct nj_run_dir *ret_dir,

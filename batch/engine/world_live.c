@@ -91,6 +91,15 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
         .replied = on_replied, .failed = on_model_failed, .attempt = on_attempt, .ctx = live};
 
     (void)world;
+    if (nj_engine_is_over_budget(live->engine)) {
+        nj_engine_suspend(live->engine, "budget");
+        return 0;
+    }
+    if (seat->session->config->budget_micro_usd >= 0 &&
+        seat->session->cost_micro_usd >= (uint64_t)seat->session->config->budget_micro_usd) {
+        nj_engine_park(live, "budget");
+        return 0;
+    }
     live->request = (struct nj_model_request){
         .session = seat->session,
         .turn = action->turn,

@@ -132,7 +132,7 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
         .ops = &s->ops,
         .filter = s->setup->payload_filter,
         .hostname = plan->hostname,
-        .limits = {plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
+        .limits = {2 * plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
                    s->proc_fd >= 0 ? plan->max_memory_bytes : 0},
         .share = s->share,
     };

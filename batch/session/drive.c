@@ -57,6 +57,7 @@ static void run(struct nj_seat *seat)
         if (seat->paused && action.kind != NJ_ACTION_SNAPSHOT && action.kind != NJ_ACTION_NONE)
             break;
         seat->pending = false;
+        seat->busy = true;
         if (begin(seat, &action, &err) < 0)
             nj_seat_fail(seat, &err);
     }
@@ -66,7 +67,8 @@ static void run(struct nj_seat *seat)
 void nj_seat_start(struct nj_seat *seat)
 {
     seat->paused = false;
-    seat->pending = true;
+    if (!seat->busy)
+        seat->pending = true;
     run(seat);
 }
 
@@ -88,6 +90,7 @@ void nj_seat_deliver(struct nj_seat *seat, const struct nj_event *event, struct 
     }
     if (!nj_event_is_content(event->kind) && event->kind != NJ_EVENT_SNAPSHOTTED)
         return; /* lifecycle: whatever was under way goes on */
+    seat->busy = false;
     seat->pending = true;
     run(seat);
 }

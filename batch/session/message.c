@@ -141,6 +141,9 @@ static int add_call(struct nj_calls *calls, json_t *block, struct nj_error *err)
 
     if (!id || !name || !json_is_object(input))
         return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block lacks its id, name or input object");
+    if (strlen(id) != json_string_length(json_object_get(block, "id")) ||
+        strlen(name) != json_string_length(json_object_get(block, "name")))
+        return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block's id or name holds a NUL");
     if (calls->count == NJ_CALLS_MAX)
         return nj_fail(err, NJ_E_UPSTREAM, "more than %d tool calls in one reply", NJ_CALLS_MAX);
     call = &calls->items[calls->count];

@@ -72,6 +72,10 @@ struct nj_session_message {
     size_t len;
 };
 
+/* All items of one conversation together: far above any model's context, and the most that a hostile record, which can
+ * name one large item a million times, can make a reader hold. */
+#define NJ_CONVERSATION_MAX_BYTES (256u << 20)
+
 /* Readable by everybody, written by the core only. */
 struct nj_session {
     const struct nj_session_config *config; /* borrowed for the session's life */
@@ -88,6 +92,7 @@ struct nj_session {
     struct nj_session_message *messages;
     size_t n_messages;
     size_t cap_messages;
+    size_t messages_bytes; /* of all items; at most NJ_CONVERSATION_MAX_BYTES */
     struct nj_list list;
     struct nj_digest list_root;
     struct nj_workspace_ref workspace;
@@ -95,7 +100,7 @@ struct nj_session {
     uint64_t cost_micro_usd;
     uint64_t tool_time_ms;
     int64_t time_ns; /* of the last event */
-    struct nj_buf result; /* text of the last reply without calls */
+    struct nj_buf result; /* text of the last reply, empty when it has calls */
     enum nj_status status; /* CLOSING, DONE */
     char error_kind[32];
     char error_text[NJ_ERROR_TEXT_MAX_BYTES];

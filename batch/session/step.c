@@ -10,6 +10,8 @@
 
 #include <inttypes.h>
 
+#include "formats/base/utf8.h"
+
 #include "formats/base/banned.h"
 
 const char *nj_session_state_text(enum nj_session_state state)
@@ -83,6 +85,7 @@ static void close_with(struct nj_session *session, enum nj_status status, const 
     va_start(args, fmt);
     (void)vsnprintf(session->error_text, sizeof(session->error_text), fmt, args);
     va_end(args);
+    nj_utf8_trim(session->error_text); /* a cut character could not be recorded */
     settle(session, NJ_SESSION_CLOSING);
 }
 
@@ -95,6 +98,9 @@ static int append_item(struct nj_session *session, struct nj_span bytes,
     char *copy;
     int r;
 
+    if (bytes.len > NJ_CONVERSATION_MAX_BYTES - session->messages_bytes)
+        return nj_fail(err, NJ_E_LIMIT, "the conversation has reached %u bytes",
+                       NJ_CONVERSATION_MAX_BYTES);
     if (session->n_messages == session->cap_messages) {
         size_t cap = session->cap_messages ? session->cap_messages * 2 : 16;
         struct nj_session_message *grown =
@@ -114,6 +120,7 @@ static int append_item(struct nj_session *session, struct nj_span bytes,
         return r;
     }
     session->list_root = root;
+    session->messages_bytes += bytes.len;
     session->messages[session->n_messages++] =
         (struct nj_session_message){.digest = *digest, .bytes = copy, .len = bytes.len};
     return 0;
@@ -131,6 +138,21 @@ static int append_user(struct nj_session *session, const struct nj_buf *item,
     return append_item(session, nj_buf_span(item), &digest, sink, err);
 }
 
+/* The item's role is part of what an event means: a record that swaps them is damaged. */
+static int check_role(struct nj_span item, enum nj_role expected, struct nj_error *err)
+{
+    struct nj_span content;
+    enum nj_role role;
+    int r = nj_message_content(item, &role, &content, err);
+
+    if (r < 0)
+        return r;
+    if (role != expected)
+        return nj_fail(err, NJ_E_CORRUPT, "message: not %s item",
+                       expected == NJ_ROLE_USER ? "a user's" : "an assistant's");
+    return 0;
+}
+
 static int on_opened(struct nj_session *session, const struct nj_event *event, struct nj_span first,
                      const struct nj_object_sink *sink, struct nj_error *err)
 {
@@ -140,7 +162,9 @@ static int on_opened(struct nj_session *session, const struct nj_event *event, s
         return misfit(session, event, err);
     if (!nj_digest_equal(&event->opened.config, &session->config_digest))
         return nj_fail(err, NJ_E_CORRUPT, "opened: the config's digest is another one");
-    r = append_item(session, first, &event->opened.first, sink, err);
+    r = check_role(first, NJ_ROLE_USER, err);
+    if (r == 0)
+        r = append_item(session, first, &event->opened.first, sink, err);
     if (r < 0)
         return r;
     session->workspace =
@@ -158,32 +182,60 @@ static void add_usage(struct nj_usage *sum, const struct nj_usage *usage)
     sum->cache_write_1h_tokens += usage->cache_write_1h_tokens;
 }
 
-/* A reply without calls is the agent's last word, unless somebody has to accept it. */
-static int finish_turn(struct nj_session *session, struct nj_span item, struct nj_error *err)
+/* What a whole reply leads to. Without calls it is the agent's last word, unless somebody has to accept it. */
+static void finish_reply(struct nj_session *session)
 {
-    int r;
-
-    nj_buf_clear(&session->result);
-    r = nj_message_text(item, &session->result, err);
-    if (r < 0)
-        return r;
-    if (session->config->n_accept_command > 0)
+    if (session->calls.count > 0 && session->turn >= session->config->turns_max)
+        close_with(session, NJ_STATUS_FAILED, "limit",
+                   "%" PRIu64 " turns and still not done (limits.turns)", session->turn);
+    else if (session->calls.count > 0)
+        settle(session, NJ_SESSION_ACTING);
+    else if (session->config->n_accept_command > 0)
         settle(session, NJ_SESSION_JUDGING);
     else
         close_with(session, NJ_STATUS_SUCCEEDED, "", "%s", "");
-    return 0;
+}
+
+/* A reply that did not come to its own end may hold half a call: nothing of it is run. */
+static void finish_by_stop(struct nj_session *session, enum nj_stop stop)
+{
+    switch (stop) {
+    case NJ_STOP_TRUNCATED:
+        close_with(session, NJ_STATUS_FAILED, "model",
+                   "the reply of turn %" PRIu64 " was cut off at its token limit", session->turn);
+        return;
+    case NJ_STOP_REFUSED:
+        close_with(session, NJ_STATUS_FAILED, "model", "the model refused at turn %" PRIu64,
+                   session->turn);
+        return;
+    case NJ_STOP_CONTEXT_FULL:
+        close_with(session, NJ_STATUS_FAILED, "model",
+                   "the model's context was full at turn %" PRIu64, session->turn);
+        return;
+    case NJ_STOP_END:
+    case NJ_STOP_TOOLS:
+    case NJ_STOP_PAUSED:
+        break;
+    }
+    finish_reply(session);
 }
 
 static int on_reply(struct nj_session *session, const struct nj_event *event,
                     const struct nj_object_sink *sink, struct nj_error *err)
 {
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf result = {0};
     struct nj_span item = event->reply.message_bytes;
     int r;
 
     if (session->state != NJ_SESSION_PROMPTING || event->reply.turn != session->turn + 1)
         return misfit(session, event, err);
-    r = nj_message_calls(item, &calls, err);
+    r = check_role(item, NJ_ROLE_ASSISTANT, err);
+    if (r == 0)
+        r = nj_message_calls(item, &calls, err);
+    nj_buf_init(&result, NJ_MESSAGE_MAX_BYTES);
+    if (r == 0 && calls.count == 0)
+        r = nj_message_text(item, &result, err);
     if (r < 0)
         return nj_wrap(err, "reply of turn %" PRIu64, event->reply.turn);
     r = append_item(session, item, &event->reply.message, sink, err);
@@ -198,18 +250,10 @@ static int on_reply(struct nj_session *session, const struct nj_event *event,
     nj_calls_done(&session->calls);
     session->calls = calls;
     calls = (struct nj_calls){0};
-
-    /* A reply cut off in the middle may hold half a call: nothing of it is run. */
-    if (event->reply.stop == NJ_STOP_TRUNCATED)
-        close_with(session, NJ_STATUS_FAILED, "model",
-                   "the reply of turn %" PRIu64 " was cut off at its token limit", session->turn);
-    else if (session->calls.count == 0)
-        return finish_turn(session, item, err);
-    else if (session->turn >= session->config->turns_max)
-        close_with(session, NJ_STATUS_FAILED, "limit",
-                   "%" PRIu64 " turns and still not done (limits.turns)", session->turn);
-    else
-        settle(session, NJ_SESSION_ACTING);
+    nj_buf_done(&session->result);
+    session->result = result;
+    result = (struct nj_buf){0};
+    finish_by_stop(session, event->reply.stop);
     return 0;
 }
 
@@ -335,7 +379,7 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
         if (session->state != NJ_SESSION_SNAPSHOTTING)
             return misfit(session, event, err);
         session->state = session->after_snapshot;
-        break;
+        return 0; /* it is not in the journal, so its time may not stay: a fold would not know it */
     case NJ_EVENT_ATTEMPT:
         if (session->state != NJ_SESSION_PROMPTING)
             return misfit(session, event, err);

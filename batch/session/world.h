@@ -44,11 +44,13 @@ struct nj_seat {
     struct nj_object_sink sink; /* where the core's objects go */
     bool running;   /* inside the loop: a delivery is noted, not nested */
     bool pending;   /* the core moved: look at its action */
+    bool busy;      /* an action was begun and nothing came of it yet */
     bool paused;    /* no new action is begun (suspension, shutdown) */
     bool over;      /* ended() was called */
 };
 
-/* nj_seat_start - look at the action and begin it; for a fresh session deliver OPENED instead */
+/* nj_seat_start - look at the action and begin it, unless one is under way already (after a pause); for a fresh session
+ * deliver OPENED instead */
 void nj_seat_start(struct nj_seat *seat);
 
 /* nj_seat_deliver - record @event, fold it in, begin the next action. @first as in nj_session_step(). */

@@ -58,7 +58,7 @@ static int action_of(const char *word)
         const char *word;
         int action;
     } actions[] = {
-        {"kill", ACTION_KILL},       {"enospc", NJ_FAULT_ENOSPC}, {"eio", NJ_FAULT_EIO},
+        {"kill", ACTION_KILL},     {"enospc", NJ_FAULT_ENOSPC}, {"eio", NJ_FAULT_EIO},
         {"eintr", NJ_FAULT_EINTR}, {"short", NJ_FAULT_SHORT},
     };
 
@@ -148,8 +148,8 @@ void nj_fault_done(void)
 
         if (!name || passes == 0)
             continue;
-        len = snprintf(line, sizeof(line), "%s %.*s %lu\n", role_name, NAME_MAX_BYTES, name,
-                       passes);
+        len =
+            snprintf(line, sizeof(line), "%s %.*s %lu\n", role_name, NAME_MAX_BYTES, name, passes);
         if (write(fd, line, (size_t)len) != len) /* one write: lines of processes do not mix */
             perror("NJ_FAULT_COUNT");
     }

@@ -7,6 +7,7 @@
  * calls ("write" "fdatasync" "rename" "sendmsg" "fallocate") and names like "journal.before_sync".
  * NJ_FAULT_COUNT=FILE appends "role point count" lines when a process of ours ends normally, so a
  * test knows how many n there are. Without these variables a point costs one predictable branch.
+ * An NJ_FAULT that cannot be read aborts the process: a test that arms nothing proves nothing.
  */
 #ifndef NJ_BASE_FAULT_H
 #define NJ_BASE_FAULT_H
@@ -22,7 +23,8 @@ void nj_fault_init(const char *role);
 /* nj_fault_done - write the counts where NJ_FAULT_COUNT asks for them */
 void nj_fault_done(void);
 
-/* nj_fault - pass a point: the action the caller must act out (kill never returns) */
+/* nj_fault - pass a point, from any thread: the action the caller must act out (kill never returns).
+ * @point is a literal: it is kept. */
 enum nj_fault_action nj_fault(const char *point);
 
 #endif

@@ -134,8 +134,8 @@ int nj_fsio_fallocate(int fd, uint64_t offset, uint64_t len, struct nj_error *er
             continue;
         if (errno == EOPNOTSUPP) { /* glibc then writes to each block: slower, same promise */
             r = posix_fallocate(fd, at, (off_t)len);
-            return r == 0 ? 0 : nj_fail_errno(err, r, "allocate %llu bytes",
-                                              (unsigned long long)len);
+            return r == 0 ? 0
+                          : nj_fail_errno(err, r, "allocate %llu bytes", (unsigned long long)len);
         }
         return nj_fail_errno(err, errno, "allocate %llu bytes", (unsigned long long)len);
     }
@@ -145,9 +145,8 @@ int nj_fsio_rename(int old_dir_fd, const char *old_name, int new_dir_fd, const c
                    struct nj_error *err)
 {
     for (;;) {
-        int r = act_out(nj_fault("rename"))
-                    ? -1
-                    : renameat(old_dir_fd, old_name, new_dir_fd, new_name);
+        int r =
+            act_out(nj_fault("rename")) ? -1 : renameat(old_dir_fd, old_name, new_dir_fd, new_name);
 
         if (r == 0)
             return 0;
@@ -207,7 +206,8 @@ static size_t take_fds(struct msghdr *message, int fds[MESSAGE_FDS_MAX])
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
             continue;
         bytes = header->cmsg_len - CMSG_LEN(0);
-        assert(n + bytes / sizeof(int) <= MESSAGE_FDS_MAX); /* the control buffer has no more room */
+        /* The kernel filled no more than the control buffer, which has room for just so many. */
+        assert(n + bytes / sizeof(int) <= MESSAGE_FDS_MAX);
         memcpy(fds + n, CMSG_DATA(header), bytes);
         n += bytes / sizeof(int);
     }

@@ -50,14 +50,16 @@ int nj_fsio_read_file(int dir_fd, const char *name, struct nj_buf *buf,
                       struct nj_error *err) NJ_MUST_USE;
 
 /* nj_fsio_publish - a file appears whole under @name or not at all: temporary name, write, fdatasync,
- * rename, sync of the folder. A leftover ".tmp-*" is swept by nj_fsio_sweep(). */
+ * rename, sync of the folder. A leftover ".tmp-*" is swept by nj_fsio_sweep(). @name may be a path
+ * (@dir_fd AT_FDCWD then works too); its folders must exist. @mode is exact, whatever the umask. */
 int nj_fsio_publish(int dir_fd, const char *name, struct nj_span data, mode_t mode,
                     struct nj_error *err) NJ_MUST_USE;
 
 /* nj_fsio_sweep - unlink the ".tmp-*" files that a killed process left in the folder */
 int nj_fsio_sweep(int dir_fd, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_fsio_remove_tree - remove a folder and all in it; never follows a link, never leaves it. Missing is 0. */
+/* nj_fsio_remove_tree - remove a folder and all in it; never follows a link, never leaves it. Missing
+ * is 0. A mount inside, a bind mount too, fails with NJ_E_INPUT and is left alone. */
 int nj_fsio_remove_tree(int dir_fd, const char *name, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_fsio_open_dir - mkdir (mode 0700, an existing one is fine) and open it O_DIRECTORY|O_CLOEXEC */

@@ -3,9 +3,9 @@
  *
  * A tree to remove may have been filled by hostile code: links to anywhere, folders without
  * permissions, nesting of any depth. Each folder is opened by its one-component name without
- * following links, and what lies deeper than a fixed number of descriptors allows is moved up first.
- * A mount that a killed run left behind may show the user's own files: no folder of another mount is
- * ever emptied, a bind mount of the same file system included.
+ * following links, and what lies deeper than a fixed number of descriptors allows is moved up
+ * first. A mount that a killed run left behind may show the user's own files: no folder of another
+ * mount is ever emptied, a bind mount of the same file system included.
  */
 #include "formats/base/fsio.h"
 
@@ -39,8 +39,7 @@ static void closedir_auto(DIR **dir)
 
 /* ---- publishing ---- */
 
-static int temp_open(int dir_fd, char name[TEMP_NAME_MAX_BYTES], int *ret_fd,
-                     struct nj_error *err)
+static int temp_open(int dir_fd, char name[TEMP_NAME_MAX_BYTES], int *ret_fd, struct nj_error *err)
 {
     int fd;
 
@@ -173,10 +172,10 @@ static bool mount_equal(const struct mount *a, const struct mount *b)
     return a->major == b->major && a->minor == b->minor && a->number == b->number;
 }
 
-/* open_folder - open @name without following a link; one of ours that shut us out is opened up first
+/* open_folder - open @name without following a link; a folder that shut us out is opened up first
  *
- * Returns 0, or 1 when there is no folder of that name. The handle comes first: nothing is changed in
- * another mount, and what is opened is what was judged. */
+ * Returns 0, or 1 when there is no folder of that name. The handle comes first: nothing is changed
+ * in another mount, and what is opened is what was judged. */
 static int open_folder(const struct removal *removal, int dir_fd, const char *name, int *ret_fd,
                        struct nj_error *err)
 {

@@ -1,8 +1,8 @@
 /*
  * pack.c - writing canonical msgpack, and reading decoded documents by path
  *
- * msgpack-c writes every number in its shortest form; order, depth and text are ours to prove, which
- * nj_packer_end() does with the same walk that guards reading.
+ * msgpack-c writes every number in its shortest form; order, depth and text are ours to prove,
+ * which nj_packer_end() does with the same walk that guards reading.
  */
 #include "formats/base/pack.h"
 
@@ -130,7 +130,7 @@ void nj_pack_raw(struct nj_packer *packer, struct nj_span canonical)
     (void)append(packer, (const char *)canonical.data, canonical.len);
 }
 
-/* abort_on_mistake - an assert that shows the place: the offset alone rarely tells which key it was */
+/* abort_on_mistake - an assert that shows the place; the offset alone rarely tells which key */
 static void abort_on_mistake(struct nj_span written, enum nj_pack_rule rule, size_t at)
 {
     size_t near = at > 16 ? at - 16 : 0;
@@ -399,8 +399,7 @@ int nj_pack_item(const struct nj_pack_at *array, size_t index, struct nj_pack_at
     return 0;
 }
 
-int nj_pack_as_uint(const struct nj_pack_at *at, uint64_t max, uint64_t *ret,
-                    struct nj_error *err)
+int nj_pack_as_uint(const struct nj_pack_at *at, uint64_t max, uint64_t *ret, struct nj_error *err)
 {
     if (at->object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
         return nj_pack_fail(at, err, "%" PRId64 " is negative", at->object->via.i64);
@@ -495,8 +494,7 @@ int nj_pack_get_int(const struct nj_pack_at *map, const char *key, int64_t *ret,
     return r < 0 ? r : nj_pack_as_int(&value, ret, err);
 }
 
-int nj_pack_get_bool(const struct nj_pack_at *map, const char *key, bool *ret,
-                     struct nj_error *err)
+int nj_pack_get_bool(const struct nj_pack_at *map, const char *key, bool *ret, struct nj_error *err)
 {
     struct nj_pack_at value;
     int r = nj_pack_get(map, key, &value, err);

@@ -70,6 +70,24 @@ size_t nj_utf8_next(struct nj_span text, uint32_t *ret_code_point)
     return len;
 }
 
+void nj_utf8_trim(char *text)
+{
+    size_t len = strlen(text);
+    size_t at = 0;
+
+    while (at < len) {
+        struct nj_span rest = {(const uint8_t *)text + at, len - at};
+        uint32_t code_point;
+        size_t step = ascii_prefix(rest);
+
+        if (step == 0)
+            step = nj_utf8_next(rest, &code_point);
+        if (step == 0)
+            text[at] = '\0';
+        at = step ? at + step : len;
+    }
+}
+
 bool nj_utf8_is_unsafe(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x061c || c == 0x200e || c == 0x200f ||

@@ -12,8 +12,12 @@
  * (overlong forms, surrogates, values above U+10FFFF, a cut sequence). */
 size_t nj_utf8_next(struct nj_span text, uint32_t *ret_code_point);
 
-/* nj_utf8_is_unsafe - true for what can drive or deceive a terminal: C0 and C1 controls, DEL, line and
- * paragraph separators, and the bidirectional controls that reorder what a person reads */
+/* nj_utf8_trim - end a C string behind its last whole character before the first that is not strict UTF-8: what
+ * snprintf() cut in the middle of a character can then be packed */
+void nj_utf8_trim(char *text);
+
+/* nj_utf8_is_unsafe - true for what can drive or deceive a terminal: C0 and C1 controls, DEL, line
+ * and paragraph separators, and the bidirectional controls that reorder what a person reads */
 bool nj_utf8_is_unsafe(uint32_t code_point);
 
 #endif

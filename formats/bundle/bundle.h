@@ -70,7 +70,8 @@ int nj_bundle_writer_finish(struct nj_bundle_writer *writer, const struct nj_bun
 struct nj_bundle;
 
 enum nj_bundle_flags {
-    NJ_BUNDLE_SALVAGE = 1, /* show what is intact before the damage; nj_bundle_damage() tells it */
+    NJ_BUNDLE_SALVAGE = 1, /* show what is intact before the damage; nj_bundle_damage() tells it. What comes from a
+                            * zstd frame that was cut off, no checksum covers. nightjar.json must be whole. */
 };
 
 /* nj_bundle_open - read and check the whole bundle: structure, SHA256SUMS, canonical frames, gapless sequence,
@@ -85,7 +86,8 @@ const struct nj_bundle_info *nj_bundle_info(const struct nj_bundle *bundle);
 struct nj_span nj_bundle_manifest(const struct nj_bundle *bundle);
 const char *nj_bundle_damage(const struct nj_bundle *bundle); /* NULL when whole */
 
-/* nj_bundle_frame - frame @sequence (1 to info->frames), payload appended to @out and borrowed from it */
+/* nj_bundle_frame - frame @sequence (1 to info->frames), payload appended to @out and borrowed from it. Session and
+ * place are zero. NJ_E_INPUT: no such frame; NJ_E_CORRUPT: lost, which only a salvaged bundle can say. */
 int nj_bundle_frame(struct nj_bundle *bundle, uint64_t sequence, struct nj_buf *out,
                     struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
 

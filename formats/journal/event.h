@@ -10,6 +10,7 @@
 #ifndef NJ_EVENT_H
 #define NJ_EVENT_H
 
+#include "formats/base/usage.h"
 #include "formats/object/object.h"
 
 /* Each kind once: enumerator, stored number, name, counts for the content digest. */
@@ -84,14 +85,6 @@ struct nj_call_meta {
     uint64_t cpu_ms;
     uint64_t memory_peak_bytes; /* 0: not known on this host */
     uint64_t limit_used;        /* what was used when the limit struck, in its unit */
-};
-
-struct nj_usage {
-    uint64_t input_tokens;
-    uint64_t output_tokens;
-    uint64_t cache_read_tokens;
-    uint64_t cache_write_5m_tokens;
-    uint64_t cache_write_1h_tokens;
 };
 
 /* Each stop reason once (WIRE.md 1, in our words). */

@@ -6,7 +6,7 @@
  * checksum over the whole batch, and is made durable by one write and one fdatasync for every session
  * that waits. A reader delivers only frames that a whole commit covers: a batch is there or it is not.
  * Each opening of a run has an epoch; a segment and all its frames carry it, so stale frames in reused
- * space never pass.
+ * space never pass. Commits are numbered over the whole run without gaps, so none can go missing unseen.
  *
  * Writing: nj_journal_writer_open() -> nj_journal_append()... -> nj_journal_seal() -> nj_journal_batch_write()
  * (any one thread at a time, in the order sealed) -> nj_journal_batch_done(). nj_journal_commit() does the
@@ -77,6 +77,7 @@ struct nj_journal_start {
     uint32_t epoch;         /* from 1; higher than any before */
     uint32_t first_segment; /* from 1; must not exist */
     uint64_t segment_bytes; /* 0: NJ_JOURNAL_SEGMENT_BYTES; tests use small ones */
+    uint64_t commits;       /* how many the journal has already; commits are numbered over all epochs */
 };
 
 struct nj_journal_writer;
@@ -85,13 +86,16 @@ struct nj_journal_batch;
 int nj_journal_writer_open(int dir_fd, const struct nj_journal_start *start,
                            struct nj_journal_writer **ret_writer, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_writer_close - drops what was never sealed, truncates the last segment to its used length */
+/* nj_journal_writer_close - drops what was never written, truncates the last segment to its used length. Every
+ * batch that was taken must be back. */
 void nj_journal_writer_close(struct nj_journal_writer *writer);
 NJ_DEFINE_AUTO_PTR(struct nj_journal_writer, nj_journal_writer_close);
 
 /* nj_journal_append - add a frame to the pending batch; the payload is compressed where that pays and copied.
  * ret_place may be NULL. frame->place is not read. Fails with NJ_E_LIMIT (payload too long), NJ_E_SYSTEM (no
- * room for a new segment: ENOSPC is in err->sys_errno) or the writer's earlier failure. */
+ * room for one more segment: ENOSPC is in err->sys_errno) or the writer's earlier failure. The writer keeps a
+ * segment in hand: a frame refused for want of room was not appended, but the next ones have a whole segment
+ * to suspend in. After that every append that needs another segment fails until there is room again. */
 int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *frame,
                       struct nj_journal_place *ret_place, struct nj_error *err) NJ_MUST_USE;
 
@@ -100,11 +104,14 @@ int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *f
 uint64_t nj_journal_ticket(const struct nj_journal_writer *writer);
 uint64_t nj_journal_durable(const struct nj_journal_writer *writer);
 
-/* nj_journal_seal - end the pending batch with its COMMIT frame and take it; *ret_batch NULL when nothing pends */
+/* nj_journal_seal - end the pending batch with its COMMIT frame and take it; *ret_batch NULL when nothing pends.
+ * A batch lies in one segment, so appending may have sealed some already: they come first, in order. Call
+ * again until NULL. */
 int nj_journal_seal(struct nj_journal_writer *writer, struct nj_journal_batch **ret_batch,
                     struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_batch_write - write and fdatasync; touches nothing of the writer, so another thread may do it */
+/* nj_journal_batch_write - write and fdatasync; touches nothing that the writer's other calls touch, so another
+ * thread may do it. After one failure it refuses every later batch of the writer. */
 int nj_journal_batch_write(struct nj_journal_batch *batch, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_journal_batch_done - give the batch back with its result (0 or negative); frees it */
@@ -134,14 +141,23 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal, nj_journal_free);
  */
 int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_journal_rewind - the next nj_journal_next() delivers the first frame again */
+void nj_journal_rewind(struct nj_journal *journal);
+
 /* nj_journal_read - one frame by place, its checksum verified; payload is appended to @out */
 int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_journal_read_frame - the same with kind, session and sequence; ret_frame->payload is borrowed from @out */
+int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
+                          struct nj_buf *out, struct nj_frame *ret_frame,
+                          struct nj_error *err) NJ_MUST_USE;
+
 struct nj_journal_recovery {
-    struct nj_journal_start next; /* for nj_journal_writer_open(): same run_id, next epoch and segment */
+    struct nj_journal_start next; /* for nj_journal_writer_open(): same run_id, next epoch and segment, and
+                                   * how many commits there are. Where not even a segment's header was ever
+                                   * written, epoch is 1 and run_id zero: draw one, the run begins anew. */
     uint64_t torn_bytes;          /* cut off */
-    uint64_t commits;
 };
 
 /* nj_journal_recover - find the last whole commit, truncate what lies behind it, say how to go on */

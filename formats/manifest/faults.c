@@ -1,8 +1,8 @@
 /*
  * faults.c - the list of what is wrong with a file
  *
- * The complication: texts quote the file, and the file may try to drive a terminal or forge a second
- * line. So everything that does not print is escaped here, once, for all callers.
+ * The complication: texts quote the file, and the file may try to drive a terminal or forge a
+ * second line. So everything that does not print is escaped here, once, for all callers.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,7 +48,8 @@ static const char *printable(struct nj_arena *arena, const char *text)
     return out;
 }
 
-/* A text that snprintf cut may end within a character; that rest is dropped rather than shown as \x. */
+/* A text that snprintf cut may end within a character; that rest is dropped rather than shown as
+ * \x. */
 static void drop_torn_character(char *text)
 {
     size_t len = strlen(text);
@@ -68,8 +69,8 @@ void nj_manifest_faults_done(struct nj_manifest_faults *faults)
     memset(faults, 0, sizeof(*faults));
 }
 
-void nj_manifest_faults_add(struct nj_manifest_faults *faults, struct nj_mark mark, const char *path,
-                            const char *fmt, ...)
+void nj_manifest_faults_add(struct nj_manifest_faults *faults, struct nj_mark mark,
+                            const char *path, const char *fmt, ...)
 {
     char raw[FAULT_TEXT_MAX_BYTES];
     char raw_path[FAULT_PATH_MAX_BYTES];

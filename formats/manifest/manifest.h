@@ -1,11 +1,11 @@
 /*
  * manifest.h - the job a person writes, read strictly
  *
- * nj_manifest_parse() turns the bytes of a YAML (or JSON) file into one struct nj_manifest that owns
- * everything in one arena. All defaults are filled in, all references are resolved to indices, all
- * texts are NUL-terminated UTF-8 without NUL inside; a list is a pointer and a count, and the pointer
- * may be NULL only where the count is 0. Nothing here opens a file, expands a glob or reads a
- * variable: relative paths stay relative to the manifest, and the engine opens what they name.
+ * nj_manifest_parse() turns the bytes of a YAML (or JSON) file into one struct nj_manifest that
+ * owns everything in one arena. All defaults are filled in, all references are resolved to indices,
+ * all texts are NUL-terminated UTF-8 without NUL inside; a list is a pointer and a count, and the
+ * pointer may be NULL only where the count is 0. Nothing here opens a file, expands a glob or reads
+ * a variable: relative paths stay relative to the manifest, and the engine opens what they name.
  *
  * Order: nj_manifest_parse(), then nj_manifest_supported() before anything runs, then plan from the
  * fields; nj_manifest_pack_agent() and _pack_group() give the parts of a session's identity.
@@ -21,15 +21,18 @@
 
 #define NJ_MANIFEST_VERSION 1
 #define NJ_MANIFEST_MAX_BYTES (4u << 20)
-#define NJ_MANIFEST_DEPTH_MAX 24       /* nested collections */
-#define NJ_MANIFEST_NODES_MAX 200000   /* scalars and collections */
-#define NJ_MANIFEST_NAME_MAX_CHARS 64  /* of a job, agent, model, group, credential, store or tool */
-#define NJ_MANIFEST_AGENTS_MAX 256     /* models, groups and credentials likewise */
-#define NJ_MANIFEST_CHAIN_MAX 16       /* physical models behind one role */
-#define NJ_MANIFEST_LIST_MAX 1024      /* items of any other list */
+#define NJ_MANIFEST_DEPTH_MAX 24      /* nested collections */
+#define NJ_MANIFEST_NODES_MAX 200000  /* scalars and collections */
+#define NJ_MANIFEST_NAME_MAX_CHARS 64 /* of a job, agent, model, group, tool... */
+#define NJ_MANIFEST_AGENTS_MAX 256    /* models, groups and credentials likewise */
+#define NJ_MANIFEST_CHAIN_MAX 16      /* physical models behind one role */
+#define NJ_MANIFEST_PATHS_MAX 64  /* writable paths, read-only paths and mounts of one box, each */
+#define NJ_MANIFEST_TOOLS_MAX 128 /* of one agent */
+#define NJ_MANIFEST_FILES_MAX 256 /* files of one group; its outputs likewise */
+#define NJ_MANIFEST_WORDS_MAX 16  /* of a list out of a closed set: languages, causes, events */
+#define NJ_MANIFEST_LIST_MAX 1024 /* items of any other list: commands, domains, hosts */
 #define NJ_MANIFEST_PATH_MAX_BYTES 1024
-#define NJ_MANIFEST_PACK_MAX_BYTES (16u << 20) /* of a packed agent or group */
-#define NJ_MANIFEST_NONE SIZE_MAX      /* an index that points nowhere */
+#define NJ_MANIFEST_NONE SIZE_MAX /* an index that points nowhere */
 
 /* A text and where it stands. */
 struct nj_manifest_text {
@@ -47,8 +50,8 @@ struct nj_manifest_texts {
 struct nj_manifest_credential {
     const char *name;
     struct nj_mark mark;
-    const char *env;  /* name of a variable; exactly one of env and file is set */
-    const char *file; /* relative path */
+    const char *env;                /* name of a variable; exactly one of env and file is set */
+    const char *file;               /* relative path */
     struct nj_manifest_texts hosts; /* "api.example.com"; empty: only what names this credential */
     struct nj_manifest_texts methods; /* upper case; empty: any */
     const char *header;               /* default "Authorization" */
@@ -98,8 +101,8 @@ struct nj_manifest_model {
     struct nj_mark mark;
     enum nj_manifest_provider provider;
     struct nj_mark provider_mark;
-    const char *model;    /* the provider's name; NULL for script */
-    const char *script;   /* relative path of the replies file; NULL for others */
+    const char *model;  /* the provider's name; NULL for script */
+    const char *script; /* relative path of the replies file; NULL for others */
     struct nj_mark script_mark;
     const char *base_url; /* NULL: the provider's own */
     size_t credential;    /* index into credentials or NJ_MANIFEST_NONE */
@@ -107,7 +110,8 @@ struct nj_manifest_model {
     struct nj_mark delivery_mark;
     struct nj_manifest_price price; /* all 0 when not given */
     bool priced;
-    unsigned when; /* NJ_CAUSE_ bits that lead *to* this model from the one before; first of the chain: 0 */
+    unsigned when; /* NJ_CAUSE_ bits that lead *to* this model from the one before; 0 for the
+                      first of the chain */
 };
 
 struct nj_manifest_role {
@@ -123,7 +127,7 @@ enum nj_manifest_reproducible { NJ_D0, NJ_D1, NJ_D2, NJ_D3 };
 
 struct nj_manifest_mount {
     struct nj_mark mark;
-    const char *source; /* path relative to the manifest, may be absolute (see nj_manifest_path_ok) */
+    const char *source; /* host path: ask nj_manifest_path_ok() */
     struct nj_mark source_mark;
     const char *target; /* absolute, normal, in the box */
     struct nj_mark target_mark;
@@ -138,10 +142,12 @@ struct nj_manifest_rootfs {
 
 struct nj_manifest_sandbox {
     struct nj_mark mark; /* of the agent when no sandbox was given */
-    struct nj_manifest_texts allowed_domains; /* lower case "name", "name:port", "*.name[:port]"; default none */
-    uint64_t max_size_mb;                     /* of all writable paths together; default 512 */
+    /* lower case "name", "name:port", "*.name[:port]"; default none */
+    struct nj_manifest_texts allowed_domains;
+    uint64_t max_size_mb; /* of all writable paths together; default 512 */
     struct nj_mark max_size_mark;
-    struct nj_manifest_texts writable_paths;  /* default /workspace and /tmp; absolute, normal, none inside another */
+    /* absolute, normal, none inside another; default /workspace and /tmp */
+    struct nj_manifest_texts writable_paths;
     struct nj_manifest_texts read_only_paths; /* default none */
     const struct nj_manifest_mount *mounts;
     size_t n_mounts;
@@ -186,28 +192,29 @@ struct nj_manifest_tool {
     struct nj_mark mark;
     enum nj_manifest_tool_type type;
     struct nj_mark type_mark;
-    const char *name; /* what the model calls it: its type, an agent's name, or as given */
-    unsigned languages;         /* code_execution: NJ_LANGUAGE_ bits, at least one; default all */
-    uint64_t timeout_seconds;   /* code_execution, bash, mcp, custom: the most one call may take; default 300 */
-    const char *server_url;     /* mcp over HTTP */
-    const char *url;            /* custom over HTTP */
+    const char *name;         /* what the model calls it: its type, an agent's name, or as given */
+    unsigned languages;       /* code_execution: NJ_LANGUAGE_ bits, at least one; default all */
+    uint64_t timeout_seconds; /* code_execution, bash, mcp, custom: the most one call may take;
+                                 default 300 */
+    const char *server_url;   /* mcp over HTTP */
+    const char *url;          /* custom over HTTP */
     struct nj_manifest_texts command; /* mcp over stdio, custom in the box */
-    size_t credential;          /* mcp, custom: index or NJ_MANIFEST_NONE */
-    bool restartable;           /* mcp over stdio */
-    size_t agent;               /* agent: index, else NJ_MANIFEST_NONE */
-    const char *description;    /* custom, agent; NULL elsewhere */
-    const char *input_schema;   /* custom: canonical JSON text of an object; NULL elsewhere */
-    enum nj_manifest_effect effect; /* custom, mcp: default outside; others by their nature */
-    bool idempotent;                /* custom, mcp: default false */
+    size_t credential;                /* mcp, custom: index or NJ_MANIFEST_NONE */
+    bool restartable;                 /* mcp over stdio */
+    size_t agent;                     /* agent: index, else NJ_MANIFEST_NONE */
+    const char *description;          /* custom, agent; NULL elsewhere */
+    const char *input_schema;         /* custom: canonical JSON text of an object; NULL elsewhere */
+    enum nj_manifest_effect effect;   /* custom, mcp: default outside; others by their nature */
+    bool idempotent;                  /* custom, mcp: default false */
     enum nj_manifest_uncertain on_uncertain; /* custom, mcp: default ask */
 };
 
 struct nj_manifest_agent {
     const char *name;
     struct nj_mark mark;
-    size_t role;                      /* index into roles; NJ_MANIFEST_NONE for a command agent without model */
-    struct nj_manifest_texts command; /* a command agent's; empty: a model loop */
-    const char *instructions;         /* "" when not given */
+    size_t role; /* index into roles; NJ_MANIFEST_NONE for a command agent without model */
+    struct nj_manifest_texts command;           /* a command agent's; empty: a model loop */
+    const char *instructions;                   /* "" when not given */
     enum nj_manifest_reproducible reproducible; /* default D2 */
     struct nj_manifest_sandbox sandbox;
     const struct nj_manifest_tool *tools;
@@ -220,12 +227,17 @@ struct nj_manifest_agent {
 
 /* ---- sessions ---- */
 
-enum nj_manifest_for_each { NJ_FOR_EACH_NONE, NJ_FOR_EACH_GLOB, NJ_FOR_EACH_LINES, NJ_FOR_EACH_CSV };
+enum nj_manifest_for_each {
+    NJ_FOR_EACH_NONE,
+    NJ_FOR_EACH_GLOB,
+    NJ_FOR_EACH_LINES,
+    NJ_FOR_EACH_CSV
+};
 
 struct nj_manifest_file {
     struct nj_mark mark;
-    const char *source;  /* template of a relative path; exactly one of source and content */
-    const char *content; /* template of the text itself */
+    const char *source;         /* template of a relative path; exactly one of source and content */
+    const char *content;        /* template of the text itself */
     struct nj_mark source_mark; /* of whichever was given */
     const char *target;         /* template; absolute, normal, inside a writable path */
     struct nj_mark target_mark;
@@ -239,13 +251,13 @@ struct nj_manifest_group {
     enum nj_manifest_for_each for_each;
     const char *for_each_text; /* the glob or the path of the file; NULL without for_each */
     struct nj_mark for_each_mark;
-    const char *key; /* template; default "{item.stem}" for a glob, the group's name without for_each */
+    const char *key; /* template; default "{item.stem}" or, without for_each, the name */
     struct nj_mark key_mark;
     const struct nj_manifest_file *files;
     size_t n_files;
     const char *input; /* template: the first message */
     struct nj_mark input_mark;
-    struct nj_manifest_texts outputs;        /* absolute globs inside writable paths: * ? [] and ** */
+    struct nj_manifest_texts outputs; /* absolute globs inside writable paths: * ? [] and ** */
     struct nj_manifest_texts accept_command; /* empty: nothing to accept */
     struct nj_mark accept_mark;
     uint64_t accept_attempts;        /* how often the agent may try; default 3 */
@@ -257,14 +269,15 @@ struct nj_manifest_group {
 /* ---- the rest ---- */
 
 struct nj_manifest_limits {
-    uint64_t sessions;             /* alive at once; default 64 */
-    uint64_t tool_calls;           /* running code at once; 0: as many as CPUs */
-    uint64_t warm_boxes;           /* kept while their sessions wait; 0: as many as tool_calls times 4 */
-    int64_t budget_micro_usd;         /* -1: none */
+    uint64_t sessions;        /* alive at once; default 64 */
+    uint64_t tool_calls;      /* running code at once; 0: as many as CPUs */
+    uint64_t warm_boxes;      /* kept while their sessions wait; 0: as many as tool_calls times 4 */
+    int64_t budget_micro_usd; /* -1: none */
     int64_t session_budget_micro_usd; /* -1: none */
-    const char *deadline;          /* "06:00 Europe/Berlin"; NULL: none */
+    const char *deadline;             /* "06:00 Europe/Berlin"; NULL: none */
     struct nj_mark deadline_mark;
-    uint32_t fail_over_ppm; /* share of failed sessions at which the run stops; default 1000000: never */
+    uint32_t fail_over_ppm; /* share of failed sessions above which the run stops; default 1000000:
+                               never */
 };
 
 #define NJ_MANIFEST_RETRY_ON(X)                                                                    \
@@ -308,7 +321,7 @@ enum nj_manifest_inputs { NJ_INPUTS_EMBED, NJ_INPUTS_REFERENCE };
 struct nj_manifest {
     struct nj_arena arena; /* owns everything below */
     const char *name;      /* of the file, for messages */
-    const char *job;       /* [a-z0-9][a-z0-9._-]*; default "job" */
+    const char *job; /* default "job"; like all names [A-Za-z0-9_][A-Za-z0-9_.-]*, at most 64 */
     const struct nj_manifest_role *roles; /* in the order of the file, as all lists are */
     size_t n_roles;
     const struct nj_manifest_credential *credentials;
@@ -332,7 +345,8 @@ struct nj_manifest {
  *
  * @bytes     the file; at most NJ_MANIFEST_MAX_BYTES; not kept
  * @name      the file's name, for messages; copied
- * @faults    zeroed or empty; on NJ_E_INPUT holds up to NJ_FAULTS_MAX faults in the order of the file
+ * @faults    zeroed or empty; on NJ_E_INPUT holds up to NJ_FAULTS_MAX faults in the order of the
+ * file
  *
  * Fails with NJ_E_INPUT (@err tells the first fault and how many more there are) or NJ_E_NOMEM.
  */
@@ -352,17 +366,19 @@ int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest
 /*
  * nj_manifest_path_ok - does a path that the manifest gives stay inside the manifest's directory?
  *
- * Lexical: it is relative, not empty, and never climbs above its start; the engine opens it beneath the
- * directory so that links cannot leave it either. Returns 0 or fails with NJ_E_INPUT and the reason
- * (absolute and climbing paths are what --allow-path is for).
+ * Lexical: it is relative, not empty, and never climbs above its start; the engine opens it beneath
+ * the directory so that links cannot leave it either. Returns 0 or fails with NJ_E_INPUT and the
+ * reason (absolute and climbing paths are what --allow-path is for).
  */
 int nj_manifest_path_ok(const char *path, struct nj_error *err) NJ_MUST_USE;
 
 /*
- * nj_manifest_target_ok - is this (expanded) path one that a file may be placed at in this agent's box?
+ * nj_manifest_target_ok - is this (expanded) path one that a file may be placed at in this agent's
+ * box?
  *
- * Absolute, without "." or ".." or empty parts, inside a writable path and not itself one. Templates
- * cannot be judged when the manifest is parsed, so the engine asks again when it expanded them.
+ * Absolute, without "." or ".." or empty parts, inside a writable path and not itself one.
+ * Templates cannot be judged when the manifest is parsed, so the engine asks again when it expanded
+ * them.
  */
 int nj_manifest_target_ok(const struct nj_manifest_agent *agent, const char *target,
                           struct nj_error *err) NJ_MUST_USE;
@@ -370,9 +386,9 @@ int nj_manifest_target_ok(const struct nj_manifest_agent *agent, const char *tar
 /*
  * nj_manifest_pack_agent - the agent's part of a session's identity, appended as canonical msgpack
  *
- * Holds what the agent is and what it may do: instructions, model chain (provider, model, script, base_url,
- * when), sandbox, tools, memory, turns, reproducible, and the same of every agent it can call. Not: prices,
- * credentials, delivery, comments, the order of keys, names of roles.
+ * Holds what the agent is and what it may do: instructions, model chain (provider, model, script,
+ * base_url, when), sandbox, tools, memory, turns, reproducible, and the same of every agent it can
+ * call. Not: prices, credentials, delivery, comments, the order of keys, names of roles.
  */
 int nj_manifest_pack_agent(const struct nj_manifest *manifest, size_t agent, struct nj_buf *out,
                            struct nj_error *err) NJ_MUST_USE;
@@ -380,8 +396,8 @@ int nj_manifest_pack_agent(const struct nj_manifest *manifest, size_t agent, str
 /*
  * nj_manifest_pack_group - the group's part: name, files, input, outputs, accept, after
  *
- * Templates are packed as written; the engine adds the item and the digests of what they name. Not: for_each and
- * key, so that one more item leaves the other sessions' identities alone.
+ * Templates are packed as written; the engine adds the item and the digests of what they name. Not:
+ * for_each and key, so that one more item leaves the other sessions' identities alone.
  */
 int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, struct nj_buf *out,
                            struct nj_error *err) NJ_MUST_USE;

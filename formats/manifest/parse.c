@@ -1,8 +1,9 @@
 /*
  * parse.c - from the tree to the job: the root, models, credentials, limits and what is small
  *
- * The complication: a fault must not end the reading, for a person wants all of them at once. So each
- * reader takes what is right, adds a fault for what is not, and read.h says what is left behind.
+ * The complication: a fault must not end the reading, for a person wants all of them at once. So
+ * each reader takes what is right, adds a fault for what is not, and read.h says what is left
+ * behind.
  */
 #include <stdio.h>
 
@@ -10,10 +11,10 @@
 
 #include "formats/base/banned.h"
 
-#define TEXT_MAX_BYTES (1u << 20)       /* instructions, input, content: one text */
+#define TEXT_MAX_BYTES (1u << 20) /* instructions, input, content: one text */
 #define URL_MAX_BYTES 2048
 #define MICRO 1000000
-#define PRICE_MAX (1000000LL * MICRO)   /* USD per million tokens: a dollar a token */
+#define PRICE_MAX (1000000LL * MICRO) /* USD per million tokens: a dollar a token */
 #define BUDGET_MAX (1000000000LL * MICRO)
 #define SESSIONS_MAX 100000
 #define AT_ONCE_MAX 4096
@@ -41,7 +42,8 @@ static bool name_ok(const char *name)
 }
 
 #define NAME_RULE                                                                                  \
-    "a name has 1 to 64 letters, digits, \"_\", \".\" or \"-\", and begins with a letter, digit or \"_\""
+    "a name has 1 to 64 letters, digits, \"_\", \".\" or \"-\", and begins with a letter, digit "  \
+    "or \"_\""
 
 void nj_manifest_read_name(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                            const char **ret)
@@ -90,7 +92,7 @@ void nj_manifest_read_bits(struct nj_manifest_reading *in, const struct nj_yaml_
     const char *names[16];
     unsigned bits = 0;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 1, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 1, NJ_MANIFEST_WORDS_MAX))
         return;
     for (size_t i = 0; i < n_words; i++)
         names[i] = words[i].text;
@@ -160,14 +162,14 @@ void nj_manifest_read_url(struct nj_manifest_reading *in, const struct nj_yaml_n
 }
 
 void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
-                            const char *key, size_t min, nj_manifest_text_check check,
+                            const char *key, size_t min, size_t max, nj_manifest_text_check check,
                             struct nj_manifest_texts *ret)
 {
     const struct nj_yaml_node *node = nj_yaml_get(map, key);
     struct nj_manifest_text *items;
     size_t n = 0;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, min, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, min, max))
         return;
     items = nj_manifest_read_alloc(in, node->count, sizeof(*items));
     if (!items)
@@ -190,7 +192,7 @@ void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml
 void nj_manifest_read_command(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
                               const char *key, struct nj_manifest_texts *ret)
 {
-    nj_manifest_read_texts(in, map, key, 1, NULL, ret);
+    nj_manifest_read_texts(in, map, key, 1, NJ_MANIFEST_LIST_MAX, NULL, ret);
     if (ret->count > 0 && !*ret->items[0].text)
         nj_yaml_fault(&in->yaml, nj_yaml_get(map, key), "the program's name is empty");
 }
@@ -251,7 +253,8 @@ static const char *method_fault(const char *method)
 
 static const char *variable_fault(const char *name)
 {
-    static const char *const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    static const char *const chars =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 
     if (!*name || name[strspn(name, chars)] || (*name >= '0' && *name <= '9'))
         return "a variable's name has letters, digits and \"_\", and does not begin with a digit";
@@ -260,9 +263,12 @@ static const char *variable_fault(const char *name)
 
 static const char *header_fault(const char *header)
 {
-    static const char *const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    static const char *const chars =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
-    return !*header || header[strspn(header, chars)] ? "a header's name has letters, digits and \"-\"" : NULL;
+    return !*header || header[strspn(header, chars)]
+               ? "a header's name has letters, digits and \"-\""
+               : NULL;
 }
 
 static const char *format_fault(const char *format)
@@ -303,14 +309,17 @@ static void read_credential(struct nj_manifest_reading *in, const struct nj_yaml
     credential->mark = node->key_mark;
     credential->header = "Authorization";
     credential->format = "Bearer {secret}";
-    if (!nj_manifest_read_key_name(in, node) || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+    if (!nj_manifest_read_key_name(in, node) ||
+        !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
         return;
     if (!nj_yaml_get(node, "env") == !nj_yaml_get(node, "file"))
         nj_yaml_fault(&in->yaml, node, "expected either env (a variable's name) or file (a path)");
     read_checked(in, node, "env", variable_fault, &credential->env);
     nj_manifest_read_path(in, nj_yaml_get(node, "file"), &credential->file);
-    nj_manifest_read_texts(in, node, "hosts", 1, host_fault, &credential->hosts);
-    nj_manifest_read_texts(in, node, "methods", 1, method_fault, &credential->methods);
+    nj_manifest_read_texts(in, node, "hosts", 1, NJ_MANIFEST_LIST_MAX, host_fault,
+                           &credential->hosts);
+    nj_manifest_read_texts(in, node, "methods", 1, NJ_MANIFEST_WORDS_MAX, method_fault,
+                           &credential->methods);
     read_checked(in, node, "header", header_fault, &credential->header);
     read_checked(in, node, "format", format_fault, &credential->format);
 }
@@ -348,7 +357,8 @@ static void read_price(struct nj_manifest_reading *in, const struct nj_yaml_node
         const struct nj_yaml_node *value =
             i < 2 ? nj_yaml_need(&in->yaml, node, keys[i]) : nj_yaml_get(node, keys[i]);
 
-        *values[i] = price->input; /* tokens of a kind without a price of their own are input tokens */
+        *values[i] =
+            price->input; /* tokens of a kind without a price of their own are input tokens */
         if (value)
             (void)nj_yaml_micro(&in->yaml, value, 0, PRICE_MAX, values[i]);
     }
@@ -482,8 +492,9 @@ static const char *deadline_fault(const char *text)
 
 static void read_limits(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
 {
-    static const char *const keys[] = {"sessions",           "tool_calls", "warm_boxes", "budget_usd",
-                                       "session_budget_usd", "deadline",   "fail_over"};
+    static const char *const keys[] = {"sessions",   "tool_calls",         "warm_boxes",
+                                       "budget_usd", "session_budget_usd", "deadline",
+                                       "fail_over"};
     struct nj_manifest_limits *limits = &in->manifest->limits;
     const struct nj_yaml_node *child;
     int64_t fail_over = MICRO;
@@ -599,8 +610,9 @@ static void read_version(struct nj_manifest_reading *in)
 
 static void read_root(struct nj_manifest_reading *in)
 {
-    static const char *const keys[] = {"nightjar", "job",    "models",  "credentials", "agents",   "sessions",
-                                       "limits",   "retry",  "archive", "alerts",      "telemetry"};
+    static const char *const keys[] = {"nightjar", "job",      "models",   "credentials",
+                                       "agents",   "sessions", "limits",   "retry",
+                                       "archive",  "alerts",   "telemetry"};
     const struct nj_yaml_node *root = in->root;
 
     if (!nj_yaml_keys(&in->yaml, root, keys, NJ_COUNT(keys)))

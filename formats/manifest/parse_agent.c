@@ -1,8 +1,8 @@
 /*
  * parse_agent.c - agents: what they are, their boxes and their tools
  *
- * The complication: one list holds seven types of tools, each with keys of its own. A table says which
- * key belongs to which type, so that a key in the wrong place is named as such.
+ * The complication: one list holds seven types of tools, each with keys of its own. A table says
+ * which key belongs to which type, so that a key in the wrong place is named as such.
  */
 #include <stdio.h>
 
@@ -41,7 +41,8 @@ static const char *domain_fault(const char *text)
         const char *port = name + name_len + 1;
         size_t digits = strspn(port, "0123456789");
 
-        if (digits == 0 || digits > 5 || port[digits] || port[0] == '0' || strtoul(port, NULL, 10) > 65535)
+        if (digits == 0 || digits > 5 || port[digits] || port[0] == '0' ||
+            strtoul(port, NULL, 10) > 65535)
             return "a port is a number from 1 to 65535";
     }
     for (size_t at = 0; at <= name_len;) {
@@ -104,7 +105,7 @@ static void read_mounts(struct nj_manifest_reading *in, const struct nj_yaml_nod
 {
     struct nj_manifest_mount *mounts;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_PATHS_MAX))
         return;
     mounts = nj_manifest_read_alloc(in, node->count, sizeof(*mounts));
     if (!mounts)
@@ -154,9 +155,10 @@ static void read_filesystem(struct nj_manifest_reading *in, const struct nj_yaml
     if (size)
         sandbox->max_size_mark = size->mark;
     nj_manifest_read_uint(in, node, "max_size_mb", 1, MB_MAX, &sandbox->max_size_mb);
-    nj_manifest_read_texts(in, node, "writable_paths", 1, writable_fault, &sandbox->writable_paths);
-    nj_manifest_read_texts(in, node, "read_only_paths", 0, nj_manifest_box_path_fault,
-                           &sandbox->read_only_paths);
+    nj_manifest_read_texts(in, node, "writable_paths", 1, NJ_MANIFEST_PATHS_MAX, writable_fault,
+                           &sandbox->writable_paths);
+    nj_manifest_read_texts(in, node, "read_only_paths", 0, NJ_MANIFEST_PATHS_MAX,
+                           nj_manifest_box_path_fault, &sandbox->read_only_paths);
 }
 
 static void sandbox_defaults(struct nj_manifest_reading *in, struct nj_mark mark,
@@ -181,15 +183,16 @@ static void sandbox_defaults(struct nj_manifest_reading *in, struct nj_mark mark
 static void read_sandbox(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                          struct nj_manifest_sandbox *sandbox)
 {
-    static const char *const keys[] = {"allowed_domains",     "filesystem",    "mounts",
-                                       "max_runtime_seconds", "max_memory_mb", "max_processes",
-                                       "rootfs"};
+    static const char *const keys[] = {
+        "allowed_domains", "filesystem",    "mounts", "max_runtime_seconds",
+        "max_memory_mb",   "max_processes", "rootfs"};
     const struct nj_yaml_node *memory;
 
     if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
         return;
     sandbox->mark = node->mark;
-    nj_manifest_read_texts(in, node, "allowed_domains", 0, domain_fault, &sandbox->allowed_domains);
+    nj_manifest_read_texts(in, node, "allowed_domains", 0, NJ_MANIFEST_LIST_MAX, domain_fault,
+                           &sandbox->allowed_domains);
     read_filesystem(in, nj_yaml_get(node, "filesystem"), sandbox);
     read_mounts(in, nj_yaml_get(node, "mounts"), sandbox);
     nj_manifest_read_uint(in, node, "max_runtime_seconds", 1, SECONDS_MAX,
@@ -262,7 +265,10 @@ static void read_schema(struct nj_manifest_reading *in, const struct nj_yaml_nod
     if (!node) {
         tool->input_schema = "{\"type\":\"object\"}";
     } else if (nj_yaml_to_json(node, &json, &err) < 0) {
-        nj_yaml_fault(&in->yaml, node, "%s", err.text);
+        if (err.code == NJ_E_NOMEM)
+            in->yaml.nomem = true;
+        else
+            nj_yaml_fault(&in->yaml, node, "%s", err.text);
     } else {
         tool->input_schema = nj_arena_span(in->yaml.arena, nj_buf_span(&json));
         if (!tool->input_schema)
@@ -297,7 +303,8 @@ static void read_remote_tool(struct nj_manifest_reading *in, const struct nj_yam
     const struct nj_yaml_node *child;
 
     if (!nj_yaml_get(node, url_key) == !nj_yaml_get(node, "command"))
-        nj_yaml_fault(&in->yaml, node, "expected either %s (over HTTP) or command (in the box)", url_key);
+        nj_yaml_fault(&in->yaml, node, "expected either %s (over HTTP) or command (in the box)",
+                      url_key);
     nj_manifest_read_url(in, node, "server_url", &tool->server_url);
     nj_manifest_read_url(in, node, "url", &tool->url);
     nj_manifest_read_command(in, node, "command", &tool->command);
@@ -353,7 +360,8 @@ static void read_tool(struct nj_manifest_reading *in, const struct nj_yaml_node 
     }
     nj_manifest_read_name(in, nj_yaml_get(node, "name"), &tool->name);
     if (strchr(tool->name, '.'))
-        nj_yaml_fault(&in->yaml, node, "the tool's name %s holds a dot, which models do not take: name it",
+        nj_yaml_fault(&in->yaml, node,
+                      "the tool's name %s holds a dot, which models do not take: name it",
                       tool->name);
 }
 
@@ -362,7 +370,7 @@ static void read_tools(struct nj_manifest_reading *in, const struct nj_yaml_node
 {
     struct nj_manifest_tool *tools;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_TOOLS_MAX))
         return;
     tools = nj_manifest_read_alloc(in, node->count, sizeof(*tools));
     if (!tools)
@@ -416,12 +424,14 @@ static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node
     agent->reproducible = NJ_D2;
     agent->turns_max = 100;
     sandbox_defaults(in, node->key_mark, &agent->sandbox);
-    if (!nj_manifest_read_key_name(in, node) || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
+    if (!nj_manifest_read_key_name(in, node) ||
+        !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
         return;
     child = nj_yaml_get(node, "model");
     nj_manifest_read_ref(in, child, "model", &in->roles, &agent->role);
     if (!child && !nj_yaml_get(node, "command"))
-        nj_yaml_fault(&in->yaml, node, "expected model (one of models:) or command (a program in the box)");
+        nj_yaml_fault(&in->yaml, node,
+                      "expected model (one of models:) or command (a program in the box)");
     nj_manifest_read_command(in, node, "command", &agent->command);
     nj_manifest_read_text(in, node, "instructions", true, &agent->instructions);
     child = nj_yaml_get(node, "reproducible");

@@ -1,8 +1,10 @@
 /*
- * parse_group.c - groups of sessions: which items, what each session gets, what it must leave behind
+ * parse_group.c - groups of sessions: which items, what each session gets, what it must leave
+ * behind
  *
  * The complication: templates can be judged only with their neighbours: {item.stem} needs a glob,
- * {results} needs somebody to wait for. So the shape of a group is known before its templates are read.
+ * {results} needs somebody to wait for. So the shape of a group is known before its templates are
+ * read.
  */
 #include <stdio.h>
 
@@ -28,6 +30,8 @@ static void allowed_in(const struct nj_manifest_group *group, bool with_results,
         allowed[n++] = "item.path";
         allowed[n++] = "item.name";
         allowed[n++] = "item.stem";
+        allowed[n++] = "item.dir";
+        allowed[n++] = "item.size";
         break;
     case NJ_FOR_EACH_LINES:
     case NJ_FOR_EACH_CSV:
@@ -70,9 +74,13 @@ static void read_for_each(struct nj_manifest_reading *in, const struct nj_yaml_n
     const struct nj_yaml_node *value;
     const char *fault;
 
-    if (!node || !nj_yaml_keys(&in->yaml, node, keys, n_keys))
+    if (!node)
         return;
+    group->for_each =
+        NJ_FOR_EACH_GLOB; /* until it is read: its faults shall not draw faults of templates */
     group->for_each_mark = node->mark;
+    if (!nj_yaml_keys(&in->yaml, node, keys, n_keys))
+        return;
     if (node->count != 1) {
         nj_yaml_fault(&in->yaml, node, "expected one of glob, lines and csv");
         return;
@@ -82,8 +90,6 @@ static void read_for_each(struct nj_manifest_reading *in, const struct nj_yaml_n
         if (strcmp(value->key, keys[i]) == 0)
             group->for_each = (enum nj_manifest_for_each)(i + 1);
     }
-    if (group->for_each == NJ_FOR_EACH_NONE)
-        return; /* an unknown key, which is in the list */
     group->for_each_mark = value->mark;
     nj_manifest_read_path(in, value, &group->for_each_text);
     if (group->for_each != NJ_FOR_EACH_GLOB || !group->for_each_text)
@@ -101,10 +107,12 @@ static void read_group_key(struct nj_manifest_reading *in, const struct nj_yaml_
     if (node) {
         group->key_mark = node->mark;
         group->key = read_template(in, node, group, false, false);
-        if (group->key && group->for_each != NJ_FOR_EACH_NONE && !nj_template_uses(group->key, "item."))
-            nj_yaml_fault(&in->yaml, node,
-                          "every item would get the same key: it needs a placeholder such as {item.%s}",
-                          group->for_each == NJ_FOR_EACH_GLOB ? "stem" : "FIELD");
+        if (group->key && group->for_each != NJ_FOR_EACH_NONE &&
+            !nj_template_uses(group->key, "item."))
+            nj_yaml_fault(
+                &in->yaml, node,
+                "every item would get the same key: it needs a placeholder such as {item.%s}",
+                group->for_each == NJ_FOR_EACH_GLOB ? "stem" : "FIELD");
         return;
     }
     switch (group->for_each) {
@@ -116,8 +124,9 @@ static void read_group_key(struct nj_manifest_reading *in, const struct nj_yaml_
         break;
     case NJ_FOR_EACH_LINES:
     case NJ_FOR_EACH_CSV:
-        nj_yaml_fault(&in->yaml, map, "the key key is missing: name the field that tells items apart, "
-                                      "such as key: \"{item.id}\"");
+        nj_yaml_fault(&in->yaml, map,
+                      "key is missing: name the field that tells items apart, such as "
+                      "key: \"{item.id}\"");
         break;
     }
 }
@@ -154,7 +163,7 @@ static void read_files(struct nj_manifest_reading *in, const struct nj_yaml_node
 {
     struct nj_manifest_file *files;
 
-    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_LIST_MAX))
+    if (!node || !nj_yaml_list(&in->yaml, node, 0, NJ_MANIFEST_FILES_MAX))
         return;
     files = nj_manifest_read_alloc(in, node->count, sizeof(*files));
     if (!files)
@@ -235,7 +244,8 @@ static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node
     input = read_template(in, child, group, true, false);
     if (input)
         group->input = input;
-    nj_manifest_read_texts(in, node, "outputs", 0, nj_manifest_box_glob_fault, &group->outputs);
+    nj_manifest_read_texts(in, node, "outputs", 0, NJ_MANIFEST_FILES_MAX,
+                           nj_manifest_box_glob_fault, &group->outputs);
     read_accept(in, nj_yaml_get(node, "accept"), group);
 }
 

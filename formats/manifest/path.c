@@ -1,9 +1,9 @@
 /*
  * path.c - what a path may look like
  *
- * The complication: these are lexical checks only. A path of the host is opened by the engine beneath
- * the manifest's directory, a path of the box by the sandbox beneath its root; what is refused here
- * is what no opening could make right.
+ * The complication: these are lexical checks only. A path of the host is opened by the engine
+ * beneath the manifest's directory, a path of the box by the sandbox beneath its root; what is
+ * refused here is what no opening could make right.
  */
 #include "formats/manifest/read.h"
 
@@ -13,8 +13,8 @@
 
 /* What the box brings itself, and where memory stores will stand. */
 static const char *const system_dirs[] = {
-    "/bin", "/boot", "/dev",  "/etc", "/lib", "/lib32", "/lib64",
-    "/libx32", "/mnt/memory", "/proc", "/run", "/sbin", "/sys", "/usr",
+    "/bin",    "/boot",       "/dev",  "/etc", "/lib",  "/lib32", "/lib64",
+    "/libx32", "/mnt/memory", "/proc", "/run", "/sbin", "/sys",   "/usr",
 };
 
 bool nj_manifest_path_under(const char *path, const char *dir)
@@ -27,7 +27,8 @@ bool nj_manifest_path_under(const char *path, const char *dir)
 const char *nj_manifest_system_dir(const char *path)
 {
     for (size_t i = 0; i < NJ_COUNT(system_dirs); i++) {
-        if (nj_manifest_path_under(path, system_dirs[i]) || nj_manifest_path_under(system_dirs[i], path))
+        if (nj_manifest_path_under(path, system_dirs[i]) ||
+            nj_manifest_path_under(system_dirs[i], path))
             return system_dirs[i];
     }
     return NULL;
@@ -77,7 +78,8 @@ const char *nj_manifest_box_path_fault(const char *path)
     return NULL;
 }
 
-/* "[" must be closed ("]" right behind it, or behind "!" or "^", is a member); ** is a part of its own. */
+/* "[" must be closed ("]" right behind it, or behind "!" or "^", is a member); ** is a part of its
+ * own. */
 static const char *pattern_fault(const char *glob)
 {
     for (const char *at = glob; *at; at++) {
@@ -121,8 +123,10 @@ int nj_manifest_path_ok(const char *path, struct nj_error *err)
     if (fault)
         return nj_fail(err, NJ_E_INPUT, "%s", fault);
     if (*path == '/')
-        return nj_fail(err, NJ_E_INPUT, "%s is absolute: paths are relative to the manifest, unless "
-                       "--allow-path names their directory", path);
+        return nj_fail(err, NJ_E_INPUT,
+                       "%s is absolute: paths are relative to the manifest, unless "
+                       "--allow-path names their directory",
+                       path);
     while (*path) {
         const char *part = path;
         size_t len = strcspn(part, "/");
@@ -132,7 +136,8 @@ int nj_manifest_path_ok(const char *path, struct nj_error *err)
             path++;
         if (len == 2 && part[0] == '.' && part[1] == '.') {
             if (depth == 0)
-                return nj_fail(err, NJ_E_INPUT, "the path climbs out of the manifest's directory; "
+                return nj_fail(err, NJ_E_INPUT,
+                               "the path climbs out of the manifest's directory; "
                                "--allow-path allows another one");
             depth--;
         } else if (!(len == 1 && part[0] == '.')) {
@@ -149,14 +154,14 @@ int nj_manifest_target_ok(const struct nj_manifest_agent *agent, const char *tar
     const char *fault = nj_manifest_box_path_fault(target);
 
     if (fault)
-        return nj_fail(err, NJ_E_INPUT, "target %s: %s", target, fault);
+        return nj_fail(err, NJ_E_INPUT, "target \"%s\": %s", target, fault);
     for (size_t i = 0; i < writable->count; i++) {
         if (strcmp(target, writable->items[i].text) == 0)
-            return nj_fail(err, NJ_E_INPUT, "target %s is a writable path itself: name a file in it",
-                           target);
+            return nj_fail(err, NJ_E_INPUT,
+                           "target \"%s\" is a writable path itself: name a file in it", target);
         if (nj_manifest_path_under(target, writable->items[i].text))
             return 0;
     }
-    return nj_fail(err, NJ_E_INPUT, "target %s is in none of the writable paths of agent %s", target,
-                   agent->name);
+    return nj_fail(err, NJ_E_INPUT, "target \"%s\" is in none of the writable paths of agent %s",
+                   target, agent->name);
 }

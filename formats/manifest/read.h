@@ -2,9 +2,10 @@
  * read.h - what the files of this module share while a manifest is being read; not for callers
  *
  * parse.c walks the root and the small parts, parse_agent.c and parse_group.c the large ones. Each
- * reads what it can: a value with a fault keeps its default, a list item with a fault is left out, a
- * reference with a fault is NJ_MANIFEST_NONE. check.c then judges what only the whole can tell and
- * must therefore bear NULL texts and missing references. Nobody outside ever sees such a manifest.
+ * reads what it can: a value with a fault keeps its default, a list item with a fault is left out,
+ * a reference with a fault is NJ_MANIFEST_NONE. check.c then judges what only the whole can tell
+ * and must therefore bear NULL texts and missing references. Nobody outside ever sees such a
+ * manifest.
  */
 #ifndef NJ_MANIFEST_READ_H
 #define NJ_MANIFEST_READ_H
@@ -52,7 +53,8 @@ void nj_manifest_read_bits(struct nj_manifest_reading *in, const struct nj_yaml_
                            size_t n_words, unsigned *ret);
 void nj_manifest_read_url(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
                           const char *key, const char **ret);
-/* a path of the host: not empty, printable, short enough; whether it stays inside is the engine's to ask */
+/* a path of the host: not empty, printable, short enough; whether it stays inside is the engine's
+ * to ask */
 void nj_manifest_read_path(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                            const char **ret);
 void nj_manifest_read_command(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
@@ -63,7 +65,7 @@ void nj_manifest_read_ref(struct nj_manifest_reading *in, const struct nj_yaml_n
 /* Checks one text of a list; NULL when it is right, else what is wrong with it. */
 typedef const char *(*nj_manifest_text_check)(const char *text);
 void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
-                            const char *key, size_t min, nj_manifest_text_check check,
+                            const char *key, size_t min, size_t max, nj_manifest_text_check check,
                             struct nj_manifest_texts *ret);
 
 /* ---- parse_agent.c, parse_group.c, check.c ---- */
@@ -74,11 +76,12 @@ void nj_manifest_check(struct nj_manifest_reading *in);
 
 /* ---- path.c: NULL when right, else what is wrong ---- */
 
-const char *nj_manifest_host_path_fault(const char *path);   /* of the host */
-const char *nj_manifest_box_path_fault(const char *path);    /* absolute and normal */
-const char *nj_manifest_glob_fault(const char *glob);        /* of the host: brackets, ** */
-const char *nj_manifest_box_glob_fault(const char *glob);    /* absolute, normal, brackets, ** */
-const char *nj_manifest_system_dir(const char *path);        /* the system's directory it overlaps, or NULL */
+const char *nj_manifest_host_path_fault(const char *path); /* of the host */
+const char *nj_manifest_box_path_fault(const char *path);  /* absolute and normal */
+const char *nj_manifest_glob_fault(const char *glob);      /* of the host: brackets, ** */
+const char *nj_manifest_box_glob_fault(const char *glob);  /* absolute, normal, brackets, ** */
+const char *
+nj_manifest_system_dir(const char *path); /* the system's directory it overlaps, or NULL */
 bool nj_manifest_path_under(const char *path, const char *dir); /* equal or below */
 
 /* ---- words.c: the manifest's words for values, in the order of the enums ---- */

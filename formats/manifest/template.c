@@ -1,8 +1,8 @@
 /*
  * template.c - texts with placeholders
  *
- * The complication: a value may hold braces of its own (a copyright file, a model's reply). Values are
- * appended and never looked at again; only the template's own text is scanned, once.
+ * The complication: a value may hold braces of its own (a copyright file, a model's reply). Values
+ * are appended and never looked at again; only the template's own text is scanned, once.
  */
 #include <stdio.h>
 

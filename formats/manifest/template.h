@@ -2,9 +2,9 @@
  * template.h - texts with placeholders: "Summarise {results} of {item.stem}"
  *
  * A placeholder is "{" name "}", a name is words of [A-Za-z0-9_-] joined by dots, at most
- * NJ_TEMPLATE_NAME_MAX_CHARS long. "{{" and "}}" stand for one brace. Any other brace is an error, so
- * that a mistyped placeholder is never delivered as text. Values are inserted as they are: they are
- * never expanded again.
+ * NJ_TEMPLATE_NAME_MAX_CHARS long. "{{" and "}}" stand for one brace. Any other brace is an error,
+ * so that a mistyped placeholder is never delivered as text. Values are inserted as they are: they
+ * are never expanded again.
  */
 #ifndef NJ_MANIFEST_TEMPLATE_H
 #define NJ_MANIFEST_TEMPLATE_H
@@ -28,11 +28,14 @@ int nj_template_expand(const char *text, nj_template_lookup lookup, void *ctx, s
  * nj_template_check - is this a template whose placeholders are all allowed?
  *
  * @allowed  NULL-terminated: "results" allows {results}; "item." allows any {item.FIELD}
- * Returns the number of placeholders, or fails with NJ_E_INPUT: what is wrong, and the nearest allowed name.
+ * Returns the number of placeholders, or fails with NJ_E_INPUT: what is wrong, and the nearest
+ * allowed name.
  */
-int nj_template_check(const char *text, const char *const *allowed, struct nj_error *err) NJ_MUST_USE;
+int nj_template_check(const char *text, const char *const *allowed,
+                      struct nj_error *err) NJ_MUST_USE;
 
-/* nj_template_uses - does a (checked) template hold this placeholder? "item." asks for any item field. */
+/* nj_template_uses - does a (checked) template hold this placeholder? "item." asks for any item
+ * field. */
 bool nj_template_uses(const char *text, const char *name);
 
 #endif

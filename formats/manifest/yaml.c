@@ -1,9 +1,9 @@
 /*
  * yaml.c - from bytes to a tree, through libyaml's events
  *
- * The complication: libyaml alone would build whatever it is given (aliases that unfold to gigabytes,
- * a thousand levels, several documents). Here each event meets its limit before a node is made, and
- * what our dialect does not know becomes a fault with its place.
+ * The complication: libyaml alone would build whatever it is given (aliases that unfold to
+ * gigabytes, a thousand levels, several documents). Here each event meets its limit before a node
+ * is made, and what our dialect does not know becomes a fault with its place.
  */
 #include <yaml.h>
 
@@ -71,6 +71,100 @@ static bool stands_at_tab(struct nj_span bytes, struct nj_mark mark)
     return false;
 }
 
+/*
+ * Is there a %TAG directive? libyaml compares each with all before it, which costs minutes on a
+ * file of the size that we accept, and tags are refused anyway. A directive stands at the beginning
+ * of a line, and libyaml knows five ways to end one.
+ */
+static bool has_tag_directive(struct nj_span bytes, struct nj_mark *ret_mark)
+{
+    static const char *const breaks[] = {"\n", "\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    size_t from = 0;
+
+    while (from < bytes.len) {
+        const uint8_t *found = memmem(bytes.data + from, bytes.len - from, "%TAG", 4);
+        size_t offset;
+        bool at_start;
+
+        if (!found)
+            return false;
+        offset = (size_t)(found - bytes.data);
+        at_start = offset == 0;
+        for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++) {
+            size_t len = strlen(breaks[i]);
+
+            at_start |= offset >= len && memcmp(found - len, breaks[i], len) == 0;
+        }
+        if (at_start) {
+            *ret_mark = mark_of_offset(bytes, offset);
+            return true;
+        }
+        from = offset + 4;
+    }
+    return false;
+}
+
+/* ---- JSON's surrogate pairs, which libyaml does not know ---- */
+
+static bool read_surrogate(const uint8_t *at, size_t left, uint32_t least, uint32_t *ret)
+{
+    uint32_t value = 0;
+
+    if (left < 6 || at[0] != '\\' || at[1] != 'u')
+        return false;
+    for (size_t i = 2; i < 6; i++) {
+        uint8_t c = at[i] | 0x20;
+
+        if (!((at[i] >= '0' && at[i] <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        value = value << 4 | (uint32_t)(at[i] <= '9' ? at[i] - '0' : c - 'a' + 10);
+    }
+    *ret = value - least;
+    return value >= least && value < least + 0x400;
+}
+
+/*
+ * "\ud83d\ude00" becomes "\U0001f600", and the two bytes that this saves become spaces behind the
+ * closing quote, so that every later mark stays right. Only where the file is JSON and nothing
+ * else: a character that JSON does not have outside of strings, and the bytes are left alone.
+ */
+static int join_surrogates(struct nj_span bytes, struct nj_buf *out, struct nj_error *err)
+{
+    static const char outside[] = "{}[]:, \t\r\n+-.0123456789truefalsnEINFabcdABCD";
+    bool in_string = false;
+    size_t saved = 0;
+    size_t i = 0;
+    int r = 0;
+
+    while (r == 0 && i < bytes.len) {
+        const uint8_t *at = bytes.data + i;
+        size_t left = bytes.len - i;
+        size_t step = in_string && *at == '\\' && left > 1 ? 2 : 1;
+        uint32_t high;
+        uint32_t low;
+
+        if (!in_string && *at != '"' && !memchr(outside, *at, sizeof(outside) - 1)) {
+            nj_buf_clear(out);
+            return 0;
+        }
+        if (step == 2 && read_surrogate(at, left, 0xd800, &high) && left > 6 &&
+            read_surrogate(at + 6, left - 6, 0xdc00, &low)) {
+            r = nj_buf_printf(out, err, "\\U%08x", 0x10000 + (high << 10) + low);
+            saved += 2;
+            i += 12;
+            continue;
+        }
+        r = nj_buf_append(out, at, step, err);
+        i += step;
+        if (step == 2 || *at != '"')
+            continue;
+        in_string = !in_string;
+        for (; r == 0 && !in_string && saved > 0; saved--)
+            r = nj_buf_append(out, " ", 1, err);
+    }
+    return r;
+}
+
 static enum loaded stop_at(struct loader *loader, struct nj_mark mark, const char *text)
 {
     char path[NJ_YAML_PATH_MAX_BYTES] = "";
@@ -95,8 +189,9 @@ static enum loaded syntax_fault(struct loader *loader)
         break;
     case YAML_READER_ERROR:
         mark = mark_of_offset(loader->bytes, parser->problem_offset);
-        nj_manifest_faults_add(loader->reader->faults, mark, NULL, "not UTF-8 text: %s (offset %zu)",
-                               problem, parser->problem_offset);
+        nj_manifest_faults_add(loader->reader->faults, mark, NULL,
+                               "not plain UTF-8 text: %s (offset %zu)", problem,
+                               parser->problem_offset);
         break;
     case YAML_NO_ERROR:
     case YAML_SCANNER_ERROR:
@@ -107,6 +202,11 @@ static enum loaded syntax_fault(struct loader *loader)
         if (stands_at_tab(loader->bytes, mark))
             nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                    "not YAML: a tab stands where only spaces may");
+        else if (strstr(problem, "Unicode character escape"))
+            nj_manifest_faults_add(
+                loader->reader->faults, mark, NULL,
+                "not YAML: this escape is no character (half of a surrogate pair?): "
+                "write the character itself or \\U and eight digits");
         else if (parser->context)
             nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                    "not YAML: %s (%s in line %zu)", problem, parser->context,
@@ -183,6 +283,8 @@ static enum loaded take_key(struct loader *loader, const yaml_event_t *event)
         return stop_at(loader, mark, "a key with an anchor or a tag: both are not allowed");
     if (memchr(text.data, '\0', text.len))
         return stop_at(loader, mark, "a key holds a NUL character");
+    if (text.len > NJ_YAML_KEY_MAX_BYTES)
+        return stop_at(loader, mark, "a key is longer than 160 bytes");
     frame->key = nj_arena_span(loader->reader->arena, text);
     if (!frame->key) {
         loader->reader->nomem = true;
@@ -224,7 +326,8 @@ static enum loaded take_alias(struct loader *loader, const yaml_event_t *event)
     node = add_node(loader, NJ_YAML_BROKEN, event->start_mark);
     if (!node)
         return LOAD_STOP;
-    nj_yaml_fault(loader->reader, node, "alias *%s: anchors and aliases are not allowed; write the value out",
+    nj_yaml_fault(loader->reader, node,
+                  "alias *%s: anchors and aliases are not allowed; write the value out",
                   (const char *)event->data.alias.anchor);
     return LOAD_MORE;
 }
@@ -236,7 +339,8 @@ static enum loaded open_collection(struct loader *loader, const yaml_event_t *ev
     struct nj_yaml_node *node;
 
     if (wants_key(loader))
-        return stop_at(loader, mark_of(event->start_mark), "a key must be a text, not a list or a map");
+        return stop_at(loader, mark_of(event->start_mark),
+                       "a key must be a text, not a list or a map");
     if (loader->depth == loader->limits->max_depth)
         return stop_at(loader, mark_of(event->start_mark), "nested too deeply");
     node = add_node(loader, kind, event->start_mark);
@@ -258,7 +362,7 @@ static int by_key(const void *a, const void *b)
     return left->index < right->index ? -1 : 1;
 }
 
-/* Sorted rather than compared one by one: a hostile map may hold all the nodes that a file may have. */
+/* Sorted rather than compared one by one: a hostile map may hold all the nodes of a file. */
 static enum loaded refuse_duplicates(struct loader *loader, const struct nj_yaml_node *map)
 {
     nj_auto_free const struct nj_yaml_node **sorted = NULL;
@@ -347,7 +451,9 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
 {
     struct loader loader = {.limits = limits, .reader = reader};
     nj_auto_free struct frame *frames = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf joined = {0};
     static const uint8_t byte_order_mark[] = {0xef, 0xbb, 0xbf};
+    struct nj_mark mark;
     size_t faults_before = reader->faults->count + reader->faults->dropped;
 
     *ret_root = NULL;
@@ -362,14 +468,26 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
         bytes.data += sizeof(byte_order_mark);
         bytes.len -= sizeof(byte_order_mark);
     }
+    if (has_tag_directive(bytes, &mark)) {
+        nj_manifest_faults_add(reader->faults, mark, NULL, "%%TAG directives are not allowed");
+        return 0;
+    }
+    if (bytes.len > 0 && memmem(bytes.data, bytes.len, "\\u", 2)) {
+        nj_buf_init(&joined, bytes.len);
+        if (join_surrogates(bytes, &joined, err) < 0)
+            return -(int)err->code;
+        if (joined.len > 0)
+            bytes = nj_buf_span(&joined);
+    }
     frames = calloc(limits->max_depth, sizeof(*frames));
     if (!frames || !yaml_parser_initialize(&loader.parser))
         return nj_fail_nomem(err);
     loader.frames = frames;
     loader.bytes = bytes;
-    /* Named, so that nothing is guessed: UTF-16 is refused like any other bytes that are not UTF-8. */
+    /* Named, so that nothing is guessed: UTF-16 is refused like any other bytes. */
     yaml_parser_set_encoding(&loader.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&loader.parser, bytes.data ? bytes.data : byte_order_mark, bytes.len);
+    yaml_parser_set_input_string(&loader.parser, bytes.data ? bytes.data : byte_order_mark,
+                                 bytes.len);
     load_events(&loader);
     yaml_parser_delete(&loader.parser);
 

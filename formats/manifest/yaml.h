@@ -2,10 +2,11 @@
  * yaml.h - a YAML file as a tree that knows its places, read under suspicion
  *
  * nj_yaml_load() builds the tree; a struct nj_yaml_reader then takes typed values out of it and
- * collects faults, each with line, column and path. Used for manifests and for the script provider's
- * replies. The dialect is what JSON and careful people write: one document, no anchors, aliases or
- * tags, no duplicate keys, keys are scalars. Plain scalars are typed by the core schema of YAML 1.2
- * (null, true, false, whole numbers, decimal numbers, else text); quoted ones are always text.
+ * collects faults, each with line, column and path. Used for manifests and for the script
+ * provider's replies. The dialect is what JSON and careful people write: one document, no anchors,
+ * aliases or tags, no duplicate keys, keys are scalars. Plain scalars are typed by the core schema
+ * of YAML 1.2 (null, true, false, whole numbers, decimal numbers, else text); quoted ones are
+ * always text.
  *
  *     struct nj_yaml_reader reader = {.arena = &arena, .faults = &faults};
  *     r = nj_yaml_load(bytes, &limits, &reader, &root, err);      negative only without memory
@@ -26,6 +27,10 @@
 #include "formats/base/buf.h"
 #include "formats/manifest/faults.h"
 
+/* libyaml finds a key on one line within 1024 characters; this many bytes fit there even when each
+ * is escaped, so whatever was read can be written and read again. */
+#define NJ_YAML_KEY_MAX_BYTES 160
+
 enum nj_yaml_kind {
     NJ_YAML_SCALAR,
     NJ_YAML_SEQ,
@@ -35,13 +40,13 @@ enum nj_yaml_kind {
 
 struct nj_yaml_node {
     enum nj_yaml_kind kind;
-    bool plain;            /* scalar without quotes and not a block: typed by the core schema */
-    struct nj_mark mark;   /* where the value begins */
-    struct nj_span text;   /* scalar: its bytes, NUL-terminated, may hold NUL inside */
-    const char *key;       /* in a map: the key, else NULL */
+    bool plain;          /* scalar without quotes and not a block: typed by the core schema */
+    struct nj_mark mark; /* where the value begins */
+    struct nj_span text; /* scalar: its bytes, NUL-terminated, may hold NUL inside */
+    const char *key;     /* in a map: the key, else NULL */
     struct nj_mark key_mark;
-    size_t index;          /* among its siblings, from 0 */
-    size_t count;          /* of children */
+    size_t index; /* among its siblings, from 0 */
+    size_t count; /* of children */
     const struct nj_yaml_node *up;
     const struct nj_yaml_node *next; /* sibling, in the order of the file */
     const struct nj_yaml_node *first;
@@ -62,15 +67,16 @@ struct nj_yaml_reader {
 /*
  * nj_yaml_load - the tree of @bytes, in the reader's arena
  *
- * *ret_root is set even where faults were found, as long as a tree could be built, so that its values can be
- * judged in the same round; it is NULL when the syntax or a limit stopped the reading (the fault tells).
- * Fails with NJ_E_NOMEM only.
+ * *ret_root is set even where faults were found, as long as a tree could be built, so that its
+ * values can be judged in the same round; it is NULL when the syntax or a limit stopped the reading
+ * (the fault tells). Fails with NJ_E_NOMEM only.
  */
 int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
                  struct nj_yaml_reader *reader, const struct nj_yaml_node **ret_root,
                  struct nj_error *err) NJ_MUST_USE;
 
-/* nj_yaml_end - sort the faults; 0 without any, else NJ_E_INPUT (the first and how many more) or NJ_E_NOMEM */
+/* nj_yaml_end - sort the faults; 0 without any, else NJ_E_INPUT (the first and how many more) or
+ * NJ_E_NOMEM */
 int nj_yaml_end(struct nj_yaml_reader *reader, const char *name, struct nj_error *err) NJ_MUST_USE;
 
 /* ---- what a node is ---- */
@@ -90,7 +96,8 @@ enum nj_yaml_type nj_yaml_type(const struct nj_yaml_node *node);
 
 #define NJ_YAML_PATH_MAX_BYTES 384
 
-/* nj_yaml_path - "agents.worker.tools[2].type" into @out ("" for the root); deep paths lose their head */
+/* nj_yaml_path - "agents.worker.tools[2].type" into @out ("" for the root); deep paths lose their
+ * head */
 void nj_yaml_path(const struct nj_yaml_node *node, char out[NJ_YAML_PATH_MAX_BYTES]);
 
 /* ---- faults ---- */
@@ -112,10 +119,10 @@ const char *nj_yaml_nearest(const char *word, const char *const *names, size_t n
 void nj_yaml_unknown(struct nj_yaml_reader *reader, const struct nj_yaml_node *node,
                      const char *noun, const char *const *names, size_t n_names);
 
-/* ---- values: false when the node is not that, with the fault added; *ret only written on true ---- */
+/* ---- values: false, with the fault added, when the node is not that; *ret written on true ---- */
 
-/* nj_yaml_keys - @node is a map; each key that is not in @known is a fault of its own, which does not make
- * the map useless: true */
+/* nj_yaml_keys - @node is a map; each key that is not in @known is a fault of its own, which does
+ * not make the map useless: true */
 bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node,
                   const char *const *known, size_t n_known);
 
@@ -133,8 +140,8 @@ const struct nj_yaml_node *nj_yaml_need(struct nj_yaml_reader *reader,
 bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
                   size_t max);
 
-/* nj_yaml_text - text without NUL, at most @max_bytes; "" is accepted only with @empty_ok. *ret lives in the
- * arena. A plain number, true, false or null is refused: quotes make it a text. */
+/* nj_yaml_text - text without NUL, at most @max_bytes; "" is accepted only with @empty_ok. *ret
+ * lives in the arena. A plain number, true, false or null is refused: quotes make it a text. */
 bool nj_yaml_text(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t max_bytes,
                   bool empty_ok, const char **ret);
 
@@ -142,8 +149,8 @@ bool nj_yaml_bool(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 bool nj_yaml_uint(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, uint64_t min,
                   uint64_t max, uint64_t *ret);
 
-/* nj_yaml_micro - a decimal number with at most six decimals, times 1000000, exactly ("0.50" is 500000);
- * between @min and @max millionths */
+/* nj_yaml_micro - a decimal number with at most six decimals, times 1000000, exactly ("0.50" is
+ * 500000); between @min and @max millionths */
 bool nj_yaml_micro(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, int64_t min,
                    int64_t max, int64_t *ret);
 
@@ -154,9 +161,10 @@ bool nj_yaml_enum(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 /*
  * nj_yaml_to_json - append the node as JSON text
  *
- * One form for one meaning: no spaces, keys in ascending byte order, whole numbers in decimal, decimal
- * numbers as written but with a digit on both sides of the point. Fails with NJ_E_INPUT (place and
- * reason) for what JSON cannot say: .inf, .nan, whole numbers beyond 64 bits, broken nodes.
+ * One form for one meaning: no spaces, keys in ascending byte order, whole numbers in decimal,
+ * decimal numbers as written but with a digit on both sides of the point. Fails with NJ_E_INPUT
+ * (place and reason) for what JSON cannot say: .inf, .nan, whole numbers beyond 64 bits, broken
+ * nodes.
  */
 int nj_yaml_to_json(const struct nj_yaml_node *node, struct nj_buf *out,
                     struct nj_error *err) NJ_MUST_USE;

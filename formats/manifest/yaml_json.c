@@ -1,8 +1,8 @@
 /*
  * yaml_json.c - a node of the tree as JSON text
  *
- * The complication: one meaning must give one text, because the text goes into digests, and no number
- * may pass through a double on its way.
+ * The complication: one meaning must give one text, because the text goes into digests, and no
+ * number may pass through a double on its way.
  */
 #include <errno.h>
 #include <math.h>
@@ -27,7 +27,8 @@ static int put_int(const struct nj_yaml_node *node, struct nj_buf *out, struct n
     char *end = NULL;
     long long value;
 
-    /* strtoll knows "0x" but not "0o", and would take a leading 0 for octal without being told 10. */
+    /* strtoll knows "0x" but not "0o", and would take a leading 0 for octal without being told 10.
+     */
     errno = 0;
     if (based)
         value = strtoll(text + 2, &end, text[1] == 'x' ? 16 : 8);

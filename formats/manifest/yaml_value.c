@@ -11,12 +11,12 @@
 
 #include "formats/base/banned.h"
 
-#define LOOK_MAX_BYTES 40       /* of a value shown in a fault */
-#define KEY_LOOK_MAX_BYTES 64   /* of a key shown in a path */
+#define LOOK_MAX_BYTES 40     /* of a value shown in a fault */
+#define KEY_LOOK_MAX_BYTES 64 /* of a key shown in a path */
 #define PATH_PARTS_MAX 64
-#define WORD_MAX_CHARS 64       /* longer words are not compared: nobody meant them */
+#define WORD_MAX_CHARS 64 /* longer words are not compared: nobody meant them */
 #define FAULT_MAX_BYTES 400
-#define KNOWN_MAX_BYTES 256     /* of a list of known names */
+#define KNOWN_MAX_BYTES 256 /* of a list of known names */
 #define MICRO 1000000
 #define MICRO_DIGITS 6
 
@@ -130,7 +130,9 @@ static size_t whole_characters(const char *text, size_t len, size_t max)
 
 static bool is_bare_key(const char *key)
 {
-    return *key && key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] == '\0';
+    return *key &&
+           key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ==
+               '\0';
 }
 
 void nj_yaml_path(const struct nj_yaml_node *node, char out[NJ_YAML_PATH_MAX_BYTES])
@@ -237,7 +239,7 @@ void nj_yaml_expected(struct nj_yaml_reader *reader, const struct nj_yaml_node *
     nj_yaml_fault(reader, node, "expected %s, found %s", what, found);
 }
 
-/* The number of insertions, deletions, exchanges and swaps of neighbours from one word to the other. */
+/* How many insertions, deletions, exchanges and swaps of neighbours are between two words. */
 static size_t edits_between(const char *a, const char *b)
 {
     size_t rows[3][WORD_MAX_CHARS + 1];
@@ -260,7 +262,8 @@ static size_t edits_between(const char *a, const char *b)
                 best = above[j] + 1;
             if (row[j - 1] + 1 < best)
                 best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
         }
@@ -315,6 +318,15 @@ static void list_names(const char *const *names, size_t n_names, char *out, size
     }
 }
 
+/* A fault that nobody will read is counted but not worded: there may be 200,000 of them. */
+static bool faults_are_full(struct nj_yaml_reader *reader)
+{
+    if (reader->faults->count < NJ_FAULTS_MAX)
+        return false;
+    reader->faults->dropped++;
+    return true;
+}
+
 /* "unknown WHAT" and its cure: the nearest name, or all of them. */
 static void unknown_text(char *out, size_t room, const char *what, const char *word,
                          const char *const *names, size_t n_names)
@@ -339,7 +351,7 @@ void nj_yaml_unknown(struct nj_yaml_reader *reader, const struct nj_yaml_node *n
     char what[LOOK_MAX_BYTES + 64];
     char text[FAULT_MAX_BYTES];
 
-    if (node->kind == NJ_YAML_BROKEN)
+    if (node->kind == NJ_YAML_BROKEN || faults_are_full(reader))
         return;
     look(node, found, sizeof(found));
     (void)snprintf(what, sizeof(what), "%s %s", noun, found);
@@ -368,6 +380,8 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 
         if (is_one_of(child->key, known, n_known))
             continue;
+        if (faults_are_full(reader))
+            continue;
         unknown_text(text, sizeof(text), "key", child->key, known, n_known);
         nj_yaml_fault_key(reader, child, "%s", text);
     }
@@ -375,22 +389,23 @@ bool nj_yaml_keys(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
 }
 
 static bool has_count(struct nj_yaml_reader *reader, const struct nj_yaml_node *node,
-                      const char *what, size_t min, size_t max)
+                      const char *one, const char *many, size_t min, size_t max)
 {
-    if (node->count >= min && node->count <= max)
-        return true;
     if (node->count < min)
-        nj_yaml_fault(reader, node, "at least %zu %s %s needed, found %zu", min, what,
-                      min == 1 ? "is" : "are", node->count);
+        nj_yaml_fault(reader, node, "at least %zu %s needed, found %zu", min, min == 1 ? one : many,
+                      node->count);
+    else if (node->count > max)
+        nj_yaml_fault(reader, node, "at most %zu %s allowed, found %zu", max, max == 1 ? one : many,
+                      node->count);
     else
-        nj_yaml_fault(reader, node, "at most %zu %s are allowed, found %zu", max, what, node->count);
+        return true;
     return false;
 }
 
 bool nj_yaml_names(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
                    size_t max)
 {
-    return is_map(reader, node) && has_count(reader, node, min == 1 ? "entry" : "entries", min, max);
+    return is_map(reader, node) && has_count(reader, node, "entry is", "entries are", min, max);
 }
 
 bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node, size_t min,
@@ -400,7 +415,7 @@ bool nj_yaml_list(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
         nj_yaml_expected(reader, node, "a list");
         return false;
     }
-    return has_count(reader, node, min == 1 ? "item" : "items", min, max);
+    return has_count(reader, node, "item is", "items are", min, max);
 }
 
 const struct nj_yaml_node *nj_yaml_get(const struct nj_yaml_node *map, const char *key)
@@ -493,9 +508,11 @@ static bool read_magnitude(const char *text, bool *ret_negative, uint64_t *ret)
         text += 2;
     }
     for (; *text; text++) {
-        unsigned digit = *text <= '9' ? (unsigned)(*text - '0') : (unsigned)((*text | 0x20) - 'a') + 10;
+        unsigned digit =
+            *text <= '9' ? (unsigned)(*text - '0') : (unsigned)((*text | 0x20) - 'a') + 10;
 
-        if (__builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, digit, &value))
+        if (__builtin_mul_overflow(value, base, &value) ||
+            __builtin_add_overflow(value, digit, &value))
             return false;
     }
     *ret = value;
@@ -514,8 +531,9 @@ bool nj_yaml_uint(struct nj_yaml_reader *reader, const struct nj_yaml_node *node
         *ret = value;
         return true;
     }
-    (void)snprintf(what, sizeof(what), "a whole number from %llu to %llu%s", (unsigned long long)min,
-                   (unsigned long long)max, is_quoted_number(node) ? " without quotes" : "");
+    (void)snprintf(what, sizeof(what), "a whole number from %llu to %llu%s",
+                   (unsigned long long)min, (unsigned long long)max,
+                   is_quoted_number(node) ? " without quotes" : "");
     nj_yaml_expected(reader, node, what);
     return false;
 }
@@ -558,7 +576,8 @@ static bool read_micro(const char *text, int64_t *ret)
 static void print_micro(int64_t micro, char *out, size_t room)
 {
     int64_t part = micro % MICRO;
-    int n = snprintf(out, room, "%lld.%06lld", (long long)(micro / MICRO), (long long)(part < 0 ? -part : part));
+    int n = snprintf(out, room, "%lld.%06lld", (long long)(micro / MICRO),
+                     (long long)(part < 0 ? -part : part));
 
     while (n > 0 && out[n - 1] == '0')
         out[--n] = '\0';

@@ -1,8 +1,8 @@
 /*
  * builder.c - a workspace made from (path, content) pairs
  *
- * The complication: TREE wants names ascending, STAMPS wants the order of adding; children are kept sorted
- * and each node remembers its number.
+ * The complication: TREE wants names ascending, STAMPS wants the order of adding; children are kept
+ * sorted and each node remembers its number.
  */
 #include "formats/object/inside.h"
 
@@ -131,7 +131,7 @@ static int path_node(struct nj_tree_builder *builder, const char *path, struct n
 {
     struct node *node = &builder->root;
     const char *rest = path;
-    unsigned depth = 1;
+    unsigned names = 0;
     int r;
 
     for (;;) {
@@ -142,7 +142,7 @@ static int path_node(struct nj_tree_builder *builder, const char *path, struct n
         if (node->entry.type != NJ_FILE_DIRECTORY)
             return nj_fail(err, NJ_E_INPUT, "%.*s is a file, so nothing can be under it",
                            (int)(rest - path - 1), path);
-        if (depth++ > NJ_TREE_DEPTH_MAX)
+        if (++names >= NJ_TREE_DEPTH_MAX) /* a directory here is one level below its name's */
             return nj_fail(err, NJ_E_LIMIT, "%.100s...: deeper than %d levels", path,
                            NJ_TREE_DEPTH_MAX);
         place = child_place(node, name, ret_found);
@@ -165,9 +165,9 @@ static int path_node(struct nj_tree_builder *builder, const char *path, struct n
 static int check_input(const char *path, unsigned mode, struct nj_error *err)
 {
     if (!nj_tree_path_valid(nj_span_text(path)))
-        return nj_fail(err, NJ_E_INPUT,
-                       "\"%.200s\" is not a path in a workspace: names joined by '/', without \"..\"",
-                       path);
+        return nj_fail(
+            err, NJ_E_INPUT,
+            "\"%.200s\" is not a path in a workspace: names joined by '/', without \"..\"", path);
     if (mode > 07777)
         return nj_fail(err, NJ_E_INPUT, "%.200s: mode %o is above 07777", path, mode);
     return 0;
@@ -193,8 +193,8 @@ int nj_tree_builder_dir(struct nj_tree_builder *builder, const char *path, unsig
 }
 
 int nj_tree_builder_file(struct nj_tree_builder *builder, const char *path, unsigned mode,
-                         int64_t mtime_ns, struct nj_span content, const struct nj_object_sink *sink,
-                         struct nj_error *err)
+                         int64_t mtime_ns, struct nj_span content,
+                         const struct nj_object_sink *sink, struct nj_error *err)
 {
     struct nj_tree_entry entry = {.type = NJ_FILE_REGULAR, .mode = mode};
     struct node *node;

@@ -27,8 +27,8 @@ int nj_parts_encode(const struct nj_digest *parts, size_t n_parts, struct nj_buf
     return nj_packer_end(&packer, err);
 }
 
-int nj_parts_decode(struct nj_span bytes, struct nj_arena *arena, const struct nj_digest **ret_parts,
-                    size_t *ret_n_parts, struct nj_error *err)
+int nj_parts_decode(struct nj_span bytes, struct nj_arena *arena,
+                    const struct nj_digest **ret_parts, size_t *ret_n_parts, struct nj_error *err)
 {
     NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
     struct nj_digest *parts;

@@ -6,12 +6,14 @@
 
 #include "formats/object/object.h"
 
-/* nj_object_open - cap, canonical walk, decode; the root must be a map. Zeroed @doc; pair with nj_pack_done(). */
+/* nj_object_open - cap, canonical walk, decode; the root must be a map. Zeroed @doc; pair with
+ * nj_pack_done(). */
 int nj_object_open(struct nj_pack_doc *doc, const char *name, struct nj_span bytes,
                    struct nj_pack_at *ret_map, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_object_keys - which of the one-letter keys in @known the map has, bit n for the n-th letter. Another key
- * that begins with an upper-case letter fails with NJ_E_VERSION: FORMAT.md, "Versions". */
+/* nj_object_keys - which of the one-letter keys in @known the map has, bit n for the n-th letter.
+ * Another key that begins with an upper-case letter fails with NJ_E_VERSION: FORMAT.md, "Versions".
+ */
 int nj_object_keys(const struct nj_pack_at *map, const char *known, unsigned *ret_present,
                    struct nj_error *err) NJ_MUST_USE;
 

@@ -1,9 +1,9 @@
 /*
  * list.c - a list of digests as a persistent tree, fan-out 32: how a conversation grows by one leaf
  *
- * The complication: the shape is a function of the count alone, so equal lists have equal roots and a
- * reader knows what every node must look like. The spine, the right-most node of each level, is all that
- * appending needs; spine[k] ends with the digest of the node that spine[k - 1] describes.
+ * The complication: the shape is a function of the count alone, so equal lists have equal roots and
+ * a reader knows what every node must look like. The spine, the right-most node of each level, is
+ * all that appending needs; spine[k] ends with the digest of the node that spine[k - 1] describes.
  */
 #include <assert.h>
 
@@ -145,7 +145,8 @@ struct loader {
     uint64_t visited;
 };
 
-/* Reads the node of @level that holds @count items, and those below it. On the spine the node is kept. */
+/* Reads the node of @level that holds @count items, and those below it. On the spine the node is
+ * kept. */
 static int load_node(struct loader *loader, const struct nj_digest *digest, unsigned level,
                      uint64_t count, bool on_spine, struct nj_error *err)
 {
@@ -164,8 +165,8 @@ static int load_node(struct loader *loader, const struct nj_digest *digest, unsi
         return r;
     if (node.n_items != children)
         return nj_fail(err, NJ_E_CORRUPT,
-                       "list: a node of level %u has %u children where the count asks for %lu", level,
-                       node.n_items, (unsigned long)children);
+                       "list: a node of level %u has %u children where the count asks for %lu",
+                       level, node.n_items, (unsigned long)children);
     if (on_spine) {
         memcpy(loader->list.spine[level].items, node.items, sizeof(node.items[0]) * node.n_items);
         loader->list.spine[level].n_items = node.n_items;

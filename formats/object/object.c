@@ -1,8 +1,8 @@
 /*
  * object.c - bytes under their digest: putting, getting, and the one encoding in which they travel
  *
- * The complication: bytes that a source hands out are checked here, once, for every reader, because a
- * bundle's objects claim whatever digest they like.
+ * The complication: bytes that a source hands out are checked here, once, for every reader, because
+ * a bundle's objects claim whatever digest they like.
  */
 #include <assert.h>
 
@@ -175,7 +175,7 @@ int nj_object_keys(const struct nj_pack_at *map, const char *known, unsigned *re
 
     assert(map->object->type == MSGPACK_OBJECT_MAP);
     for (uint32_t i = 0; i < pairs->size; i++) {
-        const msgpack_object_str *key = &pairs->ptr[i].key.via.str; /* the walk saw that it is one */
+        const msgpack_object_str *key = &pairs->ptr[i].key.via.str; /* one: the walk saw it */
         const char *at = key->size == 1 ? strchr(known, key->ptr[0]) : NULL;
 
         if (at && *at) {

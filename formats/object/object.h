@@ -2,13 +2,13 @@
  * object.h - content under its digest: file contents, directories, their times, messages
  *
  * An object is bytes, named by their SHA-256 (so `sha256sum` of a small file is its object's name).
- * Its kind says how to read it. A workspace is two Merkle trees of the same shape: TREE objects hold
- * what is there (names, types, modes, sizes, digests) and STAMPS objects hold when and in which order
- * (nanosecond mtimes, listing order). Two runs that did the same at different hours have equal trees
- * and different stamps; a restore uses both.
+ * Its kind says how to read it. A workspace is two Merkle trees of the same shape: TREE objects
+ * hold what is there (names, types, modes, sizes, digests) and STAMPS objects hold when and in
+ * which order (nanosecond mtimes, listing order). Two runs that did the same at different hours
+ * have equal trees and different stamps; a restore uses both.
  *
- * Objects travel as canonical msgpack maps {"b": bytes, "d": digest, "k": kind}: in OBJECT frames of the
- * journal, in bundles, and between engine and supervisor, one encoding for all three.
+ * Objects travel as canonical msgpack maps {"b": bytes, "d": digest, "k": kind}: in OBJECT frames
+ * of the journal, in bundles, and between engine and supervisor, one encoding for all three.
  * Source: formats/object/FORMAT.md.
  */
 #ifndef NJ_OBJECT_H
@@ -18,7 +18,7 @@
 #include "formats/base/pack.h"
 
 #define NJ_OBJECT_MAX_BYTES (16u << 20) /* decoded bytes of one object */
-#define NJ_OBJECT_PART_BYTES (1u << 20) /* a longer file is cut into PARTS; its place for chunking */
+#define NJ_OBJECT_PART_BYTES (1u << 20) /* a longer file is cut into PARTS */
 #define NJ_OBJECT_NAME_MAX_BYTES 255
 #define NJ_OBJECT_TARGET_MAX_BYTES 4095
 #define NJ_TREE_ENTRIES_MAX 200000 /* of one directory */
@@ -34,7 +34,7 @@
     X(STAMPS, 3, "stamps")   /* the same directory's times and listing order */                    \
     X(PARTS, 4, "parts")     /* digests of the blobs that make up one long file */                 \
     X(MESSAGE, 5, "message") /* one item of a conversation, JSON bytes */                          \
-    X(LIST, 6, "list")       /* one node of the conversation tree */                            \
+    X(LIST, 6, "list")       /* one node of the conversation tree */                               \
     X(CONFIG, 7, "config")   /* what a session core is told at birth, canonical msgpack */
 
 enum nj_object_kind {
@@ -51,7 +51,8 @@ struct nj_object {
     struct nj_span bytes; /* borrowed from what was decoded */
 };
 
-/* Where objects come from. get appends the object's bytes to @out; NJ_E_CORRUPT when there is none. */
+/* Where objects come from. get appends the object's bytes to @out; NJ_E_CORRUPT when there is none.
+ */
 struct nj_object_source {
     int (*get)(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err);
     void *ctx;
@@ -67,9 +68,10 @@ struct nj_object_sink {
 int nj_object_put(const struct nj_object_sink *sink, enum nj_object_kind kind, struct nj_span bytes,
                   struct nj_digest *ret_digest, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_object_get - append the object's bytes to @out and check them against @digest; what every reader of trees,
- * stamps, parts and lists goes through, so that a source need not be trusted. @kind names it in errors.
- * Fails with NJ_E_CORRUPT (missing, other bytes, more than NJ_OBJECT_MAX_BYTES); @out is then as before. */
+/* nj_object_get - append the object's bytes to @out and check them against @digest; what every
+ * reader of trees, stamps, parts and lists goes through, so that a source need not be trusted.
+ * @kind names it in errors. Fails with NJ_E_CORRUPT (missing, other bytes, more than
+ * NJ_OBJECT_MAX_BYTES); @out is then as before. */
 int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kind,
                   const struct nj_digest *digest, struct nj_buf *out,
                   struct nj_error *err) NJ_MUST_USE;
@@ -78,9 +80,9 @@ int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kin
 int nj_object_encode(const struct nj_object *object, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 
-/* nj_object_decode - the first encoded object in @bytes; *ret_len is how long it was, so a stream is
- * read by advancing. The digest is verified against the bytes only with @verify. NJ_E_VERSION: a kind or a
- * key that this build would have to understand. */
+/* nj_object_decode - the first encoded object in @bytes; *ret_len is how long it was, so a stream
+ * is read by advancing. The digest is verified against the bytes only with @verify. NJ_E_VERSION: a
+ * kind or a key that this build would have to understand. */
 int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_object,
                      size_t *ret_len, struct nj_error *err) NJ_MUST_USE;
 
@@ -101,15 +103,15 @@ struct nj_xattr {
 };
 
 struct nj_tree_entry {
-    struct nj_span name;      /* 1 to 255 bytes, no '/' or NUL, not "." or ".."; any other bytes */
+    struct nj_span name; /* 1 to 255 bytes, no '/' or NUL, not "." or ".."; any other bytes */
     enum nj_file_type type;
-    unsigned mode;            /* permission bits, at most 07777; 0 for SYMLINK and HARDLINK */
-    uint64_t size;            /* REGULAR: bytes */
-    struct nj_digest digest;  /* REGULAR: SHA-256 of the whole content; DIRECTORY: its TREE */
-    bool has_parts;           /* REGULAR above NJ_OBJECT_PART_BYTES: parts names a PARTS object */
+    unsigned mode;           /* permission bits, at most 07777; 0 for SYMLINK and HARDLINK */
+    uint64_t size;           /* REGULAR: bytes */
+    struct nj_digest digest; /* REGULAR: SHA-256 of the whole content; DIRECTORY: its TREE */
+    bool has_parts;          /* REGULAR above NJ_OBJECT_PART_BYTES: parts names a PARTS object */
     struct nj_digest parts;
-    struct nj_span target;    /* SYMLINK: its text; HARDLINK: path from the workspace root, no "/" first
-                               * (a restorer checks that it names a file made before) */
+    struct nj_span target; /* SYMLINK: its text; HARDLINK: path from the workspace root, no "/"
+                            * first (a restorer checks that it names a file made before) */
     const struct nj_xattr *xattrs; /* REGULAR, DIRECTORY: ascending by name */
     size_t n_xattrs;
 };
@@ -119,15 +121,16 @@ struct nj_tree {
     size_t n_entries;
 };
 
-/* The two rules about names, for whoever takes one from a sandbox or a manifest. A path is names joined by
- * single '/', neither first nor last, at most NJ_OBJECT_TARGET_MAX_BYTES long. */
+/* The two rules about names, for whoever takes one from a sandbox or a manifest. A path is names
+ * joined by single '/', neither first nor last, at most NJ_OBJECT_TARGET_MAX_BYTES long. */
 bool nj_tree_name_valid(struct nj_span name);
 bool nj_tree_path_valid(struct nj_span path);
 
-/* nj_tree_encode - entries must be sorted and valid (asserted); fields that an entry's type does not have are
- * not looked at (mode of SYMLINK and HARDLINK, xattrs of all but REGULAR and DIRECTORY). Sparse holes are
- * not recorded. NJ_E_LIMIT: more than NJ_TREE_ENTRIES_MAX entries. */
-int nj_tree_encode(const struct nj_tree *tree, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+/* nj_tree_encode - entries must be sorted and valid (asserted); fields that an entry's type does
+ * not have are not looked at (mode of SYMLINK and HARDLINK, xattrs of all but REGULAR and
+ * DIRECTORY). Sparse holes are not recorded. NJ_E_LIMIT: more than NJ_TREE_ENTRIES_MAX entries. */
+int nj_tree_encode(const struct nj_tree *tree, struct nj_buf *out,
+                   struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_decode - @ret_tree and its arrays live in @arena; spans are borrowed from @bytes */
 int nj_tree_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_tree *ret_tree,
@@ -138,19 +141,20 @@ const struct nj_tree_entry *nj_tree_find(const struct nj_tree *tree, struct nj_s
 
 struct nj_stamp {
     struct nj_span name;
-    int64_t mtime_ns;        /* since 1970, may be negative */
-    bool has_stamps;         /* DIRECTORY: stamps names its STAMPS object */
+    int64_t mtime_ns; /* since 1970, may be negative */
+    bool has_stamps;  /* DIRECTORY: stamps names its STAMPS object */
     struct nj_digest stamps;
 };
 
 struct nj_stamps {
-    int64_t mtime_ns;              /* of the directory itself */
-    const struct nj_stamp *entries; /* in creation order, oldest first: create them so when restoring */
+    int64_t mtime_ns; /* of the directory itself */
+    const struct nj_stamp
+        *entries; /* in creation order, oldest first: create them so when restoring */
     size_t n_entries;
 };
 
-/* Names are valid and unique, in any order; an entry without stamps in the tree, or the other way round, is
- * for the restorer to bear: it keeps what the tree says. */
+/* Names are valid and unique, in any order; an entry without stamps in the tree, or the other way
+ * round, is for the restorer to bear: it keeps what the tree says. */
 int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 int nj_stamps_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_stamps *ret_stamps,
@@ -166,46 +170,50 @@ struct nj_workspace_ref {
 int nj_tree_empty(const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,
                   struct nj_error *err) NJ_MUST_USE;
 
-/* nj_tree_lookup - follow @path ("workspace/out/a", no leading '/') from the root tree to its entry. Entry's
- * memory is in @arena. Symlinks are not followed. Returns 0, or 1 when there is no such path; NJ_E_INPUT when
+/* nj_tree_lookup - follow @path ("workspace/out/a", no leading '/') from the root tree to its
+ * entry. Entry's memory is in @arena. Symlinks are not followed. Returns 0, or 1 when there is no
+ * such path; NJ_E_INPUT when
  * @path breaks the rule of nj_tree_path_valid() (so the root itself cannot be asked for). */
 int nj_tree_lookup(const struct nj_object_source *source, const struct nj_digest *root,
                    const char *path, struct nj_arena *arena, struct nj_tree_entry *ret_entry,
                    struct nj_error *err) NJ_MUST_USE;
 
-/* A few objects can claim a tree of any size (a directory listed twice in each of its ancestors), so every walk
- * below stops with NJ_E_LIMIT at these: levels, entries met, and bytes of the directories held open. */
+/* A few objects can claim a tree of any size (a directory listed twice in each of its ancestors),
+ * so every walk below stops with NJ_E_LIMIT at these: levels, entries met, and bytes of the
+ * directories held open. */
 #define NJ_TREE_DEPTH_MAX 1024
 #define NJ_TREE_VISITS_MAX 2000000
 #define NJ_TREE_HELD_MAX_BYTES (256u << 20)
 
-/* nj_tree_walk - depth first, ascending names, a directory before what is in it, every entry below @root. @path
- * has no leading '/'. A callback's negative return stops the walk and is returned. */
+/* nj_tree_walk - depth first, ascending names, a directory before what is in it, every entry below
+ * @root. @path has no leading '/'. A callback's negative return stops the walk and is returned. */
 typedef int (*nj_tree_visit)(void *ctx, const char *path, const struct nj_tree_entry *entry,
                              struct nj_error *err);
 int nj_tree_walk(const struct nj_object_source *source, const struct nj_digest *root,
                  nj_tree_visit visit, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_tree_reach - every object that a workspace needs, parents before children: trees, stamps, parts, blobs.
- * Each digest is reported once, also where two kinds share their bytes. Used to archive and to restore. */
+/* nj_tree_reach - every object that a workspace needs, parents before children: trees, stamps,
+ * parts, blobs. Each digest is reported once, also where two kinds share their bytes. Used to
+ * archive and to restore. */
 typedef int (*nj_object_visit)(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
                                struct nj_error *err);
 int nj_tree_reach(const struct nj_object_source *source, const struct nj_workspace_ref *ref,
                   nj_object_visit visit, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_diff - compare two trees; the callback gets the path and both entries (one NULL when only
- * in the other), in the order of nj_tree_walk(), only for entries that differ. A directory on both sides
- * differs by its mode or xattrs; what is in it speaks for itself. Of one that is on one side only, all that
- * it holds is reported too. Equal digests are not descended. */
+ * in the other), in the order of nj_tree_walk(), only for entries that differ. A directory on both
+ * sides differs by its mode or xattrs; what is in it speaks for itself. Of one that is on one side
+ * only, all that it holds is reported too. Equal digests are not descended. */
 typedef int (*nj_tree_differ)(void *ctx, const char *path, const struct nj_tree_entry *a,
                               const struct nj_tree_entry *b, struct nj_error *err);
 int nj_tree_diff(const struct nj_object_source *source_a, const struct nj_digest *a,
                  const struct nj_object_source *source_b, const struct nj_digest *b,
                  nj_tree_differ differ, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_tree_builder - make a workspace from (path, content) pairs: how a session's files become its first
- * workspace. Parents are made as needed (mode 0755, mtime 0); adding such a directory later gives it its own
- * mode and mtime. Adding a path twice fails with NJ_E_INPUT. The order of adding is the creation order. */
+/* nj_tree_builder - make a workspace from (path, content) pairs: how a session's files become its
+ * first workspace. Parents are made as needed (mode 0755, mtime 0); adding such a directory later
+ * gives it its own mode and mtime. Adding a path twice fails with NJ_E_INPUT. The order of adding
+ * is the creation order. */
 struct nj_tree_builder;
 int nj_tree_builder_new(struct nj_tree_builder **ret_builder, struct nj_error *err) NJ_MUST_USE;
 void nj_tree_builder_free(struct nj_tree_builder *builder);
@@ -213,24 +221,27 @@ NJ_DEFINE_AUTO_PTR(struct nj_tree_builder, nj_tree_builder_free);
 int nj_tree_builder_dir(struct nj_tree_builder *builder, const char *path, unsigned mode,
                         int64_t mtime_ns, struct nj_error *err) NJ_MUST_USE;
 int nj_tree_builder_file(struct nj_tree_builder *builder, const char *path, unsigned mode,
-                         int64_t mtime_ns, struct nj_span content, const struct nj_object_sink *sink,
-                         struct nj_error *err) NJ_MUST_USE;
+                         int64_t mtime_ns, struct nj_span content,
+                         const struct nj_object_sink *sink, struct nj_error *err) NJ_MUST_USE;
 int nj_tree_builder_finish(struct nj_tree_builder *builder, const struct nj_object_sink *sink,
                            struct nj_workspace_ref *ret_ref, struct nj_error *err) NJ_MUST_USE;
 
 /* ---- file contents ---- */
 
-/* nj_parts_put - put @content: one BLOB, or BLOBs and a PARTS object. Fills size, digest, has_parts, parts of
+/* nj_parts_put - put @content: one BLOB, or BLOBs and a PARTS object. Fills size, digest,
+ * has_parts, parts of
  * @entry, on success only. */
 int nj_parts_put(const struct nj_object_sink *sink, struct nj_span content,
                  struct nj_tree_entry *entry, struct nj_error *err) NJ_MUST_USE;
 int nj_parts_encode(const struct nj_digest *parts, size_t n_parts, struct nj_buf *out,
                     struct nj_error *err) NJ_MUST_USE;
-int nj_parts_decode(struct nj_span bytes, struct nj_arena *arena, const struct nj_digest **ret_parts,
-                    size_t *ret_n_parts, struct nj_error *err) NJ_MUST_USE;
+int nj_parts_decode(struct nj_span bytes, struct nj_arena *arena,
+                    const struct nj_digest **ret_parts, size_t *ret_n_parts,
+                    struct nj_error *err) NJ_MUST_USE;
 
-/* nj_parts_each - hand the content of a REGULAR @entry to @write piece by piece, and check its size and digest.
- * A mismatch is known only at the end, after pieces were written: on failure the caller drops what it wrote. */
+/* nj_parts_each - hand the content of a REGULAR @entry to @write piece by piece, and check its size
+ * and digest. A mismatch is known only at the end, after pieces were written: on failure the caller
+ * drops what it wrote. */
 int nj_parts_each(const struct nj_object_source *source, const struct nj_tree_entry *entry,
                   int (*write)(void *ctx, struct nj_span piece, struct nj_error *err), void *ctx,
                   struct nj_error *err) NJ_MUST_USE;
@@ -249,15 +260,16 @@ struct nj_list {
     } spine[NJ_LIST_LEVELS_MAX]; /* [0] is the last leaf */
 };
 
-/* nj_list_append - add a digest; puts the new LIST nodes; *ret_root names the list afterwards. On failure @list
- * is as before; NJ_E_LIMIT beyond NJ_LIST_ITEMS_MAX. */
+/* nj_list_append - add a digest; puts the new LIST nodes; *ret_root names the list afterwards. On
+ * failure @list is as before; NJ_E_LIMIT beyond NJ_LIST_ITEMS_MAX. */
 int nj_list_append(struct nj_list *list, const struct nj_digest *item,
                    const struct nj_object_sink *sink, struct nj_digest *ret_root,
                    struct nj_error *err) NJ_MUST_USE;
 
-/* nj_list_load - read a list back (the spine, so that appending can go on), and hand every item to @visit
- * in order (NULL: only the spine). An empty list has count 0 and no root (NULL). A callback's negative return
- * stops and is returned. @list is written on success only. The shape follows from @count and is checked. */
+/* nj_list_load - read a list back (the spine, so that appending can go on), and hand every item to
+ * @visit in order (NULL: only the spine). An empty list has count 0 and no root (NULL). A
+ * callback's negative return stops and is returned. @list is written on success only. The shape
+ * follows from @count and is checked. */
 int nj_list_load(struct nj_list *list, const struct nj_object_source *source,
                  const struct nj_digest *root, uint64_t count,
                  int (*visit)(void *ctx, uint64_t index, const struct nj_digest *item,

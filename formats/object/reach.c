@@ -1,8 +1,9 @@
 /*
  * reach.c - every object that a workspace needs, each once
  *
- * The complication: the same bytes may stand for two kinds (a file may hold what is also a directory's
- * encoding). Such an object is reported once, under the kind met first, but followed under each.
+ * The complication: the same bytes may stand for two kinds (a file may hold what is also a
+ * directory's encoding). Such an object is reported once, under the kind met first, but followed
+ * under each.
  */
 #include <assert.h>
 #include <xxhash.h>
@@ -47,8 +48,8 @@ static void reach_done(struct reach *reach)
 }
 NJ_DEFINE_AUTO_VAL(struct reach, reach_done);
 
-/* Digests in a hostile bundle are whatever it says, so the place in the table depends on an address that its
- * author does not know. */
+/* Digests in a hostile bundle are whatever it says, so the place in the table depends on an address
+ * that its author does not know. */
 static struct seen *seen_slot(const struct reach *reach, const struct nj_digest *digest)
 {
     uint64_t hash = XXH3_64bits_withSeed(digest, sizeof(*digest), (uintptr_t)reach->seen);

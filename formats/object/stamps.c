@@ -1,8 +1,8 @@
 /*
  * stamps.c - one directory's times and listing order, kept apart from its TREE
  *
- * The complication: entries stand in creation order, so that names are unique cannot be seen from one
- * neighbour to the next; the decoder sorts a copy.
+ * The complication: entries stand in creation order, so that names are unique cannot be seen from
+ * one neighbour to the next; the decoder sorts a copy.
  */
 #include <assert.h>
 
@@ -38,7 +38,8 @@ int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out, struct 
     return nj_packer_end(&packer, err);
 }
 
-static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp, struct nj_error *err)
+static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp,
+                        struct nj_error *err)
 {
     struct nj_pack_at item;
     size_t items;
@@ -84,8 +85,8 @@ static int compare_names(const void *left, const void *right)
     return memcmp(a->data, b->data, a->len);
 }
 
-static int check_unique(const struct nj_pack_at *array, const struct nj_stamp *entries, size_t count,
-                        struct nj_error *err)
+static int check_unique(const struct nj_pack_at *array, const struct nj_stamp *entries,
+                        size_t count, struct nj_error *err)
 {
     nj_auto_free struct nj_span *names = NULL;
 

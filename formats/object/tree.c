@@ -1,8 +1,9 @@
 /*
- * tree.c - one directory: its entries, without anything that differs between two runs of the same work
+ * tree.c - one directory: its entries, without anything that differs between two runs of the same
+ * work
  *
- * The complication: which keys an entry has follows from its type, and a key too many is refused like one
- * too few, so that a directory has exactly one encoding.
+ * The complication: which keys an entry has follows from its type, and a key too many is refused
+ * like one too few, so that a directory has exactly one encoding.
  */
 #include <assert.h>
 

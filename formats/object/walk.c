@@ -1,9 +1,9 @@
 /*
  * walk.c - following trees: one path, every entry, the differences of two
  *
- * The complication: a tree is a graph on disk and can unfold to any size, so each walk carries a budget.
- * It pays for a directory's entries when it opens it and for its bytes as long as it is held open; the
- * recursion is as deep as the path, which NJ_TREE_DEPTH_MAX bounds.
+ * The complication: a tree is a graph on disk and can unfold to any size, so each walk carries a
+ * budget. It pays for a directory's entries when it opens it and for its bytes as long as it is
+ * held open; the recursion is as deep as the path, which NJ_TREE_DEPTH_MAX bounds.
  */
 #include "formats/object/inside.h"
 
@@ -126,9 +126,9 @@ int nj_tree_lookup(const struct nj_object_source *source, const struct nj_digest
     int r;
 
     if (!nj_tree_path_valid(nj_span_text(path)))
-        return nj_fail(err, NJ_E_INPUT,
-                       "\"%.200s\" is not a path in a workspace: names joined by '/', without \"..\"",
-                       path);
+        return nj_fail(
+            err, NJ_E_INPUT,
+            "\"%.200s\" is not a path in a workspace: names joined by '/', without \"..\"", path);
     for (;;) {
         NJ_AUTO(opened_done) struct opened dir = {0};
         struct budget budget = {0};
@@ -138,8 +138,8 @@ int nj_tree_lookup(const struct nj_object_source *source, const struct nj_digest
         r = tree_open(&dir, source, &digest, &budget, err);
         if (r < 0)
             return nj_wrap(err, "directory of %.200s", path);
-        entry = nj_tree_find(&dir.tree,
-                             (struct nj_span){(const uint8_t *)rest, (size_t)(end - rest)});
+        entry =
+            nj_tree_find(&dir.tree, (struct nj_span){(const uint8_t *)rest, (size_t)(end - rest)});
         if (!entry)
             return 1;
         if (!*end)
@@ -233,8 +233,8 @@ static bool entries_equal(const struct nj_tree_entry *a, const struct nj_tree_en
         return false;
     switch (a->type) {
     case NJ_FILE_REGULAR: /* parts follow from the content and the build that cut it */
-        return a->mode == b->mode && a->size == b->size && nj_digest_equal(&a->digest, &b->digest) &&
-               xattrs_equal(a, b);
+        return a->mode == b->mode && a->size == b->size &&
+               nj_digest_equal(&a->digest, &b->digest) && xattrs_equal(a, b);
     case NJ_FILE_DIRECTORY:
         return a->mode == b->mode && xattrs_equal(a, b);
     case NJ_FILE_SYMLINK:
@@ -310,7 +310,8 @@ static int diff_dir(struct differ *differ, const struct nj_digest *a, const stru
         return nj_wrap(err, "%.200s", path_text(&differ->path));
     while (i < dir_a.tree.n_entries || j < dir_b.tree.n_entries) {
         const struct nj_tree_entry *left = i < dir_a.tree.n_entries ? &dir_a.tree.entries[i] : NULL;
-        const struct nj_tree_entry *right = j < dir_b.tree.n_entries ? &dir_b.tree.entries[j] : NULL;
+        const struct nj_tree_entry *right =
+            j < dir_b.tree.n_entries ? &dir_b.tree.entries[j] : NULL;
         int order = name_order(left, right);
 
         r = diff_entry(differ, order <= 0 ? left : NULL, order >= 0 ? right : NULL, depth + 1, err);
@@ -327,8 +328,7 @@ int nj_tree_diff(const struct nj_object_source *source_a, const struct nj_digest
                  const struct nj_object_source *source_b, const struct nj_digest *b,
                  nj_tree_differ differ, void *ctx, struct nj_error *err)
 {
-    struct differ walk = {
-        .source_a = source_a, .source_b = source_b, .report = differ, .ctx = ctx};
+    struct differ walk = {.source_a = source_a, .source_b = source_b, .report = differ, .ctx = ctx};
     int r;
 
     nj_buf_init(&walk.path, PATH_MAX_BYTES);

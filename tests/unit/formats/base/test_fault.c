@@ -1,13 +1,15 @@
 /*
  * test_fault.c - which pass fails, in which role, and what a wrong NJ_FAULT does
  *
- * Each case runs in a child with its own environment: arming is per process, and two of the outcomes
- * are its death.
+ * Each case runs in a child with its own environment: arming is per process, and two of the
+ * outcomes are its death.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,7 +55,8 @@ static int run(const char *spec, const char *role, const char *const *points,
 static void assert_survived(int status)
 {
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), SURVIVED); /* less: the number of the pass that differed */
+    assert_int_equal(WEXITSTATUS(status),
+                     SURVIVED); /* less: the number of the pass that differed */
 }
 
 static void the_first_pass_fails_once(void **state)
@@ -72,8 +75,7 @@ static void the_nth_pass_over_each_point_fails_as_told(void **state)
                                                    NJ_FAULT_EINTR, NJ_FAULT_NONE};
 
     (void)state;
-    assert_survived(
-        run("write#2:short,fdatasync#2:eintr,write:eio", "engine", points, actions, 5));
+    assert_survived(run("write#2:short,fdatasync#2:eintr,write:eio", "engine", points, actions, 5));
 }
 
 static void only_the_named_role_is_armed(void **state)
@@ -103,8 +105,9 @@ static void kill_is_not_survived(void **state)
 static void a_mistyped_fault_aborts(void **state)
 {
     static const char *const bad[] = {
-        "write",         "write:",      "write:explode", ":eio",          "write#0:eio", "write#:eio",
-        "write#2x:eio",  "write#-1:eio", "write:eio,",    "helper/:eio", "other/write:explode",
+        "write",       "write:",      "write:explode",       ":eio",
+        "write#0:eio", "write#:eio",  "write#2x:eio",        "write#-1:eio",
+        "write:eio,",  "helper/:eio", "other/write:explode",
     };
 
     (void)state;
@@ -187,6 +190,31 @@ static void the_count_file_tells_each_point_once(void **state)
     assert_string_equal(text, "worker write 3\nworker rename 1\nworker write 1\n");
 }
 
+static void *pass_often(void *failures)
+{
+    for (int i = 0; i < 1000; i++) {
+        if (nj_fault("write") == NJ_FAULT_EIO)
+            atomic_fetch_add((atomic_int *)failures, 1);
+        (void)nj_fault("rename");
+    }
+    return NULL;
+}
+
+static void one_of_many_threads_meets_the_fault(void **state)
+{
+    pthread_t threads[4];
+    atomic_int failures = 0;
+
+    (void)state;
+    (void)setenv("NJ_FAULT", "write#4000:eio,rename#4001:kill", 1);
+    nj_fault_init("engine");
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, pass_often, &failures), 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(atomic_load(&failures), 1); /* the 4000th and last pass: none was lost */
+}
+
 static void without_the_variables_nothing_is_counted_or_armed(void **state)
 {
     (void)state;
@@ -209,6 +237,7 @@ int main(void)
         cmocka_unit_test(a_fault_too_many_or_too_long_aborts),
         cmocka_unit_test(a_new_role_counts_anew),
         cmocka_unit_test(the_count_file_tells_each_point_once),
+        cmocka_unit_test(one_of_many_threads_meets_the_fault),
         cmocka_unit_test(without_the_variables_nothing_is_counted_or_armed),
     };
 

@@ -65,7 +65,9 @@ static void what_goes_in_comes_out_behind_what_was_there(void **state)
             assert_int_equal(nj_buf_append(&data, &byte, 1, &err), 0);
         }
         assert_int_equal(nj_buf_text(&out, "head", &err), 0);
-        assert_int_equal(nj_squeeze(&frame, nj_buf_span(&data), i % 2 ? NJ_SQUEEZE_LEVEL : NJ_SQUEEZE_LEVEL_ARCHIVE, &err), 0);
+        assert_int_equal(nj_squeeze(&frame, nj_buf_span(&data),
+                                    i % 2 ? NJ_SQUEEZE_LEVEL : NJ_SQUEEZE_LEVEL_ARCHIVE, &err),
+                         0);
         assert_int_equal(nj_unsqueeze(&out, nj_buf_span(&frame), sizes[i], &err), 0);
         assert_int_equal(out.len, 4 + sizes[i]);
         assert_memory_equal(out.data, "head", 4);
@@ -132,9 +134,10 @@ static void a_frame_that_claims_the_impossible_costs_no_memory(void **state)
     assert_refused((struct nj_span){bomb, sizeof(bomb)}, SIZE_MAX, NJ_E_CORRUPT, "cannot be");
 }
 
-static void every_cut_and_every_flipped_bit_is_noticed(void **state)
+static void a_cut_or_a_flipped_bit_never_yields_other_bytes(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
+    size_t harmless = 0;
 
     (void)state;
     squeeze_text(&frame);
@@ -145,17 +148,17 @@ static void every_cut_and_every_flipped_bit_is_noticed(void **state)
         struct nj_error err = {0};
         int r;
 
-        /* Bit 4 of the descriptor is unused (RFC 8878, 3.1.1.1.1.3): decoders must ignore it. */
-        if (bit == 8 * 4 + 4)
-            continue;
         nj_buf_init(&out, ROOM);
         frame.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
         r = nj_unsqueeze(&out, nj_buf_span(&frame), ROOM, &err);
         frame.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        if (r != -NJ_E_CORRUPT && r != -NJ_E_LIMIT)
+        /* Some bits mean nothing (RFC 8878, 3.1.1.1.1.3), and a match may lie at two distances. */
+        if (r == 0 && nj_span_is(nj_buf_span(&out), TEXT))
+            harmless++;
+        else if ((r != -NJ_E_CORRUPT && r != -NJ_E_LIMIT) || out.len != 0)
             fail_msg("bit %zu: %d", bit, r);
-        assert_int_equal(out.len, 0);
     }
+    assert_true(harmless < frame.len);
 }
 
 static void bytes_behind_the_frame_are_refused(void **state)
@@ -194,7 +197,8 @@ static void a_skippable_frame_is_not_a_frame_of_nothing(void **state)
     static const uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 'x'};
 
     (void)state;
-    assert_refused((struct nj_span){skippable, sizeof(skippable)}, ROOM, NJ_E_CORRUPT, "not a zstd");
+    assert_refused((struct nj_span){skippable, sizeof(skippable)}, ROOM, NJ_E_CORRUPT,
+                   "not a zstd");
     assert_refused((struct nj_span){NULL, 0}, ROOM, NJ_E_CORRUPT, "not a zstd");
 }
 
@@ -239,7 +243,7 @@ int main(void)
         cmocka_unit_test(a_buffer_without_room_is_left_alone),
         cmocka_unit_test(a_frame_above_the_limit_is_refused_by_its_header),
         cmocka_unit_test(a_frame_that_claims_the_impossible_costs_no_memory),
-        cmocka_unit_test(every_cut_and_every_flipped_bit_is_noticed),
+        cmocka_unit_test(a_cut_or_a_flipped_bit_never_yields_other_bytes),
         cmocka_unit_test(bytes_behind_the_frame_are_refused),
         cmocka_unit_test(a_frame_without_a_size_is_refused),
         cmocka_unit_test(a_skippable_frame_is_not_a_frame_of_nothing),

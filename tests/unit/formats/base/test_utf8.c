@@ -60,10 +60,26 @@ static void every_character_is_read_back_and_nothing_else(void **state)
 static void overlong_cut_and_stray_bytes_are_refused(void **state)
 {
     static const char *const bad[] = {
-        "\x80",         "\xbf",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x80\x80",
-        "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-        "\xf5\x80",     "\xfe",         "\xff",             "\xc3",             "\xe2\x82",
-        "\xf0\x9f\x8c", "\xc3(",        "\xe2(\xa1",        "\xe2\x82(",        "\xf0\x9f\x8c(",
+        "\x80",
+        "\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xed\xa0\x80",
+        "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80",
+        "\xfe",
+        "\xff",
+        "\xc3",
+        "\xe2\x82",
+        "\xf0\x9f\x8c",
+        "\xc3(",
+        "\xe2(\xa1",
+        "\xe2\x82(",
+        "\xf0\x9f\x8c(",
     };
 
     (void)state;
@@ -76,13 +92,14 @@ static void overlong_cut_and_stray_bytes_are_refused(void **state)
         assert_false(nj_fsio_utf8_valid((struct nj_span){(uint8_t *)text, (size_t)len}));
     }
     assert_true(nj_fsio_utf8_valid((struct nj_span){NULL, 0}));
-    assert_true(nj_fsio_utf8_valid(nj_span_text("plain and gr\xc3\xbc\xc3\x9f \xf0\x9f\x8c\x99 end")));
+    assert_true(
+        nj_fsio_utf8_valid(nj_span_text("plain and gr\xc3\xbc\xc3\x9f \xf0\x9f\x8c\x99 end")));
     assert_true(nj_fsio_utf8_valid((struct nj_span){(const uint8_t *)"\0", 1}));
 }
 
 static void what_drives_or_deceives_a_terminal_is_unsafe(void **state)
 {
-    static const uint32_t unsafe[] = {0,     7,      0x1b,   0x1f,   0x7f,  0x80,
+    static const uint32_t unsafe[] = {0,    7,      0x1b,   0x1f,   0x7f,   0x80,
                                       0x9f, 0x200e, 0x2028, 0x202e, 0x2066, 0x2069};
     static const uint32_t safe[] = {' ', '~', 0xa0, 0xfc, 0x2027, 0x2030, 0x20ac, 0x1f319};
 

@@ -1,0 +1,172 @@
+/*
+ * cmd_bundle.c - nightjar bundle RUN:KEY: one session as a file, at any time
+ *
+ * A session that has ended has its bundle already, and that file is what is given. One that has not is written from
+ * the journal up to its last commit, beside a live engine if there is one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+
+#include "batch/cli/cmd.h"
+#include "batch/engine/archive.h"
+#include "batch/engine/inputs.h"
+#include "batch/engine/plan.h"
+#include "batch/engine/run_dir.h"
+#include "batch/engine/scan.h"
+#include "batch/session/config.h"
+
+#include "formats/base/banned.h"
+
+enum { OPT_OUTPUT = 256 };
+
+static int split(const struct nj_command *command, const char *where, char **ret_run,
+                 const char **ret_key, struct nj_error *err)
+{
+    const char *colon = strchr(where, ':');
+
+    if (!colon || colon == where || !colon[1])
+        return nj_command_usage(command, err, "%s: RUN:KEY is expected", where);
+    *ret_run = strndup(where, (size_t)(colon - where));
+    if (!*ret_run)
+        return nj_fail_nomem(err);
+    *ret_key = colon + 1;
+    return 0;
+}
+
+static int read_config(struct nj_scan_reader *reader, struct nj_arena *arena,
+                       struct nj_session_config **ret_config, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_object_source source = nj_scan_source(reader);
+
+    nj_buf_init(&bytes, NJ_CONFIG_MAX_BYTES);
+    if (source.get(source.ctx, &reader->scan->config, &bytes, err) < 0)
+        return -(int)err->code;
+    return nj_config_decode(nj_buf_span(&bytes), arena, ret_config, err);
+}
+
+/* A whole file in the working directory (or wherever @path points), by rename. */
+static int write_bundle(const struct nj_archive *archive, const struct nj_bundle_info *info,
+                        const char *path, struct nj_error *err)
+{
+    nj_auto_free char *folder = NULL;
+    const char *slash = strrchr(path, '/');
+    nj_auto_close int dir_fd = -1;
+
+    folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!folder)
+        return nj_fail_nomem(err);
+    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return nj_fail_errno(err, errno, "open folder %s", folder);
+    return nj_archive_publish(archive, info, dir_fd, slash ? slash + 1 : path, err);
+}
+
+static int bundle(const char *run_path, const char *key, const char *output, struct nj_error *err)
+{
+    NJ_AUTO(nj_run_dir_done) struct nj_run_dir dir = NJ_RUN_DIR_EMPTY;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_inputs_free) struct nj_inputs *inputs = NULL;
+    NJ_AUTO(nj_scan_done) struct nj_scan scan = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf manifest = {0};
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *job = NULL;
+    nj_auto_free struct nj_workspace_ref *mounts = NULL;
+    nj_auto_free char *default_name = NULL;
+    struct nj_session_config *config = NULL;
+    struct nj_scan_reader reader = {.scan = &scan};
+    char slug[NJ_PLAN_SLUG_MAX_BYTES + 1];
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    nj_buf_init(&manifest, NJ_MANIFEST_MAX_BYTES);
+    if (nj_run_dir_open(run_path, false, &dir, err) < 0 ||
+        nj_journal_open(dir.journal_fd, &journal, err) < 0 ||
+        nj_scan_session(journal, key, &scan, err) < 0 ||
+        nj_inputs_open(dir.inputs_fd, &inputs, err) < 0 ||
+        nj_fsio_read_file(dir.fd, "job.yaml", &manifest, err) < 0 ||
+        nj_manifest_parse(nj_buf_span(&manifest), "job.yaml", &job, &faults, err) < 0)
+        return nj_wrap(err, "bundle %s:%s", run_path, key);
+    reader.journal = journal;
+    if (read_config(&reader, &arena, &config, err) < 0)
+        return nj_wrap(err, "bundle %s:%s", run_path, key);
+    mounts = calloc(config->n_mounts + 1, sizeof(*mounts));
+    if (!mounts)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < config->n_mounts; i++)
+        mounts[i] = config->mounts[i].input;
+    nj_slug(key, false, slug);
+    nj_digest_hex(&scan.identity, hex);
+    if (asprintf(&default_name, "%s-%.8s.njb", slug, hex) < 0)
+        return nj_fail_nomem(err);
+    {
+        struct nj_bundle_info info = {
+            .job = job->job,
+            .run = dir.name,
+            .key = key,
+            .group = config->group,
+            .agent = config->agent,
+            .identity = scan.identity,
+            .status = scan.status ? scan.status : NJ_STATUS_SUSPENDED,
+            .inputs_embedded = job->archive_inputs == NJ_INPUTS_EMBED,
+            .reproducible = config->reproducible,
+            .environment = "{}",
+        };
+        struct nj_archive archive = {
+            .journal = journal,
+            .places = scan.places,
+            .n_places = scan.n_places,
+            .index = &scan.index,
+            .mounts = mounts,
+            .n_mounts = config->n_mounts,
+            .inputs = nj_inputs_source(inputs),
+            .manifest = nj_buf_span(&manifest),
+        };
+        NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
+
+        nj_buf_init(&environment, 1u << 20);
+        if (nj_plan_environment(&environment, err) < 0)
+            return -(int)err->code;
+        info.environment = (const char *)environment.data;
+        if (write_bundle(&archive, &info, output ? output : default_name, err) < 0)
+            return -(int)err->code;
+    }
+    printf("%s\n", output ? output : default_name);
+    return 0;
+}
+
+static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+{
+    static const struct option options[] = {
+        {"output", required_argument, NULL, OPT_OUTPUT},
+        {NULL, 0, NULL, 0},
+    };
+    nj_auto_free char *run_path = NULL;
+    const char *output = NULL;
+    const char *key = NULL;
+    int option;
+
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option != OPT_OUTPUT)
+            return nj_command_usage(command, err, "%s: unknown option, or its value is missing",
+                                    argv[optind - 1]);
+        output = optarg;
+    }
+    if (optind + 1 != argc)
+        return nj_command_usage(command, err, "one RUN:KEY is expected");
+    if (split(command, argv[optind], &run_path, &key, err) < 0)
+        return -(int)err->code;
+    return bundle(run_path, key, output, err);
+}
+
+const struct nj_command nj_cmd_bundle = {
+    .name = "bundle",
+    .arguments = "RUN:KEY [--output FILE]",
+    .summary = "write one session as a bundle, ended or not",
+    .help = "Writes the session's record up to its last commit; works beside a live engine. The file's name is\n"
+            "printed; the default is <key>-<digest>.njb in the working directory.",
+    .run = run,
+};

@@ -1,0 +1,428 @@
+/*
+ * engine.c - who runs when: one loop from the first session to the last row
+ *
+ * Sessions start in plan order while fewer than limits.sessions are alive and their groups' predecessors have ended.
+ * Nothing here waits: a session is started, paused or ended by events, and between two rounds of the loop
+ * the engine looks whether there is anything left to wait for.
+ */
+#include "batch/engine/live.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "batch/engine/start.h"
+#include "formats/base/fault.h"
+#include "formats/base/log.h"
+
+#include "formats/base/banned.h"
+
+#define GRACE_S 10 /* after the first signal: how long calls under way may take to end by themselves */
+
+void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err)
+{
+    if (engine->failed)
+        return;
+    engine->failed = true;
+    engine->error = *err;
+    if (engine->base)
+        (void)event_base_loopbreak(engine->base);
+}
+
+void nj_engine_reschedule(struct nj_engine *engine)
+{
+    if (engine->schedule)
+        event_active(engine->schedule, EV_TIMEOUT, 0);
+}
+
+/* ---- starting sessions ---- */
+
+static bool group_is_ready(const struct nj_engine *engine, const struct nj_manifest_group *group)
+{
+    for (size_t i = 0; i < group->n_after; i++)
+        if (engine->group_left[group->after[i]] > 0)
+            return false;
+    return true;
+}
+
+static void enlist(struct nj_engine *engine, struct nj_live *live)
+{
+    TAILQ_INSERT_TAIL(&engine->lives, live, live_link);
+    engine->n_lives++;
+    engine->seats[live->plan->number - 1].started = true;
+}
+
+/* Goes on with a recovered session: what its state waits for, or its publication. */
+static void go_on(struct nj_engine *engine, struct nj_live *live)
+{
+    struct nj_event resumed = nj_live_event(live, NJ_EVENT_RESUMED);
+    struct nj_error err = {0};
+
+    enlist(engine, live);
+    if (live->seat.session->state == NJ_SESSION_DONE) {
+        live->seat.over = true;
+        if (nj_live_reclose(live, &err) < 0 || nj_live_publish(live, &err) < 0)
+            nj_engine_fail(engine, &err);
+        return;
+    }
+    nj_seat_deliver(&live->seat, &resumed, (struct nj_span){0});
+    nj_seat_start(&live->seat);
+}
+
+static void start_session(struct nj_engine *engine, size_t index)
+{
+    struct nj_engine_seat *seat = &engine->seats[index];
+    struct nj_live *live = seat->past;
+    struct nj_error err = {0};
+
+    seat->past = NULL;
+    if (live && live->sequence > 0) {
+        go_on(engine, live);
+        return;
+    }
+    if (!live && nj_live_new(engine, &engine->plan->sessions[index], &live, &err) < 0) {
+        nj_engine_fail(engine, &err);
+        return;
+    }
+    enlist(engine, live);
+    if (nj_live_open(live, &err) < 0)
+        nj_engine_fail(engine, &err);
+}
+
+/* Returns whether a session was started. */
+static bool start_sessions(struct nj_engine *engine)
+{
+    const struct nj_plan *plan = engine->plan;
+    bool any = false;
+
+    while (engine->next_session < plan->n_sessions && engine->seats[engine->next_session].started)
+        engine->next_session++;
+    for (size_t i = engine->next_session; i < plan->n_sessions; i++) {
+        if (engine->stopping || engine->failed ||
+            engine->n_lives >= engine->manifest->limits.sessions)
+            break;
+        if (!engine->seats[i].started &&
+            group_is_ready(engine, &engine->manifest->groups[plan->sessions[i].group])) {
+            start_session(engine, i);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static void on_schedule(evutil_socket_t fd, short what, void *arg)
+{
+    struct nj_engine *engine = arg;
+
+    (void)fd;
+    (void)what;
+    if (!engine->stopping)
+        nj_live_grant_slots(engine);
+    (void)start_sessions(engine);
+    engine->progress.running = engine->n_lives;
+    engine->progress.spent_micro_usd = engine->spent_micro_usd;
+    nj_progress_draw(&engine->progress, false);
+}
+
+/* ---- ending sessions ---- */
+
+void nj_engine_ended(struct nj_live *live)
+{
+    struct nj_engine *engine = live->engine;
+    struct nj_engine_seat *seat = &engine->seats[live->plan->number - 1];
+    const struct nj_session *session = live->seat.session;
+
+    seat->row = nj_steal_ptr(&live->row);
+    seat->status = live->failed ? NJ_STATUS_FAILED : session->status;
+    engine->ended++;
+    engine->group_left[live->plan->group]--;
+    nj_progress_ended(&engine->progress, live->plan->key, seat->status == NJ_STATUS_SUCCEEDED,
+                      live->failed ? live->error.text : session->error_text);
+    if ((uint64_t)engine->progress.failed * 1000000 >
+        (uint64_t)engine->manifest->limits.fail_over_ppm * engine->plan->n_sessions)
+        nj_engine_suspend(engine, "fail_over");
+    TAILQ_REMOVE(&engine->lives, live, live_link);
+    engine->n_lives--;
+    nj_live_free(live); /* called from the committer only: no frame of the session's is on the stack */
+    nj_engine_reschedule(engine);
+}
+
+/* ---- stopping ---- */
+
+static bool is_busy(const struct nj_live *live)
+{
+    switch (live->phase) {
+    case NJ_BOX_OPENING:
+    case NJ_BOX_RESTORING:
+    case NJ_BOX_CALLING:
+    case NJ_BOX_SCANNING:
+        return true;
+    case NJ_BOX_NONE:
+    case NJ_BOX_IDLE:
+        break;
+    }
+    return live->model_call || live->worker || live->waiter.queued || live->publish_queued;
+}
+
+static bool is_quiet(const struct nj_engine *engine)
+{
+    const struct nj_live *live;
+
+    TAILQ_FOREACH (live, &engine->lives, live_link)
+        if (is_busy(live))
+            return false;
+    return true;
+}
+
+static void on_grace(evutil_socket_t fd, short what, void *arg)
+{
+    struct nj_engine *engine = arg;
+
+    (void)fd;
+    (void)what;
+    engine->stop_now = true;
+    (void)event_base_loopbreak(engine->base);
+}
+
+bool nj_engine_is_over_budget(const struct nj_engine *engine)
+{
+    int64_t budget = engine->manifest->limits.budget_micro_usd;
+
+    return budget >= 0 && engine->spent_micro_usd >= budget;
+}
+
+void nj_engine_suspend(struct nj_engine *engine, const char *reason)
+{
+    struct timeval grace = {.tv_sec = GRACE_S};
+    struct nj_live *live;
+
+    if (engine->stopping)
+        return;
+    engine->stopping = true;
+    engine->stop_reason = reason;
+    TAILQ_FOREACH (live, &engine->lives, live_link) {
+        nj_seat_pause(&live->seat);
+        nj_live_release_slot_queue(live); /* a call that has not begun is begun after the resume */
+    }
+    (void)event_add(engine->grace, &grace);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    struct nj_engine *engine = arg;
+
+    (void)what;
+    if (engine->stopping) {
+        engine->stop_now = true;
+        (void)event_base_loopbreak(engine->base);
+        return;
+    }
+    nj_log(NJ_LOG_WARN, "SIG%s: suspending; calls under way may end (%d s at most), again to stop at once",
+           sigabbrev_np((int)number), GRACE_S);
+    nj_engine_suspend(engine, "signal");
+}
+
+static int suspend_one(struct nj_live *live, const char *reason, struct nj_error *err)
+{
+    struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
+    struct nj_event event = nj_live_event(live, NJ_EVENT_SUSPENDED);
+
+    event.suspended.reason = nj_span_text(reason);
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+    if (nj_live_row(live, NJ_STATUS_SUSPENDED, "", "", err) < 0)
+        return -(int)err->code;
+    free(seat->row);
+    seat->row = nj_steal_ptr(&live->row);
+    seat->status = NJ_STATUS_SUSPENDED;
+    return 0;
+}
+
+static void on_parked_durable(struct nj_commit_waiter *waiter)
+{
+    struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
+    struct nj_engine *engine = live->engine;
+
+    engine->parked++;
+    TAILQ_REMOVE(&engine->lives, live, live_link);
+    engine->n_lives--;
+    nj_live_free(live);
+    nj_engine_reschedule(engine);
+}
+
+void nj_engine_park(struct nj_live *live, const char *reason)
+{
+    struct nj_error err = {0};
+
+    nj_seat_pause(&live->seat);
+    nj_live_drop_box(live, reason);
+    if (suspend_one(live, reason, &err) < 0) {
+        nj_engine_fail(live->engine, &err);
+        return;
+    }
+    live->waiter.durable = on_parked_durable;
+    nj_committer_wait(live->engine->committer, &live->waiter);
+}
+
+/* What a stopped run leaves: every session that lives is suspended, and everything is durable. */
+static int suspend_all(struct nj_engine *engine, struct nj_error *err)
+{
+    struct nj_live *live;
+
+    TAILQ_FOREACH (live, &engine->lives, live_link) {
+        if (live->seat.over || !live->seat.session)
+            continue; /* closed already: only its publication is left, and it is repeated */
+        if (suspend_one(live, engine->stop_reason ? engine->stop_reason : "waiting", err) < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static int add_events(struct nj_engine *engine, struct nj_error *err)
+{
+    engine->sigint = evsignal_new(engine->base, SIGINT, on_signal, engine);
+    engine->sigterm = evsignal_new(engine->base, SIGTERM, on_signal, engine);
+    engine->schedule = event_new(engine->base, -1, 0, on_schedule, engine);
+    engine->grace = event_new(engine->base, -1, 0, on_grace, engine);
+    if (!engine->sigint || !engine->sigterm || !engine->schedule || !engine->grace ||
+        event_add(engine->sigint, NULL) < 0 || event_add(engine->sigterm, NULL) < 0)
+        return nj_fail_nomem(err);
+    return 0;
+}
+
+static int run_loop(struct nj_engine *engine, struct nj_error *err)
+{
+    nj_engine_reschedule(engine);
+    while (!engine->failed && !engine->stop_now && engine->ended < engine->plan->n_sessions) {
+        if (engine->stopping && is_quiet(engine))
+            break;
+        if (engine->parked > 0 && engine->n_lives == 0 && !start_sessions(engine))
+            break; /* what is left waits for sessions that are suspended */
+        if (event_base_loop(engine->base, EVLOOP_ONCE) < 0)
+            return nj_fail(err, NJ_E_SYSTEM, "the event loop failed");
+    }
+    if (engine->failed) {
+        *err = engine->error;
+        return -(int)err->code;
+    }
+    if (engine->ended < engine->plan->n_sessions) {
+        if (suspend_all(engine, err) < 0)
+            return -(int)err->code;
+    }
+    return nj_committer_finish(engine->committer, err);
+}
+
+static int outcome_of(const struct nj_engine *engine)
+{
+    if (engine->ended < engine->plan->n_sessions)
+        return NJ_RUN_SUSPENDED;
+    for (size_t i = 0; i < engine->plan->n_sessions; i++)
+        if (engine->seats[i].status != NJ_STATUS_SUCCEEDED)
+            return NJ_RUN_SOME_FAILED;
+    return NJ_RUN_SUCCEEDED;
+}
+
+static void say_how_it_ended(const struct nj_engine *engine, int outcome)
+{
+    const struct nj_progress *progress = &engine->progress;
+
+    if (engine->scan_misses > 0)
+        nj_log(NJ_LOG_ERROR, "%llu files differed from their last capture: their steps' snapshots are stale",
+               (unsigned long long)engine->scan_misses);
+    if (engine->options->quiet)
+        return;
+    if (outcome == NJ_RUN_SUSPENDED)
+        nj_log(NJ_LOG_INFO, "suspended with %zu of %zu sessions ended; go on with: nightjar resume %s",
+               engine->ended, engine->plan->n_sessions, engine->dir.path);
+    else
+        nj_log(NJ_LOG_INFO, "%zu succeeded, %zu failed; results: %s/results.jsonl",
+               progress->succeeded, progress->failed, engine->dir.path);
+}
+
+/* Everything that may call back ends before what it would call. */
+static void engine_done(struct nj_engine *engine)
+{
+    struct nj_live *live;
+
+    TAILQ_FOREACH (live, &engine->lives, live_link)
+        nj_live_drop_box(live, NULL);
+    nj_sandbox_free(engine->sandbox);
+    engine->sandbox = NULL;
+    while ((live = TAILQ_FIRST(&engine->lives))) {
+        TAILQ_REMOVE(&engine->lives, live, live_link);
+        nj_live_free(live);
+    }
+    for (size_t i = 0; engine->plan && engine->seats && i < engine->plan->n_sessions; i++) {
+        nj_live_free(engine->seats[i].past);
+        free(engine->seats[i].row);
+    }
+    free(engine->seats);
+    free(engine->group_left);
+    nj_committer_free(engine->committer);
+    nj_journal_writer_close(engine->writer);
+    nj_journal_free(engine->reader);
+    nj_models_free(engine->models);
+    struct event *events[] = {engine->sigint, engine->sigterm, engine->schedule, engine->grace};
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        if (events[i])
+            event_free(events[i]);
+    if (engine->base)
+        event_base_free(engine->base);
+    nj_plan_free(engine->plan);
+    nj_inputs_free(engine->inputs);
+    nj_manifest_free(engine->manifest);
+    nj_buf_done(&engine->scratch);
+    nj_buf_done(&engine->scratch_object);
+    nj_buf_done(&engine->job);
+    free(engine->environment);
+    free(engine->manifest_dir);
+    nj_close_auto(&engine->files_fd);
+    nj_run_dir_done(&engine->dir);
+}
+
+NJ_DEFINE_AUTO_VAL(struct nj_engine, engine_done);
+
+int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
+                  struct nj_error *err)
+{
+    NJ_AUTO(engine_done) struct nj_engine engine = {
+        .dir = NJ_RUN_DIR_EMPTY, .options = options, .files_fd = -1};
+    int outcome;
+
+    TAILQ_INIT(&engine.lives);
+    TAILQ_INIT(&engine.slot_queue);
+    TAILQ_INIT(&engine.idle);
+    TAILQ_INIT(&engine.publish_queue);
+    nj_buf_init(&engine.scratch, NJ_LIVE_SCRATCH_MAX_BYTES);
+    nj_buf_init(&engine.scratch_object, NJ_LIVE_SCRATCH_MAX_BYTES);
+    nj_fault_init("engine");
+    nj_world_live_init(&engine.world);
+    if (nj_engine_start(&engine, faults, err) < 0)
+        return -(int)err->code;
+    if (add_events(&engine, err) < 0)
+        return -(int)err->code;
+    nj_progress_init(&engine.progress, options->quiet, engine.plan->n_sessions);
+    for (size_t i = 0; i < engine.plan->n_sessions; i++) { /* what earlier processes of the run ended */
+        engine.progress.succeeded += engine.seats[i].status == NJ_STATUS_SUCCEEDED;
+        engine.progress.failed += engine.seats[i].status == NJ_STATUS_FAILED;
+    }
+    if (run_loop(&engine, err) < 0) {
+        struct nj_error ignored = {0};
+
+        nj_progress_done(&engine.progress);
+        if (nj_engine_publish_state(&engine, "failed", &ignored) < 0)
+            nj_log(NJ_LOG_WARN, "%s", ignored.text); /* told beside the first error, which is the cause */
+        return nj_wrap(err, "run %s stopped; what is durable is kept, go on with `nightjar resume %s`",
+                       engine.dir.path, engine.dir.path);
+    }
+    nj_progress_done(&engine.progress);
+    outcome = outcome_of(&engine);
+    if (nj_engine_publish_results(&engine, err) < 0 ||
+        nj_engine_publish_state(&engine, outcome == NJ_RUN_SUSPENDED ? "suspended" : "finished", err) < 0)
+        return nj_wrap(err, "run %s", engine.dir.path);
+    say_how_it_ended(&engine, outcome);
+    nj_fault_done();
+    return outcome;
+}

@@ -1,0 +1,209 @@
+/*
+ * recover.c - the fold after a crash: every session as it stood at its last durable step
+ *
+ * One pass over the journal notes, for each session, where its frames and objects lie, its last snapshot,
+ * and the events behind it; then each session that is not archived is restored from that snapshot and the
+ * few events behind it are folded in (which may write an object that a torn commit took along, so the
+ * journal's next epoch is open by then). A session that was archived only gives its row.
+ */
+#include "batch/engine/live.h"
+
+#include <assert.h>
+
+#include "formats/base/banned.h"
+
+
+static struct nj_live *live_of_frame(struct nj_engine *engine, const struct nj_frame *frame,
+                                     struct nj_error *err)
+{
+    struct nj_engine_seat *seat;
+
+    if (frame->session < 1 || frame->session > engine->plan->n_sessions) {
+        (void)nj_fail(err, NJ_E_CORRUPT, "journal: a frame of session %u, but the plan has %zu",
+                      frame->session, engine->plan->n_sessions);
+        return NULL;
+    }
+    seat = &engine->seats[frame->session - 1];
+    if (!seat->past &&
+        nj_live_new(engine, &engine->plan->sessions[frame->session - 1], &seat->past, err) < 0)
+        return NULL;
+    return seat->past;
+}
+
+static int on_object(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
+{
+    struct nj_object object;
+    size_t len;
+
+    if (nj_object_decode(frame->payload, false, &object, &len, err) < 0)
+        return nj_wrap(err, "journal: an object of session %s", live->plan->key);
+    if (nj_object_index_find(&live->index, &object.digest))
+        return 0;
+    return nj_object_index_add(&live->index, &object.digest, &frame->place, err);
+}
+
+static int on_archived(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
+{
+    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
+    struct nj_pack_at map;
+    struct nj_span row;
+    uint64_t status = 0;
+    uint64_t cost = 0;
+
+    if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
+        nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0 ||
+        nj_pack_get_uint(&map, "cost_micro_usd", INT64_MAX, &cost, err) < 0 ||
+        nj_pack_get_uint(&map, "status", NJ_STATUS_SKIPPED, &status, err) < 0)
+        return -(int)err->code;
+    live->engine->spent_micro_usd += (int64_t)cost;
+    free(seat->row);
+    seat->row = nj_span_dup(row);
+    if (!seat->row)
+        return nj_fail_nomem(err);
+    seat->status = (enum nj_status)status;
+    return 0;
+}
+
+static int on_frame(struct nj_engine *engine, const struct nj_frame *frame, struct nj_error *err)
+{
+    struct nj_live *live;
+
+    if (frame->session == NJ_JOURNAL_SESSION_RUN)
+        return 0;
+    live = live_of_frame(engine, frame, err);
+    if (!live)
+        return -(int)err->code;
+    switch (frame->kind) {
+    case NJ_FRAME_OBJECT:
+        return on_object(live, frame, err);
+    case NJ_FRAME_ARCHIVED:
+        return on_archived(live, frame, err);
+    case NJ_FRAME_SNAPSHOT:
+    case NJ_FRAME_EVENT:
+    case NJ_FRAME_OUTPUT:
+        if (frame->sequence != live->sequence + 1)
+            return nj_fail(err, NJ_E_CORRUPT, "journal: session %s goes from frame %llu to %llu",
+                           live->plan->key, (unsigned long long)live->sequence,
+                           (unsigned long long)frame->sequence);
+        live->sequence++;
+        if (frame->kind == NJ_FRAME_SNAPSHOT)
+            live->last_snapshot = live->n_places + 1;
+        return nj_live_note_place(live, frame, err);
+    case NJ_FRAME_RUN:
+    case NJ_FRAME_COMMIT:
+        break;
+    }
+    return 0;
+}
+
+/* Reads the frame at @index of the live's places. */
+static int read_frame(struct nj_live *live, size_t index, struct nj_buf *payload,
+                      struct nj_frame *frame, struct nj_error *err)
+{
+    nj_buf_clear(payload);
+    return nj_journal_read_frame(live->engine->reader, &live->places[index], payload, frame, err);
+}
+
+static int fold_event(struct nj_live *live, struct nj_span payload, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_object_source source = nj_live_source(live);
+    const struct nj_digest *wanted = NULL;
+    struct nj_span first = {0};
+    struct nj_event event;
+
+    if (nj_event_decode(payload, &event, err) < 0)
+        return -(int)err->code;
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+    if (event.kind == NJ_EVENT_OPENED)
+        wanted = &event.opened.first;
+    else if (event.kind == NJ_EVENT_REPLY)
+        wanted = &event.reply.message;
+    if (wanted && source.get(source.ctx, wanted, &bytes, err) < 0)
+        return -(int)err->code;
+    if (event.kind == NJ_EVENT_OPENED)
+        first = nj_buf_span(&bytes);
+    else if (event.kind == NJ_EVENT_REPLY)
+        event.reply.message_bytes = nj_buf_span(&bytes);
+    return nj_session_step(live->seat.session, &event, first, &live->seat.sink, err);
+}
+
+static int restore_snapshot(struct nj_live *live, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_object_source source = nj_live_source(live);
+    struct nj_snapshot snapshot;
+    struct nj_frame frame;
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (live->last_snapshot == 0)
+        return nj_session_new(live->plan->config, &live->seat.session, err);
+    if (read_frame(live, live->last_snapshot - 1, &payload, &frame, err) < 0 ||
+        nj_snapshot_unpack(frame.payload, &arena, &snapshot, err) < 0)
+        return nj_wrap(err, "snapshot");
+    return nj_session_restore(live->plan->config, &snapshot, &source, &live->seat.session, err);
+}
+
+static int restore_live(struct nj_live *live, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    struct nj_action action;
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (restore_snapshot(live, err) < 0)
+        return nj_wrap(err, "session %s", live->plan->key);
+    for (size_t i = live->last_snapshot; i < live->n_places; i++) {
+        struct nj_frame frame;
+
+        if (read_frame(live, i, &payload, &frame, err) < 0 ||
+            (frame.kind == NJ_FRAME_EVENT && fold_event(live, frame.payload, err) < 0))
+            return nj_wrap(err, "session %s, frame %zu", live->plan->key, i + 1);
+    }
+    live->seat.session->sequence = live->sequence;
+    live->engine->spent_micro_usd += (int64_t)live->seat.session->cost_micro_usd;
+    nj_session_action(live->seat.session, &action);
+    if (action.kind == NJ_ACTION_ASK_MODEL)
+        live->engine->repeated_asks++;
+    return 0;
+}
+
+int nj_engine_scan(struct nj_engine *engine, struct nj_error *err)
+{
+    struct nj_frame frame;
+    int r;
+
+    while ((r = nj_journal_next(engine->reader, &frame, err)) == NJ_JOURNAL_FRAME) {
+        r = on_frame(engine, &frame, err);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : 0;
+}
+
+int nj_engine_restore(struct nj_engine *engine, struct nj_error *err)
+{
+    int r;
+
+    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
+        struct nj_engine_seat *seat = &engine->seats[i];
+
+        if (!seat->past)
+            continue;
+        if (seat->status != 0) {
+            nj_live_free(seat->past);
+            seat->past = NULL;
+            seat->started = true;
+            engine->ended++;
+            engine->group_left[engine->plan->sessions[i].group]--;
+            continue;
+        }
+        if (seat->past->sequence == 0)
+            continue; /* objects only: its OPENED was never durable */
+        r = restore_live(seat->past, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

@@ -1,0 +1,375 @@
+/*
+ * start.c - from a command line to a ready engine, and what a run tells in its folder
+ *
+ * The one complication is order. Reading what the manifest names needs the rights of whoever started the run;
+ * the sandbox's helper must be forked before there are threads; and everything from the journal on is done
+ * by the unprivileged user, who then owns the folder.
+ */
+#include "batch/engine/start.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+
+#include "batch/engine/drop.h"
+#include "formats/base/log.h"
+
+#include "formats/base/banned.h"
+
+#define BOXES_PER_SLOT 4 /* warm boxes by default: enough for sessions that wait between two calls */
+
+/* ---- run.json and results.jsonl ---- */
+
+static json_t *count_sessions(const struct nj_engine *engine)
+{
+    json_int_t counts[NJ_STATUS_SKIPPED + 1] = {0};
+
+    for (size_t i = 0; i < engine->plan->n_sessions; i++)
+        counts[engine->seats[i].status]++;
+    return json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)engine->plan->n_sessions, "succeeded",
+                     counts[NJ_STATUS_SUCCEEDED], "failed", counts[NJ_STATUS_FAILED], "suspended",
+                     counts[NJ_STATUS_SUSPENDED]);
+}
+
+int nj_engine_publish_state(struct nj_engine *engine, const char *state, struct nj_error *err)
+{
+    nj_auto_free char *text = NULL;
+    char stamp[32];
+    struct tm tm;
+    time_t now = time(NULL);
+    json_t *json;
+
+    gmtime_r(&now, &tm);
+    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    json = json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:f, s:o}", "nightjar_run", 0, "version",
+                     NJ_VERSION, "job", engine->manifest->job, "state", state, "pid", (int)getpid(),
+                     "updated", stamp, "manifest_dir", engine->manifest_dir, "cost_usd",
+                     (double)engine->spent_micro_usd / 1e6, "sessions", count_sessions(engine));
+    text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    json_decref(json);
+    if (!text)
+        return nj_fail_nomem(err);
+    return nj_fsio_publish(engine->dir.fd, "run.json", nj_span_text(text), 0600, err);
+}
+
+/* A session that never began in a suspended run: everything about it is still to come. */
+static int append_waiting(const struct nj_engine *engine, size_t index, struct nj_buf *out,
+                          struct nj_error *err)
+{
+    const struct nj_plan_session *session = &engine->plan->sessions[index];
+
+    if (nj_buf_text(out, "{\"key\":", err) < 0 ||
+        nj_buf_json_text(out, nj_span_text(session->key), err) < 0 ||
+        nj_buf_text(out, ",\"group\":", err) < 0 ||
+        nj_buf_json_text(out, nj_span_text(engine->manifest->groups[session->group].name), err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out,
+                       ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":0,\"steps\":0,"
+                       "\"cost_usd\":0,\"tokens\":{\"input\":0,\"output\":0,\"cache_read\":0,"
+                       "\"cache_write\":0},\"bundle\":null,\"replay\":null}",
+                       err);
+}
+
+int nj_engine_publish_results(struct nj_engine *engine, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+
+    nj_buf_init(&out, SIZE_MAX / 2);
+    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
+        int r = engine->seats[i].row ? nj_buf_text(&out, engine->seats[i].row, err)
+                                     : append_waiting(engine, i, &out, err);
+
+        if (r < 0 || nj_buf_text(&out, "\n", err) < 0)
+            return -(int)err->code;
+    }
+    return nj_fsio_publish(engine->dir.fd, "results.jsonl", nj_buf_span(&out), 0600, err);
+}
+
+/* ---- what was read is kept ---- */
+
+static int read_job(struct nj_engine *engine, int dir_fd, const char *name, const char *shown,
+                    struct nj_manifest_faults *faults, struct nj_error *err)
+{
+    nj_buf_init(&engine->job, NJ_MANIFEST_MAX_BYTES);
+    if (nj_fsio_read_file(dir_fd, name, &engine->job, err) < 0)
+        return nj_wrap(err, "job %s", shown);
+    if (nj_manifest_parse(nj_buf_span(&engine->job), shown, &engine->manifest, faults, err) < 0 ||
+        nj_manifest_supported(engine->manifest, faults, err) < 0)
+        return -(int)err->code;
+    return 0;
+}
+
+/* Copies a role's script to inputs/files/<path>, so that a resume reads what the run began with. */
+static int keep_script(struct nj_engine *engine, int dir_fd, int files_fd, const char *path,
+                       struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    nj_auto_free char *copy = strdup(path);
+    nj_auto_close int fd = dup(files_fd);
+    char *part = copy;
+
+    if (!copy || fd < 0)
+        return nj_fail_nomem(err);
+    (void)engine;
+    nj_buf_init(&bytes, NJ_MANIFEST_MAX_BYTES * 4);
+    if (nj_fsio_read_file(dir_fd, path, &bytes, err) < 0)
+        return -(int)err->code;
+    for (char *slash = strchr(part, '/'); slash; slash = strchr(part, '/')) {
+        int next;
+
+        *slash = '\0';
+        if (*part && strcmp(part, ".") != 0) {
+            if (nj_fsio_open_dir(fd, part, &next, err) < 0)
+                return -(int)err->code;
+            (void)close(fd);
+            fd = next;
+        }
+        part = slash + 1;
+    }
+    return nj_fsio_publish(fd, part, nj_buf_span(&bytes), 0600, err);
+}
+
+static int keep_scripts(struct nj_engine *engine, int dir_fd, int *ret_files_fd, struct nj_error *err)
+{
+    const struct nj_manifest *manifest = engine->manifest;
+
+    if (nj_fsio_open_dir(engine->dir.inputs_fd, "files", ret_files_fd, err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < manifest->n_roles; i++)
+        for (size_t k = 0; k < manifest->roles[i].n_chain; k++)
+            if (manifest->roles[i].chain[k].script &&
+                keep_script(engine, dir_fd, *ret_files_fd, manifest->roles[i].chain[k].script, err) < 0)
+                return nj_wrap(err, "keep a copy of %s", manifest->roles[i].chain[k].script);
+    return 0;
+}
+
+static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_faults *faults,
+                    struct nj_error *err)
+{
+    struct nj_object_sink sink;
+
+    if (nj_inputs_open(engine->dir.inputs_fd, &engine->inputs, err) < 0)
+        return -(int)err->code;
+    sink = nj_inputs_sink(engine->inputs);
+    if (nj_models_new(engine->manifest, dir_fd, &engine->models, err) < 0 ||
+        nj_plan_new(engine->manifest, dir_fd, engine->models, &sink, engine->options->allow_paths,
+                    &engine->plan, faults, err) < 0 ||
+        nj_plan_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
+        keep_scripts(engine, dir_fd, &engine->files_fd, err) < 0 ||
+        nj_inputs_sync(engine->inputs, err) < 0 ||
+        nj_fsio_publish(engine->dir.fd, "job.yaml", nj_buf_span(&engine->job), 0600, err) < 0)
+        return -(int)err->code;
+    return 0;
+}
+
+static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults, struct nj_error *err)
+{
+    nj_auto_free char *dir_copy = strdup(engine->options->job_path);
+    nj_auto_free char *name_copy = strdup(engine->options->job_path);
+    nj_auto_close int dir_fd = -1;
+    const char *dir_name;
+
+    if (!dir_copy || !name_copy)
+        return nj_fail_nomem(err);
+    dir_name = dirname(dir_copy);
+    dir_fd = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return nj_fail_errno(err, errno, "job %s", engine->options->job_path);
+    engine->manifest_dir = realpath(dir_name, NULL);
+    if (!engine->manifest_dir)
+        return nj_fail_errno(err, errno, "job %s", engine->options->job_path);
+    if (read_job(engine, dir_fd, basename(name_copy), engine->options->job_path, faults, err) < 0 ||
+        nj_run_dir_create(engine->options->run_path, engine->manifest->job, &engine->dir, err) < 0)
+        return -(int)err->code;
+    if (make_run(engine, dir_fd, faults, err) < 0) {
+        nj_run_dir_unmake(&engine->dir); /* nothing has started: nothing is left behind */
+        return -(int)err->code;
+    }
+    return 0;
+}
+
+static int read_manifest_dir(struct nj_engine *engine, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    const char *text;
+    json_t *json;
+
+    nj_buf_init(&bytes, 1u << 20);
+    if (faccessat(engine->dir.fd, "run.json", F_OK, 0) == 0 &&
+        nj_fsio_read_file(engine->dir.fd, "run.json", &bytes, err) < 0)
+        return -(int)err->code;
+    json = json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
+    text = json_string_value(json_object_get(json, "manifest_dir"));
+    engine->manifest_dir = strdup(text ? text : "");
+    json_decref(json);
+    return engine->manifest_dir ? 0 : nj_fail_nomem(err);
+}
+
+static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults, struct nj_error *err)
+{
+    if (nj_run_dir_open(engine->options->run_path, true, &engine->dir, err) < 0)
+        return -(int)err->code;
+    engine->resumed = true;
+    if (faccessat(engine->dir.fd, "job.yaml", F_OK, 0) < 0)
+        return nj_fail(err, NJ_E_INPUT,
+                       "run %s: it was ended before its plan was complete, and nothing has run; start it again",
+                       engine->dir.path);
+    if (nj_fsio_sweep(engine->dir.fd, err) < 0 || nj_fsio_sweep(engine->dir.bundles_fd, err) < 0 ||
+        nj_fsio_sweep(engine->dir.outputs_fd, err) < 0 || nj_fsio_sweep(engine->dir.inputs_fd, err) < 0 ||
+        read_manifest_dir(engine, err) < 0 ||
+        read_job(engine, engine->dir.fd, "job.yaml", "job.yaml", faults, err) < 0 ||
+        nj_fsio_open_dir(engine->dir.inputs_fd, "files", &engine->files_fd, err) < 0 ||
+        nj_models_new(engine->manifest, engine->files_fd, &engine->models, err) < 0 ||
+        nj_inputs_open(engine->dir.inputs_fd, &engine->inputs, err) < 0 ||
+        nj_plan_load(engine->manifest, engine->dir.inputs_fd, engine->models, &engine->plan, err) < 0)
+        return nj_wrap(err, "run %s", engine->dir.path);
+    return 0;
+}
+
+/* ---- the ready engine ---- */
+
+static int start_sandbox(struct nj_engine *engine, struct nj_error *err)
+{
+    struct nj_object_source source = nj_inputs_source(engine->inputs);
+
+    if (nj_sandbox_start(engine->dir.name, &engine->sandbox, err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
+        const struct nj_session_config *config = engine->plan->sessions[i].config;
+
+        for (size_t k = 0; k < config->n_mounts; k++)
+            if (nj_sandbox_add_input(engine->sandbox, &config->mounts[k].input, &source, err) < 0)
+                return nj_wrap(err, "mount %s", config->mounts[k].target);
+    }
+    return 0;
+}
+
+static int open_journal(struct nj_engine *engine, struct nj_error *err)
+{
+    struct nj_journal_recovery recovery = {.next = {.epoch = 1, .first_segment = 1}};
+
+    if (engine->resumed && nj_journal_recover(engine->dir.journal_fd, &recovery, err) < 0)
+        return -(int)err->code;
+    if (recovery.torn_bytes > 0)
+        nj_log(NJ_LOG_INFO, "journal: %" PRIu64 " bytes of an unfinished commit were cut off",
+               recovery.torn_bytes);
+    if (recovery.next.epoch == 1 &&
+        getrandom(recovery.next.run_id, sizeof(recovery.next.run_id), 0) !=
+            (ssize_t)sizeof(recovery.next.run_id))
+        return nj_fail(err, NJ_E_SYSTEM, "no randomness for the run's id");
+    if (nj_journal_open(engine->dir.journal_fd, &engine->reader, err) < 0)
+        return -(int)err->code;
+    if ((engine->resumed && nj_engine_scan(engine, err) < 0) ||
+        nj_journal_writer_open(engine->dir.journal_fd, &recovery.next, &engine->writer, err) < 0 ||
+        (engine->resumed && nj_engine_restore(engine, err) < 0))
+        return -(int)err->code;
+    return 0;
+}
+
+/* The RUN frame: which build wrote this epoch. */
+static int append_run_frame(struct nj_engine *engine, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    struct nj_frame frame = {.kind = NJ_FRAME_RUN, .session = NJ_JOURNAL_SESSION_RUN};
+    struct nj_packer packer;
+
+    nj_buf_init(&payload, NJ_MANIFEST_MAX_BYTES);
+    nj_packer_init(&packer, &payload);
+    nj_pack_map(&packer, 3);
+    nj_pack_text(&packer, "build");
+    nj_pack_text(&packer, NJ_VERSION);
+    nj_pack_text(&packer, "job");
+    nj_pack_text(&packer, engine->manifest->job);
+    nj_pack_text(&packer, "time_ns");
+    nj_pack_int(&packer, (int64_t)time(NULL) * 1000000000);
+    if (nj_packer_end(&packer, err) < 0)
+        return -(int)err->code;
+    frame.payload = nj_buf_span(&payload);
+    return nj_journal_append(engine->writer, &frame, NULL, err);
+}
+
+static int make_seats(struct nj_engine *engine, struct nj_error *err)
+{
+    engine->seats = calloc(engine->plan->n_sessions + 1, sizeof(*engine->seats));
+    engine->group_left = calloc(engine->manifest->n_groups + 1, sizeof(*engine->group_left));
+    if (!engine->seats || !engine->group_left)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < engine->plan->n_sessions; i++)
+        engine->group_left[engine->plan->sessions[i].group]++;
+    return 0;
+}
+
+static void set_limits(struct nj_engine *engine)
+{
+    const struct nj_manifest_limits *limits = &engine->manifest->limits;
+    const char *evict = getenv("NJ_TEST_EVICT_ALWAYS");
+    int cpus = get_nprocs();
+
+    engine->tool_slots = limits->tool_calls ? (size_t)limits->tool_calls : (size_t)cpus;
+    engine->warm_max = limits->warm_boxes ? (size_t)limits->warm_boxes
+                                          : engine->tool_slots * BOXES_PER_SLOT;
+    engine->workers_max = (unsigned)cpus;
+    engine->evict_always = evict && strcmp(evict, "1") == 0;
+}
+
+static void on_journal_failure(void *ctx, const struct nj_error *err)
+{
+    nj_engine_fail(ctx, err);
+}
+
+static int make_loop(struct nj_engine *engine, struct nj_error *err)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    engine->base = event_base_new();
+    if (!engine->base || event_base_priority_init(engine->base, 2) < 0)
+        return nj_fail_nomem(err);
+    if (nj_models_attach(engine->models, engine->base, err) < 0 ||
+        nj_sandbox_attach(engine->sandbox, engine->base, err) < 0 ||
+        nj_committer_new(engine->base, engine->writer, on_journal_failure, engine,
+                         &engine->committer, err) < 0)
+        return -(int)err->code;
+    return 0;
+}
+
+static int keep_environment(struct nj_engine *engine, struct nj_error *err)
+{
+    struct nj_buf text = {0};
+
+    nj_buf_init(&text, 1u << 20);
+    if (nj_plan_environment(&text, err) < 0) {
+        nj_buf_done(&text);
+        return -(int)err->code;
+    }
+    engine->environment = nj_buf_steal(&text);
+    return 0;
+}
+
+int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults, struct nj_error *err)
+{
+    int r;
+
+    r = engine->options->job_path ? new_run(engine, faults, err) : old_run(engine, faults, err);
+    if (r < 0)
+        return r;
+    set_limits(engine);
+    if (keep_environment(engine, err) < 0 || start_sandbox(engine, err) < 0 ||
+        nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
+        make_seats(engine, err) < 0 || open_journal(engine, err) < 0 ||
+        append_run_frame(engine, err) < 0 || make_loop(engine, err) < 0 ||
+        nj_engine_publish_state(engine, "running", err) < 0)
+        return nj_wrap(err, "run %s", engine->dir.path);
+    if (engine->resumed && engine->repeated_asks > 0 && !engine->options->quiet)
+        nj_log(NJ_LOG_INFO, "%" PRIu64 " model calls may have been in flight and are asked again",
+               engine->repeated_asks);
+    return 0;
+}

@@ -1,0 +1,55 @@
+/*
+ * inside.h - an open bundle, for reader.c (its life and its contents) and verify.c (what makes it worth
+ * believing); private to them
+ */
+#ifndef NJ_BUNDLE_INSIDE_H
+#define NJ_BUNDLE_INSIDE_H
+
+#include "formats/base/arena.h"
+#include "formats/bundle/entry.h"
+#include "formats/bundle/index.h"
+#include "formats/bundle/spool.h"
+
+/* Where a frame's payload lies in its stream's spool. */
+struct nj_bundle_place {
+    uint64_t offset;
+    uint32_t len;
+    uint32_t sequence;
+    enum nj_frame_kind kind;
+};
+
+/* Frames of one stream, ascending by sequence. */
+struct nj_bundle_places {
+    struct nj_bundle_place *items;
+    size_t count;
+    size_t cap;
+};
+
+struct nj_bundle {
+    struct nj_arena arena; /* the info's texts */
+    struct nj_bundle_info info;
+    struct nj_buf manifest;
+    struct nj_spool spools[NJ_BUNDLE_MEMBERS_COUNT]; /* decoded streams, JOURNAL to INPUTS */
+    struct nj_bundle_places journal;
+    struct nj_bundle_places snapshots;
+    struct nj_index objects;
+    struct nj_index inputs;
+    bool damaged;
+    struct nj_error damage; /* with NJ_BUNDLE_SALVAGE */
+};
+
+/* nj_bundle_load - read @fd into the zeroed @bundle and check everything */
+int nj_bundle_load(struct nj_bundle *bundle, int fd, bool salvage, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_bundle_find - the place of frame @sequence; NULL when it was lost */
+const struct nj_bundle_place *nj_bundle_find(const struct nj_bundle *bundle, uint64_t sequence);
+
+/* nj_bundle_payload - append the payload at @place to @out */
+int nj_bundle_payload(const struct nj_bundle *bundle, const struct nj_bundle_place *place,
+                      struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_bundle_info_decode - read nightjar.json; texts go to bundle->arena. NJ_E_INPUT: another kind of file */
+int nj_bundle_info_decode(struct nj_bundle *bundle, struct nj_span json,
+                          struct nj_error *err) NJ_MUST_USE;
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * digests.c - the two chains over a session's frames
+ *
+ * The record digest changes with every byte of the record; the content digest leaves out what two runs
+ * of the same work may differ in (times, attempts, boxes), so it chains only the bodies of content events.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "formats/journal/journal.h"
+
+#include "formats/base/banned.h"
+
+#define LABEL_MAX_BYTES 64
+
+static bool is_sequenced(enum nj_frame_kind kind)
+{
+    return kind == NJ_FRAME_EVENT || kind == NJ_FRAME_SNAPSHOT || kind == NJ_FRAME_OUTPUT;
+}
+
+int nj_record_digests_add(struct nj_record_digests *digests, const struct nj_frame *frame,
+                          struct nj_error *err)
+{
+    char label[LABEL_MAX_BYTES];
+    struct nj_event event;
+
+    if (!is_sequenced(frame->kind))
+        return 0;
+    if (frame->kind == NJ_FRAME_EVENT) {
+        int r = nj_event_decode(frame->payload, &event, err);
+
+        if (r < 0)
+            return nj_wrap(err, "frame %" PRIu64, frame->sequence);
+        if (nj_event_is_content(event.kind))
+            nj_digest_chain(&digests->content, nj_event_kind_text(event.kind),
+                            nj_event_body(frame->payload));
+    }
+    (void)snprintf(label, sizeof(label), "%s:%" PRIu64, nj_frame_kind_text(frame->kind),
+                   frame->sequence);
+    nj_digest_chain(&digests->record, label, frame->payload);
+    return 0;
+}

@@ -1,0 +1,876 @@
+/*
+ * reader.c - the journal's reading side: whole batches or nothing, and recovery
+ *
+ * The complication is the end. Behind the last commit lie zeros (the segment is preallocated), or the
+ * remains of a batch whose write was cut off, or a batch that is being written at this moment, or damage.
+ * Damage is what cannot come from a crash: the writer begins a batch only after the one before it was
+ * synced, and a segment only after the one before it is complete. So whatever is broken in front of a
+ * later commit or of a later segment's header was whole once, and is not a torn tail.
+ *
+ * A live writer may finish a batch between two looks of ours. Whenever a look finds something behind the
+ * place where we stopped, that place is read once more before anything is said about it.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <xxhash.h>
+
+#include "formats/base/bytes.h"
+#include "formats/base/fsio.h"
+#include "formats/journal/entry.h"
+
+#include "formats/base/banned.h"
+
+#define READ_CHUNK_BYTES ((size_t)1 << 20)
+#define SCAN_CHUNK_BYTES ((size_t)64 << 10)
+#define WINDOW_MAX_BYTES ((size_t)NJ_SEGMENT_MAX_BYTES + 2 * READ_CHUNK_BYTES)
+#define READ_FDS_MAX 16u
+
+enum batch { BATCH_WHOLE = 0, BATCH_BROKEN = 1 };
+enum header { HEADER_WHOLE = 0, HEADER_NONE = 1, HEADER_ABSENT = 2 };
+
+/* A descriptor kept for nj_journal_read(). */
+struct kept_fd {
+    int fd;
+    uint32_t segment; /* 0: the slot is free */
+    uint32_t epoch;
+};
+
+struct nj_journal {
+    int dir_fd; /* borrowed */
+    int fd;     /* of the current segment, -1 before the first */
+    struct nj_segment_header segment;
+    uint64_t seed;
+    uint64_t commit; /* number of the last commit read */
+    uint64_t offset;  /* of the next batch in the current segment */
+
+    struct nj_buf window; /* bytes of the current segment from window_offset */
+    uint64_t window_offset;
+
+    /* The batch being delivered lies in the window: frames from .. commit frame. */
+    uint64_t frame_offset;
+    uint64_t commit_offset;
+    struct nj_buf payload;
+
+    struct kept_fd kept[READ_FDS_MAX];
+    unsigned kept_next;
+};
+
+int nj_journal_open(int dir_fd, struct nj_journal **ret_journal, struct nj_error *err)
+{
+    struct nj_journal *journal = calloc(1, sizeof(*journal));
+
+    if (!journal)
+        return nj_fail_nomem(err);
+    journal->dir_fd = dir_fd;
+    journal->fd = -1;
+    for (size_t i = 0; i < READ_FDS_MAX; i++)
+        journal->kept[i].fd = -1;
+    nj_buf_init(&journal->window, WINDOW_MAX_BYTES);
+    nj_buf_init(&journal->payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    *ret_journal = journal;
+    return 0;
+}
+
+void nj_journal_free(struct nj_journal *journal)
+{
+    if (!journal)
+        return;
+    if (journal->fd >= 0)
+        (void)close(journal->fd); /* read only; so are the kept ones */
+    for (size_t i = 0; i < READ_FDS_MAX; i++) {
+        if (journal->kept[i].fd >= 0)
+            (void)close(journal->kept[i].fd);
+    }
+    nj_buf_done(&journal->window);
+    nj_buf_done(&journal->payload);
+    free(journal);
+}
+
+void nj_journal_rewind(struct nj_journal *journal)
+{
+    if (journal->fd >= 0)
+        (void)close(journal->fd); /* read only */
+    journal->fd = -1;
+    journal->segment = (struct nj_segment_header){0};
+    journal->commit = 0;
+    journal->offset = 0;
+    journal->window_offset = 0;
+    journal->frame_offset = 0;
+    journal->commit_offset = 0;
+    nj_buf_clear(&journal->window);
+    nj_buf_clear(&journal->payload);
+}
+
+/* ---- looking at files ---- */
+
+static int file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return nj_fail_errno(err, errno, "stat");
+    if (!S_ISREG(st.st_mode))
+        return nj_fail(err, NJ_E_CORRUPT, "not a regular file");
+    *ret_bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+/* read_up_to - as many bytes as the file has, at most @len */
+static int read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t *ret_len,
+                      struct nj_error *err)
+{
+    size_t got = 0;
+
+    while (got < len) {
+        ssize_t n = pread(fd, data + got, len - got, (off_t)(offset + got));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return nj_fail_errno(err, errno, "read at offset %llu",
+                                 (unsigned long long)(offset + got));
+        if (n == 0)
+            break;
+        got += (size_t)n;
+    }
+    *ret_len = got;
+    return 0;
+}
+
+/* What lies behind the last whole batch of a file. */
+struct tail {
+    uint64_t end;         /* behind the last byte that is not zero; the start of the scan when all are */
+    uint64_t file_bytes;
+    bool commit;          /* a whole commit was found */
+    uint64_t commit_start; /* of the last one: where its batch begins */
+    uint64_t commit_end;
+};
+
+static bool all_zero(const uint8_t *data, size_t len)
+{
+    return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
+}
+
+/* commit_at - is there a whole commit of an epoch from @epoch on at @offset? */
+static int commit_at(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, struct tail *tail,
+                     struct nj_error *err)
+{
+    uint8_t bytes[NJ_COMMIT_FRAME_MAX_BYTES];
+    struct nj_error ignored = {0};
+    struct nj_frame_header header;
+    struct nj_commit commit;
+    struct nj_span payload;
+    size_t got = 0;
+    int r;
+
+    r = read_up_to(fd, offset, bytes, sizeof(bytes), &got, err);
+    if (r < 0)
+        return r;
+    if (got < NJ_FRAME_HEADER_BYTES || !nj_entry_frame_decode(bytes, &header) ||
+        header.kind != NJ_FRAME_COMMIT || header.epoch < epoch ||
+        header.stored_bytes > got - NJ_FRAME_HEADER_BYTES)
+        return 0;
+    payload = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
+    /* Before any header was read the seed is not known: then the looks of a commit are enough. */
+    if ((seed != 0 && !nj_entry_frame_whole(bytes, payload, seed)) ||
+        nj_entry_commit_decode(payload, &commit, &ignored) < 0 || commit.bytes > offset)
+        return 0;
+    tail->commit = true;
+    tail->commit_start = offset - commit.bytes;
+    tail->commit_end = offset + nj_entry_frame_bytes(header.stored_bytes);
+    return 0;
+}
+
+/* tail_scan_chunk - look through @len bytes of the file at @offset, a multiple of 8 */
+static int tail_scan_chunk(int fd, uint64_t offset, const uint8_t *data, size_t len, uint64_t seed,
+                           uint32_t epoch, struct tail *tail, struct nj_error *err)
+{
+    static const uint8_t magic[4] = NJ_FRAME_MAGIC;
+
+    if (all_zero(data, len))
+        return 0;
+    for (size_t at = len; at > 0; at--) {
+        if (data[at - 1] != 0) {
+            tail->end = offset + at;
+            break;
+        }
+    }
+    for (size_t at = 0; at + NJ_FRAME_AT_KIND < len; at += NJ_FRAME_ALIGN_BYTES) {
+        int r;
+
+        if (data[at + NJ_FRAME_AT_KIND] != NJ_FRAME_COMMIT || memcmp(data + at, magic, 4) != 0)
+            continue;
+        r = commit_at(fd, offset + at, seed, epoch, tail, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* tail_scan - from @offset (a multiple of 8) to the end of the file; holes cost nothing */
+static int tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, struct tail *ret_tail,
+                     struct nj_error *err)
+{
+    nj_auto_free uint8_t *chunk = malloc(SCAN_CHUNK_BYTES);
+    struct tail tail = {.end = offset};
+    int r;
+
+    if (!chunk)
+        return nj_fail_nomem(err);
+    r = file_bytes(fd, &tail.file_bytes, err);
+    if (r < 0)
+        return r;
+    while (offset < tail.file_bytes) {
+        off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+        size_t got = 0;
+
+        if (data < 0 && errno == ENXIO)
+            break; /* only a hole is left */
+        if (data > 0 && (uint64_t)data > offset)
+            offset = (uint64_t)data & ~(uint64_t)(NJ_FRAME_ALIGN_BYTES - 1);
+        r = read_up_to(fd, offset, chunk, SCAN_CHUNK_BYTES, &got, err);
+        if (r == 0)
+            r = tail_scan_chunk(fd, offset, chunk, got, seed, epoch, &tail, err);
+        if (r < 0)
+            return r;
+        if (got < SCAN_CHUNK_BYTES)
+            break;
+        offset += got;
+    }
+    *ret_tail = tail;
+    return 0;
+}
+
+static int corrupt(struct nj_error *err, uint32_t segment, uint64_t offset, const char *what)
+{
+    return nj_fail(err, NJ_E_CORRUPT, "journal segment %06u, offset %llu: %s", (unsigned)segment,
+                   (unsigned long long)offset, what);
+}
+
+/* no_header - the file has no whole header: is that a segment that was never used, or damage? */
+static int no_header(const struct nj_journal *journal, int fd, uint32_t number,
+                     const uint8_t bytes[NJ_SEGMENT_HEADER_BYTES], size_t got, struct nj_error *err)
+{
+    struct tail tail;
+    int r;
+
+    if (got < NJ_SEGMENT_HEADER_BYTES)
+        return HEADER_NONE;
+    r = tail_scan(fd, NJ_SEGMENT_HEADER_BYTES, journal->seed, journal->segment.epoch, &tail, err);
+    if (r < 0)
+        return r;
+    if (tail.end == NJ_SEGMENT_HEADER_BYTES)
+        return HEADER_NONE;
+    /* Header and first batch are one write. A header that is there in part, with frames behind it, or a
+     * header that is gone with a whole commit behind it, was whole before. */
+    if (!all_zero(bytes, NJ_SEGMENT_HEADER_BYTES) || tail.commit)
+        return corrupt(err, number, 0, "the segment's header is damaged");
+    return HEADER_NONE;
+}
+
+/* segment_look - open segment @number and read its header; returns an enum header.
+ * *ret_fd is set for HEADER_WHOLE and HEADER_NONE. */
+static int segment_look(const struct nj_journal *journal, uint32_t number, int *ret_fd,
+                        struct nj_segment_header *ret_header, struct nj_error *err)
+{
+    uint8_t bytes[NJ_SEGMENT_HEADER_BYTES], before[NJ_SEGMENT_HEADER_BYTES];
+    char name[NJ_SEGMENT_NAME_MAX_BYTES];
+    nj_auto_close int fd = -1;
+    uint64_t size;
+    size_t got = 0;
+    int r;
+
+    nj_entry_segment_name(number, name);
+    fd = openat(journal->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENOENT)
+        return HEADER_ABSENT;
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open journal segment %s", name);
+    r = file_bytes(fd, &size, err);
+    if (r < 0)
+        return nj_wrap(err, "journal segment %s", name);
+    memset(bytes, 0xff, sizeof(bytes)); /* never what is read first */
+    do { /* again when a live writer wrote the header while we looked behind it */
+        memcpy(before, bytes, sizeof(before));
+        r = read_up_to(fd, 0, bytes, sizeof(bytes), &got, err);
+        if (r == 0 && got == sizeof(bytes))
+            r = nj_entry_segment_decode(bytes, ret_header, err);
+        else if (r == 0)
+            r = 1;
+        if (r < 0)
+            return nj_wrap(err, "journal segment %s", name);
+        if (r == 0 && ret_header->number != number)
+            return corrupt(err, number, NJ_SEGMENT_AT_NUMBER, "the header names another segment");
+        if (r > 0)
+            r = no_header(journal, fd, number, bytes, got, err);
+    } while (r == -NJ_E_CORRUPT && memcmp(before, bytes, sizeof(bytes)) != 0);
+    if (r < 0)
+        return r;
+    *ret_fd = nj_steal_fd(&fd);
+    return r;
+}
+
+/* last_segment - the highest number in the folder, 0 when there is none */
+static int last_segment(const struct nj_journal *journal, uint32_t *ret_number, struct nj_error *err)
+{
+    uint32_t last = 0;
+    struct dirent *entry;
+    DIR *dir;
+    int fd = openat(journal->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open journal folder");
+    dir = fdopendir(fd);
+    if (!dir) {
+        int errnum = errno;
+
+        (void)close(fd);
+        return nj_fail_errno(err, errnum, "read journal folder");
+    }
+    for (errno = 0; (entry = readdir(dir)); errno = 0) {
+        uint32_t number = nj_entry_segment_number(entry->d_name);
+
+        if (number > last)
+            last = number;
+    }
+    if (errno != 0) {
+        int errnum = errno;
+
+        (void)closedir(dir);
+        return nj_fail_errno(err, errnum, "read journal folder");
+    }
+    (void)closedir(dir);
+    *ret_number = last;
+    return 0;
+}
+
+/* ---- the current segment ---- */
+
+/* header_follows - may @header come after what was read so far? */
+static int header_follows(const struct nj_journal *journal, const struct nj_segment_header *header,
+                          struct nj_error *err)
+{
+    if (journal->fd >= 0 &&
+        memcmp(header->run_id, journal->segment.run_id, NJ_JOURNAL_RUN_ID_BYTES) != 0)
+        return corrupt(err, header->number, NJ_SEGMENT_AT_RUN_ID,
+                       "the segment belongs to another run");
+    if (header->epoch < journal->segment.epoch)
+        return corrupt(err, header->number, NJ_SEGMENT_AT_EPOCH,
+                       "its epoch is before that of an earlier segment");
+    if (header->first_commit != journal->commit + 1)
+        return corrupt(err, header->number, NJ_SEGMENT_AT_FIRST_COMMIT,
+                       "commits are missing before it");
+    return 0;
+}
+
+static void segment_enter(struct nj_journal *journal, int *fd, const struct nj_segment_header *header)
+{
+    if (journal->fd < 0)
+        journal->seed = nj_entry_seed(header->run_id);
+    else
+        (void)close(journal->fd); /* read only */
+    journal->fd = nj_steal_fd(fd);
+    journal->segment = *header;
+    journal->offset = NJ_SEGMENT_HEADER_BYTES;
+    nj_buf_clear(&journal->window);
+    journal->window_offset = journal->offset;
+}
+
+/* window_forget - read the next batch anew, whatever was read before */
+static void window_forget(struct nj_journal *journal)
+{
+    nj_buf_clear(&journal->window);
+    journal->window_offset = journal->offset;
+}
+
+/* window_shift - drop the bytes before the next batch */
+static void window_shift(struct nj_journal *journal)
+{
+    struct nj_buf *window = &journal->window;
+    uint64_t past = journal->offset - journal->window_offset;
+
+    if (past >= window->len) {
+        window_forget(journal);
+    } else if (past > 0) {
+        window->len -= (size_t)past;
+        memmove(window->data, window->data + past, window->len);
+        journal->window_offset = journal->offset;
+    }
+}
+
+/* window_need - @len bytes at @offset, NULL when the file ends before; offset is at or behind the window's */
+static int window_need(struct nj_journal *journal, uint64_t offset, size_t len,
+                       const uint8_t **ret_bytes, struct nj_error *err)
+{
+    struct nj_buf *window = &journal->window;
+
+    *ret_bytes = NULL;
+    if (offset + len > journal->segment.capacity)
+        return 0;
+    if (offset - journal->window_offset + len > window->len) {
+        uint64_t at, size = 0;
+        size_t want, got = 0;
+        int r;
+
+        window_shift(journal);
+        at = journal->window_offset + window->len;
+        want = (size_t)(offset + len - at);
+        r = file_bytes(journal->fd, &size, err);
+        if (r < 0)
+            return r;
+        if (offset + len > size)
+            return 0;
+        if (want < READ_CHUNK_BYTES)
+            want = size - at < READ_CHUNK_BYTES ? (size_t)(size - at) : READ_CHUNK_BYTES;
+        r = nj_buf_reserve(window, want, err);
+        if (r < 0)
+            return r;
+        r = read_up_to(journal->fd, at, window->data + window->len, want, &got, err);
+        if (r < 0)
+            return r;
+        window->len += got;
+        if (offset + len > journal->window_offset + window->len)
+            return 0; /* truncated meanwhile */
+    }
+    *ret_bytes = window->data + (offset - journal->window_offset);
+    return 0;
+}
+
+/* commit_check - does the commit at @offset fit what precedes it? returns an enum batch */
+static int commit_check(struct nj_journal *journal, uint64_t offset, struct nj_span payload,
+                        uint64_t frames, struct nj_error *err)
+{
+    struct nj_commit commit;
+    const uint8_t *bytes;
+    uint64_t len = offset - journal->offset;
+    int r;
+
+    r = nj_entry_commit_decode(payload, &commit, err);
+    if (r < 0)
+        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)journal->segment.number,
+                       (unsigned long long)offset);
+    if (commit.number != journal->commit + 1)
+        return corrupt(err, journal->segment.number, offset, "the commit's number is out of order");
+    if (commit.bytes != len || commit.frames != frames || frames == 0)
+        return corrupt(err, journal->segment.number, offset, "the commit covers other frames");
+    bytes = journal->window.data + (journal->offset - journal->window_offset);
+    return commit.checksum == XXH3_64bits_withSeed(bytes, (size_t)len, journal->seed) ? BATCH_WHOLE
+                                                                                      : BATCH_BROKEN;
+}
+
+/* batch_load - read the batch at journal->offset; returns an enum batch. A whole one is ready for delivery. */
+static int batch_load(struct nj_journal *journal, struct nj_error *err)
+{
+    uint64_t offset = journal->offset;
+    uint64_t frames = 0;
+
+    for (;;) {
+        struct nj_frame_header header;
+        const uint8_t *bytes;
+        struct nj_span stored;
+        size_t total;
+        int r;
+
+        r = window_need(journal, offset, NJ_FRAME_HEADER_BYTES, &bytes, err);
+        if (r < 0)
+            return r;
+        if (!bytes || !nj_entry_frame_decode(bytes, &header) ||
+            header.epoch != journal->segment.epoch)
+            return BATCH_BROKEN;
+        total = nj_entry_frame_bytes(header.stored_bytes);
+        r = window_need(journal, offset, total, &bytes, err);
+        if (r < 0)
+            return r;
+        if (!bytes)
+            return BATCH_BROKEN;
+        stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
+        if (!nj_entry_frame_whole(bytes, stored, journal->seed) ||
+            !all_zero(stored.data + stored.len, total - NJ_FRAME_HEADER_BYTES - stored.len))
+            return BATCH_BROKEN;
+        if (header.kind == NJ_FRAME_COMMIT) {
+            r = commit_check(journal, offset, stored, frames, err);
+            if (r != BATCH_WHOLE)
+                return r;
+            journal->frame_offset = journal->offset;
+            journal->commit_offset = offset;
+            journal->offset = offset + total;
+            journal->commit++;
+            return BATCH_WHOLE;
+        }
+        frames++;
+        offset += total;
+    }
+}
+
+/* trailing_check - behind the end no segment may have a header or a commit. Returns 0 (nothing there),
+ * 1 (bytes that are part of nothing), or 2: the next segment has come into use meanwhile, look again. */
+static int trailing_check(const struct nj_journal *journal, uint32_t after, struct nj_error *err)
+{
+    struct nj_segment_header header;
+    uint32_t last = 0;
+    int torn = 0;
+    int r;
+
+    r = last_segment(journal, &last, err);
+    if (r < 0)
+        return r;
+    for (uint32_t number = after + 1; number <= last; number++) {
+        nj_auto_close int fd = -1;
+        struct tail tail;
+
+        r = segment_look(journal, number, &fd, &header, err);
+        if (r < 0)
+            return r;
+        if (r == HEADER_NONE) {
+            r = tail_scan(fd, 0, journal->seed, journal->segment.epoch, &tail, err);
+            if (r < 0)
+                return r;
+            if (tail.end > 0)
+                torn = 1;
+            continue;
+        }
+        if (r == HEADER_WHOLE && number == after + 1)
+            return 2;
+        /* Absent below the last, or in use behind one that is not: unless the writer is at work. */
+        if (r == HEADER_WHOLE) {
+            nj_auto_close int next_fd = -1;
+
+            r = segment_look(journal, after + 1, &next_fd, &header, err);
+            if (r < 0)
+                return r;
+            return r == HEADER_WHOLE ? 2 : corrupt(err, after + 1, 0, "the segment is missing or empty");
+        }
+    }
+    return torn;
+}
+
+/* behind_batch - journal->offset holds no whole batch: is this the end, a torn tail, or damage?
+ * Returns an enum nj_journal_outcome; NJ_JOURNAL_FRAME means look again. */
+static int behind_batch(struct nj_journal *journal, bool next_in_use, struct nj_error *err)
+{
+    struct tail tail;
+    bool torn, closed;
+    int r;
+
+    r = tail_scan(journal->fd, journal->offset, journal->seed, journal->segment.epoch, &tail, err);
+    if (r < 0)
+        return r;
+    torn = tail.end > journal->offset;
+    if (torn) {
+        window_forget(journal);
+        r = batch_load(journal, err);
+        if (r != BATCH_BROKEN)
+            return r < 0 ? r : NJ_JOURNAL_FRAME;
+        /* A batch's own commit may have reached the disk before its frames, unless the segment was
+         * closed behind it. */
+        closed = tail.commit && tail.commit_end == tail.file_bytes &&
+                 tail.file_bytes < journal->segment.capacity;
+        if (next_in_use || closed || (tail.commit && tail.commit_start != journal->offset))
+            return corrupt(err, journal->segment.number, journal->offset,
+                           "a frame is damaged that was whole once: commits lie behind it");
+    }
+    if (next_in_use)
+        return NJ_JOURNAL_END; /* of the segment */
+    r = trailing_check(journal, journal->segment.number, err);
+    if (r < 0)
+        return r;
+    if (r == 2)
+        return NJ_JOURNAL_FRAME;
+    return torn || r == 1 ? NJ_JOURNAL_TORN : NJ_JOURNAL_END;
+}
+
+/* before_first - enter segment 1; returns an enum nj_journal_outcome, NJ_JOURNAL_FRAME when entered */
+static int before_first(struct nj_journal *journal, struct nj_error *err)
+{
+    struct nj_segment_header header;
+    nj_auto_close int fd = -1;
+    int r;
+
+    r = segment_look(journal, 1, &fd, &header, err);
+    if (r < 0)
+        return r;
+    if (r == HEADER_WHOLE) {
+        r = header_follows(journal, &header, err);
+        if (r < 0)
+            return r;
+        segment_enter(journal, &fd, &header);
+        return NJ_JOURNAL_FRAME;
+    }
+    r = trailing_check(journal, 0, err);
+    if (r < 0)
+        return r;
+    if (r == 2)
+        return NJ_JOURNAL_FRAME;
+    return r == 1 ? NJ_JOURNAL_TORN : NJ_JOURNAL_END;
+}
+
+/* batch_next - make the next batch ready; returns an enum nj_journal_outcome */
+static int batch_next(struct nj_journal *journal, struct nj_error *err)
+{
+    for (;;) {
+        struct nj_segment_header header;
+        nj_auto_close int next_fd = -1;
+        bool next_in_use;
+        int r;
+
+        if (journal->fd < 0) {
+            r = before_first(journal, err);
+            if (r != NJ_JOURNAL_FRAME)
+                return r;
+            continue;
+        }
+        r = batch_load(journal, err);
+        if (r <= BATCH_WHOLE)
+            return r < 0 ? r : NJ_JOURNAL_FRAME;
+
+        /* The next header first, then the batch again: a header is written behind a complete segment. */
+        r = segment_look(journal, journal->segment.number + 1, &next_fd, &header, err);
+        if (r < 0)
+            return r;
+        next_in_use = r == HEADER_WHOLE;
+        window_forget(journal);
+        r = batch_load(journal, err);
+        if (r <= BATCH_WHOLE)
+            return r < 0 ? r : NJ_JOURNAL_FRAME;
+        r = behind_batch(journal, next_in_use, err);
+        if (r < 0)
+            return r;
+        if (journal->frame_offset < journal->commit_offset)
+            return NJ_JOURNAL_FRAME;
+        if (r == NJ_JOURNAL_FRAME)
+            continue;
+        if (!next_in_use)
+            return r;
+        r = header_follows(journal, &header, err);
+        if (r < 0)
+            return r;
+        segment_enter(journal, &next_fd, &header);
+    }
+}
+
+/* ---- delivering ---- */
+
+int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, struct nj_error *err)
+{
+    struct nj_frame_header header;
+    const uint8_t *bytes;
+    struct nj_span stored;
+    int r;
+
+    if (journal->frame_offset == journal->commit_offset) {
+        r = batch_next(journal, err);
+        if (r != NJ_JOURNAL_FRAME)
+            return r;
+    }
+    /* batch_load() has checked these bytes, and they have not left the window since. */
+    bytes = journal->window.data + (journal->frame_offset - journal->window_offset);
+    (void)nj_entry_frame_decode(bytes, &header);
+    stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
+    *ret_frame = (struct nj_frame){
+        .kind = header.kind,
+        .session = header.session,
+        .sequence = header.sequence,
+        .payload = stored,
+        .place = {.segment = journal->segment.number,
+                  .bytes = NJ_FRAME_HEADER_BYTES + header.stored_bytes,
+                  .offset = journal->frame_offset}};
+    if (header.flags & NJ_FRAME_FLAG_ZSTD) {
+        nj_buf_clear(&journal->payload);
+        r = nj_entry_frame_payload(&header, stored, &journal->payload, err);
+        if (r < 0)
+            return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)journal->segment.number,
+                           (unsigned long long)journal->frame_offset);
+        ret_frame->payload = nj_buf_span(&journal->payload);
+    }
+    journal->frame_offset += nj_entry_frame_bytes(header.stored_bytes);
+    return NJ_JOURNAL_FRAME;
+}
+
+/* ---- by place ---- */
+
+/* keep_open - the descriptor of @segment and its epoch and seed; the oldest one makes room */
+static int keep_open(struct nj_journal *journal, uint32_t segment, const struct kept_fd **ret_kept,
+                     struct nj_error *err)
+{
+    struct nj_segment_header header;
+    nj_auto_close int fd = -1;
+    struct kept_fd *slot;
+    int r;
+
+    for (size_t i = 0; i < READ_FDS_MAX; i++) {
+        if (journal->kept[i].fd >= 0 && journal->kept[i].segment == segment) {
+            *ret_kept = &journal->kept[i];
+            return 0;
+        }
+    }
+    r = segment_look(journal, segment, &fd, &header, err);
+    if (r < 0)
+        return r;
+    if (r != HEADER_WHOLE)
+        return corrupt(err, segment, 0, "no such segment");
+    if (journal->seed == 0) /* nothing was read before: any segment of the run has the run's id */
+        journal->seed = nj_entry_seed(header.run_id);
+    slot = &journal->kept[journal->kept_next++ % READ_FDS_MAX];
+    if (slot->fd >= 0)
+        (void)close(slot->fd); /* read only */
+    *slot = (struct kept_fd){.fd = nj_steal_fd(&fd), .segment = segment, .epoch = header.epoch};
+    *ret_kept = slot;
+    return 0;
+}
+
+int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
+                          struct nj_buf *out, struct nj_frame *ret_frame, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
+    const struct kept_fd *kept = NULL;
+    struct nj_frame_header header;
+    size_t start = out->len;
+    struct nj_span stored;
+    int r;
+
+    if (place->bytes < NJ_FRAME_HEADER_BYTES ||
+        place->bytes > NJ_FRAME_HEADER_BYTES + NJ_FRAME_PAYLOAD_MAX_BYTES)
+        return corrupt(err, place->segment, place->offset, "no frame has such a length");
+    r = keep_open(journal, place->segment, &kept, err);
+    if (r < 0)
+        return r;
+    nj_buf_init(&frame, place->bytes);
+    r = nj_buf_reserve(&frame, place->bytes, err);
+    if (r < 0)
+        return r;
+    r = nj_fsio_pread(kept->fd, frame.data, place->bytes, place->offset, err);
+    if (r < 0)
+        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
+                       (unsigned long long)place->offset);
+    stored = (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES,
+                              place->bytes - NJ_FRAME_HEADER_BYTES};
+    if (!nj_entry_frame_decode(frame.data, &header) || header.stored_bytes != stored.len ||
+        header.epoch != kept->epoch || !nj_entry_frame_whole(frame.data, stored, journal->seed))
+        return corrupt(err, place->segment, place->offset, "the frame is damaged");
+    r = nj_entry_frame_payload(&header, stored, out, err);
+    if (r < 0)
+        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
+                       (unsigned long long)place->offset);
+    *ret_frame = (struct nj_frame){
+        .kind = header.kind,
+        .session = header.session,
+        .sequence = header.sequence,
+        .payload = {out->data + start, out->len - start},
+        .place = *place,
+    };
+    return 0;
+}
+
+int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
+                    struct nj_buf *out, struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    return nj_journal_read_frame(journal, place, out, &frame, err);
+}
+
+/* ---- recovery ---- */
+
+/* remove_behind - unlink the segments after @last; none of them holds a commit. Highest first, so that a
+ * crash in between leaves no gap. */
+static int remove_behind(const struct nj_journal *journal, uint32_t last, uint64_t *torn_bytes,
+                         struct nj_error *err)
+{
+    uint32_t highest = 0;
+    int r;
+
+    r = last_segment(journal, &highest, err);
+    if (r < 0)
+        return r;
+    for (uint32_t number = highest; number > last; number--) {
+        struct nj_segment_header header;
+        char name[NJ_SEGMENT_NAME_MAX_BYTES];
+        nj_auto_close int fd = -1;
+        struct tail tail;
+        uint64_t offset;
+
+        nj_entry_segment_name(number, name);
+        r = segment_look(journal, number, &fd, &header, err);
+        if (r < 0)
+            return r;
+        if (r == HEADER_ABSENT)
+            continue;
+        offset = r == HEADER_WHOLE ? NJ_SEGMENT_HEADER_BYTES : 0; /* a header alone lost nothing */
+        r = tail_scan(fd, offset, journal->seed, journal->segment.epoch, &tail, err);
+        if (r < 0)
+            return r;
+        *torn_bytes += tail.end - offset;
+        if (unlinkat(journal->dir_fd, name, 0) < 0)
+            return nj_fail_errno(err, errno, "remove journal segment %s", name);
+    }
+    return 0;
+}
+
+/* truncate_tail - cut the current segment behind its last commit */
+static int truncate_tail(const struct nj_journal *journal, uint64_t *torn_bytes, struct nj_error *err)
+{
+    char name[NJ_SEGMENT_NAME_MAX_BYTES];
+    nj_auto_close int fd = -1;
+    struct tail tail;
+    int r;
+
+    nj_entry_segment_name(journal->segment.number, name);
+    r = tail_scan(journal->fd, journal->offset, journal->seed, journal->segment.epoch, &tail, err);
+    if (r < 0)
+        return r;
+    *torn_bytes += tail.end - journal->offset;
+    if (tail.file_bytes == journal->offset)
+        return 0;
+    fd = openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open journal segment %s", name);
+    if (ftruncate(fd, (off_t)journal->offset) < 0)
+        return nj_fail_errno(err, errno, "truncate journal segment %s", name);
+    r = nj_fsio_fdatasync(fd, err);
+    return r < 0 ? nj_wrap(err, "journal segment %s", name) : 0;
+}
+
+int nj_journal_recover(int dir_fd, struct nj_journal_recovery *ret_recovery, struct nj_error *err)
+{
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    struct nj_journal_recovery recovery = {.next = {.epoch = 1, .first_segment = 1}};
+    uint32_t keep = 0;
+    int r;
+
+    r = nj_journal_open(dir_fd, &journal, err);
+    if (r < 0)
+        return r;
+    do {
+        journal->frame_offset = journal->commit_offset; /* payloads are not looked at */
+        r = batch_next(journal, err);
+    } while (r == NJ_JOURNAL_FRAME);
+    if (r < 0)
+        return r;
+
+    if (journal->fd >= 0) {
+        bool used = journal->offset > NJ_SEGMENT_HEADER_BYTES;
+
+        keep = journal->segment.number - (used ? 0 : 1);
+        memcpy(recovery.next.run_id, journal->segment.run_id, NJ_JOURNAL_RUN_ID_BYTES);
+        recovery.next.epoch = journal->segment.epoch + 1;
+        recovery.next.first_segment = keep + 1;
+        recovery.next.commits = journal->commit;
+        if (recovery.next.epoch == 0)
+            return nj_fail(err, NJ_E_LIMIT, "journal: no epoch is left");
+        if (used)
+            r = truncate_tail(journal, &recovery.torn_bytes, err);
+        if (r < 0)
+            return r;
+    }
+    r = remove_behind(journal, keep, &recovery.torn_bytes, err);
+    if (r < 0)
+        return r;
+    r = nj_fsio_sync_dir(dir_fd, err);
+    if (r < 0)
+        return nj_wrap(err, "journal");
+    *ret_recovery = recovery;
+    return 0;
+}

@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+#
+# bench.sh - ratios beside peers, measured in one run on one file system
+#
+# The engine is measured through `nightjar run` on generated jobs with the script provider. Starting and
+# ending a run are left out by difference: the same job with many steps and with few, and what lies between. Every figure is
+# the median of ROUNDS paired runs; absolute numbers carry the noise of the machine, so read the ratios.
+set -uo pipefail
+
+NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
+ROUNDS=${BENCH_ROUNDS:-3}
+MESSAGE_BYTES=470
+STEP_BYTES=2048 # of one record in the peers: about what a step of this kind writes (event, snapshot, message)
+PATH=$NJ_ROOT/build/release/bin:$PATH
+place=${BENCH_DIR:-$NJ_ROOT/build/bench}
+mkdir -p "$place" && work=$(mktemp -d "$place/run.XXXXXX") && cd "$work" || exit 2
+trap 'cd / && rm -rf "$work"' EXIT
+unset NJ_FAULT NJ_FAULT_COUNT NJ_SCRIPT_LOG
+
+die() {
+    printf 'bench: %s\n' "$*" >&2
+    exit 1
+}
+
+for program in append spawn; do
+    cc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$program" "$NJ_ROOT/tests/bench/$program.c" || die "cannot build $program"
+done
+cc -O2 -Wall -Wextra -D_GNU_SOURCE -o sqlite "$NJ_ROOT/tests/bench/sqlite.c" -lsqlite3 || die "cannot build sqlite (libsqlite3-dev)"
+
+median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "-" }'; }
+seconds() { date +%s.%N; }
+
+# job NAME SESSIONS TURNS CALL - a job of SESSIONS sessions with TURNS replies that call, and a last one
+job() {
+    local name=$1 sessions=$2 turns=$3 call=$4 i text
+    mkdir -p "$name/items"
+    for ((i = 1; i <= sessions; i++)); do
+        echo "$i" >"$name/items/$i.txt"
+    done
+    text=$(head -c 8192 /dev/zero | tr '\0' x | head -c "$MESSAGE_BYTES")
+    {
+        echo "replies:"
+        if [ "$turns" -gt 0 ]; then
+            echo "  - when: {turn: [$(seq -s , 1 "$turns")]}"
+            echo "    say: \"$text\""
+            echo "    call: [$call]"
+        fi
+        echo '  - say: "[{last}]"'
+    } >"$name/replies.yaml"
+    cat >"$name/job.yaml" <<-YAML
+	nightjar: 1
+	job: bench
+	models:
+	  worker: [{provider: script, script: replies.yaml}]
+	agents:
+	  bench:
+	    model: worker
+	    sandbox: {filesystem: {max_size_mb: 128}}
+	    limits: {turns: 1000}
+	    tools: [{type: code_execution, languages: [bash]}]
+	sessions:
+	  - name: bench
+	    agent: bench
+	    for_each: {glob: "items/*.txt"}
+	    key: "{item.stem}"
+	    input: "Go."
+	limits: {sessions: $sessions${SERIAL:+, tool_calls: 1}}
+	YAML
+}
+
+# sound NAME - did its boxes do what they were told? A call that failed is quick, and must not pass for speed.
+sound() {
+    grep -q code_execution "$1/replies.yaml" || return 0
+    ! grep -v '"result":"\[\]"' "$1/run/results.jsonl" || die "a call of the job $1 failed"
+}
+
+# timed NAME - run it once into NAME/run; prints seconds
+timed() {
+    local begun ended
+    rm -rf "$1/run"
+    sync
+    begun=$(seconds)
+    nightjar run "$1/job.yaml" --run-dir "$1/run" --quiet || die "the job $1 did not succeed"
+    ended=$(seconds)
+    sound "$1"
+    awk -v a="$begun" -v b="$ended" 'BEGIN { printf "%.4f\n", b - a }'
+}
+
+# Not run at all, so no box is built: the record of the step is all there is.
+NO_BOX='{tool: nothing, input: {}}'
+IN_BOX='{tool: code_execution, input: {language: bash, code: ":"}}'
+
+# between MANY FEW COUNT - seconds for one of COUNT units: median over paired runs
+between() {
+    local i many few
+    for ((i = 0; i < ROUNDS; i++)); do
+        many=$(timed "$1") || exit 1
+        few=$(timed "$2") || exit 1
+        awk -v a="$many" -v b="$few" -v n="$3" 'BEGIN { printf "%.9f\n", (a - b) / n }'
+    done | median
+}
+
+printf 'file system: %s; %s processors; %s rounds\n\n' "$(stat -f -c %T .)" "$(nproc)" "$ROUNDS"
+
+# ---- durable model replies ----
+
+printf '%-34s %12s %12s %12s %9s %9s\n' 'durable model replies a second' nightjar append sqlite '/append' '/sqlite'
+for sessions in 1 8 64; do
+    turns=200
+    [ "$sessions" -lt 64 ] || turns=60
+    job "many" "$sessions" "$turns" "$NO_BOX"
+    job "few" "$sessions" 0 "$NO_BOX"
+    per=$(between many few $((sessions * turns))) || exit 1
+    ours=$(awk -v p="$per" 'BEGIN { printf "%.0f", 1 / p }')
+    floor=$(for ((i = 0; i < ROUNDS; i++)); do ./append log "$sessions" "$turns" "$STEP_BYTES" || exit 1; done | median)
+    peer=$(for ((i = 0; i < ROUNDS; i++)); do rm -f db*; ./sqlite db "$sessions" "$turns" "$STEP_BYTES" || exit 1; done | median)
+    printf '%-34s %12s %12.0f %12.0f %9s %9s\n' "  $sessions sessions" "$ours" "$floor" "$peer" \
+        "$(ratio "$ours" "$floor")" "$(ratio "$ours" "$peer")"
+    rm -rf many few log db*
+done
+printf '  (each with its tool result and two snapshots: a reply here is two durable steps)\n\n'
+
+# ---- boxes ----
+
+bwrap_box=(bwrap --unshare-all --die-with-parent --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib
+    --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --tmpfs /workspace --chdir /workspace)
+calls=100
+SERIAL=1 job warm 1 "$calls" "$IN_BOX"
+SERIAL=1 job cold "$calls" 1 "$IN_BOX"
+SERIAL=1 job none 1 "$calls" "$NO_BOX"
+SERIAL=1 job none-each "$calls" 1 "$NO_BOX"
+sed -i 's/^limits: {sessions: [0-9]*/limits: {sessions: 1/' cold/job.yaml none-each/job.yaml
+warm=$(between warm none "$calls") || exit 1
+cold=$(between cold none-each "$calls") || exit 1
+printf '%-34s %12s %12s\n' 'start to exit of an empty script' 'ms' 'bwrap/this'
+peer=$(./spawn "$calls" "${bwrap_box[@]}" bash -c : 2>bwrap.err) || peer=
+[ -n "$peer" ] || printf '  bubblewrap cannot run here: %s\n' "$(head -n 1 bwrap.err)"
+printf '%-34s %12.2f %12s\n' '  bash alone' "$(./spawn "$calls" bash -c :)" ''
+[ -z "$peer" ] || printf '%-34s %12.2f %12s\n' '  bubblewrap' "$peer" 1.00
+for what in warm cold; do
+    ms=$(awk -v s="${!what}" 'BEGIN { printf "%.3f", s * 1000 }')
+    printf '%-34s %12.2f %12s\n' "  nightjar, $what box" "$ms" "$([ -z "$peer" ] || ratio "$peer" "$ms")"
+done
+printf '  (nightjar: with the capture of the workspace; the record of the step is subtracted)\n\n'
+rm -rf warm cold none none-each
+
+# ---- bytes ----
+
+# bytes NAME - of the journal's frames, after the run
+bytes() { find "$1/run/journal" -type f -printf '%s\n' | awk '{ s += $1 } END { print s }'; }
+packed() { find "$1/run/bundles" -type f -printf '%s\n' | awk '{ s += $1 } END { print s }'; }
+
+printf '%-34s %12s %12s %12s\n' 'bytes a step' '50 steps' '400 steps' '400/50'
+WORKSPACE='{tool: code_execution, input: {language: bash, code: "[ -d d1 ] || for d in {1..100}; do mkdir d$d; for f in {1..100}; do echo $d $f >d$d/f$f; done; done; printf %0470d $RANDOM$RANDOM >d7/f7"}}'
+for kind in NO_BOX WORKSPACE; do
+    for steps in 50 400; do
+        job "b$steps" 1 $((steps / 2)) "${!kind}"
+        timed "b$steps" >/dev/null || exit 1
+    done
+    # What the first step writes (10,000 files) is no step's own cost: a job of one turn is subtracted.
+    job b2 1 1 "${!kind}"
+    timed b2 >/dev/null || exit 1
+    case $kind in
+    NO_BOX) title="conversation only" ;;
+    *) title="10,000 files, one changed" ;;
+    esac
+    for what in bytes packed; do
+        base=$($what b2) short=$($what b50) long=$($what b400)
+        short=$(((short - base) / 48)) long=$(((long - base) / 398))
+        case $what in
+        bytes) name="journal" ;;
+        *) name="bundle" ;;
+        esac
+        printf '%-34s %12d %12d %12s\n' "  $title, $name" "$short" "$long" "$(ratio "$long" "$short")"
+    done
+    rm -rf b2 b50 b400
+done

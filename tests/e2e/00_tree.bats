@@ -1,0 +1,100 @@
+# The tree itself: who includes whom, and that each storey is one target. An arrow that turns round is
+# seen here before it is seen in a review.
+
+setup() {
+    ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
+    cd "$ROOT"
+}
+
+# includes FOLDER... - "file: included" for every include of ours
+includes() {
+    grep -rnoE --include='*.[ch]' '^#include "[^"]+"' "$@" | sed -E 's/^([^:]+):[0-9]+:#include "([^"]+)"/\1: \2/' |
+        tee -a "$BATS_TEST_TMPDIR/includes"
+}
+
+# none - fail, and show them, when there are lines on standard input
+none() {
+    local found
+    found=$(cat)
+    [ -z "$found" ] || { printf '%s\n' "$found" >&2; return 1; }
+}
+
+# Only of a test that looked at something can one say that it found nothing.
+teardown() {
+    [ ! -e "$BATS_TEST_TMPDIR/includes" ] || [ -s "$BATS_TEST_TMPDIR/includes" ]
+}
+
+@test "formats include nothing but formats" {
+    includes formats | { grep -vE ': formats/' || true; } | none
+}
+
+@test "the base includes nothing but the base" {
+    includes formats/base | { grep -vE ': formats/base/' || true; } | none
+}
+
+@test "batch includes formats and batch, never replay" {
+    includes batch | { grep -vE ': (formats|batch)/' || true; } | none
+}
+
+@test "the session core sees formats and itself only" {
+    includes batch/session | { grep -vE ': (formats|batch/session)/' || true; } | none
+}
+
+@test "the session core asks no clock, no chance and no system" {
+    grep -rnE '\b(clock_gettime|gettimeofday|time|rand|random|getrandom|open|openat|read|write|fork|getenv|usleep|nanosleep)\(' batch/session --include='*.c' | none
+}
+
+@test "journal and snapshot do not know each other" {
+    includes formats/journal | { grep -E ': formats/snapshot/' || true; } | none
+    includes formats/snapshot | { grep -E ': formats/journal/journal' || true; } | none
+}
+
+@test "model, sandbox and tools meet only in the engine" {
+    includes batch/model | { grep -E ': batch/(sandbox|engine|tools|report|cli)/' || true; } | none
+    includes batch/sandbox | { grep -E ': batch/(model|engine|tools|report|cli)/' || true; } | none
+    includes batch/tools | { grep -E ': batch/(model|engine|report|cli)/' || true; } | none
+}
+
+@test "reports read the journal and nothing else of batch" {
+    includes batch/report | { grep -E ': batch/(model|engine|tools|sandbox|cli)/' || true; } | none
+}
+
+@test "nobody includes a command" {
+    includes formats batch replay | { grep -E ': (batch/cli|replay)/.*\.c$' || true; } | none
+    includes formats batch/session batch/engine batch/model batch/tools batch/sandbox batch/report replay | { grep -E ': batch/cli/' || true; } | none
+}
+
+@test "each storey is one target and links only to its left" {
+    links() { tr '\n' ' ' <CMakeLists.txt | grep -oE "target_link_libraries\($1 [^)]*\)" | grep -oE 'nj_[a-z]+' | grep -vx "$1" | sort -u | tr '\n' ' '; }
+    for storey in nj_base nj_formats nj_session nj_batch nj_replay; do
+        [ "$(grep -c "^nj_storey($storey " CMakeLists.txt)" -eq 1 ]
+    done
+    [ -z "$(links nj_base)" ]
+    [ "$(links nj_formats)" = "nj_base " ]
+    [ "$(links nj_session)" = "nj_formats " ]
+    [ "$(links nj_batch)" = "nj_session " ]
+    [ "$(links nj_replay)" = "nj_batch " ]
+}
+
+@test "every source file ends its includes with banned.h" {
+    missing=
+    while IFS= read -r file; do
+        last=$(grep -E '^#include ' "$file" | tail -n 1)
+        [ "$last" = '#include "formats/base/banned.h"' ] || missing+="$file: $last"$'\n'
+    done < <(find formats batch replay -name '*.c')
+    [ -z "$missing" ] || { echo "$missing"; false; }
+}
+
+@test "no source file is longer than 900 lines" {
+    find formats batch replay tests -name '*.[ch]' -exec wc -l {} + | awk '$1 > 900 && $2 != "total"' | none
+}
+
+@test "every folder says in a page what lives there" {
+    for folder in formats batch replay tests; do
+        [ -s "$folder/README.md" ]
+        [ "$(wc -l <"$folder/README.md")" -le 80 ]
+    done
+    for format in manifest object journal snapshot bundle; do
+        [ -s "formats/$format/FORMAT.md" ]
+    done
+}
