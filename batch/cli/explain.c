@@ -12,9 +12,9 @@
 #include <sched.h>
 #include <sys/statvfs.h>
 
+#include "batch/engine/shown.h"
 #include "batch/tools/tool.h"
 #include "formats/base/fsio.h"
-#include "formats/base/utf8.h"
 
 #include "formats/base/banned.h"
 
@@ -90,33 +90,11 @@ struct nj_object_sink nj_explain_inputs_sink(struct nj_explain_inputs *inputs)
 
 /* ---- words ---- */
 
-/* show - @text as a terminal can bear it */
-static int show(struct nj_buf *out, const char *text, struct nj_error *err)
-{
-    struct nj_span rest = nj_span_text(text);
-    int r = 0;
-
-    while (r == 0 && rest.len > 0) {
-        uint32_t c = 0;
-        size_t len = nj_utf8_next(rest, &c);
-        bool plain = len > 0 && !nj_utf8_is_unsafe(c);
-        size_t bytes = len ? len : 1;
-
-        if (plain)
-            r = nj_buf_append(out, rest.data, bytes, err);
-        for (size_t i = 0; r == 0 && !plain && i < bytes; i++)
-            r = nj_buf_printf(out, err, "\\x%02x", rest.data[i]);
-        rest.data += bytes;
-        rest.len -= bytes;
-    }
-    return r;
-}
-
 static int show_list(struct nj_buf *out, const struct nj_manifest_texts *texts, const char *between,
                      struct nj_error *err)
 {
     for (size_t i = 0; i < texts->count; i++) {
-        if ((i > 0 && nj_buf_text(out, between, err) < 0) || show(out, texts->items[i].text, err) < 0)
+        if ((i > 0 && nj_buf_text(out, between, err) < 0) || nj_shown_append(out, texts->items[i].text, err) < 0)
             return -(int)err->code;
     }
     return 0;
@@ -167,9 +145,9 @@ static uint64_t plus(uint64_t a, uint64_t b)
 static int explain_session(const struct nj_plan_session *session, const char *head, struct nj_buf *out,
                            struct nj_error *err)
 {
-    if (nj_buf_printf(out, err, "    %s: key ", head) < 0 || show(out, session->key, err) < 0)
+    if (nj_buf_printf(out, err, "    %s: key ", head) < 0 || nj_shown_append(out, session->key, err) < 0)
         return -(int)err->code;
-    if (session->item && (nj_buf_text(out, " from ", err) < 0 || show(out, session->item->path, err) < 0))
+    if (session->item && (nj_buf_text(out, " from ", err) < 0 || nj_shown_append(out, session->item->path, err) < 0))
         return -(int)err->code;
     return nj_buf_text(out, "\n", err);
 }
@@ -179,7 +157,7 @@ static int explain_after(const struct nj_manifest *manifest, const struct nj_man
 {
     for (size_t i = 0; i < group->n_after; i++) {
         if (nj_buf_text(out, i ? ", " : ", after ", err) < 0 ||
-            show(out, manifest->groups[group->after[i]].name, err) < 0)
+            nj_shown_append(out, manifest->groups[group->after[i]].name, err) < 0)
             return -(int)err->code;
     }
     return 0;
@@ -199,13 +177,13 @@ static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *o
         first = first ? first : last;
         n++;
     }
-    if (nj_buf_text(out, "  ", err) < 0 || show(out, group->name, err) < 0 ||
+    if (nj_buf_text(out, "  ", err) < 0 || nj_shown_append(out, group->name, err) < 0 ||
         nj_buf_printf(out, err, ": %zu session%s of agent ", n, n == 1 ? "" : "s") < 0 ||
-        show(out, plan->manifest->agents[group->agent].name, err) < 0 ||
+        nj_shown_append(out, plan->manifest->agents[group->agent].name, err) < 0 ||
         explain_after(plan->manifest, group, out, err) < 0)
         return -(int)err->code;
     if (group->for_each_text && (nj_buf_text(out, ", one for each ", err) < 0 ||
-                                 show(out, group->for_each_text, err) < 0))
+                                 nj_shown_append(out, group->for_each_text, err) < 0))
         return -(int)err->code;
     if (nj_buf_text(out, "\n", err) < 0 || (first && explain_session(first, n > 1 ? "first" : "it", out, err) < 0) ||
         (n > 1 && explain_session(last, "last", out, err) < 0))
@@ -237,14 +215,14 @@ static const struct nj_plan_session *session_of(const struct nj_plan *plan, size
 
 static int explain_model(const struct nj_manifest_role *role, struct nj_buf *out, struct nj_error *err)
 {
-    if (nj_buf_text(out, "    model ", err) < 0 || show(out, role->name, err) < 0)
+    if (nj_buf_text(out, "    model ", err) < 0 || nj_shown_append(out, role->name, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < role->n_chain; i++) {
         const struct nj_manifest_model *model = &role->chain[i];
 
         if (nj_buf_printf(out, err, "%s%s ", i ? ", then " : ": ",
                           nj_manifest_provider_text(model->provider)) < 0 ||
-            show(out, model->script ? model->script : model->model ? model->model : "", err) < 0)
+            nj_shown_append(out, model->script ? model->script : model->model ? model->model : "", err) < 0)
             return -(int)err->code;
     }
     return nj_buf_text(out, "\n", err);
@@ -255,7 +233,7 @@ static int explain_tools(const struct nj_session_config *config, struct nj_buf *
     if (nj_buf_text(out, config->n_tools ? "    tools: " : "    no tools", err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < config->n_tools; i++) {
-        if ((i > 0 && nj_buf_text(out, ", ", err) < 0) || show(out, config->tools[i].name, err) < 0)
+        if ((i > 0 && nj_buf_text(out, ", ", err) < 0) || nj_shown_append(out, config->tools[i].name, err) < 0)
             return -(int)err->code;
     }
     return nj_buf_text(out, "\n", err);
@@ -264,11 +242,11 @@ static int explain_tools(const struct nj_session_config *config, struct nj_buf *
 static int explain_paths(const struct nj_session_config *config, struct nj_buf *out, struct nj_error *err)
 {
     for (size_t i = 0; i < config->n_writable_paths; i++) {
-        if (nj_buf_text(out, i ? ", " : " for ", err) < 0 || show(out, config->writable_paths[i], err) < 0)
+        if (nj_buf_text(out, i ? ", " : " for ", err) < 0 || nj_shown_append(out, config->writable_paths[i], err) < 0)
             return -(int)err->code;
     }
     for (size_t i = 0; i < config->n_mounts; i++) {
-        if (nj_buf_text(out, i ? ", " : "; read-only ", err) < 0 || show(out, config->mounts[i].target, err) < 0)
+        if (nj_buf_text(out, i ? ", " : "; read-only ", err) < 0 || nj_shown_append(out, config->mounts[i].target, err) < 0)
             return -(int)err->code;
     }
     return 0;
@@ -279,7 +257,7 @@ static int explain_agent(const struct nj_plan *plan, const struct nj_plan_sessio
 {
     const struct nj_session_config *config = session->config;
 
-    if (nj_buf_text(out, "  ", err) < 0 || show(out, config->agent, err) < 0 ||
+    if (nj_buf_text(out, "  ", err) < 0 || nj_shown_append(out, config->agent, err) < 0 ||
         nj_buf_printf(out, err, ": at most %" PRIu64 " turns, reproducible %s\n", config->turns_max,
                       config->reproducible) < 0 ||
         (session->role != NJ_MANIFEST_NONE &&
@@ -377,9 +355,9 @@ static int explain_inputs(const struct nj_plan *plan, const struct nj_explain_in
         return -(int)err->code;
     if (left == 0)
         return 0;
-    if (nj_buf_printf(out, err, "  %zu link%s that leave%s the allowed directories were left out; the first is ",
-                      left, left == 1 ? "" : "s", left == 1 ? "s" : "") < 0 ||
-        show(out, first ? first : "?", err) < 0)
+    if (nj_buf_printf(out, err, "  %zu %s the allowed directories and %s left out; the first is ", left,
+                      left == 1 ? "link leaves" : "links leave", left == 1 ? "was" : "were") < 0 ||
+        nj_shown_append(out, first ? first : "?", err) < 0)
         return -(int)err->code;
     return nj_buf_text(out, "\n", err);
 }
@@ -389,7 +367,7 @@ int nj_explain_job(const struct nj_plan *plan, const struct nj_explain_inputs *i
 {
     const struct nj_manifest *manifest = plan->manifest;
 
-    if (nj_buf_text(out, "job ", err) < 0 || show(out, manifest->job, err) < 0 ||
+    if (nj_buf_text(out, "job ", err) < 0 || nj_shown_append(out, manifest->job, err) < 0 ||
         nj_buf_printf(out, err, ": %zu session%s in %zu group%s\n", plan->n_sessions,
                       plan->n_sessions == 1 ? "" : "s", manifest->n_groups, manifest->n_groups == 1 ? "" : "s") < 0)
         return -(int)err->code;
@@ -448,7 +426,7 @@ int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out, struct nj_e
         if (!session)
             continue;
         if (nj_tool_box_plan(session->config, &arena, &box, err) < 0 ||
-            nj_buf_text(out, "\nbox of agent ", err) < 0 || show(out, session->config->agent, err) < 0 ||
+            nj_buf_text(out, "\nbox of agent ", err) < 0 || nj_shown_append(out, session->config->agent, err) < 0 ||
             nj_buf_text(out, "\n", err) < 0 || nj_box_plan_print(&box, out, err) < 0)
             return nj_wrap(err, "box of agent %s", session->config->agent);
     }
