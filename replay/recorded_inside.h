@@ -1,0 +1,76 @@
+/*
+ * recorded_inside.h - one replayed session; private to world_recorded.c and recorded_box.c
+ */
+#ifndef NJ_REPLAY_RECORDED_INSIDE_H
+#define NJ_REPLAY_RECORDED_INSIDE_H
+
+#include "batch/engine/object_index.h"
+#include "batch/tools/tool.h"
+#include "replay/world_recorded.h"
+
+#define NJ_RECORDED_BOX_TRIES_MAX 3
+
+/* Objects that a call left: the memfd of the supervisor, mapped, and where each lies in it. */
+struct nj_recorded_objects {
+    void *map;
+    size_t map_bytes;
+    struct nj_object_index index; /* place.offset and place.bytes within the map */
+    struct nj_recorded_objects *next;
+};
+
+struct nj_recorded {
+    struct nj_seat seat;
+    struct nj_world world;
+    const struct nj_recorded_hall *hall;
+    struct nj_record *record;
+    void (*done)(void *ctx);
+    void *ctx;
+    struct event *finish;
+    bool finished;
+    struct nj_recorded_result result;
+    struct nj_environment then;
+    struct nj_arena config_arena;
+
+    /* the place in the record */
+    uint64_t next;       /* frame to be read next */
+    uint64_t sequence;   /* of the frame whose event is being folded */
+    uint64_t boxes_lost; /* BOX events that say so, since the last content event */
+    struct nj_buf frame;
+    struct nj_buf messages;
+    struct nj_buf what;
+    struct nj_buf where;
+
+    /* the call under way */
+    struct nj_event event; /* as recorded; borrows from frame */
+    struct nj_arena arena;
+    struct nj_tool_call call;
+    bool judging;
+    bool run_again; /* it really ran in a box */
+
+    /* its box */
+    struct nj_box *box;
+    bool opening;
+    bool lean; /* a restore without contents was tried: it may fail for that reason */
+    unsigned tries;
+    struct nj_workspace_ref box_state; /* what the box holds, when box_known */
+    bool box_known;
+    struct nj_recorded_objects *kept; /* what calls left in this box and the record does not hold */
+    size_t kept_bytes;
+};
+
+/* recorded_box.c */
+
+/* nj_recorded_run - recorded->call in a box that holds the session's workspace; ends in nj_recorded_ran() or with the
+ * seat's failure */
+void nj_recorded_run(struct nj_recorded *recorded);
+void nj_recorded_drop_box(struct nj_recorded *recorded);
+
+/* nj_recorded_source_now - the objects of the workspace that the last call left */
+struct nj_object_source nj_recorded_source_now(struct nj_recorded *recorded);
+
+/* world_recorded.c */
+
+/* nj_recorded_ran - judge the call under way by what came out of the box, and go on */
+void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now);
+
+#endif
