@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "formats/base/fault.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -110,8 +111,10 @@ static int publish_folder(struct publishing *out, int dir_fd, const char *name,
 
     if (mkdirat(dir_fd, name, 0700) < 0)
         return nj_fail_errno(err, errno, "make folder");
+    if (fchmodat(dir_fd, name, 0700, 0) < 0) /* made a moment ago, in a folder that is ours alone */
+        return nj_fail_errno(err, errno, "chmod folder");
     fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fchmod(fd, 0700) < 0)
+    if (fd < 0)
         return nj_fail_errno(err, errno, "open folder");
     return publish_dir(out, fd, &entry->digest, path, depth + 1, err);
 }
@@ -188,6 +191,22 @@ static int publish_dir(struct publishing *out, int fd, const struct nj_digest *t
     return r;
 }
 
+/* exchange - nj_fsio_rename() for two names that are both taken; passes the same fault point */
+static int exchange(int dir_fd, const char *temp, const char *slug)
+{
+    switch (nj_fault("rename")) {
+    case NJ_FAULT_ENOSPC:
+        return ENOSPC;
+    case NJ_FAULT_EIO:
+        return EIO;
+    case NJ_FAULT_NONE:
+    case NJ_FAULT_EINTR: /* a rename is not interrupted half-way, and has no short form */
+    case NJ_FAULT_SHORT:
+        break;
+    }
+    return renameat2(dir_fd, temp, dir_fd, slug, RENAME_EXCHANGE) == 0 ? 0 : errno;
+}
+
 /* replace - @temp becomes @slug; what was there becomes @temp, to be removed */
 static int replace(int dir_fd, const char *temp, const char *slug, struct nj_error *err)
 {
@@ -199,10 +218,11 @@ static int replace(int dir_fd, const char *temp, const char *slug, struct nj_err
             return nj_fail_errno(err, errno, "look at what is there");
         return nj_fsio_rename(dir_fd, temp, dir_fd, slug, err);
     }
-    if (renameat2(dir_fd, temp, dir_fd, slug, RENAME_EXCHANGE) == 0)
+    r = exchange(dir_fd, temp, slug);
+    if (r == 0)
         return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return nj_fail_errno(err, errno, "exchange with what is there");
+    if (r != EINVAL && r != ENOSYS)
+        return nj_fail_errno(err, r, "exchange with what is there");
     r = nj_fsio_remove_tree(dir_fd, slug, err); /* a file system that cannot exchange: gone for a moment */
     return r < 0 ? r : nj_fsio_rename(dir_fd, temp, dir_fd, slug, err);
 }
@@ -216,10 +236,12 @@ static int publish_as(struct publishing *out, const struct nj_digest *outputs, i
     r = nj_fsio_remove_tree(dir_fd, temp, err);
     if (r == 0 && mkdirat(dir_fd, temp, 0700) < 0)
         r = nj_fail_errno(err, errno, "make %s", temp);
+    if (r == 0 && fchmodat(dir_fd, temp, 0700, 0) < 0)
+        r = nj_fail_errno(err, errno, "chmod %s", temp);
     if (r < 0)
         return r;
     fd = openat(dir_fd, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fchmod(fd, 0700) < 0)
+    if (fd < 0)
         return nj_fail_errno(err, errno, "open %s", temp);
     r = publish_dir(out, fd, outputs, "", 0, err);
     if (r == 0)

@@ -84,6 +84,8 @@ static int set_names(struct nj_run_dir *dir, const char *path, struct nj_error *
 static int open_dir(const char *path, struct nj_run_dir *dir, struct nj_error *err)
 {
     dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return nj_fail(err, NJ_E_INPUT, "%s: there is no run", path);
     if (dir->fd < 0)
         return nj_fail_errno(err, errno, "open run %s", path);
     return 0;

@@ -143,6 +143,30 @@ static int load_role(struct nj_models *models, int dir_fd, const struct nj_manif
     return 0;
 }
 
+/* Before privileges are dropped: the log may lie where only whoever began the run can write. */
+static int read_environment(struct nj_models *models, struct nj_error *err)
+{
+    const char *log = getenv("NJ_SCRIPT_LOG");
+    const char *retry = getenv("NJ_TEST_RETRY_MS");
+
+    if (retry && *retry) {
+        char *end;
+
+        errno = 0;
+        models->retry_base_ms = strtoull(retry, &end, 10);
+        if (*end || errno || retry[0] == '-' || models->retry_base_ms > TEST_RETRY_MAX_MS)
+            return nj_fail(err, NJ_E_INPUT,
+                           "NJ_TEST_RETRY_MS: expected milliseconds, 0 to %d, found \"%.32s\"",
+                           TEST_RETRY_MAX_MS, retry);
+    }
+    if (log && *log && models->log_fd < 0) {
+        models->log_fd = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+        if (models->log_fd < 0)
+            return nj_fail_errno(err, errno, "NJ_SCRIPT_LOG: open %s", log);
+    }
+    return 0;
+}
+
 int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_models **ret_models,
                   struct nj_error *err)
 {
@@ -168,6 +192,8 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
         if (r < 0)
             return r;
     }
+    if (read_environment(models, err) < 0)
+        return -(int)err->code;
     *ret_models = nj_steal_ptr(&models);
     return 0;
 }
@@ -190,33 +216,11 @@ void nj_models_free(struct nj_models *models)
     free(models);
 }
 
-static int read_environment(struct nj_models *models, struct nj_error *err)
-{
-    const char *log = getenv("NJ_SCRIPT_LOG");
-    const char *retry = getenv("NJ_TEST_RETRY_MS");
-
-    if (retry && *retry) {
-        char *end;
-
-        errno = 0;
-        models->retry_base_ms = strtoull(retry, &end, 10);
-        if (*end || errno || retry[0] == '-' || models->retry_base_ms > TEST_RETRY_MAX_MS)
-            return nj_fail(err, NJ_E_INPUT,
-                           "NJ_TEST_RETRY_MS: expected milliseconds, 0 to %d, found \"%.32s\"",
-                           TEST_RETRY_MAX_MS, retry);
-    }
-    if (log && *log && models->log_fd < 0) {
-        models->log_fd = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-        if (models->log_fd < 0)
-            return nj_fail_errno(err, errno, "NJ_SCRIPT_LOG: open %s", log);
-    }
-    return 0;
-}
-
 int nj_models_attach(struct nj_models *models, struct event_base *base, struct nj_error *err)
 {
+    (void)err; /* a provider with connections of its own will have something to fail at */
     models->base = base;
-    return read_environment(models, err);
+    return 0;
 }
 
 int nj_models_digest(const struct nj_models *models, size_t role, struct nj_digest *ret_digest,
@@ -364,25 +368,29 @@ static int rebuild(const struct nj_models *models, const struct role *role,
     return 0;
 }
 
-/* Finds or makes the memory of a session; *ret_fresh tells which. */
+/* Finds the memory of a session, or makes an empty one, whose turn 0 no call continues. */
 static int remember(struct nj_models *models, size_t role, const char *key,
                     struct memory **ret_memory, struct nj_error *err)
 {
-    struct memory *made = calloc(1, sizeof(*made));
-    struct memory **found = NULL;
+    struct memory probe = {.role = role, .key = (char *)(uintptr_t)key};
+    struct memory *const *found = tfind(&probe, &models->memories, by_role_and_key);
+    struct memory *made;
 
-    if (made) {
-        made->role = role;
-        made->key = strdup(key);
-        made->walk.uses = calloc(models->n_uses, sizeof(*made->walk.uses));
-        if (made->key && made->walk.uses)
-            found = tsearch(made, &models->memories, by_role_and_key);
+    if (found) {
+        *ret_memory = *found;
+        return 0;
     }
-    if (!found || *found != made)
-        memory_free(made);
-    if (!found)
+    made = calloc(1, sizeof(*made));
+    if (!made)
         return nj_fail_nomem(err);
-    *ret_memory = *found;
+    made->role = role;
+    made->key = strdup(key);
+    made->walk.uses = calloc(models->n_uses, sizeof(*made->walk.uses));
+    if (!made->key || !made->walk.uses || !tsearch(made, &models->memories, by_role_and_key)) {
+        memory_free(made);
+        return nj_fail_nomem(err);
+    }
+    *ret_memory = made;
     return 0;
 }
 
@@ -625,8 +633,7 @@ static int find_place(struct nj_model_call *call, const struct nj_model_request 
             return -(int)err->code;
         known = &call->memory->walk;
         call->walk = *known;
-        if (known->turn == request->turn && known->attempts == request->attempts_failed &&
-            (known->turn > 1 || known->attempts > 0))
+        if (known->turn == request->turn && known->attempts == request->attempts_failed)
             return 0;
     }
     if (rebuild(models, call->role, call, request->attempts_failed, &call->walk, err) < 0)

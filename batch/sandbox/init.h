@@ -54,7 +54,7 @@ enum nj_init_stage {
 const char *nj_init_stage_text(enum nj_init_stage stage);
 
 struct nj_init_limits {
-    uint64_t file_bytes;
+    uint64_t file_bytes; /* beyond what the tmpfs holds, so that a full one says ENOSPC first; bounds sparse files */
     uint64_t processes;  /* RLIMIT_NPROC, a backstop; counts what runs as the box's user in its user namespace */
     uint64_t data_bytes; /* RLIMIT_DATA; 0: none, a cgroup bounds memory */
 };

@@ -22,8 +22,7 @@
 
 /* Directories that make the box a system. An agent's paths neither contain them nor lie in them. */
 static const char *const system_paths[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-                                           "/usr", "/etc",  "/proc", "/sys",  "/dev",   "/run",
-                                           NJ_BOX_HIDDEN};
+                                           "/usr", "/etc",  "/proc", "/sys",  "/dev",   "/run"};
 
 static const char *const system_dirs[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
 
@@ -370,8 +369,6 @@ static void add_open(struct builder *b, const struct nj_box_plan *plan, const ch
     add(b, (struct nj_op){NJ_OP_DIR, "/proc", NULL, 0, 0755});
     add(b, (struct nj_op){NJ_OP_PROC, "/proc", NULL, 0, 0});
     add_dev(b);
-    add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_SCRIPTS, NULL, 0, 0755});
-    /* Modes of these two do not matter to a payload: they are detached before it starts. */
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_HIDDEN, NULL, 0, 0755});
     add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_HIDDEN, "size=64k,nr_inodes=256,mode=0700", 0, 0});
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_WORKSPACE, NULL, 0, 0755});
@@ -413,7 +410,6 @@ static void add_call(struct builder *b, const struct nj_box_plan *plan)
                           nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=4096,mode=1777",
                                           shared),
                           NJ_OP_NOEXEC, 0});
-    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_SCRIPTS, "size=16m,nr_inodes=1024,mode=0755", 0, 0});
     for (size_t i = 0; i < plan->n_writable_paths; i++)
         add(b, (struct nj_op){NJ_OP_BIND, plan->writable_paths[i],
                               nj_arena_printf(b->arena, NJ_BOX_WORKSPACE "%s",
@@ -430,6 +426,7 @@ static void add_call(struct builder *b, const struct nj_box_plan *plan)
             add(b, (struct nj_op){NJ_OP_FREEZE, plan->read_only_paths[i], NULL, NJ_OP_READ_ONLY, 0});
     }
     add(b, (struct nj_op){NJ_OP_HIDE, NJ_BOX_HIDDEN, NULL, 0, 0});
+    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_SCRIPTS, "size=16m,nr_inodes=1024,mode=0755", 0, 0});
 }
 
 static size_t add_places(const struct nj_box_plan *plan, struct nj_op_place *places)

@@ -15,8 +15,9 @@
 #define NJ_BOX_USER "agent"
 #define NJ_BOX_PATH_VARIABLE "/usr/local/bin:/usr/bin:/bin"
 #define NJ_BOX_PATH_MAX_BYTES 1023
-#define NJ_BOX_HIDDEN "/.nj"            /* what only init and reapers see; gone before a payload starts */
-#define NJ_BOX_WORKSPACE "/.nj/ws"      /* the one tmpfs whose tree mirrors the writable paths */
+/* What only init and reapers see; detached, and a fresh tmpfs in its place, before a payload starts. */
+#define NJ_BOX_HIDDEN "/run"
+#define NJ_BOX_WORKSPACE NJ_BOX_HIDDEN "/workspace" /* the one tmpfs whose tree mirrors the writable paths */
 #define NJ_BOX_SCRIPTS "/run"
 #define NJ_BOX_FILES_MAX NJ_TREE_ENTRIES_MAX
 

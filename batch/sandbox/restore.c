@@ -6,6 +6,7 @@
  * and the content arrives when the file's own turn comes. Trees are hostile: names were checked by the decoder, and no
  * path is ever followed through a link.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -572,18 +573,23 @@ static int save_all(struct nj_workspace *workspace, struct nj_objects *ret_objec
 
 static int wipe(struct nj_workspace *workspace, struct nj_error *err)
 {
-    const struct table_dir *root = workspace->table.root;
-    int r = 0;
+    struct dirent *entry;
+    DIR *dir;
+    int fd, r = 0;
 
-    for (size_t i = 0; r >= 0 && root && i < root->n_entries; i++) {
-        const struct table_entry *entry = &root->entries[i];
-        const char *name = (const char *)entry->tree.name.data;
-
-        if (entry->tree.type == NJ_FILE_DIRECTORY)
-            r = nj_fsio_remove_tree(workspace->root_fd, name, err);
-        else if (unlinkat(workspace->root_fd, name, 0) < 0)
-            r = nj_fail_errno(err, errno, "remove the old state");
+    fd = openat(workspace->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        r = errno;
+        nj_close_auto(&fd);
+        return nj_fail_errno(err, r, "open the workspace");
     }
+    while (r >= 0 && (entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        r = nj_fsio_remove_tree(workspace->root_fd, entry->d_name, err);
+    }
+    (void)closedir(dir);
     return r;
 }
 

@@ -132,7 +132,7 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
         .ops = &s->ops,
         .filter = s->setup->payload_filter,
         .hostname = plan->hostname,
-        .limits = {plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
+        .limits = {2 * plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
                    s->proc_fd >= 0 ? plan->max_memory_bytes : 0},
         .share = s->share,
     };
@@ -225,28 +225,15 @@ static int confine(struct nj_supervisor *s, int workspace_fd, struct nj_error *e
     return 0;
 }
 
-static int discard(void *ctx, const struct nj_object *object, struct nj_error *err)
+/* first_places - what an empty box has. It is not captured here: the first call's capture sends all of it. */
+static int first_places(struct nj_supervisor *s, struct nj_error *err)
 {
-    (void)ctx;
-    (void)object;
-    (void)err;
-    return 0;
-}
-
-/* first_look - places, and a capture that only fills the table: an empty box needs no objects */
-static int first_look(struct nj_supervisor *s, struct nj_error *err)
-{
-    static const struct nj_object_sink nowhere = {discard, NULL};
-    struct nj_workspace_capture capture;
     size_t index;
     int r;
 
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
-    if (r < 0)
-        return r;
-    if (r > 0)
-        return nj_fail(err, NJ_E_INPUT, "box: \"/%s\" cannot be made", s->ops.places[index].path);
-    return nj_workspace_capture(s->workspace, 0, &nowhere, &capture, err);
+    return r > 0 ? nj_fail(err, NJ_E_INPUT, "box: \"/%s\" cannot be made", s->ops.places[index].path)
+                 : r;
 }
 
 static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_error *err)
@@ -299,7 +286,7 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
                          err);
     if (r < 0)
         return r;
-    return first_look(s, err);
+    return first_places(s, err);
 }
 
 /* ---- serving ---- */

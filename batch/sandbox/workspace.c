@@ -43,8 +43,10 @@ void nj_workspace_free(struct nj_workspace *workspace)
 
 int table_open_at(int dir_fd, const char *name, int flags)
 {
+    /* With O_PATH nothing is opened that could block, and openat2() wants no flag about it. */
+    int guard = O_NOFOLLOW | O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY);
     struct open_how how = {
-        .flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY),
+        .flags = (uint64_t)(unsigned)(flags | guard),
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
 

@@ -24,8 +24,7 @@
 
 struct nj_workspace;
 
-/* nj_workspace_new - takes @root_fd, a directory opened for reading. The tree must be empty, or only be
- * captured before anything else is asked. */
+/* nj_workspace_new - takes @root_fd, a directory opened for reading; nothing in it is known yet */
 int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_workspace **ret_workspace,
                      struct nj_error *err) NJ_MUST_USE;
 void nj_workspace_free(struct nj_workspace *workspace);

@@ -345,6 +345,7 @@ int nj_journal_writer_open(int dir_fd, const struct nj_journal_start *start,
         return nj_fail_nomem(err);
     memset(memory, 0, sizeof(*writer));
     writer = memory;
+    XXH3_INITSTATE(&writer->pending_sum);
     writer->start = *start;
     if (writer->start.segment_bytes == 0)
         writer->start.segment_bytes = NJ_JOURNAL_SEGMENT_BYTES;

@@ -46,7 +46,7 @@ job() {
             echo "    say: \"$text\""
             echo "    call: [$call]"
         fi
-        echo '  - say: "done"'
+        echo '  - say: "[{last}]"'
     } >"$name/replies.yaml"
     cat >"$name/job.yaml" <<-YAML
 	nightjar: 1
@@ -57,6 +57,7 @@ job() {
 	  bench:
 	    model: worker
 	    sandbox: {filesystem: {max_size_mb: 128}}
+	    limits: {turns: 1000}
 	    tools: [{type: code_execution, languages: [bash]}]
 	sessions:
 	  - name: bench
@@ -64,8 +65,14 @@ job() {
 	    for_each: {glob: "items/*.txt"}
 	    key: "{item.stem}"
 	    input: "Go."
-	limits: {sessions: $sessions, turns: 1000${SERIAL:+, tool_calls: 1}}
+	limits: {sessions: $sessions${SERIAL:+, tool_calls: 1}}
 	YAML
+}
+
+# sound NAME - did its boxes do what they were told? A call that failed is quick, and must not pass for speed.
+sound() {
+    grep -q code_execution "$1/replies.yaml" || return 0
+    ! grep -v '"result":"\[\]"' "$1/run/results.jsonl" || die "a call of the job $1 failed"
 }
 
 # timed NAME - run it once into NAME/run; prints seconds
@@ -76,6 +83,7 @@ timed() {
     begun=$(seconds)
     nightjar run "$1/job.yaml" --run-dir "$1/run" --quiet || die "the job $1 did not succeed"
     ended=$(seconds)
+    sound "$1"
     awk -v a="$begun" -v b="$ended" 'BEGIN { printf "%.4f\n", b - a }'
 }
 

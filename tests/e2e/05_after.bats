@@ -6,10 +6,10 @@ setup() {
     nj_setup
     skip_without namespaces
     job_many 4
-    sed -i '/^limits:/d' job.yaml
+    sed -i -e '/^limits:/d' -e 's/^sessions:/  summer: {model: worker, tools: [{type: code_execution}]}\nsessions:/' job.yaml
     cat >>job.yaml <<-'YAML'
 	  - name: summary
-	    agent: tester
+	    agent: summer
 	    key: summary
 	    after: [items]
 	    files: [{content: "{results}", target: /workspace/results.json}]
@@ -17,9 +17,9 @@ setup() {
 	    outputs: [/workspace/kept.json]
 	YAML
     cat >more <<-'YAML'
-	  - when: {turn: 1, matches: "^Summarise"}
+	  - when: {agent: summer, turn: 1, matches: "^Summarise"}
 	    call: [{tool: code_execution, input: {language: bash, code: "cp results.json kept.json"}}]
-	  - when: {turn: 2, matches: "^\\(?$|nothing|no output|exit status 0|^$"}
+	  - when: {agent: summer}
 	    say: "summed up"
 	YAML
     sed -i '/^replies:/r more' replies.yaml

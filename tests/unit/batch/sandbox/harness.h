@@ -174,7 +174,7 @@ static inline void call_with(struct harness *h, const struct nj_box_call *call)
     run_until_done(h);
 }
 
-static inline struct nj_box_call shell_call(const char *const argv[4])
+static inline struct nj_box_call shell_call(const char *const *argv)
 {
     return (struct nj_box_call){.argv = argv,
                                 .timeout_ms = 60000,

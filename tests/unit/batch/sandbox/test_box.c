@@ -3,9 +3,16 @@
  */
 #include "harness.h"
 
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
 #include "formats/base/banned.h"
 
 static struct harness h;
+
+/* ---- what a payload is ---- */
 
 static void a_box_opens_and_runs_echo(void **state)
 {
@@ -14,7 +21,619 @@ static void a_box_opens_and_runs_echo(void **state)
     sh_ok(&h, "echo hi; echo there >&2");
     assert_string_equal(h.out, "hi\n");
     assert_string_equal(h.errors, "there\n");
+    assert_int_equal(h.outcome.out.bytes, 3);
     assert_true(nj_box_supervisor_pid(h.box) > 1);
+}
+
+static void the_payload_has_no_privilege_at_all(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups)' /proc/self/status");
+    assert_non_null(strstr(h.out, "Uid:\t1000\t1000\t1000\t1000\n"));
+    assert_non_null(strstr(h.out, "Gid:\t1000\t1000\t1000\t1000\n"));
+    assert_non_null(strstr(h.out, "CapInh:\t0000000000000000\n"));
+    assert_non_null(strstr(h.out, "CapPrm:\t0000000000000000\n"));
+    assert_non_null(strstr(h.out, "CapEff:\t0000000000000000\n"));
+    assert_non_null(strstr(h.out, "CapBnd:\t0000000000000000\n"));
+    assert_non_null(strstr(h.out, "CapAmb:\t0000000000000000\n"));
+    assert_non_null(strstr(h.out, "NoNewPrivs:\t1\n"));
+    assert_non_null(strstr(h.out, "Seccomp:\t2\n"));
+}
+
+static void the_payload_holds_three_descriptors(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    /* 3 is the directory that ls itself reads. */
+    sh_ok(&h, "exec ls /proc/self/fd");
+    assert_string_equal(h.out, "0\n1\n2\n3\n");
+    sh_ok(&h, "readlink /proc/self/fd/0; readlink /proc/self/cwd; echo $$; ls /proc | grep -c '^[0-9]'");
+    assert_string_equal(h.out, "/dev/null\n/workspace\n2\n4\n"); /* reaper, shell, ls, grep */
+}
+
+static void the_environment_is_fixed_and_a_call_may_override_it(void **state)
+{
+    static const char *const argv[] = {"env", NULL};
+    static const char *const env[] = {"HOME=/tmp", "EXTRA=a=b", NULL};
+    struct nj_box_call call = shell_call(argv);
+
+    (void)state;
+    open_box(&h, NULL);
+    call.env = env;
+    call.cwd = "/tmp";
+    call_with(&h, &call);
+    assert_false(h.failed);
+    assert_string_equal(h.out, "PATH=/usr/local/bin:/usr/bin:/bin\nLANG=C.UTF-8\nTZ=UTC\nUSER=agent\n"
+                               "LOGNAME=agent\nSHELL=/bin/bash\nTMPDIR=/tmp\nHOME=/tmp\nEXTRA=a=b\n");
+}
+
+static void the_system_is_read_only(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh(&h, "for d in / /usr /usr/bin /etc /dev /proc /bin /run; do touch $d/x 2>/dev/null && echo wrote $d; "
+           "done; echo x > /etc/passwd && echo passwd; echo 1 > /proc/sys/kernel/core_pattern && echo sys; "
+           "mkdir /mnt 2>/dev/null && echo mnt; cat /proc/kcore | head -c1 | wc -c; cat /proc/kallsyms | wc -c; "
+           "ls -A /; ls -d /run/*");
+    assert_non_null(strstr(h.out, "wrote /run\n")); /* fresh for each call, and not kept */
+    assert_null(strstr(h.out, "wrote /u"));
+    assert_null(strstr(h.out, "wrote /e"));
+    assert_null(strstr(h.out, "wrote /d"));
+    assert_null(strstr(h.out, "wrote /p"));
+    assert_null(strstr(h.out, "wrote /b"));
+    assert_null(strstr(h.out, "wrote /\n"));
+    assert_null(strstr(h.out, "passwd\n"));
+    assert_null(strstr(h.out, "sys\n"));
+    assert_null(strstr(h.out, "mnt\n"));
+    assert_non_null(strstr(h.out, "0\n0\n"));
+    assert_non_null(strstr(h.out, "bin\ndev\netc\nlib\n"));
+    assert_null(strstr(h.out, "/run/workspace"));
+}
+
+static void nothing_of_the_host_is_to_be_seen(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "cat /etc/passwd /etc/hosts /etc/resolv.conf; hostname; ls /home /root /var /srv /opt 2>&1; "
+              "wc -l < /etc/passwd; cat /proc/1/environ /proc/1/cmdline 2>&1; ls /proc/1/root /proc/1/cwd 2>&1; true");
+    assert_non_null(strstr(h.out, "sandbox\n"));
+    assert_non_null(strstr(h.out, "cannot access '/home'"));
+    assert_non_null(strstr(h.out, "cannot access '/root'"));
+    assert_non_null(strstr(h.out, "\n3\n"));
+    assert_non_null(strstr(h.out, "Permission denied"));
+    assert_null(strstr(h.out, "/root/"));
+}
+
+static void there_is_no_network_but_loopback(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    char command[2048];
+    int fd;
+
+    (void)state;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    open_box(&h, NULL);
+    snprintf(command, sizeof(command),
+             "python3 - <<'E'\n"
+             "import socket\n"
+             "def t(what, f):\n"
+             "    try: f(); print(what, 'works')\n"
+             "    except OSError as e: print(what, e.errno if e.errno else type(e).__name__)\n"
+             "t('host', lambda: socket.create_connection(('127.0.0.1', %d), 2))\n"
+             "t('far', lambda: socket.create_connection(('127.1.2.3', 9), 2))\n"
+             "t('out', lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('198.51.100.1', 53)))\n"
+             "t('dns', lambda: socket.getaddrinfo('example.test', 80))\n"
+             "t('packet', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))\n"
+             "t('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))\n"
+             "t('vsock', lambda: socket.socket(40, socket.SOCK_STREAM))\n"
+             "s = socket.create_server(('127.0.0.1', 0))\n"
+             "t('own', lambda: socket.create_connection(s.getsockname(), 2))\n"
+             "E\n",
+             ntohs(address.sin_port));
+    sh_ok(&h, command);
+    assert_non_null(strstr(h.out, "host 111\n")); /* ECONNREFUSED: the box's own loopback has no such port */
+    assert_non_null(strstr(h.out, "far 111\n"));
+    assert_non_null(strstr(h.out, "out 101\n")); /* ENETUNREACH */
+    assert_null(strstr(h.out, "dns works"));
+    assert_non_null(strstr(h.out, "packet 97\n")); /* EAFNOSUPPORT */
+    assert_non_null(strstr(h.out, "raw 1\n"));
+    assert_non_null(strstr(h.out, "vsock 97\n"));
+    assert_non_null(strstr(h.out, "own works\n"));
+    (void)close(fd);
+}
+
+static void python_and_node_and_pipelines_work(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "python3 -c 'import json, subprocess, multiprocessing as m, threading\n"
+              "print(json.dumps({\"a\": 1}), subprocess.check_output([\"echo\", \"sub\"]).decode().strip())\n"
+              "q = m.Queue(); p = m.Process(target=q.put, args=(7,)); p.start(); print(q.get()); p.join()'");
+    assert_string_equal(h.out, "{\"a\": 1} sub\n7\n");
+    sh_ok(&h, "seq 1000 | sort -rn | head -1; mkfifo f; echo x > f & cat f; rm f");
+    assert_string_equal(h.out, "1000\nx\n");
+    sh(&h, "command -v node >/dev/null || exit 77; node -e 'console.log(1+1)'");
+    if (h.outcome.status == 77)
+        print_message("skipped the part with node: this host has none\n");
+    else
+        assert_string_equal(h.out, "2\n");
+}
+
+/* ---- calls ---- */
+
+static void exit_status_and_signal_are_told(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh(&h, "exit 42");
+    assert_int_equal(h.outcome.exit, NJ_EXIT_EXITED);
+    assert_int_equal(h.outcome.status, 42);
+    sh(&h, "kill -SEGV $$");
+    assert_int_equal(h.outcome.exit, NJ_EXIT_SIGNALLED);
+    assert_int_equal(h.outcome.status, SIGSEGV);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_NONE);
+}
+
+static void script_and_input_reach_the_payload(void **state)
+{
+    static const char *const argv[] = {"python3", "/run/job.py", NULL};
+    struct nj_box_call call = shell_call(argv);
+
+    (void)state;
+    open_box(&h, NULL);
+    call.script_name = "job.py";
+    call.script = nj_span_text("import sys, os; print(sys.stdin.read().upper(), oct(os.stat(__file__).st_mode))");
+    call.input = nj_span_text("hello");
+    call_with(&h, &call);
+    assert_false(h.failed);
+    assert_string_equal(h.out, "HELLO 0o100444\n");
+    sh_ok(&h, "ls -A /run; ls -A /workspace");
+    assert_string_equal(h.out, ""); /* scripts are not kept */
+}
+
+static void what_cannot_run_is_refused_with_a_reason(void **state)
+{
+    static const char *const missing[] = {"no-such-program", NULL};
+    static const char *const plain[] = {"cat", NULL};
+    struct nj_box_call call = shell_call(missing);
+
+    (void)state;
+    open_box(&h, NULL);
+    call_with(&h, &call);
+    assert_false(h.failed);
+    assert_int_equal(h.outcome.exit, NJ_EXIT_REFUSED);
+    assert_string_equal(h.text, "cannot run no-such-program: No such file or directory");
+    call = shell_call(plain);
+    call.cwd = "/nowhere";
+    call_with(&h, &call);
+    assert_int_equal(h.outcome.exit, NJ_EXIT_REFUSED);
+    assert_string_equal(h.text, "cannot change to the directory /nowhere: No such file or directory");
+    sh_ok(&h, "true"); /* and the box goes on */
+}
+
+static void files_last_from_call_to_call_and_nothing_else_does(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "echo kept > /workspace/a; echo kept > /tmp/b; echo x > /dev/shm/c; echo x > /run/d; "
+              "ipcmk -M 100 >/dev/null; export Z=1; cd /; (sleep 1000 & disown) ; setsid sleep 1000 &");
+    sh_ok(&h, "cat /workspace/a /tmp/b; ls -A /dev/shm /run | grep -c '[cd]$'; ipcs -m | grep -c 0x; "
+              "echo \"${Z:-}\"; pgrep -c sleep; true");
+    assert_string_equal(h.out, "kept\nkept\n0\n0\n\n0\n");
+}
+
+/* count_sleepers - processes of this machine whose command line names @mark */
+static int count_processes(const char *mark)
+{
+    char command[128];
+    FILE *pipe;
+    int n = -1;
+
+    snprintf(command, sizeof(command), "grep -lz -- '^%s$' /proc/[0-9]*/cmdline 2>/dev/null | wc -l", mark);
+    pipe = popen(command, "r");
+    assert_non_null(pipe);
+    assert_int_equal(fscanf(pipe, "%d", &n), 1);
+    (void)pclose(pipe);
+    return n;
+}
+
+static void a_daemon_does_not_survive_its_call_nor_hold_it_up(void **state)
+{
+    char command[256], mark[64];
+
+    (void)state;
+    snprintf(mark, sizeof(mark), "98%d", getpid());
+    open_box(&h, NULL);
+    /* It holds both pipes, ignores signals and has left its parent's session. */
+    snprintf(command, sizeof(command),
+             "trap '' TERM HUP; (setsid sleep %s &) ; setsid sleep %s & sleep 0.1; echo over", mark, mark);
+    sh_ok(&h, command);
+    assert_string_equal(h.out, "over\n");
+    assert_true(h.meta.duration_ms < 5000);
+    assert_int_equal(count_processes(mark), 0);
+}
+
+/* ---- output ---- */
+
+static void long_output_keeps_head_tail_count_and_digest(void **state)
+{
+    struct nj_digest expected;
+    static char whole[600000];
+    size_t at = 0;
+
+    (void)state;
+    for (int i = 1; i <= 100000; i++)
+        at += (size_t)snprintf(whole + at, sizeof(whole) - at, "%d\n", i);
+    nj_digest_bytes(whole, at, &expected);
+    open_box(&h, NULL);
+    sh_ok(&h, "seq 100000");
+    assert_int_equal(h.outcome.out.bytes, at);
+    assert_int_equal(h.outcome.out.head.len, NJ_BOX_HEAD_BYTES);
+    assert_int_equal(h.outcome.out.tail.len, NJ_BOX_TAIL_BYTES);
+    assert_memory_equal(h.out, whole, NJ_BOX_HEAD_BYTES);
+    assert_memory_equal(h.out_tail, whole + at - NJ_BOX_TAIL_BYTES, NJ_BOX_TAIL_BYTES);
+    assert_true(nj_digest_equal(&h.outcome.out.digest, &expected));
+    sh_ok(&h, "head -c 49153 /dev/zero | tr '\\0' x"); /* one byte past the head */
+    assert_int_equal(h.outcome.out.tail.len, 1);
+}
+
+static void output_beyond_a_message_comes_too(void **state)
+{
+    static const char *const argv[] = {"bash", "-c", "seq 100000; seq 200000 >&2", NULL};
+    struct nj_box_call call = shell_call(argv);
+
+    (void)state;
+    open_box(&h, NULL);
+    call.head_max_bytes = 300000;
+    call.tail_max_bytes = 200000;
+    call_with(&h, &call);
+    assert_false(h.failed);
+    assert_int_equal(h.outcome.out.head.len, 300000);
+    assert_int_equal(h.outcome.errors.tail.len, 200000);
+    assert_memory_equal(h.out, "1\n2\n3\n", 6);
+    assert_string_equal(h.out_tail + strlen(h.out_tail) - 7, "100000\n");
+    assert_int_equal(strlen(h.out_tail), h.outcome.out.tail.len);
+}
+
+static void output_of_a_slow_call_comes_as_it_is_written(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "echo one; sleep 0.4; echo two; sleep 0.4");
+    assert_int_equal(h.pieces, 8);
+    sh_ok(&h, "echo quick");
+    assert_int_equal(h.pieces, 0);
+}
+
+static void a_flood_neither_grows_nor_stops_anything(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "head -c 500000000 /dev/zero");
+    assert_true(h.outcome.out.bytes == 500000000);
+    assert_int_equal(h.outcome.out.head.len, NJ_BOX_HEAD_BYTES);
+}
+
+/* ---- limits ---- */
+
+static struct nj_box_plan small_plan(void)
+{
+    struct nj_box_plan plan;
+
+    nj_box_plan_default(&plan);
+    plan.max_size_bytes = 8 << 20;
+    plan.max_memory_bytes = 128 << 20;
+    plan.max_processes = 32;
+    plan.max_files = 100;
+    return plan;
+}
+
+static void a_timeout_ends_the_call_and_is_told_with_its_figure(void **state)
+{
+    static const char *const argv[] = {"bash", "-c", "echo started; trap '' TERM; while :; do :; done", NULL};
+    struct nj_box_call call = shell_call(argv);
+
+    (void)state;
+    open_box(&h, NULL);
+    call.timeout_ms = 300;
+    call_with(&h, &call);
+    assert_false(h.failed);
+    assert_int_equal(h.outcome.exit, NJ_EXIT_SIGNALLED);
+    assert_int_equal(h.outcome.status, SIGKILL);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
+    assert_int_equal(h.outcome.limit_value, 300);
+    assert_true(h.meta.limit_used >= 300 && h.meta.limit_used < 5000);
+    assert_string_equal(h.out, "started\n");
+    call.timeout_ms = 60000;
+    call.runtime_limit_ms = 1000;
+    call.runtime_left_ms = 200;
+    call_with(&h, &call);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_RUNTIME);
+    assert_int_equal(h.outcome.limit_value, 1000);
+    assert_true(h.meta.limit_used >= 1000);
+    sh_ok(&h, "echo on");
+}
+
+static void a_memory_bomb_meets_the_limit(void **state)
+{
+    struct nj_box_plan plan = small_plan();
+
+    (void)state;
+    open_box(&h, &plan);
+    sh(&h, "python3 -c 'b = []\nwhile True: b.append(bytearray(10 << 20))' 2>&1 | tail -1; exit ${PIPESTATUS[0]}");
+    assert_true(h.outcome.exit == NJ_EXIT_SIGNALLED || h.outcome.status != 0);
+    if (geteuid() == 0) {
+        assert_int_equal(h.outcome.limit, NJ_LIMIT_MEMORY);
+        assert_int_equal(h.outcome.limit_value, plan.max_memory_bytes);
+    } else {
+        /* Softly: an allocation fails, or the watchdog was first. */
+        assert_true(h.outcome.limit == NJ_LIMIT_MEMORY || strstr(h.out, "MemoryError"));
+    }
+    sh_ok(&h, "echo on");
+    assert_string_equal(h.out, "on\n");
+}
+
+static void many_processes_together_meet_the_memory_limit(void **state)
+{
+    struct nj_box_plan plan = small_plan();
+
+    (void)state;
+    open_box(&h, &plan);
+    sh(&h, "for i in 1 2 3 4 5 6; do python3 -c 'import time; b = bytearray(60 << 20); time.sleep(20)' & done; wait");
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_MEMORY);
+    sh_ok(&h, "true");
+}
+
+static void a_fork_bomb_meets_the_limit(void **state)
+{
+    static const char *const argv[] = {"bash", "-c", "f() { f | f & }; f; sleep 2", NULL};
+    struct nj_box_call call = shell_call(argv);
+    struct nj_box_plan plan = small_plan();
+
+    (void)state;
+    open_box(&h, &plan);
+    call.timeout_ms = 20000;
+    call_with(&h, &call);
+    assert_false(h.failed);
+    if (geteuid() == 0)
+        assert_int_equal(h.outcome.limit, NJ_LIMIT_PROCESSES);
+    assert_true(h.meta.duration_ms < 20000);
+    sh_ok(&h, "echo on");
+    assert_string_equal(h.out, "on\n");
+}
+
+static void a_full_workspace_is_enospc_at_its_size(void **state)
+{
+    struct nj_box_plan plan = small_plan();
+
+    (void)state;
+    open_box(&h, &plan);
+    sh(&h, "head -c 20000000 /dev/zero > /workspace/a; stat -c %s /workspace/a; echo x > /tmp/b || echo full");
+    assert_non_null(strstr(h.errors, "No space left on device"));
+    assert_non_null(strstr(h.out, "full\n"));
+    assert_true(strtoull(h.out, NULL, 10) > (8 << 20) - 65536 && strtoull(h.out, NULL, 10) <= 8 << 20);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_DISK);
+    assert_int_equal(h.outcome.limit_value, 8 << 20);
+    sh_ok(&h, "rm /workspace/a; echo x > /tmp/b");
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_NONE);
+    sh(&h, "for i in $(seq 200); do : > /tmp/f$i || exit 3; done");
+    assert_int_equal(h.outcome.status, 3);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_DISK);
+}
+
+static void a_file_cannot_claim_more_than_the_workspace(void **state)
+{
+    struct nj_box_plan plan = small_plan();
+
+    (void)state;
+    open_box(&h, &plan);
+    sh(&h, "python3 -c \"open('/workspace/s', 'w').truncate(1 << 40)\"");
+    assert_non_null(strstr(h.errors, "File too large"));
+    sh_ok(&h, "truncate -s 8M /workspace/s; du -k /workspace/s");
+    assert_memory_equal(h.out, "0\t", 2);
+    sh(&h, "for i in 1 2 3 4 5 6; do truncate -s 8M /workspace/t$i; done"); /* 56 MiB of claims */
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_DISK);
+    sh_ok(&h, "ls /workspace");
+    assert_string_equal(h.out, "s\nt1\nt2\nt3\n"); /* the live state is the captured one */
+}
+
+static void a_cancelled_call_ends_at_once(void **state)
+{
+    static const char *const argv[] = {"sleep", "100", NULL};
+    struct nj_box_call call = shell_call(argv);
+    struct nj_error err;
+
+    (void)state;
+    open_box(&h, NULL);
+    h.done = false;
+    must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
+    nj_box_cancel(h.box);
+    run_until_done(&h);
+    assert_false(h.failed);
+    assert_int_equal(h.outcome.exit, NJ_EXIT_SIGNALLED);
+    assert_int_equal(h.outcome.status, SIGKILL);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_NONE);
+    assert_true(h.meta.duration_ms < 5000);
+    sh_ok(&h, "true");
+}
+
+/* ---- the end of boxes ---- */
+
+static void a_lost_supervisor_ends_the_call_in_its_callback(void **state)
+{
+    static const char *const argv[] = {"sleep", "97531", NULL};
+    struct nj_box_call call = shell_call(argv);
+    struct nj_error err;
+
+    (void)state;
+    open_box(&h, NULL);
+    h.done = false;
+    must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
+    assert_int_equal(kill(nj_box_supervisor_pid(h.box), SIGKILL), 0);
+    run_until_done(&h);
+    assert_true(h.failed);
+    assert_int_equal(h.err.code, NJ_E_UPSTREAM);
+    assert_non_null(strstr(h.err.text, "the box was lost"));
+    assert_int_equal(nj_box_call(h.box, &call, NULL, on_called, &h, &err), -NJ_E_UPSTREAM);
+    nj_box_close(h.box);
+    for (int i = 0; i < 100 && count_processes("97531") > 0; i++)
+        usleep(10000);
+    assert_int_equal(count_processes("97531"), 0);
+    open_box(&h, NULL); /* the helper goes on */
+    sh_ok(&h, "true");
+}
+
+static void closing_a_box_ends_its_processes_and_gives_no_callback(void **state)
+{
+    static const char *const argv[] = {"sleep", "97532", NULL};
+    struct nj_box_call call = shell_call(argv);
+    struct nj_error err;
+
+    (void)state;
+    open_box(&h, NULL);
+    h.done = false;
+    must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
+    for (int i = 0; i < 500 && count_processes("97532") == 0; i++)
+        usleep(2000);
+    assert_int_equal(count_processes("97532"), 1);
+    nj_box_close(h.box);
+    h.box = NULL;
+    for (int i = 0; i < 100 && count_processes("97532") > 0; i++)
+        usleep(10000);
+    assert_int_equal(count_processes("97532"), 0);
+    (void)event_base_loop(h.base, EVLOOP_NONBLOCK);
+    assert_false(h.done);
+}
+
+static void an_impossible_box_says_why(void **state)
+{
+    struct nj_box_mount mount = {.target = "/data"};
+    struct nj_box_plan plan;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    plan.mounts = &mount;
+    plan.n_mounts = 1;
+    assert_false(try_open(&h, &plan));
+    assert_non_null(strstr(h.err.text, "mount \"/data\": its input was not added"));
+    assert_null(h.box);
+    open_box(&h, NULL);
+}
+
+static struct nj_box *many[40];
+static size_t n_many;
+
+static void on_many(void *ctx, struct nj_box *box, const struct nj_error *err)
+{
+    (void)ctx;
+    if (err)
+        fail_msg("%s", err->text);
+    many[n_many++] = box;
+}
+
+static void many_boxes_open_at_once(void **state)
+{
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    n_many = 0;
+    for (int i = 0; i < 40; i++)
+        must(nj_box_open(h.sandbox, &plan, on_many, NULL, &err), &err);
+    while (n_many < 40)
+        assert_int_equal(event_base_loop(h.base, EVLOOP_ONCE), 0);
+    for (int i = 0; i < 40; i++) {
+        h.box = many[i];
+        if (i % 8 == 0)
+            sh_ok(&h, "true");
+    }
+    for (int i = 0; i < 39; i++)
+        nj_box_close(many[i]);
+}
+
+static void no_cgroup_of_a_closed_box_stays(void **state)
+{
+    struct nj_error err;
+
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "true");
+    stop(&h);
+    assert_int_not_equal(system("find /sys/fs/cgroup -maxdepth 6 -name 'nightjar-test-box-*' 2>/dev/null | grep -q ."),
+                         0);
+    memset(&h, 0, sizeof(h));
+    h.base = event_base_new();
+    must(nj_sandbox_start("test-box", &h.sandbox, &err), &err);
+    must(nj_sandbox_attach(h.sandbox, h.base, &err), &err);
+    must(nj_fsio_memfd("test-store", &h.store_fd, &err), &err);
+}
+
+/* ---- inputs and read-only paths ---- */
+
+static int put_store(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    int r;
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES + 4096);
+    r = nj_object_encode(object, &buf, err);
+    return r < 0 ? r : nj_fsio_write(*(int *)ctx, buf.data, buf.len, err);
+}
+
+static void inputs_are_mounted_read_only_where_the_plan_says(void **state)
+{
+    static const char *const frozen[] = {"/workspace/frozen"};
+    struct nj_object_sink sink = {put_store, &h.store_fd};
+    struct nj_tree_builder *builder;
+    struct nj_box_mount mounts[2] = {{.target = "/data"}, {.target = "/workspace/in/deep"}};
+    struct nj_objects objects = {0};
+    struct nj_object_source source = {nj_objects_get, &objects};
+    struct nj_workspace_ref ref;
+    struct nj_box_plan plan;
+    struct nj_error err;
+    int fd;
+
+    (void)state;
+    must(nj_tree_builder_new(&builder, &err), &err);
+    must(nj_tree_builder_file(builder, "a/b.txt", 0600, 1234567890123456789, nj_span_text("content"), &sink, &err),
+         &err);
+    must(nj_tree_builder_file(builder, "run.sh", 0700, 0, nj_span_text("#!/bin/sh\necho ran\n"), &sink, &err), &err);
+    must(nj_tree_builder_finish(builder, &sink, &ref, &err), &err);
+    nj_tree_builder_free(builder);
+    fd = dup(h.store_fd);
+    must(nj_msg_seal(fd, &err), &err);
+    must(nj_objects_open(&objects, fd, &err), &err);
+    must(nj_sandbox_add_input(h.sandbox, &ref, &source, &err), &err);
+    must(nj_sandbox_add_input(h.sandbox, &ref, &source, &err), &err);
+    nj_objects_close(&objects);
+    (void)close(h.store_fd);
+    must(nj_fsio_memfd("test-store", &h.store_fd, &err), &err);
+
+    nj_box_plan_default(&plan);
+    mounts[0].input = mounts[1].input = ref;
+    plan.mounts = mounts;
+    plan.n_mounts = 2;
+    plan.read_only_paths = frozen;
+    plan.n_read_only_paths = 1;
+    open_box(&h, &plan);
+    sh_ok(&h, "cat /data/a/b.txt /workspace/in/deep/a/b.txt; stat -c %Y.%a /data/a/b.txt; /data/run.sh; "
+              "for f in /data/x /data/a/b.txt /workspace/in/deep/x /workspace/frozen/x; do "
+              "echo x 2>/dev/null > $f && echo wrote $f; done; rm -rf /workspace/in 2>/dev/null; ls /workspace");
+    assert_string_equal(h.out, "contentcontent1234567890.444\nran\nfrozen\nin\n");
+    /* An agent cannot move the place out of the way, or it is put back, or it is told. */
+    sh(&h, "mv /workspace/in /workspace/moved && ln -s /etc /workspace/in && echo moved");
+    if (strcmp(h.out, "moved\n") == 0) {
+        sh(&h, "echo never");
+        assert_int_equal(h.outcome.exit, NJ_EXIT_REFUSED);
+        assert_non_null(strstr(h.text, "cannot mount at /workspace/in/deep"));
+        assert_string_equal(h.out, "");
+    }
 }
 
 static int setup(void **state)
@@ -31,10 +650,41 @@ static int teardown(void **state)
     return 0;
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_box_opens_and_runs_echo, setup, teardown),
+        TEST(a_box_opens_and_runs_echo),
+        TEST(the_payload_has_no_privilege_at_all),
+        TEST(the_payload_holds_three_descriptors),
+        TEST(the_environment_is_fixed_and_a_call_may_override_it),
+        TEST(the_system_is_read_only),
+        TEST(nothing_of_the_host_is_to_be_seen),
+        TEST(there_is_no_network_but_loopback),
+        TEST(python_and_node_and_pipelines_work),
+        TEST(exit_status_and_signal_are_told),
+        TEST(script_and_input_reach_the_payload),
+        TEST(what_cannot_run_is_refused_with_a_reason),
+        TEST(files_last_from_call_to_call_and_nothing_else_does),
+        TEST(a_daemon_does_not_survive_its_call_nor_hold_it_up),
+        TEST(long_output_keeps_head_tail_count_and_digest),
+        TEST(output_beyond_a_message_comes_too),
+        TEST(output_of_a_slow_call_comes_as_it_is_written),
+        TEST(a_flood_neither_grows_nor_stops_anything),
+        TEST(a_timeout_ends_the_call_and_is_told_with_its_figure),
+        TEST(a_memory_bomb_meets_the_limit),
+        TEST(many_processes_together_meet_the_memory_limit),
+        TEST(a_fork_bomb_meets_the_limit),
+        TEST(a_full_workspace_is_enospc_at_its_size),
+        TEST(a_file_cannot_claim_more_than_the_workspace),
+        TEST(a_cancelled_call_ends_at_once),
+        TEST(a_lost_supervisor_ends_the_call_in_its_callback),
+        TEST(closing_a_box_ends_its_processes_and_gives_no_callback),
+        TEST(an_impossible_box_says_why),
+        TEST(many_boxes_open_at_once),
+        TEST(no_cgroup_of_a_closed_box_stays),
+        TEST(inputs_are_mounted_read_only_where_the_plan_says),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);

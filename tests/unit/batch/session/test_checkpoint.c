@@ -53,7 +53,9 @@ static struct nj_event next_event(struct play *play, uint64_t *seed)
     case NJ_SESSION_NEW:
         return play_opened(play);
     case NJ_SESSION_SNAPSHOTTING:
-        return play_plain(NJ_EVENT_SNAPSHOTTED);
+        event = play_plain(NJ_EVENT_SNAPSHOTTED);
+        event.time_ns = (int64_t)number * 20; /* no record has it, so no state may */
+        return event;
     case NJ_SESSION_PROMPTING:
         if (number % 5 == 0)
             return play_attempt(session->turn + 1);

@@ -1,235 +1,28 @@
 /*
- * test_journal.c - the journal: writing, group commit, reading, recovery
- *
- * The harshest tests cut and flip every byte of a small journal. What they demand is the promise of the
- * format: a reader delivers a prefix of what was committed, or names the damage, and nothing else.
+ * test_journal.c - the journal's daily work: appending, group commit, segments, reading, full disks
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
-#include <cmocka.h>
-
-#include "formats/base/bytes.h"
-#include "formats/base/fault.h"
-#include "formats/base/fsio.h"
-#include "formats/journal/entry.h"
+#include "tests/lib/golden.h"
+#include "tests/lib/journal_kit.h"
 
 #include "formats/base/banned.h"
 
-#define SEGMENT_BYTES 4096u
-
-struct fixture {
-    char path[64];
-    int parent_fd;
-    int dir_fd;
-};
-
-static void must(int r, const struct nj_error *err)
-{
-    if (r < 0)
-        fail_msg("%s", err->text);
-}
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    static const char *const parents[] = {"/dev/shm", "/tmp"}; /* memory first: thousands of syncs */
-
-    assert_non_null(fixture);
-    for (size_t i = 0; i < 2; i++) {
-        (void)snprintf(fixture->path, sizeof(fixture->path), "%s/nj-journal-XXXXXX", parents[i]);
-        if (mkdtemp(fixture->path)) {
-            fixture->parent_fd = open(parents[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            fixture->dir_fd = open(fixture->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            *state = fixture;
-            return fixture->dir_fd < 0 ? -1 : 0;
-        }
-    }
-    free(fixture);
-    return -1;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    struct nj_error err = {0};
-    int r = nj_fsio_remove_tree(fixture->parent_fd, strrchr(fixture->path, '/') + 1, &err);
-
-    (void)unsetenv("NJ_FAULT");
-    nj_fault_init("engine");
-    (void)close(fixture->dir_fd);
-    (void)close(fixture->parent_fd);
-    free(fixture);
-    return r;
-}
-
-/* ---- helpers ---- */
-
-static struct nj_journal_start start_small(void)
-{
-    struct nj_journal_start start = {
-        .epoch = 1, .first_segment = 1, .segment_bytes = SEGMENT_BYTES};
-
-    for (uint8_t i = 0; i < NJ_JOURNAL_RUN_ID_BYTES; i++)
-        start.run_id[i] = (uint8_t)(0x10 + i);
-    return start;
-}
-
-/* Payload n: its length and bytes follow from n; every third compresses well. */
-static size_t payload_make(unsigned n, uint8_t *bytes)
-{
-    size_t len = n % 3 == 0 ? 700 + n : 11 + 37 * (n % 20);
-    uint32_t x = n * 2654435761u + 1;
-
-    for (size_t i = 0; i < len; i++) {
-        x = x * 1664525u + 1013904223u;
-        bytes[i] = n % 3 == 0 ? (uint8_t)('a' + i % 7) : (uint8_t)(x >> 24);
-    }
-    return len;
-}
-
-static struct nj_frame frame_make(unsigned n, uint8_t *bytes)
-{
-    struct nj_frame frame = {.kind = NJ_FRAME_EVENT, .session = 1 + n % 3, .sequence = 1 + n / 3};
-
-    if (n % 5 == 4) {
-        frame.kind = NJ_FRAME_OBJECT;
-        frame.sequence = 0;
-    }
-    frame.payload = (struct nj_span){bytes, payload_make(n, bytes)};
-    return frame;
-}
-
-static int append(struct nj_journal_writer *writer, unsigned n, struct nj_journal_place *ret_place,
-                  struct nj_error *err)
-{
-    uint8_t bytes[1024];
-    struct nj_frame frame = frame_make(n, bytes);
-
-    return nj_journal_append(writer, &frame, ret_place, err);
-}
-
-static void append_and_commit(struct nj_journal_writer *writer, unsigned first, unsigned count)
-{
-    struct nj_error err = {0};
-
-    for (unsigned i = 0; i < count; i++)
-        must(append(writer, first + i, NULL, &err), &err);
-    must(nj_journal_commit(writer, &err), &err);
-}
-
-/* Frames 0 .. 19 over two epochs and several segments; batch ends after 1, 3, 6, 10, 14 and 20 frames, and
- * where a segment turned. */
-#define FRAMES 20u
-
-static void journal_make(int dir_fd)
+static struct nj_journal_writer *open_writer(struct fixture *fixture)
 {
     struct nj_journal_start start = start_small();
-    struct nj_journal_recovery recovery;
     struct nj_journal_writer *writer = NULL;
     struct nj_error err = {0};
 
-    must(nj_journal_writer_open(dir_fd, &start, &writer, &err), &err);
-    append_and_commit(writer, 0, 1);
-    append_and_commit(writer, 1, 2);
-    append_and_commit(writer, 3, 3);
-    append_and_commit(writer, 6, 4);
-    nj_journal_writer_close(writer);
-    must(nj_journal_recover(dir_fd, &recovery, &err), &err);
-    recovery.next.segment_bytes = SEGMENT_BYTES;
-    writer = NULL;
-    must(nj_journal_writer_open(dir_fd, &recovery.next, &writer, &err), &err);
-    append_and_commit(writer, 10, 4);
-    append_and_commit(writer, 14, 6);
-    nj_journal_writer_close(writer);
+    must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
+    return writer;
 }
 
-/* read_all - frames 0 .. n-1 as journal_make() wrote them, then how it ended (an outcome or an error) */
-static int read_all(int dir_fd, unsigned *ret_frames, struct nj_error *err)
+static void arm(const char *fault)
 {
-    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
-    struct nj_frame frame;
-    unsigned n = 0;
-    int r;
-
-    must(nj_journal_open(dir_fd, &journal, err), err);
-    while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
-        uint8_t bytes[1024];
-        struct nj_frame expected = frame_make(n, bytes);
-
-        assert_int_equal(frame.kind, expected.kind);
-        assert_int_equal(frame.session, expected.session);
-        assert_int_equal(frame.sequence, expected.sequence);
-        assert_true(nj_span_equal(frame.payload, expected.payload));
-        n++;
-    }
-    *ret_frames = n;
-    return r;
+    assert_int_equal(fault ? setenv("NJ_FAULT", fault, 1) : unsetenv("NJ_FAULT"), 0);
+    nj_fault_init("engine");
 }
-
-struct image {
-    struct nj_buf bytes[16];
-    unsigned segments;
-};
-
-static void image_load(int dir_fd, struct image *image)
-{
-    struct nj_error err = {0};
-    struct stat st;
-    char name[NJ_SEGMENT_NAME_MAX_BYTES];
-
-    *image = (struct image){0};
-    for (uint32_t n = 1; n <= 16; n++) {
-        nj_entry_segment_name(n, name);
-        if (fstatat(dir_fd, name, &st, 0) < 0)
-            break;
-        nj_buf_init(&image->bytes[n - 1], 1u << 20);
-        must(nj_fsio_read_file(dir_fd, name, &image->bytes[n - 1], &err), &err);
-        image->segments = n;
-    }
-}
-
-static void image_done(struct image *image)
-{
-    for (unsigned i = 0; i < image->segments; i++)
-        nj_buf_done(&image->bytes[i]);
-}
-
-static void file_write(int dir_fd, uint32_t number, const uint8_t *data, size_t len)
-{
-    struct nj_error err = {0};
-    char name[NJ_SEGMENT_NAME_MAX_BYTES];
-    int fd;
-
-    nj_entry_segment_name(number, name);
-    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    must(nj_fsio_write(fd, data, len, &err), &err);
-    (void)close(fd);
-}
-
-/* image_restore - the folder holds the image's segments and nothing else */
-static void image_restore(int dir_fd, const struct image *image)
-{
-    char name[NJ_SEGMENT_NAME_MAX_BYTES];
-
-    for (uint32_t n = 1; n <= image->segments; n++)
-        file_write(dir_fd, n, image->bytes[n - 1].data, image->bytes[n - 1].len);
-    for (uint32_t n = image->segments + 1; n < 20; n++) {
-        nj_entry_segment_name(n, name);
-        (void)unlinkat(dir_fd, name, 0);
-    }
-}
-
-/* ---- tests ---- */
 
 static void what_was_committed_is_read_back_in_order(void **state)
 {
@@ -242,127 +35,602 @@ static void what_was_committed_is_read_back_in_order(void **state)
     assert_int_equal(frames, FRAMES);
 }
 
-static void an_empty_folder_is_an_empty_journal(void **state)
+static void what_was_not_committed_is_not_read(void **state)
 {
     struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_error err = {0};
+    unsigned frames = 0;
+
+    append_and_commit(writer, 0, 2);
+    must(append(writer, 2, NULL, &err), &err);
+    nj_journal_writer_close(writer);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, 2);
+}
+
+static void tickets_tell_when_a_frame_is_durable(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_journal_batch *batch = NULL, *none = NULL;
+    struct nj_error err = {0};
+
+    assert_int_equal(nj_journal_ticket(writer), 0);
+    must(nj_journal_seal(writer, &none, &err), &err);
+    assert_null(none);
+    must(append(writer, 0, NULL, &err), &err);
+    assert_int_equal(nj_journal_ticket(writer), 1);
+    must(nj_journal_seal(writer, &batch, &err), &err);
+    assert_non_null(batch);
+    assert_int_equal(nj_journal_ticket(writer), 1);
+    must(append(writer, 1, NULL, &err), &err); /* while the batch is being written */
+    assert_int_equal(nj_journal_ticket(writer), 2);
+    must(nj_journal_batch_write(batch, &err), &err);
+    assert_int_equal(nj_journal_durable(writer), 0);
+    nj_journal_batch_done(writer, batch, 0);
+    assert_int_equal(nj_journal_durable(writer), 1);
+    assert_true(nj_journal_bytes_written(writer) > NJ_SEGMENT_HEADER_BYTES);
+    must(nj_journal_commit(writer, &err), &err);
+    assert_int_equal(nj_journal_durable(writer), 2);
+    must(nj_journal_commit(writer, &err), &err); /* nothing pends */
+    assert_int_equal(nj_journal_durable(writer), 2);
+    nj_journal_writer_close(writer);
+}
+
+static void tickets_go_on_over_epochs(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_recovery recovery;
+    struct nj_journal_writer *writer = NULL;
+    struct nj_error err = {0};
+
+    journal_make(fixture->dir_fd);
+    must(nj_journal_recover(fixture->dir_fd, &recovery, &err), &err);
+    assert_int_equal(recovery.next.epoch, 3);
+    assert_true(recovery.next.commits >= 6);
+    assert_int_equal(recovery.torn_bytes, 0);
+    assert_memory_equal(recovery.next.run_id, start_small().run_id, NJ_JOURNAL_RUN_ID_BYTES);
+    must(nj_journal_writer_open(fixture->dir_fd, &recovery.next, &writer, &err), &err);
+    assert_int_equal(nj_journal_ticket(writer), recovery.next.commits);
+    assert_int_equal(nj_journal_durable(writer), recovery.next.commits);
+    append_and_commit(writer, 0, 1);
+    assert_int_equal(nj_journal_durable(writer), recovery.next.commits + 1);
+    nj_journal_writer_close(writer);
+}
+
+static void a_full_segment_is_followed_by_the_next(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_journal_place place = {0}, last = {0};
+    struct nj_journal_batch *batch;
+    struct nj_error err = {0};
+    unsigned batches = 0, frames = 0;
+
+    for (unsigned n = 0; n < 40; n++) {
+        must(append(writer, n, &place, &err), &err);
+        assert_true(place.segment == last.segment ? place.offset >= last.offset + last.bytes
+                                                  : place.offset == NJ_SEGMENT_HEADER_BYTES);
+        assert_true(place.offset + place.bytes < SEGMENT_BYTES);
+        last = place;
+    }
+    assert_true(place.segment >= 3);
+    for (;;) { /* one batch a segment, in order */
+        must(nj_journal_seal(writer, &batch, &err), &err);
+        if (!batch)
+            break;
+        must(nj_journal_batch_write(batch, &err), &err);
+        nj_journal_batch_done(writer, batch, 0);
+        assert_int_equal(nj_journal_durable(writer), ++batches);
+    }
+    assert_int_equal(batches, place.segment);
+    assert_int_equal(nj_journal_ticket(writer), batches);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, 40);
+    nj_journal_writer_close(writer);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, 40);
+}
+
+static void a_closed_journal_takes_no_room_it_does_not_use(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct image image;
+
+    append_and_commit(writer, 0, 1);
+    image_load(fixture->dir_fd, &image);
+    assert_int_equal(image.segments, 2); /* one in hand */
+    assert_int_equal(image.bytes[0].len, SEGMENT_BYTES);
+    image_done(&image);
+    nj_journal_writer_close(writer);
+    image_load(fixture->dir_fd, &image);
+    assert_int_equal(image.segments, 1);
+    assert_true(image.bytes[0].len < SEGMENT_BYTES / 2);
+    image_done(&image);
+}
+
+static void places_lead_back_to_their_frames(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_journal_place places[40];
+    struct nj_error err = {0};
+    uint8_t bytes[1024];
+
+    for (unsigned n = 0; n < 40; n++)
+        must(append(writer, n, &places[n], &err), &err);
+    must(nj_journal_commit(writer, &err), &err);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    for (unsigned n = 40; n-- > 0;) {
+        nj_buf_init(&out, 1u << 20);
+        must(nj_journal_read(journal, &places[n], &out, &err), &err);
+        assert_true(nj_span_equal(nj_buf_span(&out), frame_make(n, bytes).payload));
+        nj_buf_done(&out);
+    }
+    nj_buf_init(&out, 1u << 20);
+    places[0].bytes--;
+    assert_int_equal(nj_journal_read(journal, &places[0], &out, &err), -NJ_E_CORRUPT);
+    places[0].bytes = 39;
+    assert_int_equal(nj_journal_read(journal, &places[0], &out, &err), -NJ_E_CORRUPT);
+    places[1].offset += 8;
+    assert_int_equal(nj_journal_read(journal, &places[1], &out, &err), -NJ_E_CORRUPT);
+    assert_non_null(strstr(err.text, "the frame is damaged"));
+    places[2].segment = 77;
+    assert_int_equal(nj_journal_read(journal, &places[2], &out, &err), -NJ_E_CORRUPT);
+    places[3].offset = 1u << 30;
+    assert_int_equal(nj_journal_read(journal, &places[3], &out, &err), -NJ_E_CORRUPT);
+    assert_int_equal(out.len, 0);
+    nj_journal_writer_close(writer);
+}
+
+static void more_segments_than_descriptors_are_read(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_journal_place places[240];
+    struct nj_error err = {0};
+    uint8_t bytes[1024];
+
+    for (unsigned n = 0; n < 240; n++)
+        must(append(writer, n, &places[n], &err), &err);
+    must(nj_journal_commit(writer, &err), &err);
+    assert_true(places[239].segment > 18);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    nj_buf_init(&out, 1u << 20);
+    for (unsigned n = 0; n < 240; n++) {
+        unsigned at = n * 77 % 240;
+
+        nj_buf_clear(&out);
+        must(nj_journal_read(journal, &places[at], &out, &err), &err);
+        assert_true(nj_span_equal(nj_buf_span(&out), frame_make(at, bytes).payload));
+    }
+    nj_journal_writer_close(writer);
+}
+
+static void payloads_are_compressed_where_that_pays(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_frame frame = {.kind = NJ_FRAME_OUTPUT, .session = 1, .sequence = 1};
+    static uint8_t same[2048];
+    struct nj_journal_place place;
+    struct nj_error err = {0};
+    uint8_t bytes[1024];
+
+    frame.payload = (struct nj_span){same, sizeof(same)};
+    must(nj_journal_append(writer, &frame, &place, &err), &err);
+    assert_true(place.bytes < 100);
+    frame.payload.len = 255; /* too short to try */
+    must(nj_journal_append(writer, &frame, &place, &err), &err);
+    assert_int_equal(place.bytes, NJ_FRAME_HEADER_BYTES + 255);
+    frame.payload = (struct nj_span){bytes, payload_make(19, bytes)}; /* noise */
+    must(nj_journal_append(writer, &frame, &place, &err), &err);
+    assert_int_equal(place.bytes, NJ_FRAME_HEADER_BYTES + frame.payload.len);
+    frame.payload.len = 0;
+    must(nj_journal_append(writer, &frame, &place, &err), &err);
+    assert_int_equal(place.bytes, NJ_FRAME_HEADER_BYTES);
+    nj_journal_writer_close(writer);
+}
+
+static void a_frame_of_the_greatest_length_fits(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_start start = start_small();
+    struct nj_journal_writer *writer = NULL;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    nj_auto_free uint8_t *bytes = malloc(NJ_FRAME_PAYLOAD_MAX_BYTES + 1);
+    struct nj_frame frame = {.kind = NJ_FRAME_OBJECT}, read;
+    struct nj_error err = {0};
+    uint64_t x = 88172645463325252u;
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < NJ_FRAME_PAYLOAD_MAX_BYTES; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        bytes[i] = (uint8_t)(x >> 32);
+    }
+    start.segment_bytes = 0;
+    must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
+    frame.payload = (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES};
+    for (unsigned i = 0; i < 4; i++) /* the fourth turns the segment */
+        must(nj_journal_append(writer, &frame, NULL, &err), &err);
+    must(nj_journal_commit(writer, &err), &err);
+    frame.payload.len++;
+    assert_int_equal(nj_journal_append(writer, &frame, NULL, &err), -NJ_E_LIMIT);
+    nj_journal_writer_close(writer);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    for (unsigned i = 0; i < 4; i++) {
+        must(nj_journal_next(journal, &read, &err), &err);
+        assert_int_equal(read.place.segment, i < 3 ? 1 : 2);
+        assert_true(nj_span_equal(read.payload,
+                                  (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES}));
+    }
+    assert_int_equal(nj_journal_next(journal, &read, &err), NJ_JOURNAL_END);
+}
+
+static void impossible_frames_are_not_appended(void **state)
+{
+    static const struct nj_frame frames[] = {
+        {.kind = NJ_FRAME_COMMIT},
+        {.kind = (enum nj_frame_kind)8, .session = 1},
+        {.kind = NJ_FRAME_EVENT, .sequence = 1},
+        {.kind = NJ_FRAME_EVENT, .session = 1},
+        {.kind = NJ_FRAME_RUN, .session = 1},
+        {.kind = NJ_FRAME_OBJECT, .session = 1, .sequence = 1},
+        {.kind = NJ_FRAME_ARCHIVED},
+    };
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_error err = {0};
+
+    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++)
+        assert_int_equal(nj_journal_append(writer, &frames[i], NULL, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_journal_ticket(writer), 0);
+    nj_journal_writer_close(writer);
+}
+
+static void a_frame_longer_than_a_segment_is_refused_and_leaves_no_trace(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_frame frame = {.kind = NJ_FRAME_OBJECT};
+    nj_auto_free uint8_t *bytes = malloc(SEGMENT_BYTES);
+    struct nj_error err = {0};
+    uint64_t x = 7;
+    unsigned frames = 0;
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < SEGMENT_BYTES; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        bytes[i] = (uint8_t)(x >> 56);
+    }
+    frame.payload = (struct nj_span){bytes, SEGMENT_BYTES};
+    append_and_commit(writer, 0, 1);
+    must(append(writer, 1, NULL, &err), &err);
+    assert_int_equal(nj_journal_append(writer, &frame, NULL, &err), -NJ_E_LIMIT);
+    assert_non_null(strstr(err.text, "too long for segments of 4096 bytes"));
+    append_and_commit(writer, 2, 1);
+    nj_journal_writer_close(writer);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, 3);
+}
+
+static void a_writer_does_not_open_what_is_there(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_start start = start_small();
+    struct nj_journal_writer *writer = NULL;
+    struct nj_error err = {0};
+    struct image image;
+
+    journal_make(fixture->dir_fd);
+    assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), -NJ_E_SYSTEM);
+    assert_int_equal(err.sys_errno, EEXIST);
+    assert_null(writer);
+    image_load(fixture->dir_fd, &image);
+    start.first_segment = image.segments + 1;
+    image_done(&image);
+    start.epoch = 0;
+    assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), -NJ_E_INPUT);
+    start.epoch = 9;
+    start.segment_bytes = 4095;
+    assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), -NJ_E_INPUT);
+}
+
+/* ---- beside a live writer ---- */
+
+static void a_reader_follows_a_live_writer(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    struct nj_error err = {0};
+    struct nj_frame frame;
+    uint8_t bytes[1024];
+
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_END);
+    for (unsigned n = 0; n < 60; n++) {
+        must(append(writer, n, NULL, &err), &err);
+        assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_END);
+        must(nj_journal_commit(writer, &err), &err);
+        assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_FRAME);
+        assert_true(nj_span_equal(frame.payload, frame_make(n, bytes).payload));
+    }
+    assert_true(frame.place.segment > 3);
+    nj_journal_writer_close(writer);
+    assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_END);
+}
+
+#define THREAD_FRAMES 3000u
+
+struct shared {
+    int dir_fd;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct nj_journal_batch *batch; /* for the thread; NULL when it is idle */
+    bool written;
+    bool stop;
+    int result;
+};
+
+static void *writer_thread(void *object)
+{
+    struct shared *shared = object;
+
+    pthread_mutex_lock(&shared->lock);
+    while (!shared->stop) {
+        struct nj_journal_batch *batch = shared->written ? NULL : shared->batch;
+        struct nj_error err = {0};
+        int r;
+
+        if (!batch) {
+            pthread_cond_wait(&shared->changed, &shared->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&shared->lock);
+        r = nj_journal_batch_write(batch, &err);
+        pthread_mutex_lock(&shared->lock);
+        shared->result = r;
+        shared->written = true;
+        pthread_cond_broadcast(&shared->changed);
+    }
+    pthread_mutex_unlock(&shared->lock);
+    return NULL;
+}
+
+static void *follower_thread(void *object)
+{
+    struct shared *shared = object;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    struct nj_error err = {0};
+    struct nj_frame frame;
+    uintptr_t frames = 0;
+
+    if (nj_journal_open(shared->dir_fd, &journal, &err) < 0)
+        return NULL;
+    while (frames < THREAD_FRAMES) {
+        int r = nj_journal_next(journal, &frame, &err);
+
+        if (r < 0) {
+            print_error("%s\n", err.text);
+            break;
+        }
+        if (r == NJ_JOURNAL_FRAME)
+            frames++;
+    }
+    return (void *)frames; /* NOLINT: a number, not a place */
+}
+
+/* swap_batch - take back what the thread has written, give it the next; with @wait until it is idle */
+static bool swap_batch(struct shared *shared, struct nj_journal_writer *writer, bool wait)
+{
+    struct nj_error err = {0};
+    bool idle;
+
+    pthread_mutex_lock(&shared->lock);
+    while (wait && shared->batch && !shared->written)
+        pthread_cond_wait(&shared->changed, &shared->lock);
+    if (shared->written) {
+        nj_journal_batch_done(writer, shared->batch, shared->result);
+        shared->batch = NULL;
+        shared->written = false;
+    }
+    if (!shared->batch) {
+        must(nj_journal_seal(writer, &shared->batch, &err), &err);
+        pthread_cond_broadcast(&shared->changed);
+    }
+    idle = !shared->batch;
+    pthread_mutex_unlock(&shared->lock);
+    return idle;
+}
+
+static void one_thread_appends_while_another_writes_and_a_third_reads(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_start start = start_small();
+    struct nj_journal_writer *writer = NULL;
+    struct shared shared = {.dir_fd = fixture->dir_fd};
+    pthread_t thread, follower;
+    struct nj_error err = {0};
+    void *followed = NULL;
+    unsigned frames = 0;
+
+    pthread_mutex_init(&shared.lock, NULL);
+    pthread_cond_init(&shared.changed, NULL);
+    start.segment_bytes = 65536;
+    must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
+    assert_int_equal(pthread_create(&thread, NULL, writer_thread, &shared), 0);
+    assert_int_equal(pthread_create(&follower, NULL, follower_thread, &shared), 0);
+    for (unsigned n = 0; n < THREAD_FRAMES; n++) {
+        must(append(writer, n, NULL, &err), &err);
+        (void)swap_batch(&shared, writer, false);
+    }
+    while (!swap_batch(&shared, writer, true))
+        ;
+    assert_int_equal(nj_journal_durable(writer), nj_journal_ticket(writer));
+    assert_int_equal(pthread_join(follower, &followed), 0);
+    assert_int_equal((uintptr_t)followed, THREAD_FRAMES);
+    pthread_mutex_lock(&shared.lock);
+    shared.stop = true;
+    pthread_cond_broadcast(&shared.changed);
+    pthread_mutex_unlock(&shared.lock);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    nj_journal_writer_close(writer);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, THREAD_FRAMES);
+    pthread_mutex_destroy(&shared.lock);
+    pthread_cond_destroy(&shared.changed);
+}
+
+/* ---- disks that fail ---- */
+
+static void a_full_disk_leaves_a_segment_to_suspend_in(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_error err = {0};
+    unsigned n = 0, refused_at, frames = 0;
+
+    arm("fallocate#1:enospc,fallocate#2:enospc");
+    while (append(writer, n, NULL, &err) == 0) {
+        must(nj_journal_commit(writer, &err), &err);
+        n++;
+    }
+    assert_int_equal(err.sys_errno, ENOSPC);
+    assert_non_null(strstr(err.text, "journal segment 000003.njj"));
+    refused_at = n;
+    must(append(writer, n++, NULL, &err), &err); /* the suspend records */
+    must(nj_journal_commit(writer, &err), &err);
+    while (append(writer, n, NULL, &err) == 0) {
+        must(nj_journal_commit(writer, &err), &err);
+        n++;
+    }
+    assert_int_equal(err.sys_errno, ENOSPC);
+    assert_true(n > refused_at + 2);
+    append_and_commit(writer, n, 30); /* there is room again */
+    nj_journal_writer_close(writer);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, n + 30);
+}
+
+static void a_full_disk_at_the_start_leaves_nothing_behind(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_start start = start_small();
+    struct nj_journal_writer *writer = NULL;
+    struct nj_error err = {0};
+    struct image image;
+
+    for (unsigned nth = 1; nth <= 2; nth++) {
+        arm(nth == 1 ? "fallocate#1:enospc" : "fallocate#2:enospc");
+        assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), -NJ_E_SYSTEM);
+        assert_int_equal(err.sys_errno, ENOSPC);
+        image_load(fixture->dir_fd, &image);
+        assert_int_equal(image.segments, 0);
+    }
+}
+
+static void after_a_failed_sync_nothing_more_is_written(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_journal_batch *first = NULL, *second = NULL, *third = NULL;
     struct nj_journal_recovery recovery;
     struct nj_error err = {0};
     unsigned frames = 0;
 
-    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
-    assert_int_equal(frames, 0);
+    append_and_commit(writer, 0, 3);
+    must(append(writer, 3, NULL, &err), &err);
+    must(nj_journal_seal(writer, &first, &err), &err);
+    must(append(writer, 4, NULL, &err), &err);
+    must(nj_journal_seal(writer, &second, &err), &err);
+    arm("fdatasync:eio");
+    assert_int_equal(nj_journal_batch_write(first, &err), -NJ_E_SYSTEM);
+    assert_int_equal(err.sys_errno, EIO);
+    assert_non_null(strstr(err.text, "journal segment 000001.njj: fdatasync"));
+    arm(NULL);
+    assert_int_equal(nj_journal_batch_write(second, &err), -NJ_E_SYSTEM);
+    nj_journal_batch_done(writer, first, -NJ_E_SYSTEM);
+    nj_journal_batch_done(writer, second, -NJ_E_SYSTEM);
+    assert_int_equal(nj_journal_durable(writer), 1);
+    assert_int_equal(append(writer, 5, NULL, &err), -NJ_E_SYSTEM);
+    assert_non_null(strstr(err.text, "an earlier write failed"));
+    assert_int_equal(nj_journal_seal(writer, &third, &err), -NJ_E_SYSTEM);
+    assert_int_equal(nj_journal_commit(writer, &err), -NJ_E_SYSTEM);
+    nj_journal_writer_close(writer);
     must(nj_journal_recover(fixture->dir_fd, &recovery, &err), &err);
-    assert_int_equal(recovery.next.epoch, 1);
-    assert_int_equal(recovery.next.first_segment, 1);
-    assert_int_equal(recovery.next.commits, 0);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_in_range(frames, 3, 4); /* the unsynced batch may be there or not */
 }
 
-static void every_cut_recovers_to_the_last_whole_commit(void **state)
+static void short_and_interrupted_writes_are_completed(void **state)
 {
     struct fixture *fixture = *state;
-    struct image image;
-    unsigned last_count = 0;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_error err = {0};
+    unsigned frames = 0;
 
-    journal_make(fixture->dir_fd);
-    image_load(fixture->dir_fd, &image);
-    assert_true(image.segments >= 3);
-    for (size_t cut = 0; cut <= image.bytes[image.segments - 1].len; cut++) {
-        struct nj_journal_recovery recovery;
-        struct nj_journal_writer *writer = NULL;
+    arm("write#1:short,write#2:eintr,fdatasync#1:eintr,write#5:short");
+    append_and_commit(writer, 0, 3);
+    append_and_commit(writer, 3, 3);
+    nj_journal_writer_close(writer);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, 6);
+}
+
+static void named_points_can_fail(void **state)
+{
+    static const char *const faults[] = {"journal.before_write:enospc", "journal.before_sync:eio",
+                                         "journal.after_sync:eio"};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct fixture *fixture = *state;
+        struct nj_journal_writer *writer = open_writer(fixture);
+        struct image empty = {0};
         struct nj_error err = {0};
-        unsigned frames = 0, again = 0;
-        int r;
 
-        image_restore(fixture->dir_fd, &image);
-        file_write(fixture->dir_fd, image.segments, image.bytes[image.segments - 1].data, cut);
-        r = read_all(fixture->dir_fd, &frames, &err);
-        must(r, &err);
-        assert_true(frames >= last_count);
-        last_count = frames;
-        must(nj_journal_recover(fixture->dir_fd, &recovery, &err), &err);
-        assert_int_equal(recovery.torn_bytes > 0, r == NJ_JOURNAL_TORN);
-        assert_int_equal(read_all(fixture->dir_fd, &again, &err), NJ_JOURNAL_END);
-        assert_int_equal(again, frames);
-
-        recovery.next.segment_bytes = SEGMENT_BYTES;
-        must(nj_journal_writer_open(fixture->dir_fd, &recovery.next, &writer, &err), &err);
-        append_and_commit(writer, frames, 1);
+        must(append(writer, 0, NULL, &err), &err);
+        arm(faults[i]);
+        assert_int_equal(nj_journal_commit(writer, &err), -NJ_E_SYSTEM);
+        assert_int_equal(err.sys_errno, i == 0 ? ENOSPC : EIO);
+        arm(NULL);
         nj_journal_writer_close(writer);
-        assert_int_equal(read_all(fixture->dir_fd, &again, &err), NJ_JOURNAL_END);
-        assert_int_equal(again, frames + 1);
+        image_restore(fixture->dir_fd, &empty);
     }
-    assert_int_equal(last_count, FRAMES);
-    image_done(&image);
-}
-
-static void a_cut_before_the_last_segment_is_damage(void **state)
-{
-    struct fixture *fixture = *state;
-    struct image image;
-
-    journal_make(fixture->dir_fd);
-    image_load(fixture->dir_fd, &image);
-    for (uint32_t n = 1; n < image.segments; n++) {
-        size_t len = image.bytes[n - 1].len;
-
-        while (len > 0 && image.bytes[n - 1].data[len - 1] == 0)
-            len--;
-        for (size_t cut = 0; cut < len; cut += 5) {
-            struct nj_journal_recovery recovery;
-            struct nj_error err = {0};
-            unsigned frames = 0;
-
-            image_restore(fixture->dir_fd, &image);
-            file_write(fixture->dir_fd, n, image.bytes[n - 1].data, cut);
-            assert_int_equal(read_all(fixture->dir_fd, &frames, &err), -NJ_E_CORRUPT);
-            assert_int_equal(nj_journal_recover(fixture->dir_fd, &recovery, &err), -NJ_E_CORRUPT);
-            assert_non_null(strstr(err.text, "journal segment 00000"));
-        }
-    }
-    image_done(&image);
-}
-
-static void every_flipped_byte_is_noticed(void **state)
-{
-    static const uint8_t masks[] = {0x01, 0x80, 0xff};
-    struct fixture *fixture = *state;
-    struct image image;
-
-    journal_make(fixture->dir_fd);
-    image_load(fixture->dir_fd, &image);
-    for (uint32_t n = 1; n <= image.segments; n++) {
-        struct nj_buf *bytes = &image.bytes[n - 1];
-        char name[NJ_SEGMENT_NAME_MAX_BYTES];
-        int fd;
-
-        image_restore(fixture->dir_fd, &image);
-        nj_entry_segment_name(n, name);
-        fd = openat(fixture->dir_fd, name, O_RDWR | O_CLOEXEC);
-        for (size_t at = 0; at < bytes->len; at++) {
-            uint8_t flipped = bytes->data[at] ^ masks[at % 3];
-            struct nj_error err = {0};
-            unsigned frames = 0;
-            int r;
-
-            must(nj_fsio_pwrite(fd, &flipped, 1, at, &err), &err);
-            r = read_all(fixture->dir_fd, &frames, &err); /* asserts that what is delivered is right */
-            assert_true(r != NJ_JOURNAL_END);
-            must(nj_fsio_pwrite(fd, &bytes->data[at], 1, at, &err), &err);
-        }
-        (void)close(fd);
-    }
-    image_done(&image);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_committed_is_read_back_in_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_empty_folder_is_an_empty_journal, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_cut_recovers_to_the_last_whole_commit, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_cut_before_the_last_segment_is_damage, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_flipped_byte_is_noticed, set_up, tear_down),
+#define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+        T(what_was_committed_is_read_back_in_order),
+        T(what_was_not_committed_is_not_read),
+        T(tickets_tell_when_a_frame_is_durable),
+        T(tickets_go_on_over_epochs),
+        T(a_full_segment_is_followed_by_the_next),
+        T(a_closed_journal_takes_no_room_it_does_not_use),
+        T(places_lead_back_to_their_frames),
+        T(more_segments_than_descriptors_are_read),
+        T(payloads_are_compressed_where_that_pays),
+        T(a_frame_of_the_greatest_length_fits),
+        T(impossible_frames_are_not_appended),
+        T(a_frame_longer_than_a_segment_is_refused_and_leaves_no_trace),
+        T(a_writer_does_not_open_what_is_there),
+        T(a_reader_follows_a_live_writer),
+        T(one_thread_appends_while_another_writes_and_a_third_reads),
+        T(a_full_disk_leaves_a_segment_to_suspend_in),
+        T(a_full_disk_at_the_start_leaves_nothing_behind),
+        T(after_a_failed_sync_nothing_more_is_written),
+        T(short_and_interrupted_writes_are_completed),
+        T(named_points_can_fail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
