@@ -20,7 +20,8 @@
 
 #include "formats/base/banned.h"
 
-#define MODE_MASK 0777u
+#define MODE_MASK 01777u   /* sticky, as of /tmp, gives nobody a right */
+#define RIGHTS_MASK 06000u /* setuid, setgid */
 #define PATH_MAX_BYTES (NJ_TREE_DEPTH_MAX * (NJ_OBJECT_NAME_MAX_BYTES + 1u))
 
 struct writing {
@@ -130,7 +131,7 @@ static const char *shown_path(const struct writing *writing)
 static int settle(struct writing *writing, int fd, unsigned mode, const int64_t *mtime_ns,
                   struct nj_error *err)
 {
-    if ((mode & ~MODE_MASK) != 0)
+    if ((mode & RIGHTS_MASK) != 0)
         writing->report.dropped_rights++;
     if (fchmod(fd, mode & MODE_MASK) < 0)
         return nj_fail_errno(err, errno, "set the mode of %s", shown_path(writing));

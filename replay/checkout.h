@@ -3,7 +3,7 @@
  *
  * The tree is hostile until proven otherwise, so nothing is ever written through a path: each name is created in its
  * parent's descriptor (openat2 beneath it, no symlinks), links are made but never followed, special files are left out,
- * and no bit that gives rights (setuid, setgid, sticky) is set. Modes and times are those of the record; owner and
+ * and no bit that gives rights (setuid, setgid) is set. Modes and times are those of the record; owner and
  * extended attributes are not.
  */
 #ifndef NJ_REPLAY_CHECKOUT_H
@@ -26,7 +26,7 @@ struct nj_checkout_report {
     uint64_t bytes;
     uint64_t skipped_special; /* FIFOs and sockets */
     uint64_t skipped_xattrs;  /* files and folders that had some */
-    uint64_t dropped_rights;  /* files and folders that had setuid, setgid or sticky bits */
+    uint64_t dropped_rights;  /* files and folders that had setuid or setgid bits */
 };
 
 /* nj_checkout - write it. On failure what was written stays. Fails with NJ_E_CORRUPT (the tree), NJ_E_INPUT (a file is in the

@@ -50,7 +50,7 @@ static void tell(const struct nj_checkout_report *report, const char *target, ui
         nj_log(NJ_LOG_WARN, "extended attributes of %" PRIu64 " files were left out",
                report->skipped_xattrs);
     if (report->dropped_rights > 0)
-        nj_log(NJ_LOG_WARN, "setuid, setgid or sticky bits of %" PRIu64 " files were left out",
+        nj_log(NJ_LOG_WARN, "setuid or setgid bits of %" PRIu64 " files were left out",
                report->dropped_rights);
 }
 

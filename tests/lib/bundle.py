@@ -270,7 +270,8 @@ class Bundle:
 
     @staticmethod
     def joined(values):
-        return zstd(b"".join(map(pack, values)))
+        stream = b"".join(map(pack, values))
+        return zstd(stream, f"--stream-size={len(stream)}")
 
 
 def main():
