@@ -7,6 +7,7 @@
 #include "batch/engine/outputs.h"
 
 #include "batch/engine/glob.h"
+#include "batch/engine/shown.h"
 
 #include "formats/base/banned.h"
 
@@ -85,7 +86,7 @@ static int resolve_hardlink(struct collecting *in, struct nj_arena *arena, struc
     if (r < 0)
         return r;
     if (r == 1 || target.type != NJ_FILE_REGULAR)
-        return nj_fail(err, NJ_E_CORRUPT, "a hard link to %.200s, which is no file", path);
+        return nj_fail(err, NJ_E_CORRUPT, "a hard link to %s, which is no file", nj_shown(path).text);
     target.name = entry->name;
     *entry = target;
     return 0;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "batch/engine/shown.h"
 #include "formats/base/fault.h"
 #include "formats/base/fsio.h"
 
@@ -162,7 +163,7 @@ static int publish_entries(struct publishing *out, int fd, const struct nj_tree 
         }
         r = publish_entry(out, fd, &tree->entries[i], name, inner, depth, err);
         if (r < 0)
-            return out->named ? r : (out->named = true, nj_wrap(err, "%.200s", inner));
+            return out->named ? r : (out->named = true, nj_wrap(err, "%s", nj_shown(inner).text));
     }
     return nj_fsio_sync_dir(fd, err);
 }

@@ -14,6 +14,8 @@
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 
+#include "batch/engine/shown.h"
+
 #include "formats/base/banned.h"
 
 #define PATH_MAX_BYTES ((size_t)2 * PATH_MAX)
@@ -231,7 +233,7 @@ int nj_roots_place(const struct nj_roots *roots, const char *path, struct nj_are
     }
     rest = allowed_root(roots, (const char *)whole.data, &place.root);
     if (!rest)
-        return nj_fail(err, NJ_E_INPUT, "%.200s %s: allow its directory with --allow-path DIR", path,
+        return nj_fail(err, NJ_E_INPUT, "%s %s: allow its directory with --allow-path DIR", nj_shown(path).text,
                        absolute ? "is absolute, and paths are relative to the manifest"
                                 : "leaves the manifest's directory");
     rest_len = strlen(rest);

@@ -47,7 +47,8 @@ struct nj_model_callbacks {
 };
 
 /* nj_models_new - read what the roles need (script files, through @dir_fd, the manifest's directory). A fault in a script file
- * fails with NJ_E_INPUT, file, line and column. @manifest is borrowed for the life of the result. */
+ * fails with NJ_E_INPUT, file, line and column. @manifest is borrowed for the life of the result. Opens NJ_SCRIPT_LOG where it
+ * is set, so call it before privileges are dropped; nj_models_attach() before the first nj_model_ask(). */
 int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_models **ret_models,
                   struct nj_error *err) NJ_MUST_USE;
 void nj_models_free(struct nj_models *models);

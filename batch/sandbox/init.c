@@ -1,9 +1,11 @@
 /*
  * init.c - pid 1 of a box, its reapers, and payloads up to exec
  *
- * Between clone and exec nothing is allocated and nothing can be reported but through the shared page. The
- * complication is order: a reaper needs its capabilities to mount, a payload must have none, and the payload must not be
- * able to look into the reaper; so the reaper becomes undumpable before the payload exists.
+ * Between clone and exec nothing is allocated and nothing can be reported but through the shared page. Two
+ * complications. A reaper needs its capabilities to mount, a payload must have none, and must not be able to look into the
+ * reaper; so all of init's line is undumpable before the first payload exists. And copying init's memory twice would be half of
+ * a short call's cost, so a reaper runs in init's memory on a stack of its own, and the payload in the reaper's until exec,
+ * which waits for it. They share errno: init makes no call that fails while a reaper lives.
  */
 #include "batch/sandbox/init.h"
 
@@ -14,6 +16,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -31,6 +34,7 @@
 #define EXIT_FAILED 127
 #define PAYLOAD_FILES_MAX 4096
 #define PAYLOAD_STACK_BYTES (8u << 20)
+#define CLONE_STACK_BYTES (64u << 10) /* of a reaper, and of a payload until exec */
 
 const char *nj_init_stage_text(enum nj_init_stage stage)
 {
@@ -84,6 +88,16 @@ static int drop_bounding(void)
     return 0;
 }
 
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        (void)signal(number, SIG_DFL); /* those that cannot be changed need no reset */
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* ---- the payload ---- */
 
 static int set_limit(int resource, uint64_t value)
@@ -101,7 +115,8 @@ static int set_limits(const struct nj_init_limits *limits)
 {
     int r;
 
-    r = set_limit(RLIMIT_CORE, 0);
+    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except for 1. */
+    r = set_limit(RLIMIT_CORE, 1);
     if (r >= 0)
         r = set_limit(RLIMIT_NOFILE, PAYLOAD_FILES_MAX);
     if (r >= 0)
@@ -145,17 +160,17 @@ static void exec_in_path(char *const *argv, char *const *env)
     errno = kept;
 }
 
-static void reset_signals(void)
-{
-    sigset_t none;
+/* What a reaper and its payload are started with. */
+struct start {
+    const struct nj_init *init;
+    const int *fds;
+    size_t n_fds;
+};
 
-    for (int number = 1; number < NSIG; number++)
-        (void)signal(number, SIG_DFL); /* those that cannot be changed need no reset */
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
+static alignas(64) uint8_t reaper_stack[CLONE_STACK_BYTES];
+static alignas(64) uint8_t payload_stack[CLONE_STACK_BYTES];
 
-/* payload - from fork to exec; returns the stage that failed, with errno */
+/* payload - from clone to exec; returns the stage that failed, with errno */
 static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
 {
     struct nj_init_share *share = init->share;
@@ -171,7 +186,6 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
 
     (void)setsid(); /* pid 2 leads nothing yet, so this cannot fail */
     (void)umask(022);
-    reset_signals();
     /* Received descriptors are 3 and up: 0, 1, 2 were kept busy with /dev/null by init. */
     for (int i = 0; i < 3; i++) {
         if (dup2(fds[i], i) < 0)
@@ -181,9 +195,7 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
         return NJ_INIT_FORK;
     r = set_limits(&init->limits);
     if (r >= 0)
-        r = drop_bounding();
-    if (r >= 0)
-        r = set_caps(0);
+        r = set_caps(0); /* the bounding set is empty since init dropped it */
     if (r < 0) {
         errno = -r;
         return NJ_INIT_PRIVILEGES;
@@ -267,25 +279,33 @@ static void note_usage(struct nj_init_share *share)
     share->max_rss_kb = (uint64_t)usage.ru_maxrss;
 }
 
-/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call */
-static void reaper(const struct nj_init *init, const int *fds, size_t n_fds)
+static int payload_main(void *argument)
 {
+    const struct start *start = argument;
+    enum nj_init_stage stage = payload(start->init, start->fds);
+
+    fail(start->init->share, stage, errno);
+    _exit(EXIT_FAILED);
+}
+
+/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call */
+static int reaper_main(void *argument)
+{
+    const struct start *start = argument;
+    const struct nj_init *init = start->init;
     struct nj_init_share *share = init->share;
+    const int *fds = start->fds;
+    size_t n_fds = start->n_fds;
     pid_t pid;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     (void)close(init->socket_fd);
     if (prepare_call(init, fds, n_fds) < 0)
         _exit(EXIT_FAILED);
-    pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+    pid = clone(payload_main, payload_stack + sizeof(payload_stack),
+                CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
     if (pid < 0) {
         fail(share, NJ_INIT_FORK, errno);
-        _exit(EXIT_FAILED);
-    }
-    if (pid == 0) {
-        enum nj_init_stage stage = payload(init, fds);
-
-        fail(share, stage, errno);
         _exit(EXIT_FAILED);
     }
     (void)close_range(0, 2, 0);
@@ -408,15 +428,14 @@ static void keep_two_fds(int a, int b)
 
 static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
 {
+    struct start start = {init, fds, n_fds}; /* outlives the reaper, which is waited for below */
     struct nj_init_share *share = init->share;
     nj_auto_close int pid_fd = -1;
     bool killed = false;
     pid_t pid;
 
-    pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, NULL, NULL,
-                         NULL, NULL);
-    if (pid == 0)
-        reaper(init, fds, n_fds);
+    pid = clone(reaper_main, reaper_stack + sizeof(reaper_stack),
+                CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
     for (size_t i = 0; i < n_fds; i++)
         (void)close(fds[i]);
     if (pid < 0) {
@@ -470,8 +489,7 @@ static void serve(const struct nj_init *init)
 
 void nj_init_run(const struct nj_init *init)
 {
-    static const uint64_t kept_caps =
-        UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_SETPCAP;
+    static const uint64_t kept_caps = UINT64_C(1) << CAP_SYS_ADMIN; /* for the mounts of calls */
     nj_auto_close int workspace_fd = -1;
     enum nj_init_stage stage;
     int errnum = 0;
@@ -480,6 +498,7 @@ void nj_init_run(const struct nj_init *init)
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     (void)prctl(PR_SET_NAME, "nj-init", 0, 0, 0);
     (void)umask(0); /* modes are what the plan says */
+    reset_signals();
     if (recv(init->socket_fd, &go, 1, 0) != 1 || go != 'G')
         _exit(EXIT_FAILED);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -492,7 +511,7 @@ void nj_init_run(const struct nj_init *init)
             stage = NJ_INIT_WORKSPACE;
         }
     }
-    if (stage == NJ_INIT_NONE && set_caps(kept_caps) < 0) {
+    if (stage == NJ_INIT_NONE && (drop_bounding() < 0 || set_caps(kept_caps) < 0)) {
         errnum = EPERM;
         stage = NJ_INIT_PRIVILEGES;
     }

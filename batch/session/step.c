@@ -379,7 +379,7 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
         if (session->state != NJ_SESSION_SNAPSHOTTING)
             return misfit(session, event, err);
         session->state = session->after_snapshot;
-        return 0; /* its frame is not an event: a fold of the record never sees its time */
+        return 0; /* it is not in the journal, so its time may not stay: a fold would not know it */
     case NJ_EVENT_ATTEMPT:
         if (session->state != NJ_SESSION_PROMPTING)
             return misfit(session, event, err);
@@ -390,8 +390,7 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
     case NJ_EVENT_RESUMED:
         break;
     }
-    /* SNAPSHOTTED is not in the journal, so nothing of it may stay in the state: a fold would not know it. */
-    if (r == 0 && event->kind != NJ_EVENT_SNAPSHOTTED && event->time_ns > session->time_ns)
+    if (r == 0 && event->time_ns > session->time_ns)
         session->time_ns = event->time_ns;
     return r;
 }

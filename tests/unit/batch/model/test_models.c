@@ -731,15 +731,21 @@ static void a_faulty_script_names_role_file_and_place(void **state)
 
 static void a_wrong_retry_variable_is_refused(void **state)
 {
+    static const char *const wrong[] = {"soon", "-1", "60001", "1 ", "99999999999999999999"};
     const char *good = "replies: [{say: a}]";
-    struct nj_error err = {0};
     struct stage stage;
 
     (void)state;
     stage_init(&stage, &good, 1);
-    assert_int_equal(setenv("NJ_TEST_RETRY_MS", "soon", 1), 0);
-    assert_int_equal(nj_models_attach(stage.models, stage.base, &err), -NJ_E_INPUT);
-    assert_non_null(strstr(err.text, "NJ_TEST_RETRY_MS"));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct nj_models *models = NULL;
+        struct nj_error err = {0};
+
+        assert_int_equal(setenv("NJ_TEST_RETRY_MS", wrong[i], 1), 0);
+        assert_int_equal(nj_models_new(&stage.manifest, stage.dir_fd, &models, &err), -NJ_E_INPUT);
+        assert_non_null(strstr(err.text, "NJ_TEST_RETRY_MS"));
+        assert_null(models);
+    }
     stage_done(&stage);
 }
 

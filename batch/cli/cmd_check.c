@@ -1,0 +1,153 @@
+/*
+ * cmd_check.c - nightjar check JOB
+ *
+ * Reads all that a run would read and starts nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+
+#include "batch/cli/cmd.h"
+#include "batch/cli/explain.h"
+#include "batch/cli/faults.h"
+#include "formats/base/fsio.h"
+
+#include "formats/base/banned.h"
+
+#define ALLOW_MAX 64
+#define TEXT_MAX_BYTES ((size_t)64 << 20)
+
+enum { OPT_PLAN = 256, OPT_ALLOW_PATH };
+
+struct checking {
+    const char *job_path;
+    const char *const *allow_paths;
+    bool boxes;
+    struct nj_manifest_faults faults;
+};
+
+static int write_out(const struct nj_buf *text, struct nj_error *err)
+{
+    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0)
+        return nj_fail_errno(err, errno, "write to standard output");
+    return 0;
+}
+
+static int explain(const struct checking *checking, const struct nj_plan *plan,
+                   const struct nj_explain_inputs *inputs, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_explain_host host;
+    nj_auto_close int here = -1;
+    int r;
+
+    here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (here < 0)
+        return nj_fail_errno(err, errno, "open the working directory");
+    nj_buf_init(&text, TEXT_MAX_BYTES);
+    r = nj_explain_host(here, &host, err);
+    if (r == 0)
+        r = nj_explain_job(plan, inputs, &host, &text, err);
+    if (r == 0 && checking->boxes)
+        r = nj_explain_boxes(plan, &text, err);
+    return r < 0 ? r : write_out(&text, err);
+}
+
+static int check_manifest(struct checking *checking, int dir_fd, const struct nj_manifest *manifest,
+                          struct nj_error *err)
+{
+    NJ_AUTO(nj_explain_inputs_done) struct nj_explain_inputs inputs = {0};
+    struct nj_object_sink sink = nj_explain_inputs_sink(&inputs);
+    NJ_AUTO(nj_models_free) struct nj_models *models = NULL;
+    NJ_AUTO(nj_plan_free) struct nj_plan *plan = NULL;
+    int r;
+
+    r = nj_models_new(manifest, dir_fd, &models, err);
+    if (r == 0)
+        r = nj_plan_new(manifest, dir_fd, models, &sink, checking->allow_paths, &plan, &checking->faults, err);
+    if (r == 0)
+        r = nj_explain_check_boxes(plan, &checking->faults, err);
+    return r < 0 ? r : explain(checking, plan, &inputs, err);
+}
+
+static int check(struct checking *checking, struct nj_error *err)
+{
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
+    nj_auto_free char *dir_copy = strdup(checking->job_path);
+    nj_auto_free char *name_copy = strdup(checking->job_path);
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    nj_auto_close int dir_fd = -1;
+    const char *folder;
+    int r;
+
+    if (!dir_copy || !name_copy)
+        return nj_fail_nomem(err);
+    folder = dirname(dir_copy);
+    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return nj_fail(err, NJ_E_INPUT, "job %s: %s", checking->job_path, strerror(errno));
+    nj_buf_init(&bytes, NJ_MANIFEST_MAX_BYTES);
+    r = nj_fsio_read_file(dir_fd, basename(name_copy), &bytes, err);
+    if (r < 0 && err->code == NJ_E_SYSTEM && (err->sys_errno == ENOENT || err->sys_errno == EACCES))
+        return nj_fail(err, NJ_E_INPUT, "job %s: %s", checking->job_path, strerror(err->sys_errno));
+    if (r < 0)
+        return nj_wrap(err, "job %s", checking->job_path);
+    r = nj_manifest_parse(nj_buf_span(&bytes), checking->job_path, &manifest, &checking->faults, err);
+    if (r == 0)
+        r = nj_manifest_supported(manifest, &checking->faults, err);
+    return r < 0 ? r : check_manifest(checking, dir_fd, manifest, err);
+}
+
+static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+{
+    static const struct option options[] = {
+        {"plan", no_argument, NULL, OPT_PLAN},
+        {"allow-path", required_argument, NULL, OPT_ALLOW_PATH},
+        {NULL, 0, NULL, 0},
+    };
+    const char *allow[ALLOW_MAX + 1] = {NULL};
+    struct checking checking = {.allow_paths = allow};
+    size_t n_allow = 0;
+    int option;
+    int r;
+
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case OPT_PLAN:
+            checking.boxes = true;
+            break;
+        case OPT_ALLOW_PATH:
+            if (n_allow == ALLOW_MAX)
+                return nj_command_usage(command, err, "more than %d --allow-path", ALLOW_MAX);
+            allow[n_allow++] = optarg;
+            break;
+        default:
+            return nj_command_usage(command, err, "%s: unknown option, or its value is missing",
+                                    argv[optind - 1]);
+        }
+    }
+    if (optind + 1 != argc)
+        return nj_command_usage(command, err, "one JOB is expected");
+    checking.job_path = argv[optind];
+    r = check(&checking, err);
+    if (r < 0 && checking.faults.count > 0) {
+        nj_cli_print_faults(&checking.faults, checking.job_path);
+        r = NJ_EXIT_USAGE;
+    }
+    nj_manifest_faults_done(&checking.faults);
+    return r;
+}
+
+const struct nj_command nj_cmd_check = {
+    .name = "check",
+    .arguments = "JOB [--plan] [--allow-path DIR]...",
+    .summary = "explain a job, or tell its faults; nothing is started",
+    .help = "Reads the manifest JOB and all that it names, and tells what would run: groups and their items, agents\n"
+            "and their boxes, inputs, and the limits added up against this host. Faults are told one a line, as\n"
+            "file:line:column: path: text, and the exit status is 2.\n\n"
+            "  --plan            print each agent's sandbox plan as well\n"
+            "  --allow-path DIR  paths of the manifest may lie beneath DIR, too",
+    .run = run,
+};
