@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -439,6 +440,7 @@ void nj_supervisor_run(struct nj_supervisor_setup *setup)
 
     nj_fault_init("supervisor");
     (void)prctl(PR_SET_NAME, "nj-box", 0, 0, 0);
+    (void)umask(0); /* places and restored files get the modes they were given */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != setup->helper_pid)
         _exit(1);
     if (set_up(&s, &arena, &err) < 0) {

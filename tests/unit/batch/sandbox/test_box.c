@@ -231,6 +231,15 @@ static void what_cannot_run_is_refused_with_a_reason(void **state)
     sh_ok(&h, "true"); /* and the box goes on */
 }
 
+static void writable_paths_have_their_usual_modes(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "stat -c '%a %U' /workspace /tmp; umask; cc=$(command -v gcc) || exit 0; cd /tmp; "
+              "echo 'int main(void) { return 0; }' > a.c && $cc a.c -o a && ./a");
+    assert_string_equal(h.out, "755 agent\n1777 agent\n0022\n");
+}
+
 static void files_last_from_call_to_call_and_nothing_else_does(void **state)
 {
     (void)state;
@@ -688,8 +697,8 @@ static void payloads_are_the_first_to_go_when_memory_ends(void **state)
 {
     (void)state;
     open_box(&h, NULL);
-    sh_ok(&h, "cat /proc/self/oom_score_adj; ulimit -n; ulimit -c");
-    assert_string_equal(h.out, "1000\n4096\n0\n");
+    sh_ok(&h, "cat /proc/self/oom_score_adj; ulimit -n; ulimit -c; grep -vc ':/$' /proc/self/cgroup; true");
+    assert_string_equal(h.out, "1000\n4096\n0\n0\n");
 }
 
 static void a_lost_helper_ends_all_boxes(void **state)
@@ -937,6 +946,7 @@ static int run(const char *name)
         TEST(exit_status_and_signal_are_told),
         TEST(script_and_input_reach_the_payload),
         TEST(what_cannot_run_is_refused_with_a_reason),
+        TEST(writable_paths_have_their_usual_modes),
         TEST(files_last_from_call_to_call_and_nothing_else_does),
         TEST(a_daemon_does_not_survive_its_call_nor_hold_it_up),
         TEST(long_output_keeps_head_tail_count_and_digest),
