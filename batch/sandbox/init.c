@@ -115,7 +115,8 @@ static int set_limits(const struct nj_init_limits *limits)
 {
     int r;
 
-    r = set_limit(RLIMIT_CORE, 0);
+    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except for 1. */
+    r = set_limit(RLIMIT_CORE, 1);
     if (r >= 0)
         r = set_limit(RLIMIT_NOFILE, PAYLOAD_FILES_MAX);
     if (r >= 0)

@@ -398,24 +398,20 @@ static uint64_t number_after(const char *text, const char *key)
     return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
-static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch)
+static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch);
+
+/* watch_children - of one thread. A list that the buffer cuts off undercounts: hundreds of direct children of
+ * one thread are beyond usual limits, and RLIMIT_NPROC holds besides. */
+static void watch_children(int proc_fd, pid_t pid, const char *thread, int depth,
+                           struct nj_watch *watch)
 {
     char text[8192], name[64];
-    char *at;
+    int len = snprintf(name, sizeof(name), "task/%s/children", thread);
 
-    if (depth > WATCH_DEPTH_MAX)
+    if (len < 0 || (size_t)len >= sizeof(name) ||
+        read_proc(proc_fd, pid, name, text, sizeof(text)) < 0)
         return;
-    if (read_proc(proc_fd, pid, "status", text, sizeof(text)) < 0)
-        return; /* it ended meanwhile */
-    watch->processes += number_after(text, "\nThreads:");
-    if (read_proc(proc_fd, pid, "smaps_rollup", text, sizeof(text)) >= 0)
-        watch->memory_bytes += number_after(text, "\nPss:") << 10;
-    (void)snprintf(name, sizeof(name), "task/%d/children", pid); /* fits */
-    if (read_proc(proc_fd, pid, name, text, sizeof(text)) < 0)
-        return;
-    /* A list cut off by the buffer undercounts; hundreds of direct children are beyond any limit's
-     * usual figure, and RLIMIT_NPROC still holds. */
-    for (at = text; *at;) {
+    for (char *at = text; *at;) {
         char *end;
         long child = strtol(at, &end, 10);
 
@@ -424,6 +420,32 @@ static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch)
         at = end;
         watch_one(proc_fd, (pid_t)child, depth + 1, watch);
     }
+}
+
+static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch)
+{
+    char text[8192], name[32];
+    struct dirent *entry;
+    DIR *dir;
+    int fd;
+
+    if (depth > WATCH_DEPTH_MAX || read_proc(proc_fd, pid, "status", text, sizeof(text)) < 0)
+        return; /* it ended meanwhile */
+    watch->processes += number_after(text, "\nThreads:");
+    if (read_proc(proc_fd, pid, "smaps_rollup", text, sizeof(text)) >= 0)
+        watch->memory_bytes += number_after(text, "\nPss:") << 10;
+    (void)snprintf(name, sizeof(name), "%d/task", pid); /* fits */
+    fd = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        nj_close_auto(&fd);
+        return;
+    }
+    while ((entry = readdir(dir))) {
+        if (entry->d_name[0] != '.')
+            watch_children(proc_fd, pid, entry->d_name, depth, watch);
+    }
+    (void)closedir(dir);
 }
 
 void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch)

@@ -52,7 +52,7 @@ int nj_fail(struct nj_error *err, enum nj_error_code code, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    nj_utf8_trim(text); /* the story may be journaled as text */
+    nj_utf8_clean(text); /* the story may be journaled as text */
     err->code = code;
     err->sys_errno = 0;
     memcpy(err->text, text, strlen(text) + 1);
@@ -67,7 +67,7 @@ int nj_fail_errno(struct nj_error *err, int errnum, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    nj_utf8_trim(text);
+    nj_utf8_clean(text);
     err->code = errnum == ENOMEM ? NJ_E_NOMEM : NJ_E_SYSTEM;
     err->sys_errno = errnum;
     put_in_front(err, text, strerror_r(errnum, scratch, sizeof(scratch)));
@@ -88,6 +88,7 @@ int nj_wrap(struct nj_error *err, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    nj_utf8_clean(text);
     memcpy(inner, err->text, sizeof(inner));
     inner[sizeof(inner) - 1] = '\0';
     put_in_front(err, text, inner);

@@ -70,6 +70,22 @@ size_t nj_utf8_next(struct nj_span text, uint32_t *ret_code_point)
     return len;
 }
 
+void nj_utf8_clean(char *text)
+{
+    struct nj_span rest = {(const uint8_t *)text, strlen(text)};
+
+    while (rest.len > 0) {
+        uint32_t code_point;
+        size_t len = nj_utf8_next(rest, &code_point);
+
+        if (len == 0) {
+            text[rest.data - (const uint8_t *)text] = '?';
+            len = 1;
+        }
+        rest = (struct nj_span){rest.data + len, rest.len - len};
+    }
+}
+
 void nj_utf8_trim(char *text)
 {
     size_t len = strlen(text);

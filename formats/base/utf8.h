@@ -16,6 +16,9 @@ size_t nj_utf8_next(struct nj_span text, uint32_t *ret_code_point);
  * snprintf() cut in the middle of a character can then be packed */
 void nj_utf8_trim(char *text);
 
+/* nj_utf8_clean - put '?' for each byte of a C string that is not part of strict UTF-8; the length stays */
+void nj_utf8_clean(char *text);
+
 /* nj_utf8_is_unsafe - true for what can drive or deceive a terminal: C0 and C1 controls, DEL, line
  * and paragraph separators, and the bidirectional controls that reorder what a person reads */
 bool nj_utf8_is_unsafe(uint32_t code_point);

@@ -240,26 +240,31 @@ try cat /dev/kmsg
 try cat /dev/mem
 try sh -c 'echo x >/usr/x'
 try sh -c 'echo x >/etc/x'
-try kill -0 1
 try setpriv --reuid=0 true
 try nsenter --target 1 --mount true
 python3 - <<'PYTHON'
 import ctypes, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 for name, number in (("bpf", 321), ("perf_event_open", 298), ("userfaultfd", 323), ("keyctl", 250),
-                     ("io_uring_setup", 425), ("kexec_load", 246), ("open_by_handle_at", 304), ("ptrace", 101),
+                     ("io_uring_setup", 425), ("kexec_load", 246), ("open_by_handle_at", 304),
                      ("process_vm_writev", 311), ("setns", 308), ("pivot_root", 155), ("init_module", 175)):
     if os.uname().machine != "x86_64":
         break
     if libc.syscall(number, 0, 0, 0, 0, 0) >= 0:
         print("OPEN:", name)
-for family, kind in ((16, 3), (17, 3), (38, 5), (40, 1)):
+PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206  # a payload may trace its own children, never the reaper
+for request in (PTRACE_ATTACH, PTRACE_SEIZE):
+    if libc.ptrace(request, 1, 0, 0) >= 0:
+        print("OPEN: ptrace of pid 1")
+NETFILTER = 12  # netlink is there for routes (getifaddrs), for nothing else
+for family, kind, protocol in ((16, 3, NETFILTER), (17, 3, 0), (38, 5, 0), (40, 1, 0)):
     try:
-        socket.socket(family, kind)
+        socket.socket(family, kind, protocol)
         print("OPEN: socket family", family)
     except OSError:
         pass
 PYTHON
+kill -9 1 # the reaper of this call: from inside its namespace the signal is not even delivered
 echo end
 BASH
     same "$got" end

@@ -3,6 +3,7 @@
  */
 #include "harness.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -321,6 +322,20 @@ static void a_flood_neither_grows_nor_stops_anything(void **state)
 
 /* ---- limits ---- */
 
+/* is_hard - whether this host keeps the limits by cgroups */
+static bool is_hard(void)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    nj_buf_init(&out, 1 << 20);
+    nj_box_plan_default(&plan);
+    must(nj_box_plan_print(&plan, &out, &err), &err);
+    return strstr((char *)out.data, "memory 2048 MiB: cgroup v1") &&
+           strstr((char *)out.data, "processes 256: cgroup v1");
+}
+
 static struct nj_box_plan small_plan(void)
 {
     struct nj_box_plan plan;
@@ -367,7 +382,7 @@ static void a_memory_bomb_meets_the_limit(void **state)
     open_box(&h, &plan);
     sh(&h, "python3 -c 'b = []\nwhile True: b.append(bytearray(10 << 20))' 2>&1 | tail -1; exit ${PIPESTATUS[0]}");
     assert_true(h.outcome.exit == NJ_EXIT_SIGNALLED || h.outcome.status != 0);
-    if (geteuid() == 0) {
+    if (is_hard()) {
         assert_int_equal(h.outcome.limit, NJ_LIMIT_MEMORY);
         assert_int_equal(h.outcome.limit_value, plan.max_memory_bytes);
     } else {
@@ -400,7 +415,7 @@ static void a_fork_bomb_meets_the_limit(void **state)
     call.timeout_ms = 20000;
     call_with(&h, &call);
     assert_false(h.failed);
-    if (geteuid() == 0)
+    if (is_hard())
         assert_int_equal(h.outcome.limit, NJ_LIMIT_PROCESSES);
     assert_true(h.meta.duration_ms < 20000);
     sh_ok(&h, "echo on");
@@ -574,6 +589,224 @@ static void no_cgroup_of_a_closed_box_stays(void **state)
     must(nj_fsio_memfd("test-store", &h.store_fd, &err), &err);
 }
 
+/* ---- the processes around a box ---- */
+
+static bool status_says(pid_t pid, const char *line)
+{
+    char path[64];
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_error err;
+
+    nj_buf_init(&text, 1 << 20);
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    must(nj_fsio_read_file(AT_FDCWD, path, &text, &err), &err);
+    return strstr((char *)text.data, line) != NULL;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+    char path[64];
+    FILE *file;
+    int parent = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
+    (void)fclose(file);
+    return parent;
+}
+
+static void a_supervisor_is_confined(void **state)
+{
+    char command[128];
+    pid_t pid;
+
+    (void)state;
+    open_box(&h, NULL);
+    pid = nj_box_supervisor_pid(h.box);
+    assert_true(status_says(pid, "NoNewPrivs:\t1\n"));
+    assert_true(status_says(pid, "Seccomp:\t2\n"));
+    if (geteuid() != 0)
+        return;
+    assert_false(status_says(pid, "Uid:\t0\t")); /* a host uid of its own */
+    assert_false(status_says(pid, "\t0\t0\t0\n"));
+    snprintf(command, sizeof(command), "[ $(ls /proc/%d/fd | wc -l) -le 12 ] && ls /proc/%d/root | grep -qx workspace",
+             pid, pid);
+    assert_int_equal(system(command), 0);
+}
+
+static void two_boxes_have_different_owners(void **state)
+{
+    struct nj_box *first;
+
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("skipped: an ordinary user has one uid for all boxes\n");
+        return;
+    }
+    open_box(&h, NULL);
+    first = h.box;
+    open_box(&h, NULL);
+    for (uid_t uid = 0x6e6a0000; uid < 0x6e6a0000 + 8; uid++) {
+        char line[64];
+
+        snprintf(line, sizeof(line), "Uid:\t%u\t", uid);
+        assert_false(status_says(nj_box_supervisor_pid(first), line) &&
+                     status_says(nj_box_supervisor_pid(h.box), line));
+    }
+    nj_box_close(first);
+}
+
+static void payloads_are_the_first_to_go_when_memory_ends(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "cat /proc/self/oom_score_adj; ulimit -n; ulimit -c");
+    assert_string_equal(h.out, "1000\n4096\n0\n");
+}
+
+static void a_lost_helper_ends_all_boxes(void **state)
+{
+    static const char *const argv[] = {"sleep", "97533", NULL};
+    struct nj_box_call call = shell_call(argv);
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    (void)state;
+    open_box(&h, NULL);
+    h.done = false;
+    must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
+    assert_int_equal(kill(parent_of(nj_box_supervisor_pid(h.box)), SIGKILL), 0);
+    run_until_done(&h);
+    assert_true(h.failed);
+    assert_int_equal(h.err.code, NJ_E_UPSTREAM);
+    nj_box_plan_default(&plan);
+    for (int i = 0; i < 100 && count_processes("97533") > 0; i++)
+        usleep(10000);
+    assert_int_equal(count_processes("97533"), 0);
+    (void)event_base_loop(h.base, EVLOOP_NONBLOCK);
+    nj_box_close(h.box);
+    h.box = NULL;
+    assert_false(try_open(&h, &plan));
+}
+
+static void a_killed_engine_leaves_nothing_behind(void **state)
+{
+    int pipe_fds[2], status;
+    pid_t pid, supervisor;
+
+    (void)state;
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        static const char *const argv[] = {"sleep", "97534", NULL};
+        struct nj_box_call call = shell_call(argv);
+        struct nj_error err;
+
+        start(&h, "test-killed");
+        open_box(&h, NULL);
+        must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
+        supervisor = nj_box_supervisor_pid(h.box);
+        if (write(pipe_fds[1], &supervisor, sizeof(supervisor)) != (ssize_t)sizeof(supervisor))
+            _exit(1);
+        (void)event_base_dispatch(h.base);
+        _exit(1);
+    }
+    assert_int_equal(read(pipe_fds[0], &supervisor, sizeof(supervisor)), sizeof(supervisor));
+    for (int i = 0; i < 500 && count_processes("97534") == 0; i++)
+        usleep(2000);
+    assert_int_equal(count_processes("97534"), 1);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    for (int i = 0; i < 200 && (count_processes("97534") > 0 || kill(supervisor, 0) == 0); i++)
+        usleep(10000);
+    assert_int_equal(count_processes("97534"), 0);
+    assert_int_equal(kill(supervisor, 0), -1);
+    for (int i = 0; i < 100; i++) {
+        if (system("find /sys/fs/cgroup -maxdepth 6 -name 'nightjar-test-killed-*' 2>/dev/null | grep -q .") != 0)
+            return;
+        usleep(20000);
+    }
+    fail_msg("a cgroup of the killed engine is left");
+}
+
+static void leftover_cgroups_of_the_same_run_are_swept(void **state)
+{
+    (void)state;
+    if (geteuid() != 0 || !is_hard()) {
+        print_message("skipped: no writable cgroups\n");
+        return;
+    }
+    assert_int_equal(system("d=/sys/fs/cgroup/pids$(sed -n 's/.*:pids://p' /proc/self/cgroup); "
+                            "mkdir -p $d/nightjar-test-sweep-77 $d/nightjar-test-sweep-77x && "
+                            "(sleep 97535 & echo $! > $d/nightjar-test-sweep-77/cgroup.procs)"),
+                     0);
+    stop(&h);
+    start(&h, "test-sweep");
+    assert_int_equal(system("d=/sys/fs/cgroup/pids$(sed -n 's/.*:pids://p' /proc/self/cgroup); "
+                            "[ ! -e $d/nightjar-test-sweep-77 ] && rmdir $d/nightjar-test-sweep-77x"),
+                     0);
+    assert_int_equal(count_processes("97535"), 0);
+}
+
+static void an_engine_may_drop_root_after_the_start(void **state)
+{
+    int status;
+    pid_t pid;
+
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("skipped: not root\n");
+        return;
+    }
+    pid = fork();
+    if (pid == 0) {
+        struct nj_workspace_ref ref;
+
+        start(&h, "test-drop");
+        if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+            setresuid(65534, 65534, 65534) < 0)
+            _exit(2);
+        open_box(&h, NULL);
+        sh_ok(&h, "echo x > a; chmod 0 a");
+        ref = h.ref;
+        nj_box_close(h.box);
+        open_box(&h, NULL);
+        restore(&h, &ref);
+        sh_ok(&h, "chmod 600 a; cat a");
+        status = strcmp(h.out, "x\n") != 0;
+        stop(&h);
+        _exit(status);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void a_payload_cannot_look_into_what_surrounds_it(void **state)
+{
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "python3 - <<'E'\n"
+              "import ctypes, os, signal\n"
+              "libc = ctypes.CDLL(None, use_errno=True)\n"
+              "def t(what, r): print(what, ctypes.get_errno() if r < 0 else 'works')\n"
+              "t('ptrace', libc.ptrace(16, 1, 0, 0))\n"
+              "t('unshare', libc.unshare(0x10000000))\n"
+              "t('mount', libc.mount(b'none', b'/tmp', b'tmpfs', 0, None))\n"
+              "t('umount', libc.umount2(b'/proc', 2))\n"
+              "t('chroot', libc.chroot(b'/tmp'))\n"
+              "t('mknod', libc.mknod(b'/tmp/dev', 0o20666, 0x103))\n"
+              "for p in ('/proc/1/mem', '/proc/1/exe', '/proc/1/root/etc', '/proc/1/environ', '/proc/1/fd/3'):\n"
+              "    try: open(p, 'rb').read(1); print(p, 'works')\n"
+              "    except OSError as e: print(p, e.errno)\n"
+              "os.kill(1, signal.SIGKILL); os.kill(1, signal.SIGTERM); os.kill(1, signal.SIGSTOP)\n"
+              "print('alive')\n"
+              "E\n");
+    assert_string_equal(h.out, "ptrace 1\nunshare 1\nmount 1\numount 1\nchroot 1\nmknod 1\n/proc/1/mem 13\n"
+                               "/proc/1/exe 13\n/proc/1/root/etc 13\n/proc/1/environ 13\n/proc/1/fd/3 13\nalive\n");
+}
+
 /* ---- inputs and read-only paths ---- */
 
 static int put_store(void *ctx, const struct nj_object *object, struct nj_error *err)
@@ -684,6 +917,14 @@ static int run(const char *name)
         TEST(an_impossible_box_says_why),
         TEST(many_boxes_open_at_once),
         TEST(no_cgroup_of_a_closed_box_stays),
+        TEST(a_supervisor_is_confined),
+        TEST(two_boxes_have_different_owners),
+        TEST(payloads_are_the_first_to_go_when_memory_ends),
+        TEST(a_lost_helper_ends_all_boxes),
+        TEST(a_killed_engine_leaves_nothing_behind),
+        TEST(leftover_cgroups_of_the_same_run_are_swept),
+        TEST(an_engine_may_drop_root_after_the_start),
+        TEST(a_payload_cannot_look_into_what_surrounds_it),
         TEST(inputs_are_mounted_read_only_where_the_plan_says),
     };
 
