@@ -240,6 +240,7 @@ try cat /dev/kmsg
 try cat /dev/mem
 try sh -c 'echo x >/usr/x'
 try sh -c 'echo x >/etc/x'
+try sh -c 'kill -9 1; sleep 0.2'
 try setpriv --reuid=0 true
 try nsenter --target 1 --mount true
 python3 - <<'PYTHON'
@@ -252,19 +253,16 @@ for name, number in (("bpf", 321), ("perf_event_open", 298), ("userfaultfd", 323
         break
     if libc.syscall(number, 0, 0, 0, 0, 0) >= 0:
         print("OPEN:", name)
-PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206  # a payload may trace its own children, never the reaper
-for request in (PTRACE_ATTACH, PTRACE_SEIZE):
-    if libc.ptrace(request, 1, 0, 0) >= 0:
-        print("OPEN: ptrace of pid 1")
-NETFILTER = 12  # netlink is there for routes (getifaddrs), for nothing else
-for family, kind, protocol in ((16, 3, NETFILTER), (17, 3, 0), (38, 5, 0), (40, 1, 0)):
+if os.uname().machine == "x86_64" and libc.syscall(101, 16, 1, 0, 0) == 0:
+    print("OPEN: ptrace of pid 1")
+# packet, AF_ALG, vsock, bluetooth; netlink for audit, uevents and netfilter (routes may be asked for)
+for family, kind, protocol in ((17, 3, 0), (38, 5, 0), (40, 1, 0), (31, 3, 0), (16, 3, 9), (16, 3, 15), (16, 3, 12)):
     try:
         socket.socket(family, kind, protocol)
-        print("OPEN: socket family", family)
+        print("OPEN: socket", family, protocol)
     except OSError:
         pass
 PYTHON
-kill -9 1 # the reaper of this call: from inside its namespace the signal is not even delivered
 echo end
 BASH
     same "$got" end
