@@ -73,6 +73,34 @@ void nj_record_free(struct nj_record *record)
 
 /* ---- from a bundle ---- */
 
+/* nightjar.json is what a person reads first; it must not tell of another session than the frames do. */
+static int check_info(struct nj_record *record, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    const struct nj_bundle_info *info = &record->info;
+    struct nj_frame frame;
+    struct nj_event event;
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (info->frames == 0)
+        return 0; /* salvaged: nothing is left to compare with */
+    if (nj_record_frame(record, 1, &payload, &frame, err) < 0)
+        return -(int)err->code;
+    if (frame.kind != NJ_FRAME_EVENT)
+        return nj_fail(err, NJ_E_CORRUPT, "frame 1 is no event");
+    if (nj_event_decode(frame.payload, &event, err) < 0)
+        return nj_wrap(err, "frame 1");
+    if (event.kind != NJ_EVENT_OPENED)
+        return nj_fail(err, NJ_E_CORRUPT, "frame 1 does not open the session");
+    if (!nj_span_is(event.opened.key, info->key) || !nj_span_is(event.opened.group, info->group) ||
+        !nj_span_is(event.opened.agent, info->agent) ||
+        !nj_digest_equal(&event.opened.identity, &info->identity))
+        return nj_fail(err, NJ_E_CORRUPT,
+                       "nightjar.json tells of another session than the journal (key, group, agent or "
+                       "identity)");
+    return 0;
+}
+
 int nj_record_open_bundle(int fd, const char *name, unsigned flags, struct nj_record **ret_record,
                           struct nj_error *err)
 {
@@ -85,6 +113,9 @@ int nj_record_open_bundle(int fd, const char *name, unsigned flags, struct nj_re
     if (r < 0)
         return r;
     record->info = *nj_bundle_info(record->bundle);
+    r = check_info(record, err);
+    if (r < 0)
+        return nj_wrap(err, "bundle %s", name);
     *ret_record = nj_steal_ptr(&record);
     return 0;
 }
@@ -340,6 +371,8 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
         return nj_wrap(err, "run %s", dir->path);
     if (r == 1) {
         record->info = *nj_bundle_info(record->bundle);
+        if (check_info(record, err) < 0)
+            return nj_wrap(err, "run %s", dir->path);
     } else {
         record->info.run = dir->name;
         record->info.frames = record->n_places;

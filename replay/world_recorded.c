@@ -666,6 +666,11 @@ const struct nj_recorded_result *nj_recorded_result(const struct nj_recorded *re
     return &recorded->result;
 }
 
+const char *nj_recorded_level(const struct nj_recorded *recorded)
+{
+    return recorded->seat.session->config->reproducible;
+}
+
 void nj_recorded_free(struct nj_recorded *recorded)
 {
     if (!recorded)

@@ -60,6 +60,9 @@ int nj_recorded_start(const struct nj_recorded_hall *hall, struct nj_record *rec
 /* nj_recorded_result - borrowed; complete when done() was called */
 const struct nj_recorded_result *nj_recorded_result(const struct nj_recorded *recorded);
 
+/* nj_recorded_level - the level of reproducibility that the agent declares, "D0" to "D3" */
+const char *nj_recorded_level(const struct nj_recorded *recorded);
+
 /* nj_recorded_free - accepts NULL; ends its box. A session under way is given up, done() does not come. */
 void nj_recorded_free(struct nj_recorded *recorded);
 NJ_DEFINE_AUTO_PTR(struct nj_recorded, nj_recorded_free);

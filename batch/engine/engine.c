@@ -86,7 +86,11 @@ static void start_session(struct nj_engine *engine, size_t index)
         return;
     }
     enlist(engine, live);
-    if (nj_live_open(live, &err) < 0)
+    if (nj_live_open(live, &err) == 0)
+        return;
+    if (live->seat.session && (err.code == NJ_E_INPUT || err.code == NJ_E_LIMIT))
+        nj_seat_fail(&live->seat, &err); /* what this one is given cannot be: the others can go on */
+    else
         nj_engine_fail(engine, &err);
 }
 
@@ -341,13 +345,16 @@ static void say_how_it_ended(const struct nj_engine *engine, int outcome)
                progress->succeeded, progress->failed, engine->dir.path);
 }
 
-/* Everything that may call back ends before what it would call. */
+/* Everything that may call back ends before what it would call. Workers come first: they were forked with the boxes'
+ * sockets, which end a box only when every copy is closed. */
 static void engine_done(struct nj_engine *engine)
 {
     struct nj_live *live;
 
-    TAILQ_FOREACH (live, &engine->lives, live_link)
+    TAILQ_FOREACH (live, &engine->lives, live_link) {
+        nj_live_cancel_worker(live);
         nj_live_drop_box(live, NULL);
+    }
     nj_sandbox_free(engine->sandbox);
     engine->sandbox = NULL;
     while ((live = TAILQ_FIRST(&engine->lives))) {
@@ -384,8 +391,19 @@ static void engine_done(struct nj_engine *engine)
 
 NJ_DEFINE_AUTO_VAL(struct nj_engine, engine_done);
 
-int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
-                  struct nj_error *err)
+/* What was appended before the failure is worth a last commit: replies among it are paid for. A full disk leaves
+ * room for that (journal.h); after a failed write or sync the committer refuses. */
+static void save_what_can_be(struct nj_engine *engine)
+{
+    struct nj_error ignored = {0}; /* told beside the first error, which is the cause */
+
+    (void)!nj_committer_finish(engine->committer, &ignored);
+    if (nj_engine_publish_state(engine, "failed", &ignored) < 0)
+        nj_log(NJ_LOG_WARN, "%s", ignored.text);
+}
+
+static int run_once(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
+                    struct nj_error *err)
 {
     NJ_AUTO(engine_done) struct nj_engine engine = {
         .dir = NJ_RUN_DIR_EMPTY, .options = options, .files_fd = -1};
@@ -397,7 +415,6 @@ int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_fa
     TAILQ_INIT(&engine.publish_queue);
     nj_buf_init(&engine.scratch, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_buf_init(&engine.scratch_object, NJ_LIVE_SCRATCH_MAX_BYTES);
-    nj_fault_init("engine");
     nj_world_live_init(&engine.world);
     if (nj_engine_start(&engine, faults, err) < 0)
         return -(int)err->code;
@@ -409,11 +426,8 @@ int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_fa
         engine.progress.failed += engine.seats[i].status == NJ_STATUS_FAILED;
     }
     if (run_loop(&engine, err) < 0) {
-        struct nj_error ignored = {0};
-
         nj_progress_done(&engine.progress);
-        if (nj_engine_publish_state(&engine, "failed", &ignored) < 0)
-            nj_log(NJ_LOG_WARN, "%s", ignored.text); /* told beside the first error, which is the cause */
+        save_what_can_be(&engine);
         return nj_wrap(err, "run %s stopped; what is durable is kept, go on with `nightjar resume %s`",
                        engine.dir.path, engine.dir.path);
     }
@@ -423,6 +437,16 @@ int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_fa
         nj_engine_publish_state(&engine, outcome == NJ_RUN_SUSPENDED ? "suspended" : "finished", err) < 0)
         return nj_wrap(err, "run %s", engine.dir.path);
     say_how_it_ended(&engine, outcome);
-    nj_fault_done();
     return outcome;
+}
+
+int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
+                  struct nj_error *err)
+{
+    int r;
+
+    nj_fault_init("engine");
+    r = run_once(options, faults, err);
+    nj_fault_done(); /* helper and boxes have ended by now: their counts are whole */
+    return r;
 }

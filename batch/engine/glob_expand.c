@@ -1,9 +1,10 @@
 /*
  * glob_expand.c - a pattern over the files of the host
  *
- * Folders are read whole and closed before going deeper, so depth costs no descriptors. Where all that can
- * match next is literal, nothing is read: the name is tried, which also works in folders that may be entered but
- * not listed. Each path is met once, because places in the pattern move together.
+ * Folders are read whole and closed before going deeper, so depth costs no descriptors. Where all
+ * that can match next is literal, nothing is read: the name is tried, which also works in folders
+ * that may be entered but not listed. Each path is met once, because places in the pattern move
+ * together.
  */
 #include "batch/engine/glob.h"
 
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/limits.h>
 
+#include "batch/engine/shown.h"
 #include "formats/base/bytes.h"
 #include "formats/base/fsio.h"
 #include "formats/base/utf8.h"
@@ -73,11 +75,13 @@ static int names_add(struct names *names, const char *name, struct nj_error *err
     return 0;
 }
 
-static const char *spelled(struct expansion *expansion, const char *rest)
+/* spelled - @rest as a person would spell it, for messages */
+static struct nj_shown spelled(const struct expansion *expansion, const char *rest)
 {
-    const char *text = nj_arena_printf(expansion->arena, "%s%s", expansion->place.prefix, rest);
+    char path[2 * PATH_MAX];
 
-    return text ? text : "?";
+    (void)snprintf(path, sizeof(path), "%s%s", expansion->place.prefix, rest);
+    return nj_shown(path);
 }
 
 /* absent - these mean that there is no such path, which is no fault of a pattern */
@@ -89,7 +93,8 @@ static bool absent(int errnum)
 static void note_link(struct expansion *expansion, const char *rest)
 {
     if (expansion->result.links_left++ == 0)
-        expansion->result.first_link = spelled(expansion, rest);
+        expansion->result.first_link =
+            nj_arena_text(expansion->arena, spelled(expansion, rest).text);
 }
 
 /* read_names - all names of the folder @rest, sorted; none when there is no such folder */
@@ -106,12 +111,13 @@ static int read_names(struct expansion *expansion, const char *rest, struct name
     if (r == EXDEV || absent(r))
         return 0;
     if (r != 0)
-        return nj_fail(err, NJ_E_INPUT, "read folder %.200s: %s", spelled(expansion, rest), strerror(r));
+        return nj_fail(err, NJ_E_INPUT, "read folder %s: %s", spelled(expansion, rest).text,
+                       strerror(r));
     dir = fdopendir(fd);
     if (!dir) {
         r = errno;
         (void)close(fd);
-        return nj_fail_errno(err, r, "read folder %.200s", spelled(expansion, rest));
+        return nj_fail_errno(err, r, "read folder %s", spelled(expansion, rest).text);
     }
     for (;;) {
         struct dirent *entry;
@@ -123,14 +129,16 @@ static int read_names(struct expansion *expansion, const char *rest, struct name
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (++expansion->entries_seen > NJ_GLOB_ENTRIES_MAX)
-            return nj_fail(err, NJ_E_LIMIT, "the pattern looks at more than %d names: begin it with a "
-                                            "narrower folder", NJ_GLOB_ENTRIES_MAX);
+            return nj_fail(err, NJ_E_LIMIT,
+                           "the pattern looks at more than %d names: begin it with a "
+                           "narrower folder",
+                           NJ_GLOB_ENTRIES_MAX);
         r = names_add(names, entry->d_name, err);
         if (r < 0)
             return r;
     }
     if (errno != 0)
-        return nj_fail_errno(err, errno, "read folder %.200s", spelled(expansion, rest));
+        return nj_fail_errno(err, errno, "read folder %s", spelled(expansion, rest).text);
     if (names->count > 0)
         qsort(names->items, names->count, sizeof(*names->items), name_order);
     return 0;
@@ -162,11 +170,15 @@ static int check_text(const char *path, struct nj_error *err)
         size_t len = nj_utf8_next(rest, &c);
 
         if (len == 0)
-            return nj_fail(err, NJ_E_INPUT, "the name of %.200s is not UTF-8: rename it, or leave it out "
-                                            "by a narrower pattern", path);
+            return nj_fail(err, NJ_E_INPUT,
+                           "the name of %s is not UTF-8: rename it, or leave it out "
+                           "by a narrower pattern",
+                           nj_shown(path).text);
         if (c < 0x20 || c == 0x7f)
-            return nj_fail(err, NJ_E_INPUT, "the name of %.200s holds a control character: rename it, or "
-                                            "leave it out by a narrower pattern", path);
+            return nj_fail(err, NJ_E_INPUT,
+                           "the name of %s holds a control character: rename it, or "
+                           "leave it out by a narrower pattern",
+                           nj_shown(path).text);
         rest.data += len;
         rest.len -= len;
     }
@@ -209,7 +221,8 @@ static bool is_link(const struct expansion *expansion, const char *rest)
     nj_auto_close int fd = -1;
     struct stat st;
 
-    return nj_roots_reach(expansion->roots, expansion->place.root, rest, O_PATH | O_NOFOLLOW, &fd) == 0 &&
+    return nj_roots_reach(expansion->roots, expansion->place.root, rest, O_PATH | O_NOFOLLOW,
+                          &fd) == 0 &&
            fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
@@ -244,9 +257,10 @@ static int visit(struct expansion *expansion, struct nj_buf *rest, const char *n
     if (r == EXDEV || absent(r))
         return 0;
     if (r != 0)
-        return nj_fail(err, NJ_E_INPUT, "look at %.200s: %s", spelled(expansion, path), strerror(r));
+        return nj_fail(err, NJ_E_INPUT, "look at %s: %s", spelled(expansion, path).text,
+                       strerror(r));
     if (fstat(fd, &st) < 0)
-        return nj_fail_errno(err, errno, "look at %.200s", spelled(expansion, path));
+        return nj_fail_errno(err, errno, "look at %s", spelled(expansion, path).text);
     if (S_ISREG(st.st_mode) && nj_glob_matched(glob, &next))
         return add_match(expansion, path, (uint64_t)st.st_size, err);
     if (!S_ISDIR(st.st_mode))

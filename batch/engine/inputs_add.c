@@ -1,8 +1,9 @@
 /*
  * inputs_add.c - files and folders of the host as objects
  *
- * The host may change while it is read. A file is read once, to its end, and what was read is what the run
- * uses; a folder that changes meanwhile gives some mixture, but each file in it is whole as read.
+ * The host may change while it is read. A file is read once, to its end, and what was read is what
+ * the run uses; a folder that changes meanwhile gives some mixture, but each file in it is whole as
+ * read.
  */
 #include "batch/engine/inputs.h"
 
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/limits.h>
 
+#include "batch/engine/shown.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -37,17 +39,23 @@ static bool runs(const struct stat *st)
     return (st->st_mode & 0111) != 0;
 }
 
-static int refuse(const struct nj_place *place, int errnum, const char *wanted, struct nj_error *err)
+static int refuse(const struct nj_place *place, int errnum, const char *wanted,
+                  struct nj_error *err)
 {
-    const char *reason = errnum == EXDEV    ? "a link leaves the allowed directories; --allow-path DIR allows more"
+    const char *reason = errnum == EXDEV
+                             ? "a link leaves the allowed directories; --allow-path DIR allows more"
                          : errnum == EISDIR ? "is a folder"
                          : errnum == EINVAL ? "is neither a file nor a folder"
                                             : strerror(errnum);
 
-    /* What is wrong with the path is for a person to mend, what is wrong with the machine is not. */
-    if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO || errnum == ENOSYS)
-        return nj_fail_errno(err, errnum, "open %s%s", place->prefix, place->rest);
-    return nj_fail(err, NJ_E_INPUT, "%s %.300s%s: %s", wanted, place->prefix, place->rest, reason);
+    /* What is wrong with the path is for a person to mend, what is wrong with the machine is not.
+     */
+    if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO ||
+        errnum == ENOSYS)
+        return nj_fail_errno(err, errnum, "open %s%s", nj_shown(place->prefix).text,
+                             nj_shown(place->rest).text);
+    return nj_fail(err, NJ_E_INPUT, "%s %s%s: %s", wanted, nj_shown(place->prefix).text,
+                   nj_shown(place->rest).text, reason);
 }
 
 static int read_content(int fd, struct nj_buf *buf, struct nj_error *err)
@@ -72,7 +80,7 @@ int nj_inputs_add_file(const struct nj_roots *roots, const struct nj_place *plac
     if (r == 0)
         r = nj_parts_put(sink, nj_buf_span(&buf), entry, err);
     if (r < 0)
-        return nj_wrap(err, "file %.300s%s", place->prefix, place->rest);
+        return nj_wrap(err, "file %s%s", nj_shown(place->prefix).text, nj_shown(place->rest).text);
     entry->type = NJ_FILE_REGULAR;
     entry->mode = runs(&st) ? 0755 : 0644;
     *ret_mtime_ns = mtime_ns(&st);
@@ -101,13 +109,13 @@ static int read_link(struct adding *adding, int dir_fd, const char *name, const 
     ssize_t len = readlinkat(dir_fd, name, target, sizeof(target));
 
     if (len < 0)
-        return nj_fail_errno(err, errno, "read link %.300s", path);
+        return nj_fail_errno(err, errno, "read link %s", nj_shown(path).text);
     if (len == 0 || (size_t)len > NJ_OBJECT_TARGET_MAX_BYTES)
-        return nj_fail(err, NJ_E_INPUT, "the link %.300s has an unusable target", path);
+        return nj_fail(err, NJ_E_INPUT, "the link %s has an unusable target", nj_shown(path).text);
     entry->type = NJ_FILE_SYMLINK;
     entry->target.len = (size_t)len;
-    entry->target.data = (uint8_t *)nj_arena_span(&adding->arena,
-                                                  (struct nj_span){(uint8_t *)target, (size_t)len});
+    entry->target.data =
+        (uint8_t *)nj_arena_span(&adding->arena, (struct nj_span){(uint8_t *)target, (size_t)len});
     return entry->target.data ? 0 : nj_fail_nomem(err);
 }
 
@@ -121,7 +129,7 @@ static int read_regular(const struct nj_object_sink *sink, int fd, const struct 
     if (r == 0)
         r = nj_parts_put(sink, nj_buf_span(&buf), entry, err);
     if (r < 0)
-        return nj_wrap(err, "read %.300s", path);
+        return nj_wrap(err, "read %s", nj_shown(path).text);
     entry->type = NJ_FILE_REGULAR;
     entry->mode = runs(st) ? 0555 : 0444;
     return 0;
@@ -139,19 +147,20 @@ static int read_entry(struct adding *adding, int dir_fd, const char *name, const
     if ((*adding->entries_left)-- == 0)
         return nj_fail(err, NJ_E_LIMIT, "more than %d files", NJ_INPUTS_ENTRIES_MAX);
     if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return nj_fail_errno(err, errno, "look at %.300s", path);
+        return nj_fail_errno(err, errno, "look at %s", nj_shown(path).text);
     stamp->mtime_ns = mtime_ns(&st);
     if (S_ISLNK(st.st_mode))
         return read_link(adding, dir_fd, name, path, entry, err);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return nj_fail(err, NJ_E_INPUT, "%.300s is neither a file, a folder nor a link", path);
+        return nj_fail(err, NJ_E_INPUT, "%s is neither a file, a folder nor a link",
+                       nj_shown(path).text);
     fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
-        return nj_fail(err, NJ_E_INPUT, "open %.300s: %s", path, strerror(errno));
+        return nj_fail(err, NJ_E_INPUT, "open %s: %s", nj_shown(path).text, strerror(errno));
     if (fd < 0 || fstat(fd, &opened) < 0)
-        return nj_fail_errno(err, errno, "open %.300s", path);
+        return nj_fail_errno(err, errno, "open %s", nj_shown(path).text);
     if (opened.st_ino != st.st_ino || opened.st_dev != st.st_dev)
-        return nj_fail(err, NJ_E_INPUT, "%.300s was replaced while it was read", path);
+        return nj_fail(err, NJ_E_INPUT, "%s was replaced while it was read", nj_shown(path).text);
     if (S_ISREG(st.st_mode))
         return read_regular(adding->sink, fd, &opened, path, entry, err);
     r = read_folder(adding, path, fd, &opened, &inner, err);
@@ -169,8 +178,8 @@ static int read_names(struct adding *adding, int fd, struct dirent **names, size
                       struct nj_error *err)
 {
     if (count > NJ_TREE_ENTRIES_MAX)
-        return nj_fail(err, NJ_E_LIMIT, "folder %.300s has more than %d entries",
-                       *adding->path ? adding->path : ".", NJ_TREE_ENTRIES_MAX);
+        return nj_fail(err, NJ_E_LIMIT, "folder %s has more than %d entries",
+                       nj_shown(*adding->path ? adding->path : ".").text, NJ_TREE_ENTRIES_MAX);
     adding->entries = nj_arena_array(&adding->arena, count + 1, sizeof(*adding->entries));
     adding->stamps = nj_arena_array(&adding->arena, count + 1, sizeof(*adding->stamps));
     if (!adding->entries || !adding->stamps)
@@ -222,19 +231,17 @@ static int put_folder(const struct adding *adding, const struct stat *st,
 static int read_folder(const struct adding *up, const char *path, int fd, const struct stat *st,
                        struct nj_workspace_ref *ret_ref, struct nj_error *err)
 {
-    struct adding adding = {.sink = up->sink,
-                            .entries_left = up->entries_left,
-                            .depth = up->depth + 1,
-                            .path = path};
+    struct adding adding = {
+        .sink = up->sink, .entries_left = up->entries_left, .depth = up->depth + 1, .path = path};
     struct dirent **names = NULL;
     int n, r;
 
     if (adding.depth > NJ_INPUTS_DEPTH_MAX)
-        return nj_fail(err, NJ_E_LIMIT, "%.300s: more than %d folders deep", path,
+        return nj_fail(err, NJ_E_LIMIT, "%s: more than %d folders deep", nj_shown(path).text,
                        NJ_INPUTS_DEPTH_MAX);
     n = scandirat(fd, ".", &names, not_dots, name_order);
     if (n < 0)
-        return nj_fail_errno(err, errno, "read folder %.300s", *path ? path : ".");
+        return nj_fail_errno(err, errno, "read folder %s", nj_shown(*path ? path : ".").text);
     r = read_names(&adding, fd, names, (size_t)n, err);
     if (r == 0)
         r = put_folder(&adding, st, ret_ref, err);
@@ -261,7 +268,9 @@ int nj_inputs_add_folder(const struct nj_roots *roots, const struct nj_place *pl
     if (fstat(fd, &st) < 0)
         return nj_fail_errno(err, errno, "look at folder");
     r = read_folder(&up, "", fd, &st, ret_ref, err);
-    return r < 0 ? nj_wrap(err, "folder %.300s%s", place->prefix, place->rest) : 0;
+    return r < 0 ? nj_wrap(err, "folder %s%s", nj_shown(place->prefix).text,
+                           nj_shown(place->rest).text)
+                 : 0;
 }
 
 static int add_single(const struct nj_roots *roots, const struct nj_place *place,
@@ -310,7 +319,7 @@ int nj_inputs_add_path(int dir_fd, const char *path, const struct nj_object_sink
     if (r != 0)
         return refuse(&place, r, "path", err);
     if (fstat(fd, &st) < 0)
-        return nj_fail_errno(err, errno, "look at %s", path);
+        return nj_fail_errno(err, errno, "look at %s", nj_shown(path).text);
     return S_ISDIR(st.st_mode) ? nj_inputs_add_folder(&roots, &place, sink, ret_ref, err)
                                : add_single(&roots, &place, sink, ret_ref, err);
 }

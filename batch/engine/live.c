@@ -109,6 +109,12 @@ struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kin
     return (struct nj_event){.kind = kind, .time_ns = wall_ns(), .attempt = 1};
 }
 
+void nj_live_cancel_worker(struct nj_live *live)
+{
+    nj_worker_cancel(live->worker);
+    live->worker = NULL;
+}
+
 int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan, struct nj_live **ret_live,
                 struct nj_error *err)
 {
@@ -129,7 +135,7 @@ void nj_live_free(struct nj_live *live)
 {
     if (!live)
         return;
-    nj_worker_cancel(live->worker);
+    nj_live_cancel_worker(live);
     nj_model_cancel(live->model_call);
     if (live->engine->committer)
         nj_committer_forget(live->engine->committer, &live->waiter);
@@ -151,6 +157,23 @@ void nj_live_free(struct nj_live *live)
     free(live);
 }
 
+/* A row as agents get it: without bundle and replay, its last two keys. These are paths of this host, which is nobody's
+ * business in a box, and another run directory would make another conversation of the same work. What looks like the key
+ * inside a text has a backslash before its quotes. */
+static int append_for_agents(const char *row, struct nj_buf *out, struct nj_error *err)
+{
+    static const char key[] = ",\"bundle\":";
+    const char *at = NULL;
+
+    for (const char *next = strstr(row, key); next; next = strstr(next + 1, key))
+        at = next;
+    if (!at)
+        return nj_fail(err, NJ_E_CORRUPT, "a row without the key bundle: %.100s", row);
+    if (nj_buf_append(out, row, (size_t)(at - row), err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, "}", err);
+}
+
 /* {results} for a group that comes after others: their rows so far, in plan order. */
 static int gather_results(struct nj_engine *engine, const struct nj_manifest_group *group,
                           struct nj_buf *out, struct nj_error *err)
@@ -167,7 +190,7 @@ static int gather_results(struct nj_engine *engine, const struct nj_manifest_gro
         if (!wanted || !engine->seats[i].row)
             continue;
         if ((!first && nj_buf_text(out, ",\n", err) < 0) ||
-            nj_buf_text(out, engine->seats[i].row, err) < 0)
+            append_for_agents(engine->seats[i].row, out, err) < 0)
             return -(int)err->code;
         first = false;
     }
@@ -261,6 +284,8 @@ static int append_bundle(struct nj_buf *row, const struct nj_live *live, enum nj
     nj_auto_free char *replay = NULL;
     char name[320];
 
+    if (live->sequence == 0) /* it failed before there was anything to record */
+        return nj_buf_text(row, ",\"bundle\":null,\"replay\":null", err);
     (void)nj_live_bundle_name(live->plan, name, sizeof(name));
     if (status == NJ_STATUS_SUSPENDED) { /* its record is in the run's journal still */
         if (asprintf(&replay, "nightjar-replay show %s:%s", live->engine->dir.path, live->plan->key) < 0)

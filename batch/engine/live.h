@@ -151,6 +151,7 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan, st
                 struct nj_error *err) NJ_MUST_USE;
 void nj_live_free(struct nj_live *live); /* its box and whatever is under way end too */
 NJ_DEFINE_AUTO_PTR(struct nj_live, nj_live_free);
+void nj_live_cancel_worker(struct nj_live *live);
 int nj_live_open(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* prepare, deliver OPENED */
 int nj_live_append(struct nj_live *live, enum nj_frame_kind kind, struct nj_span payload,
                    struct nj_error *err) NJ_MUST_USE;

@@ -116,10 +116,8 @@ void nj_live_drop_box(struct nj_live *live, const char *why)
     if (!live->box && live->phase == NJ_BOX_NONE)
         return;
     leave_idle(live);
-    if (live->phase == NJ_BOX_RESTORING) {
-        nj_worker_cancel(live->worker);
-        live->worker = NULL;
-    }
+    if (live->phase == NJ_BOX_RESTORING)
+        nj_live_cancel_worker(live);
     if (live->box) {
         nj_box_close(live->box);
         live->engine->warm--;
@@ -159,6 +157,7 @@ static void make_room(struct nj_engine *engine)
 
 /* ---- loss ---- */
 
+/* Lost under a call. That may be the call's own doing, so in the end the agent is told. */
 static void box_lost(struct nj_live *live, const struct nj_error *err)
 {
     char text[NJ_ERROR_TEXT_MAX_BYTES + 64];
@@ -173,6 +172,21 @@ static void box_lost(struct nj_live *live, const struct nj_error *err)
                    err->text);
     nj_live_release_slot(live);
     deliver_refusal(live, text);
+}
+
+/* Lost, or refused, before the call began: that is never the call's doing, so in the end the session fails. */
+static void box_not_ready(struct nj_live *live, const struct nj_error *err)
+{
+    struct nj_error final = *err;
+
+    nj_live_drop_box(live, NULL);
+    note_box(live, NJ_BOX_LOST, err->text);
+    if (err->code != NJ_E_INPUT && ++live->box_tries < NJ_BOX_TRIES_MAX) {
+        go_on(live);
+        return;
+    }
+    (void)nj_wrap(&final, "the sandbox could not be made ready");
+    nj_seat_fail(&live->seat, &final);
 }
 
 /* ---- restoring ---- */
@@ -221,7 +235,7 @@ static void on_restored(void *ctx, const struct nj_error *err)
     struct nj_live *live = ctx;
 
     if (err) {
-        box_lost(live, err);
+        box_not_ready(live, err);
         return;
     }
     live->box_state = live->seat.session->workspace;
@@ -242,7 +256,7 @@ static void on_filled(void *ctx, const struct nj_error *err)
     }
     if (nj_box_restore(live->box, &live->seat.session->workspace, nj_steal_fd(&live->restore_fd),
                        on_restored, live, &restore_err) < 0)
-        box_lost(live, &restore_err);
+        box_not_ready(live, &restore_err);
 }
 
 static uint64_t journal_bytes(const struct nj_object_index *index)
@@ -283,7 +297,7 @@ static void on_opened(void *ctx, struct nj_box *box, const struct nj_error *err)
     if (!box) {
         live->phase = NJ_BOX_NONE;
         live->engine->warm--;
-        box_lost(live, err);
+        box_not_ready(live, err);
         return;
     }
     live->box = box;
@@ -299,14 +313,15 @@ static void open_box(struct nj_live *live)
     make_room(live->engine);
     live->phase = NJ_BOX_OPENING;
     live->engine->warm++;
-    if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) < 0) {
-        live->engine->warm--;
-        live->phase = NJ_BOX_NONE;
-        nj_seat_fail(&live->seat, &err);
+    if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) == 0 &&
+        nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) == 0)
         return;
-    }
-    if (nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) < 0)
-        on_opened(live, NULL, &err);
+    live->engine->warm--;
+    live->phase = NJ_BOX_NONE;
+    if (err.code == NJ_E_INPUT || err.code == NJ_E_LIMIT)
+        nj_seat_fail(&live->seat, &err);
+    else
+        nj_engine_fail(live->engine, &err); /* the helper is gone: no session gets a box any more */
 }
 
 /* ---- calling ---- */

@@ -90,23 +90,13 @@ static void on_archived_durable(struct nj_commit_waiter *waiter)
 
 static void start_workers(struct nj_engine *engine);
 
-static void on_published(void *ctx, const struct nj_error *err)
+/* The row into the journal; once that is durable the session has ended. */
+static int append_archived(struct nj_live *live, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
-    struct nj_live *live = ctx;
-    struct nj_engine *engine = live->engine;
     struct nj_frame frame = {.kind = NJ_FRAME_ARCHIVED, .session = live->plan->number};
     struct nj_packer packer;
-    struct nj_error append_err = {0};
 
-    live->worker = NULL;
-    engine->workers--;
-    if (engine->failed)
-        return;
-    if (err) { /* a full disk, most likely: what is in the journal is safe, the run can be resumed */
-        nj_engine_fail(engine, err);
-        return;
-    }
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
     nj_packer_init(&packer, &payload);
     nj_pack_map(&packer, 3);
@@ -117,14 +107,30 @@ static void on_published(void *ctx, const struct nj_error *err)
     nj_pack_text(&packer, "status");
     nj_pack_uint(&packer, (uint64_t)status_of(live));
     frame.payload = nj_buf_span(&payload);
-    if (nj_packer_end(&packer, &append_err) < 0 ||
-        nj_journal_append(engine->writer, &frame, NULL, &append_err) < 0) {
-        nj_engine_fail(engine, &append_err);
-        return;
-    }
+    if (nj_packer_end(&packer, err) < 0 ||
+        nj_journal_append(live->engine->writer, &frame, NULL, err) < 0)
+        return -(int)err->code;
     live->waiter.durable = on_archived_durable;
-    nj_committer_wait(engine->committer, &live->waiter);
-    start_workers(engine);
+    nj_committer_wait(live->engine->committer, &live->waiter);
+    return 0;
+}
+
+static void on_published(void *ctx, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+    struct nj_engine *engine = live->engine;
+    struct nj_error append_err = {0};
+
+    live->worker = NULL;
+    engine->workers--;
+    if (engine->failed)
+        return;
+    if (err) /* a full disk, most likely: what is in the journal is safe, the run can be resumed */
+        nj_engine_fail(engine, err);
+    else if (append_archived(live, &append_err) < 0)
+        nj_engine_fail(engine, &append_err);
+    else
+        start_workers(engine);
 }
 
 static void start_workers(struct nj_engine *engine)
@@ -158,8 +164,8 @@ int nj_live_reclose(struct nj_live *live, struct nj_error *err)
 {
     struct nj_frame frame;
 
+    nj_buf_init(&live->closed_bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
     for (size_t i = live->n_places; i > 0; i--) {
-        nj_buf_init(&live->closed_bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
         nj_buf_clear(&live->closed_bytes);
         if (nj_journal_read_frame(live->engine->reader, &live->places[i - 1], &live->closed_bytes,
                                   &frame, err) < 0)
@@ -186,6 +192,9 @@ int nj_live_publish(struct nj_live *live, struct nj_error *err)
         r = nj_live_row(live, session->status, session->error_kind, session->error_text, err);
     if (r < 0)
         return r;
+    if (live->sequence == 0) /* it failed before it was opened: no record, so no bundle */
+        return append_archived(live, err);
+    nj_committer_forget(live->engine->committer, &live->waiter); /* a snapshot's, when the seat failed under it */
     live->waiter.durable = on_closed_durable;
     nj_committer_wait(live->engine->committer, &live->waiter);
     return 0;

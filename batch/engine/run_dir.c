@@ -1,15 +1,25 @@
 /*
  * run_dir.c - making, locking and opening a run's folder
+ *
+ * The one complication: a process that a killed engine had forked holds the lock until the kernel has ended it too,
+ * a moment later. That is wanted, since it may be writing still, so whoever comes next waits that moment.
  */
 #include "batch/engine/run_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <time.h>
 
 #include "formats/base/banned.h"
+
+#define LOCK_WAIT_MS 2000
+#define LOCK_RETRY_MS 10
+#define RUN_JSON_MAX_BYTES (1u << 20)
 
 static int make_parents(const char *path, struct nj_error *err)
 {
@@ -26,14 +36,34 @@ static int make_parents(const char *path, struct nj_error *err)
     return 0;
 }
 
+/* Is the engine that run.json names still a process? Where that cannot be known: no. */
+static bool engine_lives(const struct nj_run_dir *dir)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_error ignored = {0};
+    json_t *json = NULL;
+    json_int_t pid = 0;
+
+    nj_buf_init(&bytes, RUN_JSON_MAX_BYTES);
+    if (nj_fsio_read_file(dir->fd, "run.json", &bytes, &ignored) == 0)
+        json = json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
+    pid = json_integer_value(json_object_get(json, "pid"));
+    json_decref(json);
+    return pid > 0 && pid <= INT_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
 static int lock_dir(struct nj_run_dir *dir, struct nj_error *err)
 {
-    if (flock(dir->fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK)
+    struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000};
+
+    for (int waited_ms = 0; flock(dir->fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
+        if (errno != EWOULDBLOCK)
+            return nj_fail_errno(err, errno, "lock run %s", dir->path);
+        if (waited_ms >= LOCK_WAIT_MS || (waited_ms == 0 && engine_lives(dir)))
             return nj_fail(err, NJ_E_INPUT,
                            "run %s: another engine is at work on it; wait for it, or stop it first",
                            dir->path);
-        return nj_fail_errno(err, errno, "lock run %s", dir->path);
+        (void)nanosleep(&pause, NULL); /* waking early only asks again */
     }
     return 0;
 }
@@ -57,6 +87,9 @@ static int open_parts(struct nj_run_dir *dir, bool create, struct nj_error *err)
             continue;
         }
         *parts[i].fd = openat(dir->fd, parts[i].name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (*parts[i].fd < 0 && errno == ENOENT)
+            return nj_fail(err, NJ_E_INPUT, "run %s: it has no folder %s, so nothing of it can have run",
+                           dir->path, parts[i].name);
         if (*parts[i].fd < 0)
             return nj_fail_errno(err, errno, "run %s: open %s", dir->path, parts[i].name);
     }
@@ -123,7 +156,8 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
         return nj_fail_errno(err, errno, "make run %s", dir.path);
     if (open_dir(dir.path, &dir, err) < 0 || lock_dir(&dir, err) < 0)
         return -(int)err->code;
-    if (faccessat(dir.fd, "run.json", F_OK, 0) == 0 || faccessat(dir.fd, "journal", F_OK, 0) == 0)
+    /* job.yaml comes last: a folder without it was given up before anything ran, and is begun anew. */
+    if (faccessat(dir.fd, "run.json", F_OK, 0) == 0 || faccessat(dir.fd, "job.yaml", F_OK, 0) == 0)
         return nj_fail(err, NJ_E_INPUT,
                        "run %s: there is a run already; go on with `nightjar resume %s`, or name another folder",
                        dir.path, dir.path);
@@ -156,7 +190,7 @@ int nj_run_dir_open(const char *path, bool lock, struct nj_run_dir *ret_dir, str
     if (lock && lock_dir(&dir, err) < 0)
         return -(int)err->code;
     if (faccessat(dir.fd, "journal", F_OK, 0) < 0)
-        return nj_fail(err, NJ_E_INPUT, "%s is no run: it has no journal", dir.path);
+        return nj_fail(err, NJ_E_INPUT, "run %s: it has no journal, so it is no run", dir.path);
     if (open_parts(&dir, false, err) < 0)
         return -(int)err->code;
     move_out(&dir, ret_dir);
@@ -175,6 +209,23 @@ void nj_run_dir_done(struct nj_run_dir *dir)
     free(dir->name);
     dir->path = NULL;
     dir->name = NULL;
+}
+
+/* Whoever owns the folder may have put another name of somebody's file into it: that is not given away. */
+static int give_file(int dir_fd, const char *name, uid_t uid, gid_t gid, struct nj_error *err)
+{
+    nj_auto_close int fd = openat(dir_fd, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at %s", name);
+    if (st.st_uid == uid && st.st_gid == gid)
+        return 0;
+    if (st.st_nlink != 1)
+        return nj_fail(err, NJ_E_INPUT, "%s is a hard link to a file of user %u: remove it", name, st.st_uid);
+    if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+        return nj_fail_errno(err, errno, "give %s to user %u", name, uid);
+    return 0;
 }
 
 static int give_folder(int parent_fd, const char *name, uid_t uid, gid_t gid, unsigned depth,
@@ -203,8 +254,8 @@ static int give_folder(int parent_fd, const char *name, uid_t uid, gid_t gid, un
             r = nj_fail_errno(err, errno, "look at %s", entry->d_name);
         else if (S_ISDIR(st.st_mode) && depth < 64)
             r = give_folder(fd, entry->d_name, uid, gid, depth + 1, err);
-        else if (fchownat(fd, entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-            r = nj_fail_errno(err, errno, "give %s to user %u", entry->d_name, uid);
+        else
+            r = give_file(fd, entry->d_name, uid, gid, err);
     }
     (void)closedir(stream);
     return r;

@@ -1,8 +1,8 @@
 /*
  * run_dir.h - the folder that a run owns
  *
- * Folders 0700, files 0600. The lock is held on the folder itself (flock), so it ends with the process and a
- * second engine is refused; readers need no lock.
+ * Folders 0700, files 0600. The lock is held on the folder itself (flock), so it ends with the process and its
+ * workers, and a second engine is refused (a killed one's workers get two seconds to end); readers need no lock.
  */
 #ifndef NJ_RUN_DIR_H
 #define NJ_RUN_DIR_H
@@ -25,7 +25,7 @@ struct nj_run_dir {
     {.fd = -1, .journal_fd = -1, .inputs_fd = -1, .bundles_fd = -1, .outputs_fd = -1}
 
 /* nj_run_dir_create - make the folder (and its parents) and its parts, and lock it; NJ_E_INPUT when a run is there
- * already. @path NULL: runs/<UTC time>-<job> below the working directory. */
+ * already. What a start left behind that was killed before its job.yaml was published is taken over. @path NULL: runs/<UTC time>-<job> below the working directory. */
 int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_dir,
                       struct nj_error *err) NJ_MUST_USE;
 

@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "batch/engine/drop.h"
+#include "batch/engine/slug.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
@@ -101,8 +102,11 @@ static int read_job(struct nj_engine *engine, int dir_fd, const char *name, cons
                     struct nj_manifest_faults *faults, struct nj_error *err)
 {
     nj_buf_init(&engine->job, NJ_MANIFEST_MAX_BYTES);
-    if (nj_fsio_read_file(dir_fd, name, &engine->job, err) < 0)
+    if (nj_fsio_read_file(dir_fd, name, &engine->job, err) < 0) {
+        if (err->sys_errno == ENOENT || err->sys_errno == EACCES)
+            err->code = NJ_E_INPUT; /* a name that a person mistyped */
         return nj_wrap(err, "job %s", shown);
+    }
     if (nj_manifest_parse(nj_buf_span(&engine->job), shown, &engine->manifest, faults, err) < 0 ||
         nj_manifest_supported(engine->manifest, faults, err) < 0)
         return -(int)err->code;
@@ -183,8 +187,11 @@ static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults, 
         return nj_fail_nomem(err);
     dir_name = dirname(dir_copy);
     dir_fd = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        return nj_fail_errno(err, errno, "job %s", engine->options->job_path);
+    if (dir_fd < 0) {
+        (void)nj_fail_errno(err, errno, "job %s", engine->options->job_path);
+        err->code = NJ_E_INPUT;
+        return -(int)err->code;
+    }
     engine->manifest_dir = realpath(dir_name, NULL);
     if (!engine->manifest_dir)
         return nj_fail_errno(err, errno, "job %s", engine->options->job_path);
@@ -238,11 +245,28 @@ static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults, 
 
 /* ---- the ready engine ---- */
 
+/* What a killed run leaves (cgroups) is named after it and swept at its next start: two runs in folders that are called
+ * alike must not sweep each other's. */
+static int leftovers_name(const struct nj_engine *engine, char *name, size_t size, struct nj_error *err)
+{
+    char slug[NJ_SLUG_MAX_BYTES + 1];
+    struct stat st;
+
+    if (fstat(engine->dir.fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at run %s", engine->dir.path);
+    nj_slug(engine->dir.name, false, slug);
+    (void)snprintf(name, size, "%.40s-%llx-%llx", slug, (unsigned long long)st.st_dev,
+                   (unsigned long long)st.st_ino);
+    return 0;
+}
+
 static int start_sandbox(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_object_source source = nj_inputs_source(engine->inputs);
+    char name[100];
 
-    if (nj_sandbox_start(engine->dir.name, &engine->sandbox, err) < 0)
+    if (leftovers_name(engine, name, sizeof(name), err) < 0 ||
+        nj_sandbox_start(name, &engine->sandbox, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < engine->plan->n_sessions; i++) {
         const struct nj_session_config *config = engine->plan->sessions[i].config;
@@ -362,8 +386,12 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
     if (r < 0)
         return r;
     set_limits(engine);
-    if (keep_environment(engine, err) < 0 || start_sandbox(engine, err) < 0 ||
-        nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
+    if (keep_environment(engine, err) < 0 || start_sandbox(engine, err) < 0) {
+        if (!engine->resumed)
+            nj_run_dir_unmake(&engine->dir); /* this host cannot run it: nothing has started */
+        return nj_wrap(err, "run %s", engine->dir.path);
+    }
+    if (nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
         make_seats(engine, err) < 0 || open_journal(engine, err) < 0 ||
         append_run_frame(engine, err) < 0 || make_loop(engine, err) < 0 ||
         nj_engine_publish_state(engine, "running", err) < 0)

@@ -67,12 +67,14 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static _Noreturn void run_child(nj_worker_main work, void *ctx, int report_fd)
+static _Noreturn void run_child(nj_worker_main work, void *ctx, int report_fd, pid_t engine_pid)
 {
     struct nj_error err = {0};
     sigset_t none;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != engine_pid)
+        _exit(1); /* it died before we asked to die with it */
     sigemptyset(&none);
     (void)signal(SIGINT, SIG_IGN); /* Ctrl-C is for the engine, which decides what becomes of us */
     (void)signal(SIGTERM, SIG_DFL);
@@ -91,7 +93,9 @@ int nj_worker_start(struct event_base *base, nj_worker_main work, nj_worker_done
                     struct nj_worker **ret_worker, struct nj_error *err)
 {
     struct nj_worker *worker = calloc(1, sizeof(*worker));
-    int fds[2];
+    pid_t engine_pid = getpid();
+    sigset_t all, before;
+    int errnum, fds[2];
 
     if (!worker)
         return nj_fail_nomem(err);
@@ -104,22 +108,26 @@ int nj_worker_start(struct event_base *base, nj_worker_main work, nj_worker_done
     }
     worker->report_fd = fds[0];
     worker->report = event_new(base, fds[0], EV_READ, on_report, worker);
+    /* A signal that reached the child with the loop's handlers still in place would be told to the engine again. */
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     worker->pid = worker->report ? fork() : -1;
     if (worker->pid == 0)
-        run_child(work, ctx, fds[1]);
+        run_child(work, ctx, fds[1], engine_pid);
+    errnum = worker->report ? errno : ENOMEM;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)close(fds[1]);
-    if (worker->pid < 0 || event_add(worker->report, NULL) < 0) {
-        int errnum = errno;
-
-        if (worker->pid > 0) {
-            (void)kill(worker->pid, SIGKILL);
-            (void)reap(worker->pid);
-        }
-        worker_free(worker);
-        return nj_fail_errno(err, errnum, "start a worker");
+    if (worker->pid > 0 && event_add(worker->report, NULL) == 0) {
+        *ret_worker = worker;
+        return 0;
     }
-    *ret_worker = worker;
-    return 0;
+    if (worker->pid > 0) {
+        (void)kill(worker->pid, SIGKILL);
+        (void)reap(worker->pid);
+        errnum = ENOMEM;
+    }
+    worker_free(worker);
+    return nj_fail_errno(err, errnum, "start a worker");
 }
 
 void nj_worker_cancel(struct nj_worker *worker)

@@ -18,21 +18,24 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
     struct nj_live *live = ctx;
     struct nj_event event = nj_live_event(live, NJ_EVENT_REPLY);
+    struct nj_action action;
     struct nj_error err = {0};
 
     live->model_call = NULL;
+    nj_session_action(live->seat.session, &action);
+    event.attempt = live->seat.session->attempts_failed + 1;
     live->engine->spent_micro_usd += (int64_t)reply->cost_micro_usd;
     nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
     if (nj_message_assistant(reply->content, &item, &err) < 0 ||
         nj_message_calls(nj_buf_span(&item), &calls, &err) < 0) {
-        event = nj_live_event(live, NJ_EVENT_NO_REPLY);
+        event.kind = NJ_EVENT_NO_REPLY;
+        event.no_reply.request = action.request;
         event.no_reply.turn = live->request.turn;
         event.no_reply.cause = nj_span_text("error");
         event.no_reply.text = nj_span_text(err.text);
         nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
         return;
     }
-    event.attempt = live->seat.session->attempts_failed + 1;
     event.reply.turn = live->request.turn;
     event.reply.model = reply->model;
     event.reply.stop = reply->stop;
@@ -40,12 +43,7 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     event.reply.cost_micro_usd = reply->cost_micro_usd;
     event.reply.duration_ms = reply->duration_ms;
     event.reply.message_bytes = nj_buf_span(&item);
-    {
-        struct nj_action action;
-
-        nj_session_action(live->seat.session, &action);
-        event.reply.request = action.request;
-    }
+    event.reply.request = action.request;
     if (nj_object_put(&live->seat.sink, NJ_OBJECT_MESSAGE, nj_buf_span(&item), &event.reply.message,
                       &err) < 0) {
         nj_seat_fail(&live->seat, &err);

@@ -2,24 +2,28 @@
  * fault.c - counting passes over named points, and failing the n-th
  *
  * Several threads pass points, and a process may fork at any time, so the tables use atomics and no
- * lock: a child can never inherit a lock that nobody will release. A mistyped NJ_FAULT aborts the
- * process; a test that armed nothing would otherwise pass and prove nothing.
+ * lock: a child can never inherit a lock that nobody will release. The tables lie in memory that is
+ * shared over fork(): a box that is built anew after its supervisor was killed would otherwise meet
+ * the same fault for ever. Names are literals, so a forked process finds them at the same address.
+ * A mistyped NJ_FAULT aborts the process; a test that armed nothing would otherwise pass and prove
+ * nothing.
  */
 #include "formats/base/fault.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "formats/base/cleanup.h"
 
 #include "formats/base/banned.h"
 
-#define POINTS_MAX 128
+#define POINTS_MAX 64
+#define ROLES_MAX 8
 #define ARMED_MAX 16
 #define NAME_MAX_BYTES 64
 #define DEFAULT_ROLE "engine"
@@ -28,6 +32,12 @@
 struct point {
     _Atomic(const char *) name; /* the caller's literal; NULL: free */
     atomic_ulong passes;
+    atomic_ulong untold; /* of these: not yet written to NJ_FAULT_COUNT */
+};
+
+struct role {
+    _Atomic(const char *) name;
+    struct point points[POINTS_MAX];
 };
 
 struct armed_fault {
@@ -37,13 +47,14 @@ struct armed_fault {
 };
 
 static atomic_bool awake; /* something is armed or counted */
-static struct point points[POINTS_MAX];
+static struct role *roles; /* ROLES_MAX of them, shared with all that we fork */
+static struct role *own;   /* the role of this process */
+static pid_t beginner;     /* the process that made @roles */
 static struct armed_fault faults[ARMED_MAX];
 static size_t n_faults;
-static char count_path[PATH_MAX];
-static char role_name[NAME_MAX_BYTES];
+static int count_fd = -1; /* opened at once: later we may be another user, or behind a chroot */
 
-static void refuse(const char *spec, const char *why)
+static _Noreturn void refuse(const char *spec, const char *why)
 {
     fprintf(stderr,
             "NJ_FAULT: \"%s\": %s; want [role/]point[#n]:action with action one of kill, enospc, "
@@ -97,7 +108,7 @@ static void arm(char *spec, const char *whole)
     }
     if (*spec == '\0' || strlen(spec) >= sizeof(fault.point))
         refuse(whole, "no point, or its name is too long");
-    if (strcmp(role, role_name) != 0)
+    if (strcmp(role, own->name) != 0)
         return;
     if (n_faults == ARMED_MAX)
         refuse(whole, "too many faults");
@@ -105,18 +116,53 @@ static void arm(char *spec, const char *whole)
     faults[n_faults++] = fault;
 }
 
+/* make_roles - tables for this process and all that it forks; in a forked one those of the beginner */
+static void make_roles(const char *count)
+{
+    if (roles && beginner == getpid()) {
+        (void)munmap(roles, ROLES_MAX * sizeof(*roles)); /* ours from before: counts start anew */
+        roles = NULL;
+        if (count_fd >= 0)
+            (void)close(count_fd); /* each line was written when it was told */
+        count_fd = -1;
+    }
+    if (roles)
+        return;
+    roles = mmap(NULL, ROLES_MAX * sizeof(*roles), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (roles == MAP_FAILED)
+        refuse("", "out of memory");
+    beginner = getpid();
+    if (count && *count) {
+        count_fd = open(count, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+        if (count_fd < 0)
+            refuse(count, "NJ_FAULT_COUNT cannot be opened");
+    }
+}
+
+static struct role *find_role(const char *name)
+{
+    for (size_t i = 0; i < ROLES_MAX; i++) {
+        const char *there = atomic_load(&roles[i].name);
+
+        if (!there && atomic_compare_exchange_strong(&roles[i].name, &there, name))
+            there = name;
+        if (strcmp(there, name) == 0)
+            return &roles[i];
+    }
+    refuse(name, "too many roles");
+}
+
 void nj_fault_init(const char *role)
 {
     const char *spec = getenv("NJ_FAULT"), *count = getenv("NJ_FAULT_COUNT");
 
     atomic_store(&awake, false);
-    (void)snprintf(role_name, sizeof(role_name), "%s", role);
-    (void)snprintf(count_path, sizeof(count_path), "%s", count ? count : "");
     n_faults = 0;
-    for (size_t i = 0; i < POINTS_MAX; i++) {
-        atomic_store(&points[i].name, NULL);
-        atomic_store(&points[i].passes, 0);
-    }
+    if ((!spec || !*spec) && (!count || !*count))
+        return;
+    make_roles(count);
+    own = find_role(role);
     if (spec && *spec) {
         nj_auto_free char *copy = strdup(spec);
         char *rest = copy, *item;
@@ -126,32 +172,33 @@ void nj_fault_init(const char *role)
         while ((item = strsep(&rest, ",")))
             arm(item, spec);
     }
-    atomic_store(&awake, n_faults > 0 || count_path[0] != '\0');
+    atomic_store(&awake, n_faults > 0 || (count && *count));
+}
+
+static void tell(int fd, const char *role, struct point *point)
+{
+    const char *name = atomic_load(&point->name);
+    unsigned long passes = atomic_exchange(&point->untold, 0);
+    char line[2 * NAME_MAX_BYTES + 32];
+    int len;
+
+    if (!name || passes == 0)
+        return;
+    len = snprintf(line, sizeof(line), "%.*s %.*s %lu\n", NAME_MAX_BYTES, role, NAME_MAX_BYTES, name,
+                   passes);
+    if (write(fd, line, (size_t)len) != len) /* one write: lines of processes do not mix */
+        perror("NJ_FAULT_COUNT");
 }
 
 void nj_fault_done(void)
 {
-    nj_auto_close int fd = -1;
-
-    if (!atomic_load(&awake) || count_path[0] == '\0')
+    if (!atomic_load(&awake) || count_fd < 0 || beginner != getpid())
         return;
-    fd = open(count_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        perror("NJ_FAULT_COUNT");
-        return;
-    }
-    for (size_t i = 0; i < POINTS_MAX; i++) {
-        const char *name = atomic_load(&points[i].name);
-        unsigned long passes = atomic_exchange(&points[i].passes, 0); /* never told twice */
-        char line[2 * NAME_MAX_BYTES + 32];
-        int len;
+    for (size_t i = 0; i < ROLES_MAX; i++) {
+        const char *role = atomic_load(&roles[i].name);
 
-        if (!name || passes == 0)
-            continue;
-        len =
-            snprintf(line, sizeof(line), "%s %.*s %lu\n", role_name, NAME_MAX_BYTES, name, passes);
-        if (write(fd, line, (size_t)len) != len) /* one write: lines of processes do not mix */
-            perror("NJ_FAULT_COUNT");
+        for (size_t k = 0; role && k < POINTS_MAX; k++)
+            tell(count_fd, role, &roles[i].points[k]);
     }
 }
 
@@ -159,12 +206,15 @@ void nj_fault_done(void)
 static unsigned long pass(const char *name)
 {
     for (size_t i = 0; i < POINTS_MAX; i++) {
-        const char *there = atomic_load(&points[i].name);
+        struct point *point = &own->points[i];
+        const char *there = atomic_load(&point->name);
 
-        if (!there && atomic_compare_exchange_strong(&points[i].name, &there, name))
+        if (!there && atomic_compare_exchange_strong(&point->name, &there, name))
             there = name;
-        if (strcmp(there, name) == 0)
-            return atomic_fetch_add(&points[i].passes, 1) + 1;
+        if (strcmp(there, name) == 0) {
+            (void)atomic_fetch_add(&point->untold, 1);
+            return atomic_fetch_add(&point->passes, 1) + 1;
+        }
     }
     fprintf(stderr, "NJ_FAULT: more than %d points\n", POINTS_MAX);
     abort();

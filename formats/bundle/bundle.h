@@ -46,8 +46,9 @@ struct nj_bundle_info {
 
 /* ---- writing ---- */
 
-/* Order: new -> frame()s in sequence order -> object()s -> input()s -> finish. Streams are spooled to unlinked files in
- * @spool_dir_fd, so memory stays bounded. */
+/* Order: new -> frame()s in sequence order -> object()s -> input()s -> finish. Short streams are kept in
+ * memory, long ones spooled to unlinked files in @spool_dir_fd (borrowed; -1: in TMPDIR, else /tmp), so memory
+ * stays bounded. */
 struct nj_bundle_writer;
 int nj_bundle_writer_new(int spool_dir_fd, struct nj_bundle_writer **ret_writer,
                          struct nj_error *err) NJ_MUST_USE;
@@ -61,7 +62,7 @@ int nj_bundle_writer_input(struct nj_bundle_writer *writer, const struct nj_obje
                            struct nj_error *err) NJ_MUST_USE;
 
 /* nj_bundle_writer_finish - write the tar to @fd and fdatasync it. info->digests and info->frames are filled in
- * from the frames that were added, whatever the caller set. */
+ * from the frames that were added, whatever the caller set. Once for each writer, whatever comes of it. */
 int nj_bundle_writer_finish(struct nj_bundle_writer *writer, const struct nj_bundle_info *info,
                             struct nj_span manifest, int fd, struct nj_error *err) NJ_MUST_USE;
 

@@ -173,7 +173,7 @@ class Bundle:
 
     def stream(self, name):
         data = self.members.get(name + ".msgpack.zst")
-        return list(unpack_all(zstd(data, "-d"))) if data is not None else []
+        return list(unpack_all(zstd(data, "-d"))) if data else []  # a stream of nothing has no frame
 
     def events(self, kind=None):
         """The events' maps, to be changed in place."""
@@ -270,7 +270,8 @@ class Bundle:
 
     @staticmethod
     def joined(values):
-        return zstd(b"".join(map(pack, values)))
+        stream = b"".join(map(pack, values))
+        return zstd(stream, f"--stream-size={len(stream)}") if stream else b""
 
 
 def main():

@@ -190,6 +190,57 @@ static void the_count_file_tells_each_point_once(void **state)
     assert_string_equal(text, "worker write 3\nworker rename 1\nworker write 1\n");
 }
 
+/* in_child - pass "write" @n times in a forked process of role "supervisor"; its wait status */
+static int in_child(int n)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        nj_fault_init("supervisor");
+        for (int i = 0; i < n; i++)
+            (void)nj_fault("write");
+        nj_fault_done(); /* not its business */
+        _exit(SURVIVED);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        _exit(100);
+    return status;
+}
+
+static void forked_processes_share_one_count_and_meet_a_fault_once(void **state)
+{
+    nj_auto_close int fd = memfd_create("counts", 0); /* inherited by the child */
+    char path[64], text[256] = "";
+    int status;
+    pid_t pid;
+
+    (void)state;
+    assert_true(fd >= 0);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)setenv("NJ_FAULT", "supervisor/write#4:kill", 1);
+        (void)setenv("NJ_FAULT_COUNT", path, 1);
+        nj_fault_init("engine");
+        if (WEXITSTATUS(in_child(2)) != SURVIVED)
+            _exit(1);
+        status = in_child(3); /* the second of these is the fourth */
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+            _exit(2);
+        if (WEXITSTATUS(in_child(5)) != SURVIVED) /* the one that takes its place */
+            _exit(3);
+        (void)nj_fault("rename");
+        nj_fault_done();
+        _exit(SURVIVED);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_survived(status);
+    assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
+    assert_string_equal(text, "engine rename 1\nsupervisor write 9\n");
+}
+
 static void *pass_often(void *failures)
 {
     for (int i = 0; i < 1000; i++) {
@@ -237,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_fault_too_many_or_too_long_aborts),
         cmocka_unit_test(a_new_role_counts_anew),
         cmocka_unit_test(the_count_file_tells_each_point_once),
+        cmocka_unit_test(forked_processes_share_one_count_and_meet_a_fault_once),
         cmocka_unit_test(one_of_many_threads_meets_the_fault),
         cmocka_unit_test(without_the_variables_nothing_is_counted_or_armed),
     };

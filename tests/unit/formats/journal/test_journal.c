@@ -2,6 +2,7 @@
  * test_journal.c - the journal's daily work: appending, group commit, segments, reading, full disks
  */
 #include <pthread.h>
+#include <xxhash.h>
 
 #include "tests/lib/golden.h"
 #include "tests/lib/journal_kit.h"
@@ -269,8 +270,8 @@ static void a_frame_of_the_greatest_length_fits(void **state)
     for (unsigned i = 0; i < 4; i++) {
         must(nj_journal_next(journal, &read, &err), &err);
         assert_int_equal(read.place.segment, i < 3 ? 1 : 2);
-        assert_true(nj_span_equal(read.payload,
-                                  (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES}));
+        assert_true(
+            nj_span_equal(read.payload, (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES}));
     }
     assert_int_equal(nj_journal_next(journal, &read, &err), NJ_JOURNAL_END);
 }
@@ -429,7 +430,8 @@ static void *follower_thread(void *object)
     return (void *)frames; /* NOLINT: a number, not a place */
 }
 
-/* swap_batch - take back what the thread has written, give it the next; with @wait until it is idle */
+/* swap_batch - take back what the thread has written, give it the next; with @wait until it is idle
+ */
 static bool swap_batch(struct shared *shared, struct nj_journal_writer *writer, bool wait)
 {
     struct nj_error err = {0};
@@ -490,6 +492,212 @@ static void one_thread_appends_while_another_writes_and_a_third_reads(void **sta
     pthread_cond_destroy(&shared.changed);
 }
 
+/* ---- goldens ---- */
+
+/* Where the frames of the small journal begin. */
+#define RUN_AT 64u
+#define FIRST_COMMIT_AT 120u
+#define EVENT_AT 184u
+#define COMMIT_SUM_AT (FIRST_COMMIT_AT + NJ_FRAME_HEADER_BYTES + 13) /* 8 bytes, big-endian */
+
+/* small_journal - one segment: a commit of the run's frame, then one of an event and an output.
+ * None is long enough to be compressed, so every version of zstd writes these bytes. */
+static void small_journal(struct fixture *fixture, struct nj_buf *out)
+{
+    static const struct nj_frame frames[] = {
+        {.kind = NJ_FRAME_RUN,
+         .payload = {(const uint8_t *)"\x81\xa5"
+                                      "build\xa3"
+                                      "0.1",
+                     11}},
+        {.kind = NJ_FRAME_EVENT,
+         .session = 1,
+         .sequence = 1,
+         .payload = {(const uint8_t *)"\x80", 1}},
+        {.kind = NJ_FRAME_OUTPUT,
+         .session = 1,
+         .sequence = 2,
+         .payload = {(const uint8_t *)"hello\n", 6}},
+    };
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_error err = {0};
+
+    for (size_t i = 0; i < 3; i++) {
+        must(nj_journal_append(writer, &frames[i], NULL, &err), &err);
+        if (i != 1)
+            must(nj_journal_commit(writer, &err), &err);
+    }
+    nj_journal_writer_close(writer);
+    nj_buf_init(out, 1u << 20);
+    must(nj_fsio_read_file(fixture->dir_fd, "000001.njj", out, &err), &err);
+}
+
+static void the_golden_journal_is_written_and_read_as_ever(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, hex = {0};
+    struct nj_error err = {0};
+    struct nj_frame frame;
+
+    small_journal(fixture, &bytes);
+    golden_check("journal/v0/small.njj", nj_buf_span(&bytes));
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    must(nj_journal_next(journal, &frame, &err), &err);
+    assert_int_equal(frame.kind, NJ_FRAME_RUN);
+    must(nj_journal_next(journal, &frame, &err), &err);
+    assert_int_equal(frame.place.offset, EVENT_AT);
+    must(nj_journal_next(journal, &frame, &err), &err);
+    assert_true(nj_span_is(frame.payload, "hello\n"));
+    assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_END);
+
+    bytes.len = EVENT_AT; /* the first commit's end */
+    hex_lines(nj_buf_span(&bytes), &hex);
+    document_shows("formats/journal/FORMAT.md", (char *)hex.data);
+}
+
+/* A frame is 40 bytes of header, then its payload; here it is mended after a change. */
+static void frame_mend(uint8_t *bytes, size_t at)
+{
+    struct nj_frame_header header = {
+        .kind = (enum nj_frame_kind)bytes[at + NJ_FRAME_AT_KIND],
+        .flags = bytes[at + NJ_FRAME_AT_FLAGS],
+        .stored_bytes = nj_load_u32le(bytes + at + NJ_FRAME_AT_STORED_BYTES),
+        .payload_bytes = nj_load_u32le(bytes + at + NJ_FRAME_AT_PAYLOAD_BYTES),
+        .session = nj_load_u32le(bytes + at + NJ_FRAME_AT_SESSION),
+        .epoch = nj_load_u32le(bytes + at + NJ_FRAME_AT_EPOCH),
+        .sequence = nj_load_u64le(bytes + at + NJ_FRAME_AT_SEQUENCE)};
+
+    nj_entry_frame_encode(&header,
+                          (struct nj_span){bytes + at + NJ_FRAME_HEADER_BYTES, header.stored_bytes},
+                          nj_entry_seed(start_small().run_id), bytes + at);
+}
+
+static void damaged_goldens_are_refused_or_torn(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t at;      /* of the byte to change */
+        uint8_t value;  /* what it becomes */
+        size_t mend_at; /* 0, or the frame whose checksum then fits again */
+        int outcome;
+        const char *words;
+    } damages[] = {
+        {"major-9", NJ_SEGMENT_AT_MAJOR, 9, 0, -NJ_E_VERSION,
+         "journal format 9, this build reads up to 0"},
+        {"header-checksum-flipped", NJ_SEGMENT_AT_CHECKSUM, 0xaa, 0, -NJ_E_CORRUPT,
+         "header is damaged"},
+        {"frame-checksum-flipped", RUN_AT + NJ_FRAME_AT_CHECKSUM, 0xaa, 0, -NJ_E_CORRUPT,
+         "offset 64: a frame is damaged"},
+        {"frame-magic-flipped", RUN_AT, 0xaa, 0, -NJ_E_CORRUPT, "offset 64: a frame is damaged"},
+        {"frame-other-epoch", RUN_AT + NJ_FRAME_AT_EPOCH, 2, RUN_AT, -NJ_E_CORRUPT, "offset 64"},
+        {"frame-reserved-set", RUN_AT + NJ_FRAME_AT_RESERVED, 1, 0, -NJ_E_CORRUPT, "offset 64"},
+        {"frame-kind-unknown", RUN_AT + NJ_FRAME_AT_KIND, 9, RUN_AT, -NJ_E_CORRUPT, "offset 64"},
+        {"frame-flags-unknown", RUN_AT + NJ_FRAME_AT_FLAGS, 2, RUN_AT, -NJ_E_CORRUPT, "offset 64"},
+        {"frame-session-in-run", RUN_AT + NJ_FRAME_AT_SESSION, 1, RUN_AT, -NJ_E_CORRUPT,
+         "offset 64"},
+        {"frame-length-huge", RUN_AT + NJ_FRAME_AT_STORED_BYTES + 3, 0x7f, 0, -NJ_E_CORRUPT,
+         "offset 64"},
+        {"padding-set", RUN_AT + 55, 1, 0, -NJ_E_CORRUPT, "offset 64: a frame is damaged"},
+        {"commit-number-skips", FIRST_COMMIT_AT + 40 + 6, 2, FIRST_COMMIT_AT, -NJ_E_CORRUPT,
+         "the commit's number is out of order"},
+        {"commit-other-bytes", FIRST_COMMIT_AT + 40 + 3, 48, FIRST_COMMIT_AT, -NJ_E_CORRUPT,
+         "the commit covers other frames"},
+        {"commit-other-frames", FIRST_COMMIT_AT + 40 + 9, 2, FIRST_COMMIT_AT, -NJ_E_CORRUPT,
+         "the commit covers other frames"},
+        {"commit-not-canonical", FIRST_COMMIT_AT + 40 + 2, 'c', FIRST_COMMIT_AT, -NJ_E_CORRUPT,
+         "not unique and ascending"},
+        {"zstd-none", RUN_AT + NJ_FRAME_AT_FLAGS, NJ_FRAME_FLAG_ZSTD, RUN_AT, -NJ_E_CORRUPT,
+         "offset 64: the frame's payload does not decode"},
+        {"last-event-flipped", EVENT_AT + 40, 0x81, 0, -NJ_E_CORRUPT,
+         "offset 184: a frame is damaged"},
+    };
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+
+    small_journal(fixture, &bytes);
+    for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+        NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+        nj_auto_free uint8_t *copy = malloc(bytes.len);
+        struct nj_error err = {0};
+        struct nj_frame frame;
+        char name[96];
+        int r;
+
+        assert_non_null(copy);
+        memcpy(copy, bytes.data, bytes.len);
+        copy[damages[i].at] = damages[i].value;
+        if (damages[i].at ==
+            RUN_AT + NJ_FRAME_AT_FLAGS) /* more than is stored, as a zstd frame must have */
+            copy[RUN_AT + NJ_FRAME_AT_PAYLOAD_BYTES] = 12;
+        if (damages[i].mend_at != 0)
+            frame_mend(copy, damages[i].mend_at);
+        if (damages[i].mend_at == RUN_AT) { /* and the commit covers it */
+            uint64_t sum = XXH3_64bits_withSeed(copy + RUN_AT, FIRST_COMMIT_AT - RUN_AT,
+                                                nj_entry_seed(start_small().run_id));
+
+            for (size_t j = 0; j < 8; j++)
+                copy[COMMIT_SUM_AT + j] = (uint8_t)(sum >> (56 - 8 * j));
+            frame_mend(copy, FIRST_COMMIT_AT);
+        }
+        (void)snprintf(name, sizeof(name), "journal/damaged/%s.njj", damages[i].name);
+        golden_check(name, (struct nj_span){copy, bytes.len});
+        file_write(fixture->dir_fd, 1, copy, bytes.len);
+        must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+        do {
+            r = nj_journal_next(journal, &frame, &err);
+        } while (r == NJ_JOURNAL_FRAME);
+        if (r != damages[i].outcome || !strstr(err.text, damages[i].words))
+            fail_msg("%s: %d \"%s\" does not say \"%s\"", damages[i].name, r, err.text,
+                     damages[i].words);
+    }
+}
+
+static void unknown_requirements_are_refused_and_hints_ignored(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_segment_header header;
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_error err = {0};
+    unsigned frames = 0;
+
+    journal_make(fixture->dir_fd);
+    nj_buf_init(&bytes, 1u << 20);
+    must(nj_fsio_read_file(fixture->dir_fd, "000001.njj", &bytes, &err), &err);
+    must(nj_entry_segment_decode(bytes.data, &header, &err), &err);
+    header.hints = 0x80;
+    nj_entry_segment_encode(&header, bytes.data);
+    file_write(fixture->dir_fd, 1, bytes.data, bytes.len);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, FRAMES);
+    nj_store_u32le(bytes.data + NJ_SEGMENT_AT_REQUIRES, 4);
+    nj_store_u64le(bytes.data + NJ_SEGMENT_AT_CHECKSUM,
+                   XXH3_64bits(bytes.data, NJ_SEGMENT_AT_CHECKSUM));
+    file_write(fixture->dir_fd, 1, bytes.data, bytes.len);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), -NJ_E_VERSION);
+    assert_non_null(strstr(err.text, "journal segment 000001.njj: needs journal features 0x4"));
+}
+
+static void a_rewound_reader_begins_again(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    struct nj_error err = {0};
+    struct nj_frame frame;
+
+    journal_make(fixture->dir_fd);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    for (unsigned stop = 0; stop <= FRAMES; stop += 3) {
+        uint8_t bytes[1024];
+
+        for (unsigned n = 0; n < stop; n++) {
+            assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_FRAME);
+            assert_true(nj_span_equal(frame.payload, frame_make(n, bytes).payload));
+        }
+        nj_journal_rewind(journal);
+    }
+}
+
 /* ---- disks that fail ---- */
 
 static void a_full_disk_leaves_a_segment_to_suspend_in(void **state)
@@ -531,7 +739,8 @@ static void a_full_disk_at_the_start_leaves_nothing_behind(void **state)
 
     for (unsigned nth = 1; nth <= 2; nth++) {
         arm(nth == 1 ? "fallocate#1:enospc" : "fallocate#2:enospc");
-        assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), -NJ_E_SYSTEM);
+        assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err),
+                         -NJ_E_SYSTEM);
         assert_int_equal(err.sys_errno, ENOSPC);
         image_load(fixture->dir_fd, &image);
         assert_int_equal(image.segments, 0);
@@ -626,6 +835,10 @@ int main(void)
         T(a_writer_does_not_open_what_is_there),
         T(a_reader_follows_a_live_writer),
         T(one_thread_appends_while_another_writes_and_a_third_reads),
+        T(the_golden_journal_is_written_and_read_as_ever),
+        T(damaged_goldens_are_refused_or_torn),
+        T(unknown_requirements_are_refused_and_hints_ignored),
+        T(a_rewound_reader_begins_again),
         T(a_full_disk_leaves_a_segment_to_suspend_in),
         T(a_full_disk_at_the_start_leaves_nothing_behind),
         T(after_a_failed_sync_nothing_more_is_written),

@@ -1,0 +1,216 @@
+/*
+ * test_explain.c - a planned job in words
+ */
+#include "tests/lib/scratch.h"
+
+#include "batch/cli/explain.h"
+
+static struct scratch scratch;
+
+struct job {
+    struct nj_manifest *manifest;
+    struct nj_models *models;
+    struct nj_plan *plan;
+    struct nj_explain_inputs inputs;
+    struct nj_manifest_faults faults;
+    struct nj_buf text;
+    struct nj_error err;
+};
+
+static struct job job;
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_make(&scratch);
+    scratch_file(&scratch, "replies.yaml", "replies:\n  - say: done\n", 0644);
+    memset(&job, 0, sizeof(job));
+    nj_buf_init(&job.text, 1 << 20);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    nj_plan_free(job.plan);
+    nj_models_free(job.models);
+    nj_manifest_free(job.manifest);
+    nj_explain_inputs_done(&job.inputs);
+    nj_manifest_faults_done(&job.faults);
+    nj_buf_done(&job.text);
+    scratch_remove(&scratch);
+    return 0;
+}
+
+static void plan(const char *text)
+{
+    struct nj_object_sink sink = nj_explain_inputs_sink(&job.inputs);
+
+    if (nj_manifest_parse(nj_span_text(text), "job.yaml", &job.manifest, &job.faults, &job.err) <
+            0 ||
+        nj_models_new(job.manifest, scratch.fd, &job.models, &job.err) < 0 ||
+        nj_plan_new(job.manifest, scratch.fd, job.models, &sink, NULL, &job.plan, &job.faults,
+                    &job.err) < 0)
+        fail_msg("%s", job.err.text);
+}
+
+static const char *explained(const struct nj_explain_host *host)
+{
+    nj_buf_clear(&job.text);
+    if (nj_explain_job(job.plan, &job.inputs, host, &job.text, &job.err) < 0)
+        fail_msg("%s", job.err.text);
+    return (char *)job.text.data;
+}
+
+static const struct nj_explain_host large = {UINT64_C(1) << 50, UINT64_C(1) << 50, 4};
+
+#define HEAD                                                                                       \
+    "nightjar: 1\n"                                                                                \
+    "job: night\n"                                                                                 \
+    "models: {worker: [{provider: script, script: replies.yaml}]}\n"                               \
+    "agents:\n"                                                                                    \
+    "  w: {model: worker, tools: [{type: code_execution}], sandbox: {max_memory_mb: 100, "         \
+    "filesystem: {max_size_mb: 10}, mounts: [{source: config, target: /config}]}}\n"               \
+    "  unused: {model: worker}\n"                                                                  \
+    "sessions:\n"
+
+static void a_job_is_told_in_full(void **state)
+{
+    (void)state;
+    scratch_file(&scratch, "config/check.py", "pass\n", 0644);
+    scratch_file(&scratch, "in/a", "same", 0644);
+    scratch_file(&scratch, "in/b", "same", 0644);
+    plan(HEAD
+         "  - name: g\n"
+         "    agent: w\n"
+         "    for_each: {glob: \"in/*\"}\n"
+         "    files: [{source: \"{item.path}\", target: /workspace/in}]\n"
+         "    input: x\n"
+         "    outputs: [/workspace/out/**]\n"
+         "    accept: {command: [python3, /config/check.py], attempts: 2, timeout_seconds: 9}\n"
+         "  - {name: s, agent: w, after: [g], input: \"{results}\"}\n"
+         "limits: {budget_usd: 20, session_budget_usd: 0.05}\n");
+    assert_string_equal(
+        explained(&large),
+        "job night: 3 sessions in 2 groups\n"
+        "  g: 2 sessions of agent w, one for each in/*\n"
+        "    first: key a from in/a\n"
+        "    last: key b from in/b\n"
+        "    accepted when: python3 /config/check.py exits with 0, within 9 s; 2 attempts\n"
+        "    outputs: /workspace/out/**\n"
+        "  s: 1 session of agent w, after g\n"
+        "    it: key s\n"
+        "agents\n"
+        "  w: at most 100 turns, reproducible D2\n"
+        "    model worker: script replies.yaml\n"
+        "    tools: code_execution\n"
+        "    box: 10 MiB for /workspace, /tmp; read-only /config\n"
+        "    100 MiB of memory, 256 processes, 3600 s of tool time, no network\n"
+        "inputs\n"
+        "  5 objects, 132 bytes\n"
+        "limits\n"
+        "  64 sessions alive at once, 3 tool calls at once, 3 boxes kept\n"
+        "  budget 20.00 USD\n"
+        "  budget of a session 0.05 USD\n"
+        "this host\n"
+        "  memory of boxes and their workspaces at most 330 MiB; available 1 PiB\n"
+        "  disk for inputs and each workspace once at most 30 MiB; free here 1 PiB\n");
+}
+
+static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
+{
+    const struct nj_explain_host small = {100 << 20, 5 << 20, 1};
+    const char *text;
+
+    (void)state;
+    scratch_dir(&scratch, "config");
+    plan(HEAD "  - {name: g, agent: w, input: x}\n");
+    text = explained(&small);
+    assert_non_null(
+        strstr(text, "at most 110 MiB; available 100 MiB: NOT ENOUGH if every box uses all it may; "
+                     "lower limits.tool_calls"));
+    assert_non_null(
+        strstr(text, "at most 10 MiB; free here 5 MiB: NOT ENOUGH if every box uses all it may; "
+                     "keep the run elsewhere"));
+}
+
+static void names_cannot_drive_a_terminal(void **state)
+{
+    (void)state;
+    scratch_dir(&scratch, "config");
+    scratch_file(&scratch,
+                 "in/\xe2\x80\xae"
+                 "fdp.exe",
+                 "", 0644); /* right-to-left override */
+    plan(HEAD
+         "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, key: \"{item.size}\", input: x}\n");
+    assert_non_null(strstr(explained(&large), "in/\\xe2\\x80\\xaefdp.exe"));
+}
+
+static void links_that_were_left_out_are_told(void **state)
+{
+    (void)state;
+    scratch_dir(&scratch, "config");
+    scratch_file(&scratch, "in/a", "", 0644);
+    scratch_link(&scratch, "/etc/hostname", "in/b");
+    plan(HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, input: x}\n");
+    assert_non_null(
+        strstr(explained(&large),
+               "  1 link leaves the allowed directories and was left out; the first is in/b\n"));
+}
+
+static void an_input_is_counted_once(void **state)
+{
+    struct nj_object_sink sink = nj_explain_inputs_sink(&job.inputs);
+    struct nj_digest digest;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            nj_object_put(&sink, NJ_OBJECT_BLOB, nj_span_text("abc"), &digest, &job.err), 0);
+    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_BLOB, nj_span_text("abcd"), &digest, &job.err),
+                     0);
+    assert_int_equal(job.inputs.objects, 2);
+    assert_int_equal(job.inputs.bytes, 7);
+}
+
+static void the_boxes_of_agents_in_use_are_printed(void **state)
+{
+    (void)state;
+    scratch_dir(&scratch, "config");
+    plan(HEAD "  - {name: g, agent: w, input: x}\n");
+    assert_int_equal(nj_explain_check_boxes(job.plan, &job.faults, &job.err), 0);
+    if (nj_explain_boxes(job.plan, &job.text, &job.err) < 0)
+        fail_msg("%s", job.err.text);
+    assert_non_null(strstr((char *)job.text.data, "box of agent w\n"));
+    assert_non_null(strstr((char *)job.text.data, "/workspace"));
+    assert_null(strstr((char *)job.text.data, "unused"));
+}
+
+static void this_host_can_be_asked(void **state)
+{
+    struct nj_explain_host host = {0};
+
+    (void)state;
+    assert_int_equal(nj_explain_host(scratch.fd, &host, &job.err), 0);
+    assert_true(host.memory_bytes > 1 << 20);
+    assert_true(host.disk_bytes > 0);
+    assert_true(host.cpus > 0);
+}
+
+#define with_folder(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_folder(a_job_is_told_in_full),
+        with_folder(a_host_that_is_too_small_is_said_with_the_cure),
+        with_folder(names_cannot_drive_a_terminal),
+        with_folder(links_that_were_left_out_are_told),
+        with_folder(an_input_is_counted_once),
+        with_folder(the_boxes_of_agents_in_use_are_printed),
+        with_folder(this_host_can_be_asked),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
