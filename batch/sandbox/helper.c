@@ -1,9 +1,10 @@
 /*
  * helper.c - store, cgroups, supervisors
  *
- * The complication is the end of a box. A supervisor's death is not the end of the box's processes, which the kernel kills
- * a moment later; so a box's uid and cgroups are free only when its supervisor was waited for *and* the last copy of the
- * "alive" pipe, held by init and reapers alone, is closed.
+ * The complication is the end of a box. A supervisor's death is not the end of the box's processes,
+ * which the kernel kills a moment later; so a box's uid and cgroups are free only when its
+ * supervisor was waited for *and* the last copy of the "alive" pipe, held by init and reapers
+ * alone, is closed.
  */
 #include "batch/sandbox/helper.h"
 
@@ -67,7 +68,8 @@ bool nj_helper_own_uids(void)
     if (geteuid() != 0)
         return false;
     nj_buf_init(&map, 4096);
-    /* One line that covers the range is what the initial namespace and containers made for it have. */
+    /* One line that covers the range is what the initial namespace and containers made for it have.
+     */
     return nj_fsio_read_file(AT_FDCWD, "/proc/self/uid_map", &map, &err) >= 0 && map.data &&
            sscanf((const char *)map.data, "%u %u %u", &inside, &outside, &count) == 3 &&
            inside <= NJ_HELPER_UID_FIRST && count >= NJ_HELPER_BOXES_MAX &&
@@ -76,7 +78,8 @@ bool nj_helper_own_uids(void)
 
 /* ---- start ---- */
 
-/* own_fds - 0 and 1 on /dev/null, 2 for the reports of sanitizers, @fd; nothing else of the engine's */
+/* own_fds - 0 and 1 on /dev/null, 2 for the reports of sanitizers, @fd; nothing else of the
+ * engine's */
 static int own_fds(int fd, struct nj_error *err)
 {
     nj_auto_close int null_fd = -1;
@@ -115,7 +118,8 @@ static int enter_namespaces(const struct helper *h, struct nj_error *err)
     char map[64];
     int r;
 
-    /* An engine that changed its uid before it called us is undumpable, and /proc/self not its own. */
+    /* An engine that changed its uid before it called us is undumpable, and /proc/self not its own.
+     */
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     if (h->own_uids)
         return unshare(CLONE_NEWNS) < 0 ? nj_fail_errno(err, errno, "helper: unshare") : 0;
@@ -124,7 +128,8 @@ static int enter_namespaces(const struct helper *h, struct nj_error *err)
     r = write_file("/proc/self/setgroups", "deny", err);
     if (r < 0)
         return r;
-    /* Not uid 0: mapping that on into a box's namespace asks for CAP_SETFCAP, which supervisors gave up. */
+    /* Not uid 0: mapping that on into a box's namespace asks for CAP_SETFCAP, which supervisors
+     * gave up. */
     (void)snprintf(map, sizeof(map), "%d %u 1", NJ_BOX_UID, uid);
     r = write_file("/proc/self/uid_map", map, err);
     if (r < 0)
@@ -191,6 +196,10 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
         return r;
     /* A Ctrl-C for the engine, which then suspends its sessions, must not end boxes. */
     (void)setsid();
+    /* The inits of killed supervisors come to us, not to a host's pid 1 that may never wait for
+     * them. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return nj_fail_errno(err, errno, "helper: prctl");
     (void)umask(022);
     raise_files();
     h->engine_pid_fd = (int)syscall(SYS_pidfd_open, engine_pid, 0);
@@ -279,8 +288,8 @@ static void keep_fds(int *fds, size_t n)
 static void become_supervisor(const struct helper *h, struct nj_supervisor_setup *setup)
 {
     const struct nj_cgroup *cgroup = &setup->cgroup;
-    int fds[] = {setup->engine_fd,       setup->alive_fd,       cgroup->procs_fd[0],
-                 cgroup->procs_fd[1],    cgroup->procs_fd[2],   cgroup->memory_peak_fd,
+    int fds[] = {setup->engine_fd,      setup->alive_fd,        cgroup->procs_fd[0],
+                 cgroup->procs_fd[1],   cgroup->procs_fd[2],    cgroup->memory_peak_fd,
                  cgroup->memory_oom_fd, cgroup->pids_events_fd, cgroup->cpu_usage_fd};
     sigset_t none;
 
@@ -431,7 +440,8 @@ static int handle(struct helper *h, struct nj_msg_in *in, struct nj_error *err)
                        nj_msg_kind_text(in->msg.kind));
     if (in->msg.kind == NJ_MSG_OPEN) {
         if (open_box(h, &in->msg, fd, &reply.failed) < 0)
-            (void)!nj_msg_send(fd, &reply, NULL, 0, &ignored); /* else the engine sees the socket end */
+            (void)!nj_msg_send(fd, &reply, NULL, 0,
+                               &ignored); /* else the engine sees the socket end */
         (void)close(fd);
         return 0;
     }

@@ -1,10 +1,11 @@
 /*
  * helper.h - the small process that keeps what building boxes needs
  *
- * Forked in nj_sandbox_start(), before the engine drops privileges or reads a secret. As root it stays root in
- * a private mount namespace; as an ordinary user it holds the capabilities of a user namespace of its own, so both
- * ways go on alike. It owns the store of inputs and the cgroups, forks a supervisor for each box and cleans up behind it.
- * What the engine sends is hostile until checked: the engine has given privileges up, the helper has not.
+ * Forked in nj_sandbox_start(), before the engine drops privileges or reads a secret. As root it
+ * stays root in a private mount namespace; as an ordinary user it holds the capabilities of a user
+ * namespace of its own, so both ways go on alike. It owns the store of inputs and the cgroups,
+ * forks a supervisor for each box and cleans up behind it. What the engine sends is hostile until
+ * checked: the engine has given privileges up, the helper has not.
  */
 #ifndef NJ_SANDBOX_HELPER_H
 #define NJ_SANDBOX_HELPER_H

@@ -1,11 +1,12 @@
 /*
  * init.c - pid 1 of a box, its reapers, and payloads up to exec
  *
- * Between clone and exec nothing is allocated and nothing can be reported but through the shared page. Two
- * complications. A reaper needs its capabilities to mount, a payload must have none, and must not be able to look into the
- * reaper; so all of init's line is undumpable before the first payload exists. And copying init's memory twice would be half of
- * a short call's cost, so a reaper runs in init's memory on a stack of its own, and the payload in the reaper's until exec,
- * which waits for it. They share errno: init makes no call that fails while a reaper lives.
+ * Between clone and exec nothing is allocated and nothing can be reported but through the shared
+ * page. Two complications. A reaper needs its capabilities to mount, a payload must have none, and
+ * must not be able to look into the reaper; so all of init's line is undumpable before the first
+ * payload exists. And copying init's memory twice would be half of a short call's cost, so a reaper
+ * runs in init's memory on a stack of its own, and the payload in the reaper's until exec, which
+ * waits for it. They share errno: init makes no call that fails while a reaper lives.
  */
 #include "batch/sandbox/init.h"
 
@@ -115,7 +116,8 @@ static int set_limits(const struct nj_init_limits *limits)
 {
     int r;
 
-    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except for 1. */
+    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except
+     * for 1. */
     r = set_limit(RLIMIT_CORE, 1);
     if (r >= 0)
         r = set_limit(RLIMIT_NOFILE, PAYLOAD_FILES_MAX);
@@ -288,7 +290,8 @@ static int payload_main(void *argument)
     _exit(EXIT_FAILED);
 }
 
-/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call */
+/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call
+ */
 static int reaper_main(void *argument)
 {
     const struct start *start = argument;
@@ -311,7 +314,7 @@ static int reaper_main(void *argument)
     (void)close_range(0, 2, 0);
     for (size_t i = 0; i < n_fds; i++)
         (void)close(fds[i]); /* the supervisor must see the end of the pipes */
-    (void)set_caps(0); /* it only waits from here */
+    (void)set_caps(0);       /* it only waits from here */
     for (;;) {
         int status;
         pid_t ended = waitpid(-1, &status, __WALL);
@@ -359,7 +362,8 @@ static int enter_root(void)
     return chdir("/") < 0 ? -errno : 0;
 }
 
-/* occupy_standard_fds - 0, 1, 2 become /dev/null, so that no descriptor of a call ever gets these numbers */
+/* occupy_standard_fds - 0, 1, 2 become /dev/null, so that no descriptor of a call ever gets these
+ * numbers */
 static int occupy_standard_fds(void)
 {
     int fd = open("/dev/null", O_RDWR);

@@ -2,11 +2,12 @@
  * limits.h - how this host keeps a box's memory and processes within bounds
  *
  * Hard, where cgroup v1 hierarchies are writable (usually as root): one cgroup a box, named
- * nightjar-<run>-<box>, made by the helper; the supervisor gets open descriptors only. Else soft: rlimits and a
- * watchdog over what the box's processes hold. Which of both is part of the printed plan.
+ * nightjar-<run>-<box>, made by the helper; the supervisor gets open descriptors only. Else soft:
+ * rlimits and a watchdog over what the box's processes hold. Which of both is part of the printed
+ * plan.
  *
- * Order: nj_cgroups_find() once -> nj_cgroups_sweep() once -> per box nj_cgroup_make(), and, when all its processes
- * are gone, nj_cgroup_remove().
+ * Order: nj_cgroups_find() once -> nj_cgroups_sweep() once -> per box nj_cgroup_make(), and, when
+ * all its processes are gone, nj_cgroup_remove().
  */
 #ifndef NJ_SANDBOX_LIMITS_H
 #define NJ_SANDBOX_LIMITS_H
@@ -16,7 +17,12 @@
 #define NJ_CGROUP_PATH_MAX_BYTES 512
 #define NJ_CGROUP_OVERHEAD_PROCESSES 2 /* init and the reaper of a call */
 
-enum nj_cgroup_controller { NJ_CGROUP_MEMORY, NJ_CGROUP_PIDS, NJ_CGROUP_CPU, NJ_CGROUP_CONTROLLERS };
+enum nj_cgroup_controller {
+    NJ_CGROUP_MEMORY,
+    NJ_CGROUP_PIDS,
+    NJ_CGROUP_CPU,
+    NJ_CGROUP_CONTROLLERS
+};
 
 /* Where this process may make cgroups; an empty directory: not there, or not writable. */
 struct nj_cgroups {
@@ -42,8 +48,7 @@ struct nj_cgroup {
     int cpu_usage_fd;
 };
 
-#define NJ_CGROUP_NONE                                                                             \
-    ((struct nj_cgroup){{-1, -1, -1}, -1, -1, -1, -1})
+#define NJ_CGROUP_NONE ((struct nj_cgroup){{-1, -1, -1}, -1, -1, -1, -1})
 
 int nj_cgroup_make(const struct nj_cgroups *cgroups, const char *run_name, uint64_t box,
                    const struct nj_box_plan *plan, struct nj_cgroup *ret_cgroup,
@@ -66,7 +71,7 @@ uint64_t nj_cgroup_cpu_ns(const struct nj_cgroup *cgroup);
 
 /* What the watchdog sees: all processes below @root_pid, by /proc (@proc_fd). */
 struct nj_watch {
-    uint64_t processes; /* threads count, as in the pids cgroup */
+    uint64_t processes;    /* threads count, as in the pids cgroup */
     uint64_t memory_bytes; /* sum of PSS */
 };
 void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch);

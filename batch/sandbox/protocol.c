@@ -1,7 +1,8 @@
 /*
  * protocol.c - messages as canonical msgpack
  *
- * Strings of a plan or a call may hold any bytes but NUL (a path need not be UTF-8), so they travel as bin.
+ * Strings of a plan or a call may hold any bytes but NUL (a path need not be UTF-8), so they travel
+ * as bin.
  */
 #include "batch/sandbox/protocol.h"
 

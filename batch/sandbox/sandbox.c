@@ -1,8 +1,8 @@
 /*
  * sandbox.c - the engine's side: a client of the helper and of each box's supervisor
  *
- * Everything is answered on the caller's loop. The complication: a callback may close its box, so after
- * one is called the box is not looked at again; one message is handled per event.
+ * Everything is answered on the caller's loop. The complication: a callback may close its box, so
+ * after one is called the box is not looked at again; one message is handled per event.
  */
 #include "batch/sandbox/sandbox.h"
 
@@ -163,7 +163,8 @@ int nj_sandbox_start(const char *run_name, struct nj_sandbox **ret_sandbox, stru
 
 static void lose(struct nj_box *box, const struct nj_error *why);
 
-/* helper_reads - it speaks only when asked, so this is its end; the boxes end by their own sockets */
+/* helper_reads - it speaks only when asked, so this is its end; the boxes end by their own sockets
+ */
 static void helper_reads(evutil_socket_t fd, short what, void *ctx)
 {
     struct nj_sandbox *sandbox = ctx;
@@ -198,7 +199,8 @@ static void helper_writes(evutil_socket_t fd, short what, void *ctx)
         if (box->unsent_fd >= 0 && send_open(sandbox, box, &err) != 0) {
             if (!sandbox->helper_lost)
                 (void)event_add(sandbox->helper_write, NULL);
-            return; /* a failure: the helper is gone, and the unsent socket ends with us closing it */
+            return; /* a failure: the helper is gone, and the unsent socket ends with us closing it
+                     */
         }
     }
 }

@@ -1,8 +1,9 @@
 /*
  * writer.c - one session into one tar
  *
- * The complication: a tar member's size stands before its bytes, so every stream is spooled first. Nothing
- * of where and when this happens gets into the bytes: no clock, no names of users, no directory.
+ * The complication: a tar member's size stands before its bytes, so every stream is spooled first.
+ * Nothing of where and when this happens gets into the bytes: no clock, no names of users, no
+ * directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@ struct stream {
 };
 
 struct nj_bundle_writer {
-    int spool_dir_fd; /* borrowed */
+    int spool_dir_fd;                               /* borrowed */
     struct stream streams[NJ_BUNDLE_MEMBERS_COUNT]; /* only JOURNAL to INPUTS are used */
     struct nj_index objects;
     struct nj_index inputs;
@@ -248,14 +249,10 @@ static int info_put(const struct nj_bundle_writer *writer, const struct nj_bundl
         const char *key;
         const char *text;
     } texts[] = {
-        {"agent", info->agent},
-        {"format", NJ_BUNDLE_FORMAT},
-        {"group", info->group},
-        {"job", info->job},
-        {"key", info->key},
-        {"reproducible", info->reproducible},
-        {"run", info->run},
-        {"status", nj_status_text(info->status)},
+        {"agent", info->agent}, {"format", NJ_BUNDLE_FORMAT},
+        {"group", info->group}, {"job", info->job},
+        {"key", info->key},     {"reproducible", info->reproducible},
+        {"run", info->run},     {"status", nj_status_text(info->status)},
         {"what", WHAT},
     };
     int r = 0;
@@ -376,8 +373,8 @@ static int tar_spool(const struct tar *tar, enum nj_bundle_member member,
         uint64_t left = spool->len - at;
 
         nj_buf_clear(&chunk);
-        r = nj_spool_read(spool, at, left < COPY_CHUNK_BYTES ? (size_t)left : COPY_CHUNK_BYTES, &chunk,
-                          tar->err);
+        r = nj_spool_read(spool, at, left < COPY_CHUNK_BYTES ? (size_t)left : COPY_CHUNK_BYTES,
+                          &chunk, tar->err);
         if (r == 0)
             r = tar_data(tar, chunk.data, chunk.len);
     }

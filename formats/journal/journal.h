@@ -135,7 +135,7 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal, nj_journal_free);
 /* nj_journal_next - the next committed frame; borrowed until the next call on @journal
  *
  * Returns NJ_JOURNAL_FRAME, NJ_JOURNAL_END, or NJ_JOURNAL_TORN (the last batch was cut off or is still being
- * written; all before it was delivered). A torn tail is legal only in the last segment of an epoch. Fails
+ * written; all before it was delivered). A torn tail is legal only at the journal's end. Fails
  * with NJ_E_CORRUPT (segment and offset in the text) where a commit lies behind the damage, NJ_E_VERSION or
  * NJ_E_SYSTEM.
  */

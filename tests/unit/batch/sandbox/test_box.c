@@ -49,7 +49,9 @@ static void the_payload_holds_three_descriptors(void **state)
     /* 3 is the directory that ls itself reads. */
     sh_ok(&h, "exec ls /proc/self/fd");
     assert_string_equal(h.out, "0\n1\n2\n3\n");
-    sh_ok(&h, "readlink /proc/self/fd/0; readlink /proc/self/cwd; echo $$; ls /proc | grep -c '^[0-9]'");
+    sh_ok(
+        &h,
+        "readlink /proc/self/fd/0; readlink /proc/self/cwd; echo $$; ls /proc | grep -c '^[0-9]'");
     assert_string_equal(h.out, "/dev/null\n/workspace\n2\n4\n"); /* reaper, shell, ls, grep */
 }
 
@@ -65,17 +67,21 @@ static void the_environment_is_fixed_and_a_call_may_override_it(void **state)
     call.cwd = "/tmp";
     call_with(&h, &call);
     assert_false(h.failed);
-    assert_string_equal(h.out, "PATH=/usr/local/bin:/usr/bin:/bin\nLANG=C.UTF-8\nTZ=UTC\nUSER=agent\n"
-                               "LOGNAME=agent\nSHELL=/bin/bash\nTMPDIR=/tmp\nHOME=/tmp\nEXTRA=a=b\n");
+    assert_string_equal(h.out,
+                        "PATH=/usr/local/bin:/usr/bin:/bin\nLANG=C.UTF-8\nTZ=UTC\nUSER=agent\n"
+                        "LOGNAME=agent\nSHELL=/bin/bash\nTMPDIR=/tmp\nHOME=/tmp\nEXTRA=a=b\n");
 }
 
 static void the_system_is_read_only(void **state)
 {
     (void)state;
     open_box(&h, NULL);
-    sh(&h, "for d in / /usr /usr/bin /etc /dev /proc /bin /run; do touch $d/x 2>/dev/null && echo wrote $d; "
-           "done; echo x > /etc/passwd && echo passwd; echo 1 > /proc/sys/kernel/core_pattern && echo sys; "
-           "mkdir /mnt 2>/dev/null && echo mnt; cat /proc/kcore | head -c1 | wc -c; cat /proc/kallsyms | wc -c; "
+    sh(&h, "for d in / /usr /usr/bin /etc /dev /proc /bin /run; do touch $d/x 2>/dev/null && echo "
+           "wrote $d; "
+           "done; echo x > /etc/passwd && echo passwd; echo 1 > /proc/sys/kernel/core_pattern && "
+           "echo sys; "
+           "mkdir /mnt 2>/dev/null && echo mnt; cat /proc/kcore | head -c1 | wc -c; cat "
+           "/proc/kallsyms | wc -c; "
            "ls -A /; ls -d /run/*");
     assert_non_null(strstr(h.out, "wrote /run\n")); /* fresh for each call, and not kept */
     assert_null(strstr(h.out, "wrote /u"));
@@ -96,8 +102,10 @@ static void nothing_of_the_host_is_to_be_seen(void **state)
 {
     (void)state;
     open_box(&h, NULL);
-    sh_ok(&h, "cat /etc/passwd /etc/hosts /etc/resolv.conf; hostname; ls /home /root /var /srv /opt 2>&1; "
-              "wc -l < /etc/passwd; cat /proc/1/environ /proc/1/cmdline 2>&1; ls /proc/1/root /proc/1/cwd 2>&1; true");
+    sh_ok(&h, "cat /etc/passwd /etc/hosts /etc/resolv.conf; hostname; ls /home /root /var /srv "
+              "/opt 2>&1; "
+              "wc -l < /etc/passwd; cat /proc/1/environ /proc/1/cmdline 2>&1; ls /proc/1/root "
+              "/proc/1/cwd 2>&1; true");
     assert_non_null(strstr(h.out, "sandbox\n"));
     assert_non_null(strstr(h.out, "cannot access '/home'"));
     assert_non_null(strstr(h.out, "cannot access '/root'"));
@@ -127,7 +135,8 @@ static void there_is_no_network_but_loopback(void **state)
              "    except OSError as e: print(what, e.errno if e.errno else type(e).__name__)\n"
              "t('host', lambda: socket.create_connection(('127.0.0.1', %d), 2))\n"
              "t('far', lambda: socket.create_connection(('127.1.2.3', 9), 2))\n"
-             "t('out', lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('198.51.100.1', 53)))\n"
+             "t('out', lambda: socket.socket(socket.AF_INET, "
+             "socket.SOCK_DGRAM).connect(('198.51.100.1', 53)))\n"
              "t('dns', lambda: socket.getaddrinfo('example.test', 80))\n"
              "t('packet', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))\n"
              "t('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))\n"
@@ -137,7 +146,8 @@ static void there_is_no_network_but_loopback(void **state)
              "E\n",
              ntohs(address.sin_port));
     sh_ok(&h, command);
-    assert_non_null(strstr(h.out, "host 111\n")); /* ECONNREFUSED: the box's own loopback has no such port */
+    assert_non_null(
+        strstr(h.out, "host 111\n")); /* ECONNREFUSED: the box's own loopback has no such port */
     assert_non_null(strstr(h.out, "far 111\n"));
     assert_non_null(strstr(h.out, "out 101\n")); /* ENETUNREACH */
     assert_null(strstr(h.out, "dns works"));
@@ -153,8 +163,10 @@ static void python_and_node_and_pipelines_work(void **state)
     (void)state;
     open_box(&h, NULL);
     sh_ok(&h, "python3 -c 'import json, subprocess, multiprocessing as m, threading\n"
-              "print(json.dumps({\"a\": 1}), subprocess.check_output([\"echo\", \"sub\"]).decode().strip())\n"
-              "q = m.Queue(); p = m.Process(target=q.put, args=(7,)); p.start(); print(q.get()); p.join()'");
+              "print(json.dumps({\"a\": 1}), subprocess.check_output([\"echo\", "
+              "\"sub\"]).decode().strip())\n"
+              "q = m.Queue(); p = m.Process(target=q.put, args=(7,)); p.start(); print(q.get()); "
+              "p.join()'");
     assert_string_equal(h.out, "{\"a\": 1} sub\n7\n");
     sh_ok(&h, "seq 1000 | sort -rn | head -1; mkfifo f; echo x > f & cat f; rm f");
     assert_string_equal(h.out, "1000\nx\n");
@@ -188,7 +200,8 @@ static void script_and_input_reach_the_payload(void **state)
     (void)state;
     open_box(&h, NULL);
     call.script_name = "job.py";
-    call.script = nj_span_text("import sys, os; print(sys.stdin.read().upper(), oct(os.stat(__file__).st_mode))");
+    call.script = nj_span_text(
+        "import sys, os; print(sys.stdin.read().upper(), oct(os.stat(__file__).st_mode))");
     call.input = nj_span_text("hello");
     call_with(&h, &call);
     assert_false(h.failed);
@@ -213,7 +226,8 @@ static void what_cannot_run_is_refused_with_a_reason(void **state)
     call.cwd = "/nowhere";
     call_with(&h, &call);
     assert_int_equal(h.outcome.exit, NJ_EXIT_REFUSED);
-    assert_string_equal(h.text, "cannot change to the directory /nowhere: No such file or directory");
+    assert_string_equal(h.text,
+                        "cannot change to the directory /nowhere: No such file or directory");
     sh_ok(&h, "true"); /* and the box goes on */
 }
 
@@ -221,10 +235,12 @@ static void files_last_from_call_to_call_and_nothing_else_does(void **state)
 {
     (void)state;
     open_box(&h, NULL);
-    sh_ok(&h, "echo kept > /workspace/a; echo kept > /tmp/b; echo x > /dev/shm/c; echo x > /run/d; "
-              "ipcmk -M 100 >/dev/null; export Z=1; cd /; (sleep 1000 & disown) ; setsid sleep 1000 &");
-    sh_ok(&h, "cat /workspace/a /tmp/b; ls -A /dev/shm /run | grep -c '[cd]$'; ipcs -m | grep -c 0x; "
-              "echo \"${Z:-}\"; pgrep -c sleep; true");
+    sh_ok(&h,
+          "echo kept > /workspace/a; echo kept > /tmp/b; echo x > /dev/shm/c; echo x > /run/d; "
+          "ipcmk -M 100 >/dev/null; export Z=1; cd /; (sleep 1000 & disown) ; setsid sleep 1000 &");
+    sh_ok(&h,
+          "cat /workspace/a /tmp/b; ls -A /dev/shm /run | grep -c '[cd]$'; ipcs -m | grep -c 0x; "
+          "echo \"${Z:-}\"; pgrep -c sleep; true");
     assert_string_equal(h.out, "kept\nkept\n0\n0\n\n0\n");
 }
 
@@ -235,7 +251,8 @@ static int count_processes(const char *mark)
     FILE *pipe;
     int n = -1;
 
-    snprintf(command, sizeof(command), "grep -lz -- '^%s$' /proc/[0-9]*/cmdline 2>/dev/null | wc -l", mark);
+    snprintf(command, sizeof(command),
+             "grep -lz -- '^%s$' /proc/[0-9]*/cmdline 2>/dev/null | wc -l", mark);
     pipe = popen(command, "r");
     assert_non_null(pipe);
     assert_int_equal(fscanf(pipe, "%d", &n), 1);
@@ -252,7 +269,8 @@ static void a_daemon_does_not_survive_its_call_nor_hold_it_up(void **state)
     open_box(&h, NULL);
     /* It holds both pipes, ignores signals and has left its parent's session. */
     snprintf(command, sizeof(command),
-             "trap '' TERM HUP; (setsid sleep %s &) ; setsid sleep %s & sleep 0.1; echo over", mark, mark);
+             "trap '' TERM HUP; (setsid sleep %s &) ; setsid sleep %s & sleep 0.1; echo over", mark,
+             mark);
     sh_ok(&h, command);
     assert_string_equal(h.out, "over\n");
     assert_true(h.meta.duration_ms < 5000);
@@ -350,7 +368,8 @@ static struct nj_box_plan small_plan(void)
 
 static void a_timeout_ends_the_call_and_is_told_with_its_figure(void **state)
 {
-    static const char *const argv[] = {"bash", "-c", "echo started; trap '' TERM; while :; do :; done", NULL};
+    static const char *const argv[] = {"bash", "-c",
+                                       "echo started; trap '' TERM; while :; do :; done", NULL};
     struct nj_box_call call = shell_call(argv);
 
     (void)state;
@@ -380,7 +399,8 @@ static void a_memory_bomb_meets_the_limit(void **state)
 
     (void)state;
     open_box(&h, &plan);
-    sh(&h, "python3 -c 'b = []\nwhile True: b.append(bytearray(10 << 20))' 2>&1 | tail -1; exit ${PIPESTATUS[0]}");
+    sh(&h, "python3 -c 'b = []\nwhile True: b.append(bytearray(10 << 20))' 2>&1 | tail -1; exit "
+           "${PIPESTATUS[0]}");
     assert_true(h.outcome.exit == NJ_EXIT_SIGNALLED || h.outcome.status != 0);
     if (is_hard()) {
         assert_int_equal(h.outcome.limit, NJ_LIMIT_MEMORY);
@@ -399,7 +419,8 @@ static void many_processes_together_meet_the_memory_limit(void **state)
 
     (void)state;
     open_box(&h, &plan);
-    sh(&h, "for i in 1 2 3 4 5 6; do python3 -c 'import time; b = bytearray(60 << 20); time.sleep(20)' & done; wait");
+    sh(&h, "for i in 1 2 3 4 5 6; do python3 -c 'import time; b = bytearray(60 << 20); "
+           "time.sleep(20)' & done; wait");
     assert_int_equal(h.outcome.limit, NJ_LIMIT_MEMORY);
     sh_ok(&h, "true");
 }
@@ -428,10 +449,12 @@ static void a_full_workspace_is_enospc_at_its_size(void **state)
 
     (void)state;
     open_box(&h, &plan);
-    sh(&h, "head -c 20000000 /dev/zero > /workspace/a; stat -c %s /workspace/a; echo x > /tmp/b || echo full");
+    sh(&h, "head -c 20000000 /dev/zero > /workspace/a; stat -c %s /workspace/a; echo x > /tmp/b || "
+           "echo full");
     assert_non_null(strstr(h.errors, "No space left on device"));
     assert_non_null(strstr(h.out, "full\n"));
-    assert_true(strtoull(h.out, NULL, 10) > (8 << 20) - 65536 && strtoull(h.out, NULL, 10) <= 8 << 20);
+    assert_true(strtoull(h.out, NULL, 10) > (8 << 20) - 65536 &&
+                strtoull(h.out, NULL, 10) <= 8 << 20);
     assert_int_equal(h.outcome.limit, NJ_LIMIT_DISK);
     assert_int_equal(h.outcome.limit_value, 8 << 20);
     sh_ok(&h, "rm /workspace/a; echo x > /tmp/b");
@@ -580,8 +603,10 @@ static void no_cgroup_of_a_closed_box_stays(void **state)
     open_box(&h, NULL);
     sh_ok(&h, "true");
     stop(&h);
-    assert_int_not_equal(system("find /sys/fs/cgroup -maxdepth 6 -name 'nightjar-test-box-*' 2>/dev/null | grep -q ."),
-                         0);
+    assert_int_not_equal(
+        system(
+            "find /sys/fs/cgroup -maxdepth 6 -name 'nightjar-test-box-*' 2>/dev/null | grep -q ."),
+        0);
     memset(&h, 0, sizeof(h));
     h.base = event_base_new();
     must(nj_sandbox_start("test-box", &h.sandbox, &err), &err);
@@ -631,8 +656,9 @@ static void a_supervisor_is_confined(void **state)
         return;
     assert_false(status_says(pid, "Uid:\t0\t")); /* a host uid of its own */
     assert_false(status_says(pid, "\t0\t0\t0\n"));
-    snprintf(command, sizeof(command), "[ $(ls /proc/%d/fd | wc -l) -le 12 ] && ls /proc/%d/root | grep -qx workspace",
-             pid, pid);
+    snprintf(command, sizeof(command),
+             "[ $(ls /proc/%d/fd | wc -l) -le 12 ] && ls /proc/%d/root | grep -qx workspace", pid,
+             pid);
     assert_int_equal(system(command), 0);
 }
 
@@ -713,7 +739,9 @@ static void a_killed_engine_leaves_nothing_behind(void **state)
         (void)event_base_dispatch(h.base);
         _exit(1);
     }
+    (void)close(pipe_fds[1]);
     assert_int_equal(read(pipe_fds[0], &supervisor, sizeof(supervisor)), sizeof(supervisor));
+    (void)close(pipe_fds[0]);
     for (int i = 0; i < 500 && count_processes("97534") == 0; i++)
         usleep(2000);
     assert_int_equal(count_processes("97534"), 1);
@@ -724,7 +752,8 @@ static void a_killed_engine_leaves_nothing_behind(void **state)
     assert_int_equal(count_processes("97534"), 0);
     assert_int_equal(kill(supervisor, 0), -1);
     for (int i = 0; i < 100; i++) {
-        if (system("find /sys/fs/cgroup -maxdepth 6 -name 'nightjar-test-killed-*' 2>/dev/null | grep -q .") != 0)
+        if (system("find /sys/fs/cgroup -maxdepth 6 -name 'nightjar-test-killed-*' 2>/dev/null | "
+                   "grep -q .") != 0)
             return;
         usleep(20000);
     }
@@ -744,9 +773,10 @@ static void leftover_cgroups_of_the_same_run_are_swept(void **state)
                      0);
     stop(&h);
     start(&h, "test-sweep");
-    assert_int_equal(system("d=/sys/fs/cgroup/pids$(sed -n 's/.*:pids://p' /proc/self/cgroup); "
-                            "[ ! -e $d/nightjar-test-sweep-77 ] && rmdir $d/nightjar-test-sweep-77x"),
-                     0);
+    assert_int_equal(
+        system("d=/sys/fs/cgroup/pids$(sed -n 's/.*:pids://p' /proc/self/cgroup); "
+               "[ ! -e $d/nightjar-test-sweep-77 ] && rmdir $d/nightjar-test-sweep-77x"),
+        0);
     assert_int_equal(count_processes("97535"), 0);
 }
 
@@ -797,14 +827,16 @@ static void a_payload_cannot_look_into_what_surrounds_it(void **state)
               "t('umount', libc.umount2(b'/proc', 2))\n"
               "t('chroot', libc.chroot(b'/tmp'))\n"
               "t('mknod', libc.mknod(b'/tmp/dev', 0o20666, 0x103))\n"
-              "for p in ('/proc/1/mem', '/proc/1/exe', '/proc/1/root/etc', '/proc/1/environ', '/proc/1/fd/3'):\n"
+              "for p in ('/proc/1/mem', '/proc/1/exe', '/proc/1/root/etc', '/proc/1/environ', "
+              "'/proc/1/fd/3'):\n"
               "    try: open(p, 'rb').read(1); print(p, 'works')\n"
               "    except OSError as e: print(p, e.errno)\n"
               "os.kill(1, signal.SIGKILL); os.kill(1, signal.SIGTERM); os.kill(1, signal.SIGSTOP)\n"
               "print('alive')\n"
               "E\n");
-    assert_string_equal(h.out, "ptrace 1\nunshare 1\nmount 1\numount 1\nchroot 1\nmknod 1\n/proc/1/mem 13\n"
-                               "/proc/1/exe 13\n/proc/1/root/etc 13\n/proc/1/environ 13\n/proc/1/fd/3 13\nalive\n");
+    assert_string_equal(
+        h.out, "ptrace 1\nunshare 1\nmount 1\numount 1\nchroot 1\nmknod 1\n/proc/1/mem 13\n"
+               "/proc/1/exe 13\n/proc/1/root/etc 13\n/proc/1/environ 13\n/proc/1/fd/3 13\nalive\n");
 }
 
 /* ---- inputs and read-only paths ---- */
@@ -834,9 +866,12 @@ static void inputs_are_mounted_read_only_where_the_plan_says(void **state)
 
     (void)state;
     must(nj_tree_builder_new(&builder, &err), &err);
-    must(nj_tree_builder_file(builder, "a/b.txt", 0600, 1234567890123456789, nj_span_text("content"), &sink, &err),
+    must(nj_tree_builder_file(builder, "a/b.txt", 0600, 1234567890123456789,
+                              nj_span_text("content"), &sink, &err),
          &err);
-    must(nj_tree_builder_file(builder, "run.sh", 0700, 0, nj_span_text("#!/bin/sh\necho ran\n"), &sink, &err), &err);
+    must(nj_tree_builder_file(builder, "run.sh", 0700, 0, nj_span_text("#!/bin/sh\necho ran\n"),
+                              &sink, &err),
+         &err);
     must(nj_tree_builder_finish(builder, &sink, &ref, &err), &err);
     nj_tree_builder_free(builder);
     fd = dup(h.store_fd);
@@ -855,9 +890,12 @@ static void inputs_are_mounted_read_only_where_the_plan_says(void **state)
     plan.read_only_paths = frozen;
     plan.n_read_only_paths = 1;
     open_box(&h, &plan);
-    sh_ok(&h, "cat /data/a/b.txt /workspace/in/deep/a/b.txt; stat -c %Y.%a /data/a/b.txt; /data/run.sh; "
-              "for f in /data/x /data/a/b.txt /workspace/in/deep/x /workspace/frozen/x; do "
-              "echo x 2>/dev/null > $f && echo wrote $f; done; rm -rf /workspace/in 2>/dev/null; ls /workspace");
+    sh_ok(
+        &h,
+        "cat /data/a/b.txt /workspace/in/deep/a/b.txt; stat -c %Y.%a /data/a/b.txt; /data/run.sh; "
+        "for f in /data/x /data/a/b.txt /workspace/in/deep/x /workspace/frozen/x; do "
+        "echo x 2>/dev/null > $f && echo wrote $f; done; rm -rf /workspace/in 2>/dev/null; ls "
+        "/workspace");
     assert_string_equal(h.out, "contentcontent1234567890.444\nran\nfrozen\nin\n");
     /* An agent cannot move the place out of the way, or it is put back, or it is told. */
     sh(&h, "mv /workspace/in /workspace/moved && ln -s /etc /workspace/in && echo moved");

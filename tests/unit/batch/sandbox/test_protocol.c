@@ -212,7 +212,8 @@ static void descriptors_travel_and_are_not_leaked(void **state)
     int pair[2], fd;
 
     (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+                     0);
     assert_int_equal(nj_msg_receive(pair[1], &in, &err), 1);
     assert_int_equal(nj_msg_memfd("test", nj_span_text("content"), &fd, &err), 0);
     assert_int_equal(nj_msg_send(pair[0], &msg, &fd, 1, &err), 0);
