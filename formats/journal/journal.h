@@ -21,7 +21,7 @@
 #include "formats/journal/event.h"
 
 #define NJ_FRAME_PAYLOAD_MAX_BYTES (17u << 20) /* an object of 16 MiB and its keys */
-#define NJ_JOURNAL_SEGMENT_BYTES (64u << 20)   /* preallocated; a frame never spans two */
+#define NJ_JOURNAL_SEGMENT_BYTES (24u << 20)   /* preallocated; a frame never spans two */
 #define NJ_JOURNAL_RUN_ID_BYTES 16
 #define NJ_JOURNAL_SESSION_RUN 0 /* frames of the run itself; sessions count from 1 */
 
