@@ -349,7 +349,8 @@ static struct nj_span squeezed_rest(const struct load *load)
                             load->squeezed.len - load->squeezed_at};
 }
 
-/* squeezed_frame - the length of the zstd frame that @rest begins with; 0 when it is not all there */
+/* squeezed_frame - the length of the zstd frame that @rest begins with; 0 when it is not all there
+ */
 static int squeezed_frame(struct nj_span rest, size_t *ret_len, struct nj_error *err)
 {
     unsigned long long size = ZSTD_getFrameContentSize(rest.data, rest.len);
@@ -423,6 +424,21 @@ static int frame_decode(struct load *load, enum nj_bundle_member member, size_t 
     return r;
 }
 
+/* is_stream_of_nothing - the one place for a frame without content: as the whole member, so that
+ * `zstd -d` opens a stream without records, too */
+static bool is_stream_of_nothing(struct load *load, struct nj_span rest)
+{
+    struct nj_error ignored = {0};
+
+    if (rest.len != load->member_bytes || rest.len > NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES)
+        return false;
+    nj_buf_clear(&load->block);
+    if (nj_unsqueeze(&load->block, rest, 0, &ignored) < 0)
+        return false;
+    load->squeezed_at += rest.len;
+    return true;
+}
+
 /* stream_decode - all of the zstd frames that begin in @load->squeezed; @end: no more bytes will
  * come */
 static int stream_decode(struct load *load, enum nj_bundle_member member, bool end,
@@ -433,7 +449,7 @@ static int stream_decode(struct load *load, enum nj_bundle_member member, bool e
         size_t len = 0;
         int r;
 
-        if (rest.len == 0)
+        if (rest.len == 0 || is_stream_of_nothing(load, rest))
             return 0;
         r = squeezed_frame(rest, &len, err);
         if (r < 0)

@@ -97,11 +97,12 @@ void nj_bundle_writer_free(struct nj_bundle_writer *writer)
 
 /* ---- streams ---- */
 
+/* A stream without records is one frame of nothing, so that `zstd -d` opens it. */
 static int stream_flush(struct stream *stream, struct nj_error *err)
 {
     int r;
 
-    if (stream->block.len == 0)
+    if (stream->block.len == 0 && stream->decoded_bytes > 0)
         return 0;
     nj_buf_clear(&stream->squeezed);
     r = nj_squeeze(&stream->squeezed, nj_buf_span(&stream->block), NJ_SQUEEZE_LEVEL_ARCHIVE, err);
@@ -121,7 +122,7 @@ static int stream_add(struct stream *stream, struct nj_span record, struct nj_er
     if (record.len > NJ_BUNDLE_STREAM_MAX_BYTES - stream->decoded_bytes)
         return nj_fail(err, NJ_E_LIMIT, "a stream of a bundle holds at most %llu bytes",
                        NJ_BUNDLE_STREAM_MAX_BYTES);
-    if (stream->block.len + record.len > NJ_BUNDLE_BLOCK_BYTES) {
+    if (stream->block.len > 0 && stream->block.len + record.len > NJ_BUNDLE_BLOCK_BYTES) {
         r = stream_flush(stream, err);
         if (r < 0)
             return r;

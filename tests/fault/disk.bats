@@ -16,12 +16,14 @@ fails_with() {
     local status=0
     export NJ_SCRIPT_LOG=$PWD/log
     NJ_FAULT="$1/$2#$3:$4" nightjar run "$FAULT_BASE/job.yaml" --run-dir run --quiet >run.out 2>run.err || status=$?
-    [ "$status" -ne 0 ] || return 0 # two runs do not pass a point equally often: this n did not come
-    echo >>"$FAULT_BASE/struck"
-    [ "$status" -eq 3 ] || complain "exit $status: $(cat run.err)" || return 1
-    grep -q "$5" run.err || complain "the message does not say \"$5\": $(cat run.err)" || return 1
     noted || return 1
-    go_on || return 1
+    # 0: this n did not come, for two runs do not pass a point equally often; or a box could be filled at the second try.
+    if [ "$status" -ne 0 ]; then
+        echo >>"$FAULT_BASE/struck"
+        [ "$status" -eq 3 ] || complain "exit $status: $(cat run.err)" || return 1
+        grep -q "$5" run.err || complain "the message does not say \"$5\": $(cat run.err)" || return 1
+        go_on || return 1
+    fi
     equal_end
 }
 
@@ -135,7 +137,7 @@ on_a_small_disk() {
     undisturbed
     on_a_small_disk '
         set -e
-        mount -t tmpfs -o size=1g,mode=0777 tmpfs small
+        mount -t tmpfs -o size=200m,mode=0777 tmpfs small
         # The first reply that is delivered fills the disk; the journal has its segments by then, bundles have no room.
         (until [ -s log ]; do sleep 0.01; done; dd if=/dev/zero of=small/ballast bs=1M 2>/dev/null) &
         status=0

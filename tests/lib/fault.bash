@@ -148,5 +148,5 @@ sweep() {
         fi
     done
     wait || true
-    ! cat failed-at-* 2>/dev/null >&2 || complain "$role/$point failed"
+    ! cat failed-at-* >&2 2>/dev/null || complain "$role/$point failed"
 }

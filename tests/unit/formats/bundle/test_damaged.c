@@ -517,7 +517,10 @@ static void zstd_frames_are_bounded_and_whole(void **state)
     kit_refused(&kit, "zstd-flipped", NJ_E_CORRUPT, "objects.msgpack.zst: ");
     kit_set(kit_find(&kit, NJ_BUNDLE_OBJECTS), nj_span_text("this is no zstd frame at all"));
     kit_refused(&kit, "zstd-none", NJ_E_CORRUPT, "objects.msgpack.zst: not a zstd frame");
-    kit_squeeze(kit_find(&kit, NJ_BUNDLE_OBJECTS), nj_span_text(""));
+    nj_buf_clear(&zeros);
+    for (int i = 0; i < 2; i++) /* one, alone, is a stream without records */
+        kit_must(nj_squeeze(&zeros, nj_span_text(""), 1, &err), &err);
+    kit_set(kit_find(&kit, NJ_BUNDLE_OBJECTS), nj_buf_span(&zeros));
     kit_refused(&kit, "zstd-empty", NJ_E_CORRUPT, "an empty zstd frame");
     kit_set(kit_find(&kit, NJ_BUNDLE_OBJECTS),
             (struct nj_span){(const uint8_t *)"\x50\x2a\x4d\x18\x04\0\0\0abcd", 12});

@@ -257,7 +257,7 @@ static void a_frame_of_the_greatest_length_fits(void **state)
         x ^= x << 17;
         bytes[i] = (uint8_t)(x >> 32);
     }
-    start.segment_bytes = 0;
+    start.segment_bytes = 64u << 20; /* holds three of them */
     must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
     frame.payload = (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES};
     for (unsigned i = 0; i < 4; i++) /* the fourth turns the segment */
