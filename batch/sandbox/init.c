@@ -31,6 +31,10 @@
 
 #include "formats/base/banned.h"
 
+/* Copying init's page tables would be most of what a small call costs. A sanitizer keeps notes on each
+ * stack, which two processes in one memory would spoil, so its builds copy (CMakeLists.txt). */
+#define SHARED_MEMORY (NJ_CALL_SHARES_MEMORY ? CLONE_VM : 0)
+
 #define CALL_FDS_MAX 4
 #define EXIT_FAILED 127
 #define PAYLOAD_FILES_MAX 4096
@@ -306,7 +310,7 @@ static int reaper_main(void *argument)
     if (prepare_call(init, fds, n_fds) < 0)
         _exit(EXIT_FAILED);
     pid = clone(payload_main, payload_stack + sizeof(payload_stack),
-                CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
+                SHARED_MEMORY | CLONE_VFORK | SIGCHLD, argument);
     if (pid < 0) {
         fail(share, NJ_INIT_FORK, errno);
         _exit(EXIT_FAILED);
@@ -439,7 +443,7 @@ static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
     pid_t pid;
 
     pid = clone(reaper_main, reaper_stack + sizeof(reaper_stack),
-                CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
+                SHARED_MEMORY | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
     for (size_t i = 0; i < n_fds; i++)
         (void)close(fds[i]);
     if (pid < 0) {
