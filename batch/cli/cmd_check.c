@@ -65,7 +65,8 @@ static int check_manifest(struct checking *checking, int dir_fd, const struct nj
 
     r = nj_models_new(manifest, dir_fd, &models, err);
     if (r == 0)
-        r = nj_plan_new(manifest, dir_fd, models, &sink, checking->allow_paths, &plan, &checking->faults, err);
+        r = nj_plan_new(manifest, dir_fd, models, &sink, checking->allow_paths, &plan,
+                        &checking->faults, err);
     if (r == 0)
         r = nj_explain_check_boxes(plan, &checking->faults, err);
     return r < 0 ? r : explain(checking, plan, &inputs, err);
@@ -93,7 +94,8 @@ static int check(struct checking *checking, struct nj_error *err)
         return nj_fail(err, NJ_E_INPUT, "job %s: %s", checking->job_path, strerror(err->sys_errno));
     if (r < 0)
         return nj_wrap(err, "job %s", checking->job_path);
-    r = nj_manifest_parse(nj_buf_span(&bytes), checking->job_path, &manifest, &checking->faults, err);
+    r = nj_manifest_parse(nj_buf_span(&bytes), checking->job_path, &manifest, &checking->faults,
+                          err);
     if (r == 0)
         r = nj_manifest_supported(manifest, &checking->faults, err);
     return r < 0 ? r : check_manifest(checking, dir_fd, manifest, err);
@@ -144,8 +146,10 @@ const struct nj_command nj_cmd_check = {
     .name = "check",
     .arguments = "JOB [--plan] [--allow-path DIR]...",
     .summary = "explain a job, or tell its faults; nothing is started",
-    .help = "Reads the manifest JOB and all that it names, and tells what would run: groups and their items, agents\n"
-            "and their boxes, inputs, and the limits added up against this host. Faults are told one a line, as\n"
+    .help = "Reads the manifest JOB and all that it names, and tells what would run: groups and "
+            "their items, agents\n"
+            "and their boxes, inputs, and the limits added up against this host. Faults are told "
+            "one a line, as\n"
             "file:line:column: path: text, and the exit status is 2.\n\n"
             "  --plan            print each agent's sandbox plan as well\n"
             "  --allow-path DIR  paths of the manifest may lie beneath DIR, too",

@@ -1,8 +1,8 @@
 /*
  * explain.c - a planned job in words
  *
- * The sums are upper bounds, and say so: boxes rarely use all they may. A bound that does not fit is a note and no
- * fault, because the limits hold whatever was promised to whom.
+ * The sums are upper bounds, and say so: boxes rarely use all they may. A bound that does not fit
+ * is a note and no fault, because the limits hold whatever was promised to whom.
  */
 #include "batch/cli/explain.h"
 
@@ -67,7 +67,8 @@ static int count(void *ctx, const struct nj_object *object, struct nj_error *err
     size_t before;
     int r;
 
-    r = nj_table_add(&inputs->known, (struct nj_span){object->digest.bytes, NJ_DIGEST_BYTES}, 0, &before, err);
+    r = nj_table_add(&inputs->known, (struct nj_span){object->digest.bytes, NJ_DIGEST_BYTES}, 0,
+                     &before, err);
     if (r < 0)
         return r;
     if (r == 0) {
@@ -94,7 +95,8 @@ static int show_list(struct nj_buf *out, const struct nj_manifest_texts *texts, 
                      struct nj_error *err)
 {
     for (size_t i = 0; i < texts->count; i++) {
-        if ((i > 0 && nj_buf_text(out, between, err) < 0) || nj_shown_append(out, texts->items[i].text, err) < 0)
+        if ((i > 0 && nj_buf_text(out, between, err) < 0) ||
+            nj_shown_append(out, texts->items[i].text, err) < 0)
             return -(int)err->code;
     }
     return 0;
@@ -142,12 +144,14 @@ static uint64_t plus(uint64_t a, uint64_t b)
 
 /* ---- groups ---- */
 
-static int explain_session(const struct nj_plan_session *session, const char *head, struct nj_buf *out,
-                           struct nj_error *err)
+static int explain_session(const struct nj_plan_session *session, const char *head,
+                           struct nj_buf *out, struct nj_error *err)
 {
-    if (nj_buf_printf(out, err, "    %s: key ", head) < 0 || nj_shown_append(out, session->key, err) < 0)
+    if (nj_buf_printf(out, err, "    %s: key ", head) < 0 ||
+        nj_shown_append(out, session->key, err) < 0)
         return -(int)err->code;
-    if (session->item && (nj_buf_text(out, " from ", err) < 0 || nj_shown_append(out, session->item->path, err) < 0))
+    if (session->item &&
+        (nj_buf_text(out, " from ", err) < 0 || nj_shown_append(out, session->item->path, err) < 0))
         return -(int)err->code;
     return nj_buf_text(out, "\n", err);
 }
@@ -163,7 +167,8 @@ static int explain_after(const struct nj_manifest *manifest, const struct nj_man
     return 0;
 }
 
-static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *out, struct nj_error *err)
+static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *out,
+                         struct nj_error *err)
 {
     const struct nj_manifest_group *group = &plan->manifest->groups[at];
     const struct nj_plan_session *first = NULL;
@@ -185,7 +190,8 @@ static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *o
     if (group->for_each_text && (nj_buf_text(out, ", one for each ", err) < 0 ||
                                  nj_shown_append(out, group->for_each_text, err) < 0))
         return -(int)err->code;
-    if (nj_buf_text(out, "\n", err) < 0 || (first && explain_session(first, n > 1 ? "first" : "it", out, err) < 0) ||
+    if (nj_buf_text(out, "\n", err) < 0 ||
+        (first && explain_session(first, n > 1 ? "first" : "it", out, err) < 0) ||
         (n > 1 && explain_session(last, "last", out, err) < 0))
         return -(int)err->code;
     if (group->accept_command.count > 0 &&
@@ -194,9 +200,9 @@ static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *o
          nj_buf_printf(out, err, " exits with 0, within %" PRIu64 " s; %" PRIu64 " attempts\n",
                        group->accept_timeout_seconds, group->accept_attempts) < 0))
         return -(int)err->code;
-    if (group->outputs.count > 0 && (nj_buf_text(out, "    outputs: ", err) < 0 ||
-                                     show_list(out, &group->outputs, ", ", err) < 0 ||
-                                     nj_buf_text(out, "\n", err) < 0))
+    if (group->outputs.count > 0 &&
+        (nj_buf_text(out, "    outputs: ", err) < 0 ||
+         show_list(out, &group->outputs, ", ", err) < 0 || nj_buf_text(out, "\n", err) < 0))
         return -(int)err->code;
     return 0;
 }
@@ -213,7 +219,8 @@ static const struct nj_plan_session *session_of(const struct nj_plan *plan, size
     return NULL;
 }
 
-static int explain_model(const struct nj_manifest_role *role, struct nj_buf *out, struct nj_error *err)
+static int explain_model(const struct nj_manifest_role *role, struct nj_buf *out,
+                         struct nj_error *err)
 {
     if (nj_buf_text(out, "    model ", err) < 0 || nj_shown_append(out, role->name, err) < 0)
         return -(int)err->code;
@@ -222,31 +229,40 @@ static int explain_model(const struct nj_manifest_role *role, struct nj_buf *out
 
         if (nj_buf_printf(out, err, "%s%s ", i ? ", then " : ": ",
                           nj_manifest_provider_text(model->provider)) < 0 ||
-            nj_shown_append(out, model->script ? model->script : model->model ? model->model : "", err) < 0)
+            nj_shown_append(out,
+                            model->script  ? model->script
+                            : model->model ? model->model
+                                           : "",
+                            err) < 0)
             return -(int)err->code;
     }
     return nj_buf_text(out, "\n", err);
 }
 
-static int explain_tools(const struct nj_session_config *config, struct nj_buf *out, struct nj_error *err)
+static int explain_tools(const struct nj_session_config *config, struct nj_buf *out,
+                         struct nj_error *err)
 {
     if (nj_buf_text(out, config->n_tools ? "    tools: " : "    no tools", err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < config->n_tools; i++) {
-        if ((i > 0 && nj_buf_text(out, ", ", err) < 0) || nj_shown_append(out, config->tools[i].name, err) < 0)
+        if ((i > 0 && nj_buf_text(out, ", ", err) < 0) ||
+            nj_shown_append(out, config->tools[i].name, err) < 0)
             return -(int)err->code;
     }
     return nj_buf_text(out, "\n", err);
 }
 
-static int explain_paths(const struct nj_session_config *config, struct nj_buf *out, struct nj_error *err)
+static int explain_paths(const struct nj_session_config *config, struct nj_buf *out,
+                         struct nj_error *err)
 {
     for (size_t i = 0; i < config->n_writable_paths; i++) {
-        if (nj_buf_text(out, i ? ", " : " for ", err) < 0 || nj_shown_append(out, config->writable_paths[i], err) < 0)
+        if (nj_buf_text(out, i ? ", " : " for ", err) < 0 ||
+            nj_shown_append(out, config->writable_paths[i], err) < 0)
             return -(int)err->code;
     }
     for (size_t i = 0; i < config->n_mounts; i++) {
-        if (nj_buf_text(out, i ? ", " : "; read-only ", err) < 0 || nj_shown_append(out, config->mounts[i].target, err) < 0)
+        if (nj_buf_text(out, i ? ", " : "; read-only ", err) < 0 ||
+            nj_shown_append(out, config->mounts[i].target, err) < 0)
             return -(int)err->code;
     }
     return 0;
@@ -265,7 +281,8 @@ static int explain_agent(const struct nj_plan *plan, const struct nj_plan_sessio
         explain_tools(config, out, err) < 0 || nj_buf_text(out, "    box: ", err) < 0 ||
         show_size(out, config->max_size_bytes, err) < 0 || explain_paths(config, out, err) < 0 ||
         nj_buf_text(out, "\n    ", err) < 0 || show_size(out, config->max_memory_bytes, err) < 0 ||
-        nj_buf_printf(out, err, " of memory, %" PRIu64 " processes, %" PRIu64 " s of tool time, no network\n",
+        nj_buf_printf(out, err,
+                      " of memory, %" PRIu64 " processes, %" PRIu64 " s of tool time, no network\n",
                       config->max_processes, config->max_runtime_ms / 1000) < 0)
         return -(int)err->code;
     return 0;
@@ -280,7 +297,8 @@ struct demand {
     uint64_t workspaces_bytes; /* what all workspaces together can put into the journal once over */
 };
 
-static void add_up(const struct nj_plan *plan, const struct nj_explain_host *host, struct demand *ret)
+static void add_up(const struct nj_plan *plan, const struct nj_explain_host *host,
+                   struct demand *ret)
 {
     const struct nj_manifest_limits *limits = &plan->manifest->limits;
     struct demand demand = {.calls = limits->tool_calls ? limits->tool_calls : host->cpus};
@@ -298,7 +316,8 @@ static void add_up(const struct nj_plan *plan, const struct nj_explain_host *hos
     for (size_t i = 0; i < plan->n_sessions; i++) {
         const struct nj_session_config *config = plan->sessions[i].config;
 
-        memory_most = config->max_memory_bytes > memory_most ? config->max_memory_bytes : memory_most;
+        memory_most =
+            config->max_memory_bytes > memory_most ? config->max_memory_bytes : memory_most;
         size_most = config->max_size_bytes > size_most ? config->max_size_bytes : size_most;
         demand.workspaces_bytes = plus(demand.workspaces_bytes, config->max_size_bytes);
     }
@@ -318,30 +337,35 @@ static int explain_sum(struct nj_buf *out, const char *what, uint64_t most, cons
 }
 
 static int explain_limits(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
-                          const struct nj_explain_host *host, struct nj_buf *out, struct nj_error *err)
+                          const struct nj_explain_host *host, struct nj_buf *out,
+                          struct nj_error *err)
 {
     const struct nj_manifest_limits *limits = &plan->manifest->limits;
     struct demand demand;
 
     add_up(plan, host, &demand);
-    if (nj_buf_printf(out, err, "limits\n  %" PRIu64 " sessions alive at once, %" PRIu64
-                                " tool calls at once, %" PRIu64 " boxes kept\n",
+    if (nj_buf_printf(out, err,
+                      "limits\n  %" PRIu64 " sessions alive at once, %" PRIu64
+                      " tool calls at once, %" PRIu64 " boxes kept\n",
                       limits->sessions, demand.calls, demand.boxes) < 0)
         return -(int)err->code;
-    if (limits->budget_micro_usd >= 0 && (nj_buf_text(out, "  budget ", err) < 0 ||
-                                          show_usd(out, limits->budget_micro_usd, err) < 0 ||
-                                          nj_buf_text(out, "\n", err) < 0))
+    if (limits->budget_micro_usd >= 0 &&
+        (nj_buf_text(out, "  budget ", err) < 0 ||
+         show_usd(out, limits->budget_micro_usd, err) < 0 || nj_buf_text(out, "\n", err) < 0))
         return -(int)err->code;
     if (limits->session_budget_micro_usd >= 0 &&
         (nj_buf_text(out, "  budget of a session ", err) < 0 ||
-         show_usd(out, limits->session_budget_micro_usd, err) < 0 || nj_buf_text(out, "\n", err) < 0))
+         show_usd(out, limits->session_budget_micro_usd, err) < 0 ||
+         nj_buf_text(out, "\n", err) < 0))
         return -(int)err->code;
     if (nj_buf_text(out, "this host\n", err) < 0 ||
         explain_sum(out, "memory of boxes and their workspaces", demand.memory_bytes, "available",
-                    host->memory_bytes, "lower limits.tool_calls, limits.warm_boxes or the agents' sizes", err) < 0)
+                    host->memory_bytes,
+                    "lower limits.tool_calls, limits.warm_boxes or the agents' sizes", err) < 0)
         return -(int)err->code;
-    return explain_sum(out, "disk for inputs and each workspace once", plus(inputs->bytes, demand.workspaces_bytes),
-                       "free here", host->disk_bytes, "keep the run elsewhere (--run-dir) or lower max_size_mb", err);
+    return explain_sum(out, "disk for inputs and each workspace once",
+                       plus(inputs->bytes, demand.workspaces_bytes), "free here", host->disk_bytes,
+                       "keep the run elsewhere (--run-dir) or lower max_size_mb", err);
 }
 
 static int explain_inputs(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
@@ -355,8 +379,9 @@ static int explain_inputs(const struct nj_plan *plan, const struct nj_explain_in
         return -(int)err->code;
     if (left == 0)
         return 0;
-    if (nj_buf_printf(out, err, "  %zu %s the allowed directories and %s left out; the first is ", left,
-                      left == 1 ? "link leaves" : "links leave", left == 1 ? "was" : "were") < 0 ||
+    if (nj_buf_printf(out, err, "  %zu %s the allowed directories and %s left out; the first is ",
+                      left, left == 1 ? "link leaves" : "links leave",
+                      left == 1 ? "was" : "were") < 0 ||
         nj_shown_append(out, first ? first : "?", err) < 0)
         return -(int)err->code;
     return nj_buf_text(out, "\n", err);
@@ -369,7 +394,8 @@ int nj_explain_job(const struct nj_plan *plan, const struct nj_explain_inputs *i
 
     if (nj_buf_text(out, "job ", err) < 0 || nj_shown_append(out, manifest->job, err) < 0 ||
         nj_buf_printf(out, err, ": %zu session%s in %zu group%s\n", plan->n_sessions,
-                      plan->n_sessions == 1 ? "" : "s", manifest->n_groups, manifest->n_groups == 1 ? "" : "s") < 0)
+                      plan->n_sessions == 1 ? "" : "s", manifest->n_groups,
+                      manifest->n_groups == 1 ? "" : "s") < 0)
         return -(int)err->code;
     for (size_t i = 0; i < manifest->n_groups; i++) {
         if (explain_group(plan, i, out, err) < 0)
@@ -426,7 +452,8 @@ int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out, struct nj_e
         if (!session)
             continue;
         if (nj_tool_box_plan(session->config, &arena, &box, err) < 0 ||
-            nj_buf_text(out, "\nbox of agent ", err) < 0 || nj_shown_append(out, session->config->agent, err) < 0 ||
+            nj_buf_text(out, "\nbox of agent ", err) < 0 ||
+            nj_shown_append(out, session->config->agent, err) < 0 ||
             nj_buf_text(out, "\n", err) < 0 || nj_box_plan_print(&box, out, err) < 0)
             return nj_wrap(err, "box of agent %s", session->config->agent);
     }

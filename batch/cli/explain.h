@@ -1,7 +1,9 @@
 /*
- * explain.h - a planned job in words: what would run, in which boxes, and whether this host can bear it
+ * explain.h - a planned job in words: what would run, in which boxes, and whether this host can
+ * bear it
  *
- * Texts that come from a manifest or from file names are escaped: what a terminal is shown cannot drive it.
+ * Texts that come from a manifest or from file names are escaped: what a terminal is shown cannot
+ * drive it.
  */
 #ifndef NJ_CLI_EXPLAIN_H
 #define NJ_CLI_EXPLAIN_H
@@ -30,16 +32,19 @@ void nj_explain_inputs_done(struct nj_explain_inputs *inputs); /* a zeroed one i
 NJ_DEFINE_AUTO_VAL(struct nj_explain_inputs, nj_explain_inputs_done);
 struct nj_object_sink nj_explain_inputs_sink(struct nj_explain_inputs *inputs);
 
-/* nj_explain_job - append the job: groups, agents, inputs, limits, and the sums beside the host's */
+/* nj_explain_job - append the job: groups, agents, inputs, limits, and the sums beside the host's
+ */
 int nj_explain_job(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
                    const struct nj_explain_host *host, struct nj_buf *out,
                    struct nj_error *err) NJ_MUST_USE;
 
-/* nj_explain_check_boxes - a box that cannot be built becomes a fault of its agent; only agents in use */
+/* nj_explain_check_boxes - a box that cannot be built becomes a fault of its agent; only agents in
+ * use */
 int nj_explain_check_boxes(const struct nj_plan *plan, struct nj_manifest_faults *faults,
                            struct nj_error *err) NJ_MUST_USE;
 
 /* nj_explain_boxes - append the sandbox plan of each agent in use */
-int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out,
+                     struct nj_error *err) NJ_MUST_USE;
 
 #endif

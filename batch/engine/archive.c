@@ -105,7 +105,9 @@ int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_
     fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return nj_fail_errno(err, errno, "create bundle %s", name);
-    r = nj_archive_write(archive, info, dir_fd, fd, err);
+    r = fchmod(fd, 0600) == 0 ? 0 : nj_fail_errno(err, errno, "chmod"); /* whatever the umask */
+    if (r == 0)
+        r = nj_archive_write(archive, info, dir_fd, fd, err);
     if (r == 0)
         r = nj_fsio_rename(dir_fd, temp, dir_fd, name, err);
     if (r == 0)

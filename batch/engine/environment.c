@@ -1,8 +1,8 @@
 /*
  * environment.c - what this host is, as far as a replay elsewhere would notice
  *
- * The interpreters are looked up where a box looks for them, and told by the digest of the program that runs in the
- * end: a name like python3 is a link that an upgrade moves.
+ * The interpreters are looked up where a box looks for them, and told by the digest of the program
+ * that runs in the end: a name like python3 is a link that an upgrade moves.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -27,7 +27,8 @@ static struct nj_span skip(struct nj_span text, size_t bytes)
     return (struct nj_span){text.data + bytes, text.len - bytes};
 }
 
-/* match_set - is @c in the set that begins behind "["? *ret_len is what the set takes, "]" included; 0: never closed */
+/* match_set - is @c in the set that begins behind "["? *ret_len is what the set takes, "]"
+ * included; 0: never closed */
 static bool match_set(struct nj_span set, uint32_t c, size_t *ret_len)
 {
     struct nj_span at = set;
@@ -132,7 +133,8 @@ int nj_glob_compile(const char *pattern, struct nj_arena *arena, struct nj_glob 
         if (len == 0)
             continue;
         if (n + 1 >= NJ_GLOB_PARTS_MAX) /* one is kept for the "*" behind a last ** */
-            return nj_fail(err, NJ_E_INPUT, "a pattern of more than %d parts", NJ_GLOB_PARTS_MAX - 1);
+            return nj_fail(err, NJ_E_INPUT, "a pattern of more than %d parts",
+                           NJ_GLOB_PARTS_MAX - 1);
         parts[n].text = nj_arena_span(arena, text);
         if (!parts[n].text)
             return nj_fail_nomem(err);
@@ -167,8 +169,8 @@ void nj_glob_start(const struct nj_glob *glob, struct nj_glob_state *ret_state)
     put_bit(glob, ret_state, 0);
 }
 
-void nj_glob_step(const struct nj_glob *glob, const struct nj_glob_state *state, struct nj_span name,
-                  bool through_link, struct nj_glob_state *ret_state)
+void nj_glob_step(const struct nj_glob *glob, const struct nj_glob_state *state,
+                  struct nj_span name, bool through_link, struct nj_glob_state *ret_state)
 {
     struct nj_glob_state next = {0};
     bool hidden = name.len > 0 && name.data[0] == '.';

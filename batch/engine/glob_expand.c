@@ -1,9 +1,10 @@
 /*
  * glob_expand.c - a pattern over the files of the host
  *
- * Folders are read whole and closed before going deeper, so depth costs no descriptors. Where all that can
- * match next is literal, nothing is read: the name is tried, which also works in folders that may be entered but
- * not listed. Each path is met once, because places in the pattern move together.
+ * Folders are read whole and closed before going deeper, so depth costs no descriptors. Where all
+ * that can match next is literal, nothing is read: the name is tried, which also works in folders
+ * that may be entered but not listed. Each path is met once, because places in the pattern move
+ * together.
  */
 #include "batch/engine/glob.h"
 
@@ -92,7 +93,8 @@ static bool absent(int errnum)
 static void note_link(struct expansion *expansion, const char *rest)
 {
     if (expansion->result.links_left++ == 0)
-        expansion->result.first_link = nj_arena_text(expansion->arena, spelled(expansion, rest).text);
+        expansion->result.first_link =
+            nj_arena_text(expansion->arena, spelled(expansion, rest).text);
 }
 
 /* read_names - all names of the folder @rest, sorted; none when there is no such folder */
@@ -109,7 +111,8 @@ static int read_names(struct expansion *expansion, const char *rest, struct name
     if (r == EXDEV || absent(r))
         return 0;
     if (r != 0)
-        return nj_fail(err, NJ_E_INPUT, "read folder %s: %s", spelled(expansion, rest).text, strerror(r));
+        return nj_fail(err, NJ_E_INPUT, "read folder %s: %s", spelled(expansion, rest).text,
+                       strerror(r));
     dir = fdopendir(fd);
     if (!dir) {
         r = errno;
@@ -126,8 +129,10 @@ static int read_names(struct expansion *expansion, const char *rest, struct name
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (++expansion->entries_seen > NJ_GLOB_ENTRIES_MAX)
-            return nj_fail(err, NJ_E_LIMIT, "the pattern looks at more than %d names: begin it with a "
-                                            "narrower folder", NJ_GLOB_ENTRIES_MAX);
+            return nj_fail(err, NJ_E_LIMIT,
+                           "the pattern looks at more than %d names: begin it with a "
+                           "narrower folder",
+                           NJ_GLOB_ENTRIES_MAX);
         r = names_add(names, entry->d_name, err);
         if (r < 0)
             return r;
@@ -165,11 +170,15 @@ static int check_text(const char *path, struct nj_error *err)
         size_t len = nj_utf8_next(rest, &c);
 
         if (len == 0)
-            return nj_fail(err, NJ_E_INPUT, "the name of %s is not UTF-8: rename it, or leave it out "
-                                            "by a narrower pattern", nj_shown(path).text);
+            return nj_fail(err, NJ_E_INPUT,
+                           "the name of %s is not UTF-8: rename it, or leave it out "
+                           "by a narrower pattern",
+                           nj_shown(path).text);
         if (c < 0x20 || c == 0x7f)
-            return nj_fail(err, NJ_E_INPUT, "the name of %s holds a control character: rename it, or "
-                                            "leave it out by a narrower pattern", nj_shown(path).text);
+            return nj_fail(err, NJ_E_INPUT,
+                           "the name of %s holds a control character: rename it, or "
+                           "leave it out by a narrower pattern",
+                           nj_shown(path).text);
         rest.data += len;
         rest.len -= len;
     }
@@ -212,7 +221,8 @@ static bool is_link(const struct expansion *expansion, const char *rest)
     nj_auto_close int fd = -1;
     struct stat st;
 
-    return nj_roots_reach(expansion->roots, expansion->place.root, rest, O_PATH | O_NOFOLLOW, &fd) == 0 &&
+    return nj_roots_reach(expansion->roots, expansion->place.root, rest, O_PATH | O_NOFOLLOW,
+                          &fd) == 0 &&
            fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
@@ -247,7 +257,8 @@ static int visit(struct expansion *expansion, struct nj_buf *rest, const char *n
     if (r == EXDEV || absent(r))
         return 0;
     if (r != 0)
-        return nj_fail(err, NJ_E_INPUT, "look at %s: %s", spelled(expansion, path).text, strerror(r));
+        return nj_fail(err, NJ_E_INPUT, "look at %s: %s", spelled(expansion, path).text,
+                       strerror(r));
     if (fstat(fd, &st) < 0)
         return nj_fail_errno(err, errno, "look at %s", spelled(expansion, path).text);
     if (S_ISREG(st.st_mode) && nj_glob_matched(glob, &next))

@@ -1,11 +1,12 @@
 /*
  * inputs.c - objects as files named by their digest
  *
- * The complication is durability at the price of few syncs. Syncing the whole file system would make this run
- * wait for everybody else's data and, before Linux 5.8, would not tell of failures. So every new file is told to
- * start writing back first, and then each is synced: the first sync commits the file system's journal for
- * all of them, the others find little left to do. A file is opened again for that; a write-back error that
- * nobody has seen yet is reported to whoever syncs next (since Linux 4.13).
+ * The complication is durability at the price of few syncs. Syncing the whole file system would
+ * make this run wait for everybody else's data and, before Linux 5.8, would not tell of failures.
+ * So every new file is told to start writing back first, and then each is synced: the first sync
+ * commits the file system's journal for all of them, the others find little left to do. A file is
+ * opened again for that; a write-back error that nobody has seen yet is reported to whoever syncs
+ * next (since Linux 4.13).
  */
 #include "batch/engine/inputs.h"
 
@@ -19,7 +20,7 @@
 
 struct nj_inputs {
     int dir_fd;
-    struct nj_table known; /* digests that were put; value: index in fresh, or SIZE_MAX */
+    struct nj_table known;   /* digests that were put; value: index in fresh, or SIZE_MAX */
     struct nj_digest *fresh; /* put and not yet synced */
     size_t n_fresh;
     size_t cap_fresh;
@@ -108,7 +109,8 @@ static int object_write(struct nj_inputs *inputs, const char *name, struct nj_sp
     return r;
 }
 
-static int note_fresh(struct nj_inputs *inputs, const struct nj_digest *digest, struct nj_error *err)
+static int note_fresh(struct nj_inputs *inputs, const struct nj_digest *digest,
+                      struct nj_error *err)
 {
     if (inputs->n_fresh == inputs->cap_fresh) {
         size_t cap = inputs->cap_fresh ? inputs->cap_fresh * 2 : 64;
@@ -138,7 +140,8 @@ static int put(void *ctx, const struct nj_object *object, struct nj_error *err)
     if (r == 0)
         r = object_write(inputs, name, object->bytes, err);
     if (r >= 0)
-        r = note_fresh(inputs, &object->digest, err); /* one that was there may never have been synced */
+        r = note_fresh(inputs, &object->digest,
+                       err); /* one that was there may never have been synced */
     if (r >= 0)
         r = nj_table_add(&inputs->known, key, 0, &before, err);
     if (r < 0)

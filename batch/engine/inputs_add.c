@@ -1,8 +1,9 @@
 /*
  * inputs_add.c - files and folders of the host as objects
  *
- * The host may change while it is read. A file is read once, to its end, and what was read is what the run
- * uses; a folder that changes meanwhile gives some mixture, but each file in it is whole as read.
+ * The host may change while it is read. A file is read once, to its end, and what was read is what
+ * the run uses; a folder that changes meanwhile gives some mixture, but each file in it is whole as
+ * read.
  */
 #include "batch/engine/inputs.h"
 
@@ -38,17 +39,23 @@ static bool runs(const struct stat *st)
     return (st->st_mode & 0111) != 0;
 }
 
-static int refuse(const struct nj_place *place, int errnum, const char *wanted, struct nj_error *err)
+static int refuse(const struct nj_place *place, int errnum, const char *wanted,
+                  struct nj_error *err)
 {
-    const char *reason = errnum == EXDEV    ? "a link leaves the allowed directories; --allow-path DIR allows more"
+    const char *reason = errnum == EXDEV
+                             ? "a link leaves the allowed directories; --allow-path DIR allows more"
                          : errnum == EISDIR ? "is a folder"
                          : errnum == EINVAL ? "is neither a file nor a folder"
                                             : strerror(errnum);
 
-    /* What is wrong with the path is for a person to mend, what is wrong with the machine is not. */
-    if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO || errnum == ENOSYS)
-        return nj_fail_errno(err, errnum, "open %s%s", nj_shown(place->prefix).text, nj_shown(place->rest).text);
-    return nj_fail(err, NJ_E_INPUT, "%s %s%s: %s", wanted, nj_shown(place->prefix).text, nj_shown(place->rest).text, reason);
+    /* What is wrong with the path is for a person to mend, what is wrong with the machine is not.
+     */
+    if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO ||
+        errnum == ENOSYS)
+        return nj_fail_errno(err, errnum, "open %s%s", nj_shown(place->prefix).text,
+                             nj_shown(place->rest).text);
+    return nj_fail(err, NJ_E_INPUT, "%s %s%s: %s", wanted, nj_shown(place->prefix).text,
+                   nj_shown(place->rest).text, reason);
 }
 
 static int read_content(int fd, struct nj_buf *buf, struct nj_error *err)
@@ -107,8 +114,8 @@ static int read_link(struct adding *adding, int dir_fd, const char *name, const 
         return nj_fail(err, NJ_E_INPUT, "the link %s has an unusable target", nj_shown(path).text);
     entry->type = NJ_FILE_SYMLINK;
     entry->target.len = (size_t)len;
-    entry->target.data = (uint8_t *)nj_arena_span(&adding->arena,
-                                                  (struct nj_span){(uint8_t *)target, (size_t)len});
+    entry->target.data =
+        (uint8_t *)nj_arena_span(&adding->arena, (struct nj_span){(uint8_t *)target, (size_t)len});
     return entry->target.data ? 0 : nj_fail_nomem(err);
 }
 
@@ -145,7 +152,8 @@ static int read_entry(struct adding *adding, int dir_fd, const char *name, const
     if (S_ISLNK(st.st_mode))
         return read_link(adding, dir_fd, name, path, entry, err);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return nj_fail(err, NJ_E_INPUT, "%s is neither a file, a folder nor a link", nj_shown(path).text);
+        return nj_fail(err, NJ_E_INPUT, "%s is neither a file, a folder nor a link",
+                       nj_shown(path).text);
     fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
         return nj_fail(err, NJ_E_INPUT, "open %s: %s", nj_shown(path).text, strerror(errno));
@@ -223,10 +231,8 @@ static int put_folder(const struct adding *adding, const struct stat *st,
 static int read_folder(const struct adding *up, const char *path, int fd, const struct stat *st,
                        struct nj_workspace_ref *ret_ref, struct nj_error *err)
 {
-    struct adding adding = {.sink = up->sink,
-                            .entries_left = up->entries_left,
-                            .depth = up->depth + 1,
-                            .path = path};
+    struct adding adding = {
+        .sink = up->sink, .entries_left = up->entries_left, .depth = up->depth + 1, .path = path};
     struct dirent **names = NULL;
     int n, r;
 
@@ -262,7 +268,9 @@ int nj_inputs_add_folder(const struct nj_roots *roots, const struct nj_place *pl
     if (fstat(fd, &st) < 0)
         return nj_fail_errno(err, errno, "look at folder");
     r = read_folder(&up, "", fd, &st, ret_ref, err);
-    return r < 0 ? nj_wrap(err, "folder %s%s", nj_shown(place->prefix).text, nj_shown(place->rest).text) : 0;
+    return r < 0 ? nj_wrap(err, "folder %s%s", nj_shown(place->prefix).text,
+                           nj_shown(place->rest).text)
+                 : 0;
 }
 
 static int add_single(const struct nj_roots *roots, const struct nj_place *place,

@@ -21,11 +21,11 @@ int nj_item_of(const struct nj_glob_match *match, struct nj_arena *arena, struct
 
     while (dir > path && dir[-1] != '/')
         dir--;
-    item.dir = nj_arena_span(arena, (struct nj_span){(const uint8_t *)dir,
-                                                     slash ? (size_t)(slash - dir) : 0});
-    item.stem = nj_arena_span(arena, (struct nj_span){(const uint8_t *)name,
-                                                      dot && dot > name ? (size_t)(dot - name)
-                                                                        : strlen(name)});
+    item.dir = nj_arena_span(
+        arena, (struct nj_span){(const uint8_t *)dir, slash ? (size_t)(slash - dir) : 0});
+    item.stem = nj_arena_span(
+        arena, (struct nj_span){(const uint8_t *)name,
+                                dot && dot > name ? (size_t)(dot - name) : strlen(name)});
     if (!item.dir || !item.stem)
         return nj_fail_nomem(err);
     *ret_item = item;

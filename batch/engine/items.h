@@ -22,13 +22,15 @@ int nj_item_of(const struct nj_glob_match *match, struct nj_arena *arena, struct
 /* nj_item_json - append {"dir","name","path","size","stem"} */
 int nj_item_json(const struct nj_item *item, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
-/* What a template may ask for; item NULL without for_each, results NULL where they are not known. */
+/* What a template may ask for; item NULL without for_each, results NULL where they are not known.
+ */
 struct nj_item_values {
     const struct nj_item *item;
     const char *results;
 };
 
-/* nj_item_expand - append @text with its placeholders filled in. NJ_E_INPUT: a name without a value. */
+/* nj_item_expand - append @text with its placeholders filled in. NJ_E_INPUT: a name without a
+ * value. */
 int nj_item_expand(const char *text, const struct nj_item_values *values, struct nj_buf *out,
                    struct nj_error *err) NJ_MUST_USE;
 

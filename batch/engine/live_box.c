@@ -174,14 +174,15 @@ static void box_lost(struct nj_live *live, const struct nj_error *err)
     deliver_refusal(live, text);
 }
 
-/* Lost, or refused, before the call began: that is never the call's doing, so in the end the session fails. */
+/* Lost, refused, or not to be filled, before the call began: that is never the call's doing, so in the end the session
+ * fails; at once where trying again cannot help, because the plan or the record is at fault. */
 static void box_not_ready(struct nj_live *live, const struct nj_error *err)
 {
     struct nj_error final = *err;
 
     nj_live_drop_box(live, NULL);
     note_box(live, NJ_BOX_LOST, err->text);
-    if (err->code != NJ_E_INPUT && ++live->box_tries < NJ_BOX_TRIES_MAX) {
+    if (err->code != NJ_E_INPUT && err->code != NJ_E_CORRUPT && ++live->box_tries < NJ_BOX_TRIES_MAX) {
         go_on(live);
         return;
     }
@@ -251,7 +252,7 @@ static void on_filled(void *ctx, const struct nj_error *err)
 
     live->worker = NULL;
     if (err) {
-        nj_seat_fail(&live->seat, err); /* the record itself could not be read */
+        box_not_ready(live, err);
         return;
     }
     if (nj_box_restore(live->box, &live->seat.session->workspace, nj_steal_fd(&live->restore_fd),
@@ -276,12 +277,12 @@ static void restore(struct nj_live *live)
     if (live->restore_fd >= 0)
         (void)close(nj_steal_fd(&live->restore_fd));
     if (nj_fsio_memfd("restore", &live->restore_fd, &err) < 0) {
-        nj_seat_fail(&live->seat, &err);
+        box_not_ready(live, &err);
         return;
     }
     if (journal_bytes(&live->index) > NJ_RESTORE_INLINE_BYTES) {
         if (nj_worker_start(live->engine->base, fill_restore, on_filled, live, &live->worker, &err) < 0)
-            nj_seat_fail(&live->seat, &err);
+            box_not_ready(live, &err);
         return;
     }
     if (fill_restore(live, &err) < 0)

@@ -1,8 +1,8 @@
 /*
  * outputs.c - the part of a workspace that the globs of a job name
  *
- * The workspace was made by an agent: nested as deep and as wide as it liked. A folder is entered only where a
- * pattern can still match, and the walk stops at the limits of all walks.
+ * The workspace was made by an agent: nested as deep and as wide as it liked. A folder is entered
+ * only where a pattern can still match, and the walk stops at the limits of all walks.
  */
 #include "batch/engine/outputs.h"
 
@@ -56,7 +56,8 @@ int nj_outputs_match(const char *const *globs, size_t n_globs, const char *path,
         while (*at) {
             size_t len = strcspn(at, "/");
 
-            nj_glob_step(&compiled[i], &state, (struct nj_span){(const uint8_t *)at, len}, false, &state);
+            nj_glob_step(&compiled[i], &state, (struct nj_span){(const uint8_t *)at, len}, false,
+                         &state);
             at += len;
             at += *at == '/';
         }
@@ -69,12 +70,12 @@ int nj_outputs_match(const char *const *globs, size_t n_globs, const char *path,
 /* ---- collecting ---- */
 
 static int collect_dir(struct collecting *in, const struct nj_digest *tree,
-                       const struct nj_glob_state *states, unsigned depth, struct nj_digest *ret_tree,
-                       bool *ret_empty, struct nj_error *err);
+                       const struct nj_glob_state *states, unsigned depth,
+                       struct nj_digest *ret_tree, bool *ret_empty, struct nj_error *err);
 
 /* resolve_hardlink - the file that @entry is another name of, under its own name */
-static int resolve_hardlink(struct collecting *in, struct nj_arena *arena, struct nj_tree_entry *entry,
-                            struct nj_error *err)
+static int resolve_hardlink(struct collecting *in, struct nj_arena *arena,
+                            struct nj_tree_entry *entry, struct nj_error *err)
 {
     struct nj_tree_entry target;
     const char *path = nj_arena_span(arena, entry->target);
@@ -86,7 +87,8 @@ static int resolve_hardlink(struct collecting *in, struct nj_arena *arena, struc
     if (r < 0)
         return r;
     if (r == 1 || target.type != NJ_FILE_REGULAR)
-        return nj_fail(err, NJ_E_CORRUPT, "a hard link to %s, which is no file", nj_shown(path).text);
+        return nj_fail(err, NJ_E_CORRUPT, "a hard link to %s, which is no file",
+                       nj_shown(path).text);
     target.name = entry->name;
     *entry = target;
     return 0;
@@ -143,8 +145,9 @@ static int put_dir(struct collecting *in, const struct nj_tree_entry *entries, s
 }
 
 static int collect_entries(struct collecting *in, const struct nj_tree *tree,
-                           const struct nj_glob_state *states, unsigned depth, struct nj_arena *arena,
-                           struct nj_digest *ret_tree, bool *ret_empty, struct nj_error *err)
+                           const struct nj_glob_state *states, unsigned depth,
+                           struct nj_arena *arena, struct nj_digest *ret_tree, bool *ret_empty,
+                           struct nj_error *err)
 {
     struct nj_tree_entry *kept = nj_arena_array(arena, tree->n_entries + 1, sizeof(*kept));
     size_t n_kept = 0;
@@ -166,8 +169,8 @@ static int collect_entries(struct collecting *in, const struct nj_tree *tree,
 }
 
 static int collect_dir(struct collecting *in, const struct nj_digest *tree,
-                       const struct nj_glob_state *states, unsigned depth, struct nj_digest *ret_tree,
-                       bool *ret_empty, struct nj_error *err)
+                       const struct nj_glob_state *states, unsigned depth,
+                       struct nj_digest *ret_tree, bool *ret_empty, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
@@ -183,7 +186,8 @@ static int collect_dir(struct collecting *in, const struct nj_digest *tree,
     if (r < 0)
         return r;
     if (bytes.len > NJ_TREE_HELD_MAX_BYTES - in->held_bytes)
-        return nj_fail(err, NJ_E_LIMIT, "folders of more than %u bytes in one path", NJ_TREE_HELD_MAX_BYTES);
+        return nj_fail(err, NJ_E_LIMIT, "folders of more than %u bytes in one path",
+                       NJ_TREE_HELD_MAX_BYTES);
     in->held_bytes += bytes.len;
     r = collect_entries(in, &decoded, states, depth, &arena, ret_tree, ret_empty, err);
     in->held_bytes -= bytes.len;

@@ -1,10 +1,11 @@
 /*
  * outputs_publish.c - a tree as a folder of the host
  *
- * The tree is an agent's work and may come out of a bundle: names are single parts (the decoder's promise),
- * everything is made new in a folder that nobody else writes to, and no link is made that could lead whoever reads
- * the outputs out of them. Such a link is one that is absolute, climbs above the folder, or has ".." behind a name
- * (which another link could bend); what is left only leads down from a real folder.
+ * The tree is an agent's work and may come out of a bundle: names are single parts (the decoder's
+ * promise), everything is made new in a folder that nobody else writes to, and no link is made that
+ * could lead whoever reads the outputs out of them. Such a link is one that is absolute, climbs
+ * above the folder, or has ".." behind a name (which another link could bend); what is left only
+ * leads down from a real folder.
  */
 #include "batch/engine/outputs.h"
 
@@ -101,8 +102,8 @@ static int publish_file(struct publishing *out, int dir_fd, const char *name,
     return r < 0 ? r : nj_fsio_fdatasync(fd, err);
 }
 
-static int publish_dir(struct publishing *out, int fd, const struct nj_digest *tree, const char *path,
-                       unsigned depth, struct nj_error *err);
+static int publish_dir(struct publishing *out, int fd, const struct nj_digest *tree,
+                       const char *path, unsigned depth, struct nj_error *err);
 
 static int publish_folder(struct publishing *out, int dir_fd, const char *name,
                           const struct nj_tree_entry *entry, const char *path, unsigned depth,
@@ -168,8 +169,8 @@ static int publish_entries(struct publishing *out, int fd, const struct nj_tree 
     return nj_fsio_sync_dir(fd, err);
 }
 
-static int publish_dir(struct publishing *out, int fd, const struct nj_digest *tree, const char *path,
-                       unsigned depth, struct nj_error *err)
+static int publish_dir(struct publishing *out, int fd, const struct nj_digest *tree,
+                       const char *path, unsigned depth, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
@@ -185,7 +186,8 @@ static int publish_dir(struct publishing *out, int fd, const struct nj_digest *t
     if (r < 0)
         return r;
     if (bytes.len > NJ_TREE_HELD_MAX_BYTES - out->held_bytes)
-        return nj_fail(err, NJ_E_LIMIT, "folders of more than %u bytes in one path", NJ_TREE_HELD_MAX_BYTES);
+        return nj_fail(err, NJ_E_LIMIT, "folders of more than %u bytes in one path",
+                       NJ_TREE_HELD_MAX_BYTES);
     out->held_bytes += bytes.len;
     r = publish_entries(out, fd, &decoded, path, depth, err);
     out->held_bytes -= bytes.len;
@@ -224,7 +226,8 @@ static int replace(int dir_fd, const char *temp, const char *slug, struct nj_err
         return 0;
     if (r != EINVAL && r != ENOSYS)
         return nj_fail_errno(err, r, "exchange with what is there");
-    r = nj_fsio_remove_tree(dir_fd, slug, err); /* a file system that cannot exchange: gone for a moment */
+    r = nj_fsio_remove_tree(dir_fd, slug,
+                            err); /* a file system that cannot exchange: gone for a moment */
     return r < 0 ? r : nj_fsio_rename(dir_fd, temp, dir_fd, slug, err);
 }
 

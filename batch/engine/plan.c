@@ -1,8 +1,9 @@
 /*
  * plan.c - from a manifest to the sessions of a run
  *
- * The complication: a person wants all faults in one round. What an item lacks is added to the list and
- * the next item is looked at; only what the person cannot mend (memory, a failing disk) ends the plan at once.
+ * The complication: a person wants all faults in one round. What an item lacks is added to the list
+ * and the next item is looked at; only what the person cannot mend (memory, a failing disk) ends
+ * the plan at once.
  */
 #include "batch/engine/plan_inside.h"
 
@@ -68,7 +69,8 @@ static const char *whose(const struct nj_planning *planning, const struct nj_pla
     return session->item ? session->item->path : planning->manifest->groups[session->group].name;
 }
 
-static int make_slug(struct nj_planning *planning, struct nj_plan_session *session, struct nj_error *err)
+static int make_slug(struct nj_planning *planning, struct nj_plan_session *session,
+                     struct nj_error *err)
 {
     char slug[NJ_SLUG_MAX_BYTES + 1];
     size_t before;
@@ -81,7 +83,8 @@ static int make_slug(struct nj_planning *planning, struct nj_plan_session *sessi
         r = nj_table_add(&planning->slugs, nj_span_text(slug), 0, &before, err);
     }
     if (r == 1)
-        return nj_fail(err, NJ_E_INPUT, "the key %.100s cannot be told from another as a file name (%s)",
+        return nj_fail(err, NJ_E_INPUT,
+                       "the key %.100s cannot be told from another as a file name (%s)",
                        session->key, slug);
     if (r < 0)
         return r;
@@ -107,10 +110,12 @@ static int make_key(struct nj_planning *planning, const struct nj_manifest_group
     session->key = text_in(planning, &key);
     if (!session->key)
         return nj_fail_nomem(err);
-    r = nj_table_add(&planning->keys, nj_span_text(session->key), planning->plan->n_sessions, &before, err);
+    r = nj_table_add(&planning->keys, nj_span_text(session->key), planning->plan->n_sessions,
+                     &before, err);
     if (r == 1)
-        return nj_fail(err, NJ_E_INPUT, "the key %.100s is given twice: to %.100s and to %.100s", session->key,
-                       whose(planning, &planning->plan->sessions[before]), whose(planning, session));
+        return nj_fail(err, NJ_E_INPUT, "the key %.100s is given twice: to %.100s and to %.100s",
+                       session->key, whose(planning, &planning->plan->sessions[before]),
+                       whose(planning, session));
     return r < 0 ? r : make_slug(planning, session, err);
 }
 
@@ -132,8 +137,8 @@ static int make_target(struct nj_planning *planning, const struct nj_manifest_gr
 }
 
 static int make_source(struct nj_planning *planning, const struct nj_item_values *values,
-                       const struct nj_manifest_file *file, const struct nj_source_file **ret_source,
-                       struct nj_error *err)
+                       const struct nj_manifest_file *file,
+                       const struct nj_source_file **ret_source, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf path = {0};
     int r;
@@ -142,7 +147,8 @@ static int make_source(struct nj_planning *planning, const struct nj_item_values
     r = nj_item_expand(file->source, values, &path, err);
     if (r < 0)
         return r;
-    return nj_sources_file(planning->sources, path.len ? (const char *)path.data : "", ret_source, err);
+    return nj_sources_file(planning->sources, path.len ? (const char *)path.data : "", ret_source,
+                           err);
 }
 
 /* check_nesting - no file twice, and none where another needs a folder */
@@ -178,7 +184,8 @@ static int check_nesting(const struct nj_plan_file *files, size_t n_files, size_
 static int make_files(struct nj_planning *planning, const struct nj_manifest_group *group,
                       struct nj_plan_session *session, struct nj_error *err)
 {
-    struct nj_plan_file *files = nj_arena_array(&planning->plan->arena, group->n_files + 1, sizeof(*files));
+    struct nj_plan_file *files =
+        nj_arena_array(&planning->plan->arena, group->n_files + 1, sizeof(*files));
     struct nj_item_values values = {.item = session->item};
     bool whole = true;
     size_t bad = 0;
@@ -191,8 +198,8 @@ static int make_files(struct nj_planning *planning, const struct nj_manifest_gro
 
         r = make_target(planning, group, &values, file, &files[i].target, err);
         if (r < 0) {
-            r = nj_planning_fault(planning, file->target_mark, err, "sessions[%zu].files[%zu].target",
-                                  session->group, i);
+            r = nj_planning_fault(planning, file->target_mark, err,
+                                  "sessions[%zu].files[%zu].target", session->group, i);
             whole = false;
         }
         if (r < 0)
@@ -201,8 +208,8 @@ static int make_files(struct nj_planning *planning, const struct nj_manifest_gro
         if (file->source)
             r = make_source(planning, &values, file, &files[i].source, err);
         if (r < 0)
-            r = nj_planning_fault(planning, file->source_mark, err, "sessions[%zu].files[%zu].source",
-                                  session->group, i);
+            r = nj_planning_fault(planning, file->source_mark, err,
+                                  "sessions[%zu].files[%zu].source", session->group, i);
         if (r < 0)
             return r;
     }
@@ -260,8 +267,9 @@ static int make_room(struct nj_planning *planning, struct nj_error *err)
     return 0;
 }
 
-static int make_session(struct nj_planning *planning, size_t at, const struct nj_session_config *shared,
-                        const struct nj_glob_match *match, struct nj_error *err)
+static int make_session(struct nj_planning *planning, size_t at,
+                        const struct nj_session_config *shared, const struct nj_glob_match *match,
+                        struct nj_error *err)
 {
     const struct nj_manifest_group *group = &planning->manifest->groups[at];
     struct nj_plan_session session = {.group = at};
@@ -298,16 +306,17 @@ static int no_match(const struct nj_manifest_group *group, const struct nj_glob_
                     struct nj_error *err)
 {
     if (result->links_left > 0)
-        return nj_fail(err, NJ_E_INPUT,
-                       "no file matches %.200s within the allowed directories; %zu links leave them, the "
-                       "first is %.200s (--allow-path DIR allows more)",
-                       group->for_each_text, result->links_left,
-                       result->first_link ? result->first_link : "?");
+        return nj_fail(
+            err, NJ_E_INPUT,
+            "no file matches %.200s within the allowed directories; %zu links leave them, the "
+            "first is %.200s (--allow-path DIR allows more)",
+            group->for_each_text, result->links_left,
+            result->first_link ? result->first_link : "?");
     return nj_fail(err, NJ_E_INPUT, "no file matches %.300s", group->for_each_text);
 }
 
-static int plan_glob(struct nj_planning *planning, size_t at, const struct nj_session_config *config,
-                     struct nj_error *err)
+static int plan_glob(struct nj_planning *planning, size_t at,
+                     const struct nj_session_config *config, struct nj_error *err)
 {
     const struct nj_manifest_group *group = &planning->manifest->groups[at];
     const struct nj_glob_result *result = NULL;
@@ -317,7 +326,8 @@ static int plan_glob(struct nj_planning *planning, size_t at, const struct nj_se
     if (r == 0 && result->n_matches == 0)
         r = no_match(group, result, err);
     if (r < 0)
-        return nj_planning_fault(planning, group->for_each_mark, err, "sessions[%zu].for_each.glob", at);
+        return nj_planning_fault(planning, group->for_each_mark, err, "sessions[%zu].for_each.glob",
+                                 at);
     for (size_t i = 0; r == 0 && i < result->n_matches; i++)
         r = make_session(planning, at, config, &result->matches[i], err);
     return r;
@@ -341,7 +351,8 @@ static int plan_group(struct nj_planning *planning, size_t at, struct nj_error *
     case NJ_FOR_EACH_CSV:
         break;
     }
-    nj_manifest_faults_add(planning->faults, group->for_each_mark, "sessions", "this build runs for_each: glob");
+    nj_manifest_faults_add(planning->faults, group->for_each_mark, "sessions",
+                           "this build runs for_each: glob");
     return 0;
 }
 
@@ -438,8 +449,8 @@ int nj_plan_load(const struct nj_manifest *manifest, int inputs_dir_fd,
     if (r == 0)
         r = plan_make(manifest, models, sources, ret_plan, &faults, err);
     if (r < 0 && err->code == NJ_E_INPUT) /* it had no fault when it was saved */
-        return nj_fail(err, NJ_E_CORRUPT, "the run's manifest and its " SOURCES_NAME
-                                          " do not go together: %s",
+        return nj_fail(err, NJ_E_CORRUPT,
+                       "the run's manifest and its " SOURCES_NAME " do not go together: %s",
                        faults.count ? faults.items[0].text : "");
     return r;
 }

@@ -1,8 +1,9 @@
 /*
  * plan_config.c - what a session is told at birth, and who it is
  *
- * The complication: an identity covers the identities of the sessions it comes after, so groups are taken in
- * the order of their dependence (the manifest has no circles), whatever their order in the file.
+ * The complication: an identity covers the identities of the sessions it comes after, so groups are
+ * taken in the order of their dependence (the manifest has no circles), whatever their order in the
+ * file.
  */
 #include "batch/engine/plan_inside.h"
 
@@ -12,7 +13,8 @@
 
 #include "formats/base/banned.h"
 
-#define PACK_MAX_BYTES (4 * (size_t)NJ_MANIFEST_MAX_BYTES) /* an agent packs what it can call, too */
+#define PACK_MAX_BYTES                                                                             \
+    (4 * (size_t)NJ_MANIFEST_MAX_BYTES) /* an agent packs what it can call, too */
 
 /* ---- config ---- */
 
@@ -35,7 +37,8 @@ static int take_texts(struct nj_planning *planning, const struct nj_manifest_tex
 static int take_tools(struct nj_planning *planning, const struct nj_manifest_agent *agent,
                       struct nj_session_config *config, struct nj_error *err)
 {
-    struct nj_config_tool *tools = nj_arena_array(&planning->plan->arena, agent->n_tools + 1, sizeof(*tools));
+    struct nj_config_tool *tools =
+        nj_arena_array(&planning->plan->arena, agent->n_tools + 1, sizeof(*tools));
 
     if (!tools)
         return nj_fail_nomem(err);
@@ -83,7 +86,8 @@ static int take_mounts(struct nj_planning *planning, size_t at, struct nj_sessio
     return 0;
 }
 
-/* take_scripts - the bytes that answer for a role become inputs, so that they can be found after the run */
+/* take_scripts - the bytes that answer for a role become inputs, so that they can be found after
+ * the run */
 static int take_scripts(struct nj_planning *planning, size_t at, struct nj_error *err)
 {
     const struct nj_manifest_role *role = &planning->manifest->roles[at];
@@ -99,8 +103,8 @@ static int take_scripts(struct nj_planning *planning, size_t at, struct nj_error
             continue;
         r = nj_sources_file(planning->sources, role->chain[i].script, &file, err);
         if (r < 0)
-            r = nj_planning_fault(planning, role->chain[i].script_mark, err, "models.%s[%zu].script",
-                                  role->name, i);
+            r = nj_planning_fault(planning, role->chain[i].script_mark, err,
+                                  "models.%s[%zu].script", role->name, i);
         if (r < 0)
             return r;
     }
@@ -159,7 +163,8 @@ static int chain_named(struct nj_digest *chain, const char *label, const char *n
     return 0;
 }
 
-static int chain_file(struct nj_digest *chain, const struct nj_plan_file *file, struct nj_error *err)
+static int chain_file(struct nj_digest *chain, const struct nj_plan_file *file,
+                      struct nj_error *err)
 {
     uint8_t more[1 + NJ_DIGEST_BYTES];
 
@@ -196,7 +201,8 @@ struct shared {
     struct nj_digest head; /* "agent", "group" */
     struct nj_digest models;
     bool has_models;
-    struct nj_digest after; /* of every session of every group that this one comes after, in order */
+    struct nj_digest
+        after; /* of every session of every group that this one comes after, in order */
 };
 
 static void chain_after(const struct nj_plan *plan, size_t group, struct nj_digest *chain)

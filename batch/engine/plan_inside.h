@@ -13,7 +13,7 @@ struct nj_planning {
     struct nj_sources *sources;
     struct nj_manifest_faults *faults;
     struct nj_plan *plan;
-    struct nj_table keys;  /* key -> index of its session */
+    struct nj_table keys; /* key -> index of its session */
     struct nj_table slugs;
     size_t cap_sessions;
     const struct nj_config_mount *mounts[NJ_MANIFEST_AGENTS_MAX]; /* by agent, NULL until read */
@@ -21,13 +21,13 @@ struct nj_planning {
     bool scripts_read[NJ_MANIFEST_AGENTS_MAX]; /* by role */
 };
 
-/* nj_planning_fault - add the text of @err as a fault at @mark and return 0 when it is for a person to mend
- * (NJ_E_INPUT); return the failure otherwise */
+/* nj_planning_fault - add the text of @err as a fault at @mark and return 0 when it is for a person
+ * to mend (NJ_E_INPUT); return the failure otherwise */
 int nj_planning_fault(struct nj_planning *planning, struct nj_mark mark, const struct nj_error *err,
                       const char *path_fmt, ...) NJ_PRINTF(4, 5);
 
-/* nj_planning_config - the config that all sessions of a group share, key apart; @ret_config is filled with texts that
- * live as long as manifest and plan */
+/* nj_planning_config - the config that all sessions of a group share, key apart; @ret_config is
+ * filled with texts that live as long as manifest and plan */
 int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_group *group,
                        struct nj_session_config *ret_config, struct nj_error *err) NJ_MUST_USE;
 

@@ -1,8 +1,9 @@
 /*
  * plan_prepare.c - a session's first message and first workspace
  *
- * The complication: a workspace must come out the same in the run that was killed and in the one that resumed it,
- * so nothing here looks at the host: contents come from the run's inputs, times from the plan.
+ * The complication: a workspace must come out the same in the run that was killed and in the one
+ * that resumed it, so nothing here looks at the host: contents come from the run's inputs, times
+ * from the plan.
  */
 #include "batch/engine/plan_inside.h"
 
@@ -16,9 +17,9 @@ static int append_piece(void *ctx, struct nj_span piece, struct nj_error *err)
 }
 
 static int prepare_message(const struct nj_plan *plan, const struct nj_plan_session *session,
-                           const struct nj_item_values *values, const struct nj_object_sink *objects,
-                           struct nj_buf *ret_first, struct nj_digest *ret_digest,
-                           struct nj_error *err)
+                           const struct nj_item_values *values,
+                           const struct nj_object_sink *objects, struct nj_buf *ret_first,
+                           struct nj_digest *ret_digest, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
     size_t start = ret_first->len;
@@ -39,7 +40,8 @@ static int prepare_message(const struct nj_plan *plan, const struct nj_plan_sess
 }
 
 static int file_content(const struct nj_plan_file *file, const struct nj_item_values *values,
-                        const struct nj_object_source *files, struct nj_buf *buf, struct nj_error *err)
+                        const struct nj_object_source *files, struct nj_buf *buf,
+                        struct nj_error *err)
 {
     if (file->source) {
         nj_buf_init(buf, file->source->entry.size);
@@ -58,13 +60,15 @@ static int add_file(struct nj_tree_builder *builder, const struct nj_plan_file *
 
     r = file_content(file, values, files, &buf, err);
     if (r == 0)
-        r = nj_tree_builder_file(builder, file->target + 1, file->source ? file->source->entry.mode : 0644,
+        r = nj_tree_builder_file(builder, file->target + 1,
+                                 file->source ? file->source->entry.mode : 0644,
                                  file->source ? file->source->mtime_ns : NJ_PLAN_MTIME_NS,
                                  nj_buf_span(&buf), objects, err);
     return r < 0 ? nj_wrap(err, "file %.200s", file->target) : 0;
 }
 
-/* add_folders - @path's parents below the root, and itself when @whole; those that are there already stay */
+/* add_folders - @path's parents below the root, and itself when @whole; those that are there
+ * already stay */
 static int add_folders(struct nj_tree_builder *builder, struct nj_table *folders, const char *path,
                        bool whole, struct nj_error *err)
 {
@@ -100,7 +104,8 @@ static bool is_under(const char *path, const char *folder)
     return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* wants_folder - a read-only path that the workspace has to bring: the box can only cover what exists */
+/* wants_folder - a read-only path that the workspace has to bring: the box can only cover what
+ * exists */
 static bool wants_folder(const struct nj_plan_session *session, const char *path)
 {
     const struct nj_session_config *config = session->config;

@@ -1,10 +1,10 @@
 /*
  * roots.c - the directories that a job's inputs may come from
  *
- * The complication: RESOLVE_BENEATH refuses every absolute link, also one that points back into the root.
- * Where it refuses, the place is resolved once more without rights (O_PATH), the kernel is asked what it is
- * called, and that name, which holds no link, is opened beneath the root it lies in. Whoever swaps links
- * meanwhile gets an error.
+ * The complication: RESOLVE_BENEATH refuses every absolute link, also one that points back into the
+ * root. Where it refuses, the place is resolved once more without rights (O_PATH), the kernel is
+ * asked what it is called, and that name, which holds no link, is opened beneath the root it lies
+ * in. Whoever swaps links meanwhile gets an error.
  */
 #include "batch/engine/roots.h"
 
@@ -127,7 +127,8 @@ static int root_add(struct nj_roots *roots, int dir_fd, const char *path, struct
     root->fd = fd; /* closed with the others from here on */
     roots->count++;
     if (!fd_name(fd, real))
-        return nj_fail(err, NJ_E_SYSTEM, "folder %s: its name cannot be read from /proc/self/fd", path);
+        return nj_fail(err, NJ_E_SYSTEM, "folder %s: its name cannot be read from /proc/self/fd",
+                       path);
     root->real = nj_arena_text(&roots->arena, real);
     root->path = root->real;
     if (*path == '/') {
@@ -150,11 +151,13 @@ int nj_roots_open(int dir_fd, const char *const *allow, struct nj_roots *ret_roo
         return nj_wrap(err, "the manifest's directory");
     for (size_t i = 0; allow && allow[i]; i++) {
         if (roots.count == NJ_ROOTS_MAX)
-            return nj_fail(err, NJ_E_INPUT, "--allow-path: at most %d directories", NJ_ROOTS_MAX - 1);
+            return nj_fail(err, NJ_E_INPUT, "--allow-path: at most %d directories",
+                           NJ_ROOTS_MAX - 1);
         r = root_add(&roots, AT_FDCWD, allow[i], err);
         if (r < 0 && err->code == NJ_E_SYSTEM &&
             (err->sys_errno == ENOENT || err->sys_errno == ENOTDIR || err->sys_errno == EACCES))
-            return nj_fail(err, NJ_E_INPUT, "--allow-path %s: %s", allow[i], strerror(err->sys_errno));
+            return nj_fail(err, NJ_E_INPUT, "--allow-path %s: %s", allow[i],
+                           strerror(err->sys_errno));
         if (r < 0)
             return nj_wrap(err, "--allow-path");
     }
@@ -233,7 +236,8 @@ int nj_roots_place(const struct nj_roots *roots, const char *path, struct nj_are
     }
     rest = allowed_root(roots, (const char *)whole.data, &place.root);
     if (!rest)
-        return nj_fail(err, NJ_E_INPUT, "%s %s: allow its directory with --allow-path DIR", nj_shown(path).text,
+        return nj_fail(err, NJ_E_INPUT, "%s %s: allow its directory with --allow-path DIR",
+                       nj_shown(path).text,
                        absolute ? "is absolute, and paths are relative to the manifest"
                                 : "leaves the manifest's directory");
     rest_len = strlen(rest);
@@ -251,8 +255,8 @@ int nj_roots_place(const struct nj_roots *roots, const char *path, struct nj_are
 /* ---- opening ---- */
 
 /* reach_through - the link at @rest points to a place by its full name: is that inside a root? */
-static int reach_through(const struct nj_roots *roots, size_t root, const char *rest, uint64_t flags,
-                         int *ret_fd)
+static int reach_through(const struct nj_roots *roots, size_t root, const char *rest,
+                         uint64_t flags, int *ret_fd)
 {
     nj_auto_close int handle = -1;
     char real[PATH_MAX];
@@ -300,7 +304,8 @@ int nj_roots_read(const struct nj_roots *roots, size_t root, const char *rest, i
         return EISDIR;
     if (!S_ISREG(ret_stat->st_mode))
         return EINVAL;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", handle); /* the very file that was judged */
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d",
+                   handle); /* the very file that was judged */
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return errno;

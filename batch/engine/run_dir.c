@@ -9,6 +9,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <time.h>
 
@@ -16,6 +19,7 @@
 
 #define LOCK_WAIT_MS 2000
 #define LOCK_RETRY_MS 10
+#define RUN_JSON_MAX_BYTES (1u << 20)
 
 static int make_parents(const char *path, struct nj_error *err)
 {
@@ -32,6 +36,22 @@ static int make_parents(const char *path, struct nj_error *err)
     return 0;
 }
 
+/* Is the engine that run.json names still a process? Where that cannot be known: no. */
+static bool engine_lives(const struct nj_run_dir *dir)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_error ignored = {0};
+    json_t *json = NULL;
+    json_int_t pid = 0;
+
+    nj_buf_init(&bytes, RUN_JSON_MAX_BYTES);
+    if (nj_fsio_read_file(dir->fd, "run.json", &bytes, &ignored) == 0)
+        json = json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
+    pid = json_integer_value(json_object_get(json, "pid"));
+    json_decref(json);
+    return pid > 0 && pid <= INT_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
 static int lock_dir(struct nj_run_dir *dir, struct nj_error *err)
 {
     struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000};
@@ -39,7 +59,7 @@ static int lock_dir(struct nj_run_dir *dir, struct nj_error *err)
     for (int waited_ms = 0; flock(dir->fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
         if (errno != EWOULDBLOCK)
             return nj_fail_errno(err, errno, "lock run %s", dir->path);
-        if (waited_ms >= LOCK_WAIT_MS)
+        if (waited_ms >= LOCK_WAIT_MS || (waited_ms == 0 && engine_lives(dir)))
             return nj_fail(err, NJ_E_INPUT,
                            "run %s: another engine is at work on it; wait for it, or stop it first",
                            dir->path);

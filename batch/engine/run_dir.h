@@ -2,8 +2,7 @@
  * run_dir.h - the folder that a run owns
  *
  * Folders 0700, files 0600. The lock is held on the folder itself (flock), so it ends with the process and its
- * workers, and a second engine is refused (after two seconds, in which a killed one's workers end); readers need no
- * lock.
+ * workers, and a second engine is refused (a killed one's workers get two seconds to end); readers need no lock.
  */
 #ifndef NJ_RUN_DIR_H
 #define NJ_RUN_DIR_H

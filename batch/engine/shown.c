@@ -26,7 +26,8 @@ static size_t next_piece(struct nj_span *rest, char piece[PIECE_MAX_BYTES])
         if (plain)
             piece[shown++] = (char)rest->data[i];
         else
-            shown += (size_t)snprintf(piece + shown, PIECE_MAX_BYTES - shown, "\\x%02x", rest->data[i]);
+            shown +=
+                (size_t)snprintf(piece + shown, PIECE_MAX_BYTES - shown, "\\x%02x", rest->data[i]);
     }
     rest->data += len;
     rest->len -= len;

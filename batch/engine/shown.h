@@ -1,7 +1,8 @@
 /*
  * shown.h - names of files as a message or a terminal can bear them
  *
- * A name may hold any bytes. What is no UTF-8, and what could drive or deceive a terminal, is shown as \xNN.
+ * A name may hold any bytes. What is no UTF-8, and what could drive or deceive a terminal, is shown
+ * as \xNN.
  */
 #ifndef NJ_SHOWN_H
 #define NJ_SHOWN_H
@@ -14,8 +15,8 @@ struct nj_shown {
     char text[NJ_SHOWN_MAX_BYTES];
 };
 
-/* nj_shown - for one argument of a message: nj_fail(err, code, "%s is gone", nj_shown(name).text). A long name loses its
- * head, because the last parts of a path tell more. */
+/* nj_shown - for one argument of a message: nj_fail(err, code, "%s is gone", nj_shown(name).text).
+ * A long name loses its head, because the last parts of a path tell more. */
 struct nj_shown nj_shown(const char *text);
 
 /* nj_shown_append - the whole of @text */

@@ -1,8 +1,8 @@
 /*
  * slug.c - a session's key as a file name
  *
- * The complication: several keys have one slug ("Acme GmbH", "acme-gmbh"), so whoever makes names keeps
- * a table and asks again with @clash.
+ * The complication: several keys have one slug ("Acme GmbH", "acme-gmbh"), so whoever makes names
+ * keeps a table and asks again with @clash.
  */
 #include "batch/engine/slug.h"
 

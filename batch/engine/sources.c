@@ -1,8 +1,8 @@
 /*
  * sources.c - what a plan asks of the host, and what it was told
  *
- * The complication: one kind of object, two ways to fill it. A live one asks when it does not know; a recorded
- * one was filled when it was made (sources_read.c) and refuses what it does not know.
+ * The complication: one kind of object, two ways to fill it. A live one asks when it does not know;
+ * a recorded one was filled when it was made (sources_read.c) and refuses what it does not know.
  */
 #include "batch/engine/sources_inside.h"
 
@@ -14,7 +14,8 @@
 
 /* ---- keeping answers ---- */
 
-int nj_sources_keep(struct nj_sources *sources, const struct nj_answer *answer, struct nj_error *err)
+int nj_sources_keep(struct nj_sources *sources, const struct nj_answer *answer,
+                    struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf key = {0};
     size_t before;
@@ -236,7 +237,8 @@ static int write_file(struct nj_buf *out, const struct nj_source_file *file, str
         write_digest(out, "digest", &file->entry.digest, err) < 0 ||
         (file->entry.has_parts && write_digest(out, "parts", &file->entry.parts, err) < 0))
         return -(int)err->code;
-    return nj_buf_printf(out, err, ",\"size\":%" PRIu64 ",\"mode\":\"%04o\",\"mtime_ns\":%" PRId64 "}\n",
+    return nj_buf_printf(out, err,
+                         ",\"size\":%" PRIu64 ",\"mode\":\"%04o\",\"mtime_ns\":%" PRId64 "}\n",
                          file->entry.size, file->entry.mode, file->mtime_ns);
 }
 

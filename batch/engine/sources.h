@@ -1,10 +1,11 @@
 /*
  * sources.h - what a plan asks of the host, and what it was told
  *
- * Live, a question is answered by the host: the matches of a glob, the content of a file, the tree of a folder;
- * contents are put into the run's inputs. Each question is asked once, and its answer is kept. The
- * answers, as lines of JSON, are inputs/sources.jsonl: a person reads there which path had which digest, and
- * a resumed run answers the same questions from it, so that its plan is the same whatever became of the host.
+ * Live, a question is answered by the host: the matches of a glob, the content of a file, the tree
+ * of a folder; contents are put into the run's inputs. Each question is asked once, and its answer
+ * is kept. The answers, as lines of JSON, are inputs/sources.jsonl: a person reads there which path
+ * had which digest, and a resumed run answers the same questions from it, so that its plan is the
+ * same whatever became of the host.
  *
  *     {"file":"check.py","digest":HEX,"size":812,"mode":"0644","mtime_ns":1763776800000000000}
  *     {"file":"big.bin","digest":HEX,"parts":HEX,...}          "parts" above NJ_OBJECT_PART_BYTES
@@ -29,19 +30,21 @@ struct nj_source_file {
     int64_t mtime_ns;
 };
 
-/* nj_sources_new - live. @allow as in nj_roots_open(); @sink is borrowed for the life of the result. */
+/* nj_sources_new - live. @allow as in nj_roots_open(); @sink is borrowed for the life of the
+ * result. */
 int nj_sources_new(int dir_fd, const char *const *allow, const struct nj_object_sink *sink,
                    struct nj_sources **ret_sources, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_sources_recorded - answer from the lines of nj_sources_write(); @lines is not kept. NJ_E_CORRUPT names the line. */
+/* nj_sources_recorded - answer from the lines of nj_sources_write(); @lines is not kept.
+ * NJ_E_CORRUPT names the line. */
 int nj_sources_recorded(struct nj_span lines, struct nj_sources **ret_sources,
                         struct nj_error *err) NJ_MUST_USE;
 void nj_sources_free(struct nj_sources *sources);
 NJ_DEFINE_AUTO_PTR(struct nj_sources, nj_sources_free);
 
 /*
- * The questions. Answers are borrowed from @sources. NJ_E_INPUT is for a person to mend (the text says what);
- * a recorded run that is asked what was never answered fails with NJ_E_CORRUPT.
+ * The questions. Answers are borrowed from @sources. NJ_E_INPUT is for a person to mend (the text
+ * says what); a recorded run that is asked what was never answered fails with NJ_E_CORRUPT.
  */
 int nj_sources_glob(struct nj_sources *sources, const char *pattern,
                     const struct nj_glob_result **ret_result, struct nj_error *err) NJ_MUST_USE;
@@ -50,7 +53,8 @@ int nj_sources_file(struct nj_sources *sources, const char *path,
 int nj_sources_folder(struct nj_sources *sources, const char *path,
                       struct nj_workspace_ref *ret_ref, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_sources_links_left - links that were not followed because they leave the roots; the first of them or NULL */
+/* nj_sources_links_left - links that were not followed because they leave the roots; the first of
+ * them or NULL */
 size_t nj_sources_links_left(const struct nj_sources *sources, const char **ret_first);
 
 /* nj_sources_write - append all answers so far, in the order of asking */

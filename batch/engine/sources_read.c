@@ -1,8 +1,9 @@
 /*
  * sources_read.c - the answers of an earlier plan, read back
  *
- * The file lies in a run directory, but a run directory can be damaged, copied or handed over. Each line has
- * exactly its keys; a glob's matches are ascending and as many as it says; the last line counts the others.
+ * The file lies in a run directory, but a run directory can be damaged, copied or handed over. Each
+ * line has exactly its keys; a glob's matches are ascending and as many as it says; the last line
+ * counts the others.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -13,8 +14,8 @@
 
 struct reading {
     struct nj_sources *sources;
-    size_t line;             /* from 1 */
-    struct nj_answer *glob;  /* whose matches follow, or NULL */
+    size_t line;            /* from 1 */
+    struct nj_answer *glob; /* whose matches follow, or NULL */
     size_t matches_due;
     bool ended;
 };
@@ -62,9 +63,11 @@ static int get_digest(const struct reading *reading, json_t *map, const char *ke
     return 0;
 }
 
-static int check_keys(const struct reading *reading, json_t *map, size_t count, struct nj_error *err)
+static int check_keys(const struct reading *reading, json_t *map, size_t count,
+                      struct nj_error *err)
 {
-    return json_object_size(map) == count ? 0 : damaged(reading, "keys are missing or too many", err);
+    return json_object_size(map) == count ? 0
+                                          : damaged(reading, "keys are missing or too many", err);
 }
 
 static int keep(struct reading *reading, const struct nj_answer *answer, struct nj_error *err)
@@ -76,7 +79,8 @@ static int keep(struct reading *reading, const struct nj_answer *answer, struct 
     return r;
 }
 
-static int read_mode(const struct reading *reading, json_t *map, unsigned *ret, struct nj_error *err)
+static int read_mode(const struct reading *reading, json_t *map, unsigned *ret,
+                     struct nj_error *err)
 {
     json_t *value = json_object_get(map, "mode");
     const char *text = json_is_string(value) ? json_string_value(value) : "";
@@ -136,8 +140,8 @@ static int read_glob(struct reading *reading, json_t *map, size_t lines_left, st
     if ((uint64_t)matches > lines_left)
         return damaged(reading, "more matches than lines follow", err);
     answer.glob.links_left = (size_t)links_left;
-    answer.glob.matches = nj_arena_array(&reading->sources->arena, (size_t)matches + 1,
-                                         sizeof(*answer.glob.matches));
+    answer.glob.matches =
+        nj_arena_array(&reading->sources->arena, (size_t)matches + 1, sizeof(*answer.glob.matches));
     if (!answer.glob.matches)
         return nj_fail_nomem(err);
     r = keep(reading, &answer, err);
@@ -225,7 +229,8 @@ int nj_sources_recorded(struct nj_span lines, struct nj_sources **ret_sources, s
         if (!end)
             return damaged(&reading, "cut off", err);
         at = (size_t)(end - lines.data) + 1;
-        r = read_line(&reading, (struct nj_span){start, (size_t)(end - start)}, lines.len - at, err);
+        r = read_line(&reading, (struct nj_span){start, (size_t)(end - start)}, lines.len - at,
+                      err);
         if (r < 0)
             return r;
     }

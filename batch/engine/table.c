@@ -1,8 +1,8 @@
 /*
  * table.c - open addressing over XXH3
  *
- * Keys come from file names and manifests, which somebody may have chosen to collide: a long chain costs
- * time, never a wrong answer, because every hit is compared byte by byte.
+ * Keys come from file names and manifests, which somebody may have chosen to collide: a long chain
+ * costs time, never a wrong answer, because every hit is compared byte by byte.
  */
 #include "batch/engine/table.h"
 
@@ -23,7 +23,8 @@ void nj_table_done(struct nj_table *table)
 }
 
 /* slot_of - the slot that holds @key, or the free one where it belongs */
-static struct nj_table_slot *slot_of(const struct nj_table *table, struct nj_span key, uint64_t hash)
+static struct nj_table_slot *slot_of(const struct nj_table *table, struct nj_span key,
+                                     uint64_t hash)
 {
     size_t mask = table->cap - 1;
 

@@ -1,9 +1,10 @@
 /*
  * call.c - one call: start it, carry its output, keep its limits, say what it left
  *
- * Output is bounded in memory however much comes: a head, a ring for the tail, a count and a running digest.
- * The complication is the end. A payload's descendants may hold the pipes, and a killed payload leaves them full; but init
- * says "over" only when no process of the call exists any more, so then whatever is left in the pipes is all there is.
+ * Output is bounded in memory however much comes: a head, a ring for the tail, a count and a
+ * running digest. The complication is the end. A payload's descendants may hold the pipes, and a
+ * killed payload leaves them full; but init says "over" only when no process of the call exists any
+ * more, so then whatever is left in the pipes is all there is.
  */
 #include "batch/sandbox/supervisor.h"
 
@@ -21,7 +22,7 @@
 #include "formats/base/banned.h"
 
 #define READ_BYTES (64u << 10)
-#define LIVE_AFTER_MS 250     /* shorter calls send their output once, at the end */
+#define LIVE_AFTER_MS 250 /* shorter calls send their output once, at the end */
 #define WATCH_EVERY_MS 100
 #define KILL_TIMEOUT_MS 20000 /* from the kill to "over"; beyond, the box is given up */
 #define NS_PER_MS 1000000
@@ -153,8 +154,8 @@ static void stream_drain(struct stream *stream)
 /* stream_finish - put the ring in order and fill @ret_stream with borrowed spans */
 static int stream_finish(struct stream *stream, struct nj_stream *ret_stream, struct nj_error *err)
 {
-    size_t kept = stream->ring_total < stream->ring_max ? (size_t)stream->ring_total
-                                                        : stream->ring_max;
+    size_t kept =
+        stream->ring_total < stream->ring_max ? (size_t)stream->ring_total : stream->ring_max;
     size_t at = kept == 0 ? 0 : (size_t)(stream->ring_total % stream->ring_max);
 
     if (stream->ring_total > stream->ring_max && at > 0) {
@@ -203,7 +204,8 @@ static bool same_name(const char *a, const char *b)
     return strncmp(a, b, len) == 0 && b[len] == '=';
 }
 
-/* fill_env - the fixed environment, each variable unless the call brings its own, then the call's */
+/* fill_env - the fixed environment, each variable unless the call brings its own, then the call's
+ */
 static void fill_env(struct filler *f, const struct nj_box_plan *plan,
                      const struct nj_box_call *request)
 {
@@ -530,9 +532,7 @@ static void judge_limits(struct call *call, const struct nj_workspace_capture *c
     uint64_t peak = nj_cgroup_memory_peak(cgroup), used = 0;
     bool full = false;
 
-    meta->memory_peak_bytes = peak            ? peak
-                              : s->proc_fd < 0 ? 0
-                                               : call->watched_memory;
+    meta->memory_peak_bytes = peak ? peak : s->proc_fd < 0 ? 0 : call->watched_memory;
     if (meta->memory_peak_bytes < (uint64_t)s->share->max_rss_kb << 10 && peak == 0)
         meta->memory_peak_bytes = (uint64_t)s->share->max_rss_kb << 10;
     nj_workspace_usage(s->workspace, &used, &full);

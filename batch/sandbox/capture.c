@@ -1,9 +1,9 @@
 /*
  * capture.c - walk a tree, read what changed, name the whole
  *
- * Every directory is looked at; a file is read only when its inode, size or times differ from what is remembered.
- * The complication is what no tree can hold (README.md): it is removed, so that the box and its captured state stay one,
- * and the caller tells the agent.
+ * Every directory is looked at; a file is read only when its inode, size or times differ from what
+ * is remembered. The complication is what no tree can hold (README.md): it is removed, so that the
+ * box and its captured state stay one, and the caller tells the agent.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,7 +18,8 @@
 
 #define DIRENT_BYTES (32u << 10)
 #define PATH_BYTES (NJ_OBJECT_TARGET_MAX_BYTES + 1)
-/* A directory's encoded entries must fit into one object; what an entry needs beside its variable parts. */
+/* A directory's encoded entries must fit into one object; what an entry needs beside its variable
+ * parts. */
 #define ENTRY_BYTES 160
 #define DIRECTORY_BYTES (NJ_OBJECT_MAX_BYTES - (1u << 20))
 #define XATTR_LIST_BYTES 65536
@@ -35,7 +36,7 @@ struct walk {
     uint64_t max_file_bytes;
     uint8_t *buffer; /* one part */
     char path[PATH_BYTES];
-    size_t path_len; /* beyond PATH_BYTES: path holds nothing useful */
+    size_t path_len;             /* beyond PATH_BYTES: path holds nothing useful */
     struct table_entry **inodes; /* for the index, heap */
     size_t n_inodes;
     size_t room_inodes;
@@ -46,7 +47,7 @@ struct walk {
 
 /* The first name of an inode that has several. */
 struct link {
-    uint64_t ino; /* 0: free */
+    uint64_t ino;        /* 0: free */
     struct nj_span path; /* in the arena */
 };
 
@@ -134,7 +135,8 @@ static int compare_xattrs(const void *a, const void *b)
     size_t shared = first->name.len < second->name.len ? first->name.len : second->name.len;
     int order = memcmp(first->name.data, second->name.data, shared);
 
-    return order ? order : (first->name.len > second->name.len) - (first->name.len < second->name.len);
+    return order ? order
+                 : (first->name.len > second->name.len) - (first->name.len < second->name.len);
 }
 
 static int read_xattr(struct walk *w, int fd, const char *name, struct nj_xattr *xattr,
@@ -214,8 +216,8 @@ static bool same_xattrs(const struct nj_tree_entry *a, const struct nj_tree_entr
 }
 
 /* copy_xattrs - from the old table, which goes when the new one is complete */
-static int copy_xattrs(struct walk *w, const struct nj_tree_entry *from, struct nj_tree_entry *entry,
-                       struct nj_error *err)
+static int copy_xattrs(struct walk *w, const struct nj_tree_entry *from,
+                       struct nj_tree_entry *entry, struct nj_error *err)
 {
     struct nj_xattr *xattrs;
 
@@ -340,8 +342,7 @@ static int reuse(struct walk *w, const struct table_entry *old, struct table_ent
     entry->tree.has_parts = old->tree.has_parts;
     entry->tree.parts = old->tree.parts;
     if (old->n_parts > 0) {
-        struct nj_digest *parts =
-            nj_arena_array(&w->table->arena, old->n_parts, sizeof(*parts));
+        struct nj_digest *parts = nj_arena_array(&w->table->arena, old->n_parts, sizeof(*parts));
 
         if (!parts)
             return nj_fail_nomem(err);
@@ -360,8 +361,7 @@ static bool is_unchanged(const struct walk *w, const struct table_entry *old,
     if (old->trusted)
         return true;
     return !(w->flags & TABLE_READ_ALL) && old->mtime_ns == entry->mtime_ns &&
-           old->ctime_ns == entry->ctime_ns &&
-           old->ctime_ns < w->since_ns - NJ_WORKSPACE_RACY_NS;
+           old->ctime_ns == entry->ctime_ns && old->ctime_ns < w->since_ns - NJ_WORKSPACE_RACY_NS;
 }
 
 /* look_at_file - returns 1 when it cannot be kept */
@@ -402,8 +402,8 @@ static int look_at_file(struct walk *w, int dir_fd, const char *name, const stru
 static int compare_names(const void *a, const void *b)
 {
     const struct table_entry *first = a, *second = b;
-    size_t shared = first->tree.name.len < second->tree.name.len ? first->tree.name.len
-                                                                 : second->tree.name.len;
+    size_t shared =
+        first->tree.name.len < second->tree.name.len ? first->tree.name.len : second->tree.name.len;
     int order = memcmp(first->tree.name.data, second->tree.name.data, shared);
 
     if (order)
@@ -420,7 +420,8 @@ struct kernel_dirent {
     char name[];
 };
 
-/* list - the entries' names in the order the kernel tells them; ino holds that order for the moment */
+/* list - the entries' names in the order the kernel tells them; ino holds that order for the moment
+ */
 static int list(struct walk *w, int dir_fd, struct table_entry **ret_entries, size_t *ret_n,
                 struct nj_error *err)
 {
@@ -543,8 +544,8 @@ static size_t encoded_bytes(const struct nj_tree_entry *entry)
     return bytes;
 }
 
-/* look_at_all - the entries in the order of their names; those that cannot be kept are removed, here and in the
- * tree. @listed gets each kept entry's place in the listing. */
+/* look_at_all - the entries in the order of their names; those that cannot be kept are removed,
+ * here and in the tree. @listed gets each kept entry's place in the listing. */
 static int look_at_all(struct walk *w, int dir_fd, unsigned depth, struct table_entry *entries,
                        size_t n, uint32_t *listed, size_t *ret_kept, struct nj_error *err)
 {
@@ -582,7 +583,8 @@ static int look_at_all(struct walk *w, int dir_fd, unsigned depth, struct table_
     return 0;
 }
 
-/* creation_order - tmpfs lists the newest first; @listed holds the places of the sorted entries in that list */
+/* creation_order - tmpfs lists the newest first; @listed holds the places of the sorted entries in
+ * that list */
 static int creation_order(struct walk *w, const uint32_t *listed, size_t kept, size_t n,
                           uint32_t **ret_order, struct nj_error *err)
 {

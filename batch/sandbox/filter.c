@@ -1,10 +1,11 @@
 /*
  * filter.c - the system calls of payloads and supervisors
  *
- * Two complications. libseccomp compares 64-bit arguments while the kernel reads many of them as 32-bit
- * ones, so only exact values are ever allowed, never "all but". And it cannot say "everything else of this call
- * gets that errno" for an argument with several allowed values, so the checks of ioctl commands and socket
- * families are a few instructions of our own in front of the exported program, which stays libseccomp's.
+ * Two complications. libseccomp compares 64-bit arguments while the kernel reads many of them as
+ * 32-bit ones, so only exact values are ever allowed, never "all but". And it cannot say
+ * "everything else of this call gets that errno" for an argument with several allowed values, so
+ * the checks of ioctl commands and socket families are a few instructions of our own in front of
+ * the exported program, which stays libseccomp's.
  */
 #include "batch/sandbox/filter.h"
 
@@ -28,7 +29,7 @@
 #include "formats/base/banned.h"
 
 #define NAMESPACE_FLAGS                                                                            \
-    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | \
+    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |  \
      CLONE_NEWNET | 0x80u /* CLONE_NEWTIME */)
 
 struct family {
@@ -39,16 +40,16 @@ struct family {
 
 static const struct family allowed[] = {
     {"files", "the workspace and the read-only system",
-     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat openat2 creat "
-     "close close_range lseek _llseek dup dup2 dup3 fcntl fcntl64 flock fsync fdatasync sync "
-     "syncfs sync_file_range truncate ftruncate truncate64 ftruncate64 fallocate fadvise64 "
-     "readahead sendfile sendfile64 splice tee vmsplice copy_file_range umask"},
+     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat "
+     "openat2 creat close close_range lseek _llseek dup dup2 dup3 fcntl fcntl64 flock fsync "
+     "fdatasync sync syncfs sync_file_range truncate ftruncate truncate64 ftruncate64 fallocate "
+     "fadvise64 readahead sendfile sendfile64 splice tee vmsplice copy_file_range umask"},
     {"directories and names", "the same, by name",
      "stat fstat lstat newfstatat fstatat64 statx statfs fstatfs getdents getdents64 access "
      "faccessat faccessat2 mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link "
-     "linkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat fchmodat2 chown fchown lchown "
-     "fchownat utime utimes utimensat futimesat mknod mknodat getcwd chdir fchdir setxattr "
-     "lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr "
+     "linkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat fchmodat2 chown fchown "
+     "lchown fchownat utime utimes utimensat futimesat mknod mknodat getcwd chdir fchdir "
+     "setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr "
      "removexattr lremovexattr fremovexattr"},
     {"memory", "every allocator and loader",
      "brk mmap mmap2 munmap mremap mprotect madvise msync mincore mlock mlock2 munlock mlockall "
@@ -56,27 +57,29 @@ static const struct family allowed[] = {
      "map_shadow_stack"},
     {"processes and threads", "shells, compilers and pools; namespaces are refused by flag",
      "fork vfork execve execveat exit exit_group wait4 waitid waitpid getpid getppid gettid "
-     "set_tid_address futex futex_waitv set_robust_list get_robust_list rseq arch_prctl prctl setsid "
-     "getsid setpgid getpgid getpgrp pidfd_open pidfd_send_signal set_thread_area "
+     "set_tid_address futex futex_waitv set_robust_list get_robust_list rseq arch_prctl prctl "
+     "setsid getsid setpgid getpgid getpgrp pidfd_open pidfd_send_signal set_thread_area "
      "get_thread_area restart_syscall"},
     {"signals", "job control and timeouts",
      "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait "
      "rt_sigqueueinfo rt_tgsigqueueinfo sigaltstack sigreturn kill tkill tgkill pause signalfd "
      "signalfd4"},
-    {"waiting", "event loops", "poll ppoll select pselect6 _newselect epoll_create epoll_create1 "
-                               "epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 "
-                               "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"},
+    {"waiting", "event loops",
+     "poll ppoll select pselect6 _newselect epoll_create epoll_create1 epoll_ctl epoll_wait "
+     "epoll_pwait epoll_pwait2 eventfd eventfd2 inotify_init inotify_init1 inotify_add_watch "
+     "inotify_rm_watch"},
     {"time", "reading clocks and sleeping; setting them is not listed",
      "clock_gettime clock_getres gettimeofday time times nanosleep clock_nanosleep getitimer "
      "setitimer alarm timer_create timer_settime timer_gettime timer_getoverrun timer_delete "
      "timerfd_create timerfd_settime timerfd_gettime"},
-    {"pipes and sockets", "local servers and pipelines; socket families are checked, and the "
-                          "network namespace is empty",
+    {"pipes and sockets",
+     "local servers and pipelines; socket families are checked, and the network namespace is "
+     "empty",
      "pipe pipe2 socketpair bind listen accept accept4 connect getsockname getpeername sendto "
      "recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown setsockopt getsockopt"},
     {"identity", "asking who one is; changing it needs capabilities that nobody has here",
-     "getuid geteuid getgid getegid getresuid getresgid getgroups setuid setgid setreuid setregid "
-     "setresuid setresgid setfsuid setfsgid setgroups capget capset"},
+     "getuid geteuid getgid getegid getresuid getresgid getgroups setuid setgid setreuid "
+     "setregid setresuid setresgid setfsuid setfsgid setgroups capget capset"},
     {"limits and scheduling", "thread pools ask; raising needs capabilities",
      "getrlimit setrlimit prlimit64 ugetrlimit getrusage getpriority setpriority sched_yield "
      "sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler "
@@ -84,13 +87,14 @@ static const struct family allowed[] = {
      "sched_getattr sched_setattr ioprio_get ioprio_set getcpu"},
     {"system facts", "harmless to know", "uname sysinfo getrandom"},
     {"System V IPC and queues", "databases; the ipc namespace lives as long as the call",
-     "shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open "
-     "mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr"},
+     "shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl "
+     "mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr"},
     {"debugging", "gdb and strace on one's own children; the kernel checks the rest",
      "ptrace process_vm_readv process_vm_writev seccomp"},
 };
 
-/* Programs expect "not permitted" here and go on, or say so; ENOSYS would send some the wrong way. */
+/* Programs expect "not permitted" here and go on, or say so; ENOSYS would send some the wrong way.
+ */
 static const struct family refused[] = {
     {"mounts", "the plan alone decides what is mounted",
      "mount umount umount2 move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr "
@@ -101,8 +105,8 @@ static const struct family refused[] = {
      "reboot syslog swapon swapoff acct iopl ioperm userfaultfd lookup_dcookie quotactl "
      "quotactl_fd vhangup nfsservctl kcmp fanotify_init fanotify_mark open_by_handle_at "
      "pidfd_getfd process_madvise process_mrelease"},
-    {"clocks and names", "the host's", "settimeofday clock_settime clock_adjtime adjtimex stime "
-                                       "sethostname setdomainname"},
+    {"clocks and names", "the host's",
+     "settimeofday clock_settime clock_adjtime adjtimex stime sethostname setdomainname"},
     {"keys", "keyrings are not namespaced", "add_key request_key keyctl"},
     {"memory placement", "as for anyone without CAP_SYS_NICE",
      "mbind set_mempolicy set_mempolicy_home_node migrate_pages move_pages"},
@@ -111,25 +115,28 @@ static const struct family refused[] = {
 /* For a supervisor after set-up: its loop, and the workspace below one directory descriptor. */
 static const struct family supervisor_allowed[] = {
     {"loop", "messages, pipes, deadlines",
-     "read write readv writev pread64 pwrite64 sendmsg recvmsg recvfrom poll ppoll clock_gettime clock_nanosleep "
-     "close fcntl lseek pipe2 exit exit_group rt_sigreturn rt_sigprocmask rt_sigaction restart_syscall"},
+     "read write readv writev pread64 pwrite64 sendmsg recvmsg recvfrom poll ppoll clock_gettime "
+     "clock_nanosleep close fcntl lseek pipe2 exit exit_group rt_sigreturn rt_sigprocmask "
+     "rt_sigaction restart_syscall"},
     {"workspace", "capture and restore",
      "openat openat2 fstat newfstatat statx getdents64 readlinkat mkdirat unlinkat linkat "
-     "symlinkat mknodat renameat renameat2 fchmod fchmodat fchmodat2 utimensat ftruncate fallocate fstatfs "
-     "flistxattr fgetxattr fsetxattr fremovexattr memfd_create"},
+     "symlinkat mknodat renameat renameat2 fchmod fchmodat fchmodat2 utimensat ftruncate "
+     "fallocate fstatfs flistxattr fgetxattr fsetxattr fremovexattr memfd_create"},
     {"memory", "the allocator",
      "brk mmap munmap mremap mprotect madvise futex getrandom membarrier"},
     {"facts", "what the C library asks on its own",
-     "getpid gettid getuid geteuid sched_yield sched_getaffinity sysinfo prlimit64 uname getrusage"},
+     "getpid gettid getuid geteuid sched_yield sched_getaffinity sysinfo prlimit64 uname "
+     "getrusage"},
     {"the end", "of init, and one's own", "kill tgkill pidfd_send_signal wait4 waitid sigaltstack"},
 };
 
-/* Commands a program may meet without a terminal. Everything else is "no such operation" (ENOTTY). */
+/* Commands a program may meet without a terminal. Everything else is "no such operation" (ENOTTY).
+ */
 static const unsigned ioctls[] = {
-    FIONREAD,     FIONBIO,     FIOASYNC,      FIOCLEX,       FIONCLEX,     FIOQSIZE,
-    FICLONE,      FICLONERANGE, FS_IOC_GETFLAGS, FS_IOC_FIEMAP, FS_IOC_FSGETXATTR,
-    SIOCOUTQ,     SIOCGIFCONF, SIOCGIFNAME,   SIOCGIFINDEX,  SIOCGIFFLAGS, SIOCGIFADDR,
-    SIOCGIFNETMASK, SIOCGIFBRDADDR, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFTXQLEN,
+    FIONREAD,       FIONBIO,      FIOASYNC,        FIOCLEX,       FIONCLEX,          FIOQSIZE,
+    FICLONE,        FICLONERANGE, FS_IOC_GETFLAGS, FS_IOC_FIEMAP, FS_IOC_FSGETXATTR, SIOCOUTQ,
+    SIOCGIFCONF,    SIOCGIFNAME,  SIOCGIFINDEX,    SIOCGIFFLAGS,  SIOCGIFADDR,       SIOCGIFNETMASK,
+    SIOCGIFBRDADDR, SIOCGIFMTU,   SIOCGIFHWADDR,   SIOCGIFTXQLEN,
 };
 
 static const unsigned socket_families[] = {AF_UNIX, AF_INET, AF_INET6};
@@ -173,8 +180,8 @@ static int add_families(scmp_filter_ctx ctx, uint32_t action, const struct famil
     return r;
 }
 
-/* add_special - calls whose registers decide. clone3 keeps its flags behind a pointer, where no filter can see them:
- * ENOSYS makes every C library fall back to clone. */
+/* add_special - calls whose registers decide. clone3 keeps its flags behind a pointer, where no
+ * filter can see them: ENOSYS makes every C library fall back to clone. */
 static int add_special(scmp_filter_ctx ctx, struct nj_error *err)
 {
     static const unsigned long personalities[] = {PER_LINUX, ADDR_NO_RANDOMIZE, 0xffffffff};
@@ -241,7 +248,8 @@ static int export(scmp_filter_ctx ctx, struct nj_buf *code, struct nj_error *err
 
 #define LOAD(field)                                                                                \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, field))
-/* Arguments are 64 bits wide, the low half first on little-endian machines, the only ones built for. */
+/* Arguments are 64 bits wide, the low half first on little-endian machines, the only ones built
+ * for. */
 #define LOAD_LOW(index)                                                                            \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, args[index]))
 #define RETURN(value) BPF_STMT(BPF_RET | BPF_K, (value))
@@ -270,12 +278,13 @@ static void emit(struct program *p, struct sock_filter instruction)
     p->n++;
 }
 
-/* emit_choice - of call @number, argument @index (as the kernel reads it: 32 bits) must be one of @values, else
- * @refusal. Falls through with the call number loaded. */
+/* emit_choice - of call @number, argument @index (as the kernel reads it: 32 bits) must be one of
+ * @values, else @refusal. Falls through with the call number loaded. */
 static void emit_choice(struct program *p, unsigned number, unsigned index, const unsigned *values,
                         size_t n_values, unsigned refusal)
 {
-    /* number? -> next: load, n compares each jumping over what is left of this block, refuse, reload */
+    /* number? -> next: load, n compares each jumping over what is left of this block, refuse,
+     * reload */
     emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0,
                                          (unsigned char)(n_values + 3)));
     emit(p, (struct sock_filter)LOAD_LOW(index));
@@ -310,7 +319,8 @@ static void build_prefix(struct program *p)
     emit_netlink(p);
     emit_choice(p, SYS_socket, 0, socket_families, COUNT(socket_families), EAFNOSUPPORT);
     if (p->n <= COUNT(p->code))
-        p->code[check].jf = (unsigned char)(p->n - check - 1); /* foreign: libseccomp's part kills */
+        p->code[check].jf =
+            (unsigned char)(p->n - check - 1); /* foreign: libseccomp's part kills */
 }
 
 int nj_filter_build(enum nj_filter_kind kind, struct nj_filter *ret_filter, struct nj_error *err)

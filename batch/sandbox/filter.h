@@ -2,9 +2,9 @@
  * filter.h - which system calls a payload and a supervisor may make
  *
  * An allow-list, by family with a reason, compiled by libseccomp once in the helper and exported as
- * BPF: compiling costs more than starting a process in a warm box. What is not listed is answered as programs
- * expect it from an older kernel (ENOSYS) or from one that says no (EPERM), so they fall back or report it; a call of
- * another architecture ends the process.
+ * BPF: compiling costs more than starting a process in a warm box. What is not listed is answered
+ * as programs expect it from an older kernel (ENOSYS) or from one that says no (EPERM), so they
+ * fall back or report it; a call of another architecture ends the process.
  */
 #ifndef NJ_SANDBOX_FILTER_H
 #define NJ_SANDBOX_FILTER_H
@@ -27,8 +27,8 @@ int nj_filter_build(enum nj_filter_kind kind, struct nj_filter *ret_filter,
 void nj_filter_done(struct nj_filter *filter);
 NJ_DEFINE_AUTO_VAL(struct nj_filter, nj_filter_done);
 
-/* nj_filter_install - for the calling thread, which must have no_new_privs. Returns 0 or -errno; allocates
- * nothing, so it can stand between clone and exec. */
+/* nj_filter_install - for the calling thread, which must have no_new_privs. Returns 0 or -errno;
+ * allocates nothing, so it can stand between clone and exec. */
 int nj_filter_install(const struct nj_filter *filter) NJ_MUST_USE;
 
 /* nj_filter_print - the payload's filter by family, for `nightjar check --plan` */

@@ -1,9 +1,10 @@
 /*
  * helper.c - store, cgroups, supervisors
  *
- * The complication is the end of a box. A supervisor's death is not the end of the box's processes, which the kernel kills
- * a moment later; so a box's uid and cgroups are free only when its supervisor was waited for *and* the last copy of the
- * "alive" pipe, held by init and reapers alone, is closed.
+ * The complication is the end of a box. A supervisor's death is not the end of the box's processes,
+ * which the kernel kills a moment later; so a box's uid and cgroups are free only when its
+ * supervisor was waited for *and* the last copy of the "alive" pipe, held by init and reapers
+ * alone, is closed.
  */
 #include "batch/sandbox/helper.h"
 
@@ -48,6 +49,7 @@ struct helper {
     int engine_pid_fd; /* -1: gone already */
     int signal_fd;
     const char *run_name;
+    char group_name[128]; /* of cgroups: the run's name and our pid */
     const char *store;
     bool own_uids;
     struct nj_cgroups cgroups;
@@ -61,22 +63,25 @@ struct helper {
 bool nj_helper_own_uids(void)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf map = {0};
+    const unsigned uids = NJ_HELPER_UID_BLOCKS * NJ_HELPER_BOXES_MAX;
     unsigned inside, outside, count;
     struct nj_error err;
 
     if (geteuid() != 0)
         return false;
     nj_buf_init(&map, 4096);
-    /* One line that covers the range is what the initial namespace and containers made for it have. */
+    /* One line that covers the range is what the initial namespace and containers made for it have.
+     */
     return nj_fsio_read_file(AT_FDCWD, "/proc/self/uid_map", &map, &err) >= 0 && map.data &&
            sscanf((const char *)map.data, "%u %u %u", &inside, &outside, &count) == 3 &&
-           inside <= NJ_HELPER_UID_FIRST && count >= NJ_HELPER_BOXES_MAX &&
-           count - NJ_HELPER_BOXES_MAX >= NJ_HELPER_UID_FIRST - inside;
+           inside <= NJ_HELPER_UID_FIRST && count >= uids &&
+           count - uids >= NJ_HELPER_UID_FIRST - inside;
 }
 
 /* ---- start ---- */
 
-/* own_fds - 0 and 1 on /dev/null, 2 for the reports of sanitizers, @fd; nothing else of the engine's */
+/* own_fds - 0 and 1 on /dev/null, 2 for the reports of sanitizers, @fd; nothing else of the
+ * engine's */
 static int own_fds(int fd, struct nj_error *err)
 {
     nj_auto_close int null_fd = -1;
@@ -115,7 +120,8 @@ static int enter_namespaces(const struct helper *h, struct nj_error *err)
     char map[64];
     int r;
 
-    /* An engine that changed its uid before it called us is undumpable, and /proc/self not its own. */
+    /* An engine that changed its uid before it called us is undumpable, and /proc/self not its own.
+     */
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     if (h->own_uids)
         return unshare(CLONE_NEWNS) < 0 ? nj_fail_errno(err, errno, "helper: unshare") : 0;
@@ -124,7 +130,8 @@ static int enter_namespaces(const struct helper *h, struct nj_error *err)
     r = write_file("/proc/self/setgroups", "deny", err);
     if (r < 0)
         return r;
-    /* Not uid 0: mapping that on into a box's namespace asks for CAP_SETFCAP, which supervisors gave up. */
+    /* Not uid 0: mapping that on into a box's namespace asks for CAP_SETFCAP, which supervisors
+     * gave up. */
     (void)snprintf(map, sizeof(map), "%d %u 1", NJ_BOX_UID, uid);
     r = write_file("/proc/self/uid_map", map, err);
     if (r < 0)
@@ -191,6 +198,10 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
         return r;
     /* A Ctrl-C for the engine, which then suspends its sessions, must not end boxes. */
     (void)setsid();
+    /* The inits of killed supervisors come to us, not to a host's pid 1 that may never wait for
+     * them. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return nj_fail_errno(err, errno, "helper: prctl");
     (void)umask(022);
     raise_files();
     h->engine_pid_fd = (int)syscall(SYS_pidfd_open, engine_pid, 0);
@@ -223,7 +234,7 @@ static int take_slot(struct helper *h, uint32_t *ret_slot, struct nj_error *err)
             return 0;
         }
     }
-    return nj_fail(err, NJ_E_LIMIT, "helper: %d boxes live at once", NJ_HELPER_BOXES_MAX);
+    return nj_fail(err, NJ_E_LIMIT, "helper: %u boxes live at once", NJ_HELPER_BOXES_MAX);
 }
 
 static bool have_input(const struct helper *h, const struct nj_workspace_ref *ref)
@@ -279,8 +290,8 @@ static void keep_fds(int *fds, size_t n)
 static void become_supervisor(const struct helper *h, struct nj_supervisor_setup *setup)
 {
     const struct nj_cgroup *cgroup = &setup->cgroup;
-    int fds[] = {setup->engine_fd,       setup->alive_fd,       cgroup->procs_fd[0],
-                 cgroup->procs_fd[1],    cgroup->procs_fd[2],   cgroup->memory_peak_fd,
+    int fds[] = {setup->engine_fd,      setup->alive_fd,        cgroup->procs_fd[0],
+                 cgroup->procs_fd[1],   cgroup->procs_fd[2],    cgroup->memory_peak_fd,
                  cgroup->memory_oom_fd, cgroup->pids_events_fd, cgroup->cpu_usage_fd};
     sigset_t none;
 
@@ -300,7 +311,7 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
     pid_t self = getpid(), pid;
     int pipe_fds[2], r;
 
-    r = nj_cgroup_make(&h->cgroups, h->run_name, msg->open.box, &msg->open.plan, &cgroup, err);
+    r = nj_cgroup_make(&h->cgroups, h->group_name, msg->open.box, &msg->open.plan, &cgroup, err);
     if (r < 0)
         return r;
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -312,7 +323,10 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
         .alive_fd = writing,
         .plan = &msg->open.plan,
         .store = h->store,
-        .own_uid = h->own_uids ? NJ_HELPER_UID_FIRST + slot : (uid_t)-1,
+        .own_uid = h->own_uids
+                       ? NJ_HELPER_UID_FIRST +
+                             (unsigned)self % NJ_HELPER_UID_BLOCKS * NJ_HELPER_BOXES_MAX + slot
+                       : (uid_t)-1,
         .helper_pid = self,
         .cgroup = cgroup,
         .payload_filter = &h->payload_filter,
@@ -342,7 +356,7 @@ static int open_box(struct helper *h, const struct nj_msg *msg, int box_fd, stru
     r = fork_supervisor(h, msg, box_fd, slot, err);
     if (r < 0) {
         h->slots[slot] = false;
-        (void)nj_cgroup_remove(&h->cgroups, h->run_name, msg->open.box); /* perhaps half made */
+        (void)nj_cgroup_remove(&h->cgroups, h->group_name, msg->open.box); /* perhaps half made */
     }
     return r;
 }
@@ -375,7 +389,7 @@ static bool tidy(struct helper *h)
             i++;
             continue;
         }
-        if (!nj_cgroup_remove(&h->cgroups, h->run_name, box->number)) {
+        if (!nj_cgroup_remove(&h->cgroups, h->group_name, box->number)) {
             again = true; /* its last tasks are not quite gone from the group */
             i++;
             continue;
@@ -431,7 +445,8 @@ static int handle(struct helper *h, struct nj_msg_in *in, struct nj_error *err)
                        nj_msg_kind_text(in->msg.kind));
     if (in->msg.kind == NJ_MSG_OPEN) {
         if (open_box(h, &in->msg, fd, &reply.failed) < 0)
-            (void)!nj_msg_send(fd, &reply, NULL, 0, &ignored); /* else the engine sees the socket end */
+            (void)!nj_msg_send(fd, &reply, NULL, 0,
+                               &ignored); /* else the engine sees the socket end */
         (void)close(fd);
         return 0;
     }
@@ -530,10 +545,11 @@ void nj_helper_run(int engine_fd, const char *run_name)
     int r;
 
     nj_fault_init("helper");
-    (void)prctl(PR_SET_NAME, "nj-helper", 0, 0, 0);
+    (void)prctl(PR_SET_NAME, NJ_HELPER_COMM, 0, 0, 0);
     h.engine_fd = engine_fd;
     h.engine_pid_fd = -1;
     h.run_name = run_name;
+    (void)snprintf(h.group_name, sizeof(h.group_name), "%s-%d", run_name, getpid()); /* fits */
     r = set_up(&h, engine_pid, &err);
     if (r < 0) {
         ready = (struct nj_msg){.kind = NJ_MSG_FAILED, .failed = err};

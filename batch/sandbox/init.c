@@ -1,11 +1,12 @@
 /*
  * init.c - pid 1 of a box, its reapers, and payloads up to exec
  *
- * Between clone and exec nothing is allocated and nothing can be reported but through the shared page. Two
- * complications. A reaper needs its capabilities to mount, a payload must have none, and must not be able to look into the
- * reaper; so all of init's line is undumpable before the first payload exists. And copying init's memory twice would be half of
- * a short call's cost, so a reaper runs in init's memory on a stack of its own, and the payload in the reaper's until exec,
- * which waits for it. They share errno: init makes no call that fails while a reaper lives.
+ * Between clone and exec nothing is allocated and nothing can be reported but through the shared
+ * page. Two complications. A reaper needs its capabilities to mount, a payload must have none, and
+ * must not be able to look into the reaper; so all of init's line is undumpable before the first
+ * payload exists. And copying init's memory twice would be half of a short call's cost, so a reaper
+ * runs in init's memory on a stack of its own, and the payload in the reaper's until exec, which
+ * waits for it. They share errno: init makes no call that fails while a reaper lives.
  */
 #include "batch/sandbox/init.h"
 
@@ -29,6 +30,10 @@
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
+
+/* Copying init's page tables would be most of what a small call costs. A sanitizer keeps notes on each
+ * stack, which two processes in one memory would spoil, so its builds copy (CMakeLists.txt). */
+#define SHARED_MEMORY (NJ_CALL_SHARES_MEMORY ? CLONE_VM : 0)
 
 #define CALL_FDS_MAX 4
 #define EXIT_FAILED 127
@@ -115,7 +120,8 @@ static int set_limits(const struct nj_init_limits *limits)
 {
     int r;
 
-    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except for 1. */
+    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except
+     * for 1. */
     r = set_limit(RLIMIT_CORE, 1);
     if (r >= 0)
         r = set_limit(RLIMIT_NOFILE, PAYLOAD_FILES_MAX);
@@ -288,7 +294,8 @@ static int payload_main(void *argument)
     _exit(EXIT_FAILED);
 }
 
-/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call */
+/* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call
+ */
 static int reaper_main(void *argument)
 {
     const struct start *start = argument;
@@ -303,7 +310,7 @@ static int reaper_main(void *argument)
     if (prepare_call(init, fds, n_fds) < 0)
         _exit(EXIT_FAILED);
     pid = clone(payload_main, payload_stack + sizeof(payload_stack),
-                CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
+                SHARED_MEMORY | CLONE_VFORK | SIGCHLD, argument);
     if (pid < 0) {
         fail(share, NJ_INIT_FORK, errno);
         _exit(EXIT_FAILED);
@@ -311,7 +318,7 @@ static int reaper_main(void *argument)
     (void)close_range(0, 2, 0);
     for (size_t i = 0; i < n_fds; i++)
         (void)close(fds[i]); /* the supervisor must see the end of the pipes */
-    (void)set_caps(0); /* it only waits from here */
+    (void)set_caps(0);       /* it only waits from here */
     for (;;) {
         int status;
         pid_t ended = waitpid(-1, &status, __WALL);
@@ -359,7 +366,8 @@ static int enter_root(void)
     return chdir("/") < 0 ? -errno : 0;
 }
 
-/* occupy_standard_fds - 0, 1, 2 become /dev/null, so that no descriptor of a call ever gets these numbers */
+/* occupy_standard_fds - 0, 1, 2 become /dev/null, so that no descriptor of a call ever gets these
+ * numbers */
 static int occupy_standard_fds(void)
 {
     int fd = open("/dev/null", O_RDWR);
@@ -435,7 +443,7 @@ static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
     pid_t pid;
 
     pid = clone(reaper_main, reaper_stack + sizeof(reaper_stack),
-                CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
+                SHARED_MEMORY | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
     for (size_t i = 0; i < n_fds; i++)
         (void)close(fds[i]);
     if (pid < 0) {

@@ -1,19 +1,20 @@
 /*
  * init.h - pid 1 of a box, and the reaper and payload of each call
  *
- * init is cloned by the supervisor into namespaces of its own. It carries the plan's open operations out,
- * hands the workspace's root directory to the supervisor and then waits for calls. Per call it clones
- * a reaper (pid 1 of a new pid, mount and ipc namespace), which carries the call operations out and forks the
- * payload; the end of the reaper is the end of every process of the call.
+ * init is cloned by the supervisor into namespaces of its own. It carries the plan's open
+ * operations out, hands the workspace's root directory to the supervisor and then waits for calls.
+ * Per call it clones a reaper (pid 1 of a new pid, mount and ipc namespace), which carries the call
+ * operations out and forks the payload; the end of the reaper is the end of every process of the
+ * call.
  *
- * Supervisor and init share one mapping made before the clone, so nothing is allocated or parsed in the box:
- * the supervisor fills the request part, the box the answer part. A payload loses the mapping at exec.
+ * Supervisor and init share one mapping made before the clone, so nothing is allocated or parsed in
+ * the box: the supervisor fills the request part, the box the answer part. A payload loses the
+ * mapping at exec.
  *
  * On the socket between them, one byte a message:
- *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr and perhaps the script;
- *                       'K' kill the call
- *   init -> supervisor: 'R' ready, with the workspace's directory; 'F' failed, see share; 'D' the call is over:
- *                       all its processes are gone
+ *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr and
+ * perhaps the script; 'K' kill the call init -> supervisor: 'R' ready, with the workspace's
+ * directory; 'F' failed, see share; 'D' the call is over: all its processes are gone
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H
@@ -54,8 +55,10 @@ enum nj_init_stage {
 const char *nj_init_stage_text(enum nj_init_stage stage);
 
 struct nj_init_limits {
-    uint64_t file_bytes; /* beyond what the tmpfs holds, so that a full one says ENOSPC first; bounds sparse files */
-    uint64_t processes;  /* RLIMIT_NPROC, a backstop; counts what runs as the box's user in its user namespace */
+    uint64_t file_bytes; /* beyond what the tmpfs holds, so that a full one says ENOSPC first;
+                            bounds sparse files */
+    uint64_t processes;  /* RLIMIT_NPROC, a backstop; counts what runs as the box's user in its user
+                            namespace */
     uint64_t data_bytes; /* RLIMIT_DATA; 0: none, a cgroup bounds memory */
 };
 
@@ -82,7 +85,7 @@ struct nj_init_share {
 /* All that init needs, made before the clone. */
 struct nj_init {
     int socket_fd;
-    int alive_fd;  /* kept open as long as init or a reaper lives, for the helper to see */
+    int alive_fd;          /* kept open as long as init or a reaper lives, for the helper to see */
     const char *stage_dir; /* an empty directory of the store: the box's root is built over it */
     const struct nj_ops *ops;
     const struct nj_filter *filter;

@@ -1,8 +1,9 @@
 /*
  * limits.c - cgroup v1 where it is writable, and readings of /proc where it is not
  *
- * The one complication is finding one's own place: a hierarchy may be mounted from below its root (in a
- * container), so the path of /proc/self/cgroup is joined with the root and mount point of mountinfo.
+ * The one complication is finding one's own place: a hierarchy may be mounted from below its root
+ * (in a container), so the path of /proc/self/cgroup is joined with the root and mount point of
+ * mountinfo.
  */
 #include "batch/sandbox/limits.h"
 
@@ -105,7 +106,8 @@ static bool find(const char *controller, char dir[NJ_CGROUP_PATH_MAX_BYTES])
     if (strncmp(path, root, skip) != 0)
         return false; /* what is mounted does not hold our own place */
     path += skip;
-    len = snprintf(dir, NJ_CGROUP_PATH_MAX_BYTES, "%s%s", point, strcmp(path, "/") == 0 ? "" : path);
+    len =
+        snprintf(dir, NJ_CGROUP_PATH_MAX_BYTES, "%s%s", point, strcmp(path, "/") == 0 ? "" : path);
     return len > 0 && len < NJ_CGROUP_PATH_MAX_BYTES && access(dir, W_OK) == 0;
 }
 
@@ -230,7 +232,7 @@ int nj_cgroup_make(const struct nj_cgroups *cgroups, const char *run_name, uint6
 
 void nj_cgroup_close(struct nj_cgroup *cgroup)
 {
-    int *const fds[] = {&cgroup->procs_fd[0],   &cgroup->procs_fd[1],   &cgroup->procs_fd[2],
+    int *const fds[] = {&cgroup->procs_fd[0],    &cgroup->procs_fd[1],   &cgroup->procs_fd[2],
                         &cgroup->memory_peak_fd, &cgroup->memory_oom_fd, &cgroup->pids_events_fd,
                         &cgroup->cpu_usage_fd};
 
@@ -277,24 +279,40 @@ static void kill_members(int dir_fd, const char *name)
     }
 }
 
+/* is_leftover - the rest of a name behind "nightjar-<run>-" is "<pid of its helper>-<box>", and
+ * that helper is gone. Another run may have our name, in another folder, and be alive. */
+static bool is_leftover(const char *rest)
+{
+    size_t pid_digits = strspn(rest, "0123456789");
+    const char *box = rest + pid_digits + 1;
+    char path[64], comm[32];
+    nj_auto_close int fd = -1;
+    ssize_t n;
+
+    if (pid_digits == 0 || pid_digits > 10 || rest[pid_digits] != '-' || *box == '\0' ||
+        box[strspn(box, "0123456789")] != '\0')
+        return false;
+    (void)snprintf(path, sizeof(path), "/proc/%.*s/comm", (int)pid_digits, rest); /* fits */
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    n = read(fd, comm, sizeof(comm));
+    return n <= 0 || strncmp(comm, NJ_HELPER_COMM "\n", (size_t)n) != 0;
+}
+
 void nj_cgroups_sweep(const struct nj_cgroups *cgroups, const char *run_name)
 {
     char prefix[NJ_CGROUP_PATH_MAX_BYTES];
     int len = snprintf(prefix, sizeof(prefix), "nightjar-%s-", run_name);
 
     for (size_t i = 0; len > 0 && i < NJ_CGROUP_CONTROLLERS; i++) {
-        DIR *dir = nj_cgroups_has(cgroups, (enum nj_cgroup_controller)i) ? opendir(cgroups->dir[i])
-                                                                         : NULL;
+        DIR *dir =
+            nj_cgroups_has(cgroups, (enum nj_cgroup_controller)i) ? opendir(cgroups->dir[i]) : NULL;
         struct dirent *entry;
 
         while (dir && (entry = readdir(dir))) {
-            size_t digits;
-
-            if (strncmp(entry->d_name, prefix, (size_t)len) != 0)
-                continue;
-            /* Only "<run>-<number>": a run may be called like the beginning of another one. */
-            digits = strspn(entry->d_name + len, "0123456789");
-            if (digits == 0 || entry->d_name[(size_t)len + digits] != '\0')
+            if (strncmp(entry->d_name, prefix, (size_t)len) != 0 ||
+                !is_leftover(entry->d_name + len))
                 continue;
             for (int tries = 0; tries < 50; tries++) {
                 if (unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) == 0 || errno != EBUSY)
@@ -348,7 +366,8 @@ static uint64_t read_number(int fd, const char *key)
 void nj_cgroup_memory_peak_reset(const struct nj_cgroup *cgroup)
 {
     if (cgroup->memory_peak_fd >= 0)
-        (void)pwrite(cgroup->memory_peak_fd, "0", 1, 0); /* else the peak is that of the box's life */
+        (void)pwrite(cgroup->memory_peak_fd, "0", 1,
+                     0); /* else the peak is that of the box's life */
 }
 
 uint64_t nj_cgroup_memory_peak(const struct nj_cgroup *cgroup)
@@ -400,8 +419,8 @@ static uint64_t number_after(const char *text, const char *key)
 
 static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch);
 
-/* watch_children - of one thread. A list that the buffer cuts off undercounts: hundreds of direct children of
- * one thread are beyond usual limits, and RLIMIT_NPROC holds besides. */
+/* watch_children - of one thread. A list that the buffer cuts off undercounts: hundreds of direct
+ * children of one thread are beyond usual limits, and RLIMIT_NPROC holds besides. */
 static void watch_children(int proc_fd, pid_t pid, const char *thread, int depth,
                            struct nj_watch *watch)
 {

@@ -2,11 +2,12 @@
  * limits.h - how this host keeps a box's memory and processes within bounds
  *
  * Hard, where cgroup v1 hierarchies are writable (usually as root): one cgroup a box, named
- * nightjar-<run>-<box>, made by the helper; the supervisor gets open descriptors only. Else soft: rlimits and a
- * watchdog over what the box's processes hold. Which of both is part of the printed plan.
+ * nightjar-<run>-<helper's pid>-<box>, made by the helper; the supervisor gets open descriptors
+ * only. Else soft: rlimits and a watchdog over what the box's processes hold. Which of both is part
+ * of the printed plan.
  *
- * Order: nj_cgroups_find() once -> nj_cgroups_sweep() once -> per box nj_cgroup_make(), and, when all its processes
- * are gone, nj_cgroup_remove().
+ * Order: nj_cgroups_find() once -> nj_cgroups_sweep() once -> per box nj_cgroup_make(), and, when
+ * all its processes are gone, nj_cgroup_remove().
  */
 #ifndef NJ_SANDBOX_LIMITS_H
 #define NJ_SANDBOX_LIMITS_H
@@ -14,9 +15,16 @@
 #include "batch/sandbox/sandbox.h"
 
 #define NJ_CGROUP_PATH_MAX_BYTES 512
+#define NJ_HELPER_COMM "nj-helper" /* how a live helper is told from another process with its pid  \
+                                    */
 #define NJ_CGROUP_OVERHEAD_PROCESSES 2 /* init and the reaper of a call */
 
-enum nj_cgroup_controller { NJ_CGROUP_MEMORY, NJ_CGROUP_PIDS, NJ_CGROUP_CPU, NJ_CGROUP_CONTROLLERS };
+enum nj_cgroup_controller {
+    NJ_CGROUP_MEMORY,
+    NJ_CGROUP_PIDS,
+    NJ_CGROUP_CPU,
+    NJ_CGROUP_CONTROLLERS
+};
 
 /* Where this process may make cgroups; an empty directory: not there, or not writable. */
 struct nj_cgroups {
@@ -30,7 +38,8 @@ static inline bool nj_cgroups_has(const struct nj_cgroups *cgroups, enum nj_cgro
     return cgroups->dir[which][0] != '\0';
 }
 
-/* nj_cgroups_sweep - end and remove what a killed run of the same name left */
+/* nj_cgroups_sweep - end and remove what helpers of this run name that are gone left behind. The
+ * others take the name with the helper's pid: "<run>-<pid>". */
 void nj_cgroups_sweep(const struct nj_cgroups *cgroups, const char *run_name);
 
 /* One box's cgroup as its supervisor holds it: open files, -1 where there is none. */
@@ -42,8 +51,7 @@ struct nj_cgroup {
     int cpu_usage_fd;
 };
 
-#define NJ_CGROUP_NONE                                                                             \
-    ((struct nj_cgroup){{-1, -1, -1}, -1, -1, -1, -1})
+#define NJ_CGROUP_NONE ((struct nj_cgroup){{-1, -1, -1}, -1, -1, -1, -1})
 
 int nj_cgroup_make(const struct nj_cgroups *cgroups, const char *run_name, uint64_t box,
                    const struct nj_box_plan *plan, struct nj_cgroup *ret_cgroup,
@@ -66,7 +74,7 @@ uint64_t nj_cgroup_cpu_ns(const struct nj_cgroup *cgroup);
 
 /* What the watchdog sees: all processes below @root_pid, by /proc (@proc_fd). */
 struct nj_watch {
-    uint64_t processes; /* threads count, as in the pids cgroup */
+    uint64_t processes;    /* threads count, as in the pids cgroup */
     uint64_t memory_bytes; /* sum of PSS */
 };
 void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch);

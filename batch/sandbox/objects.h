@@ -1,7 +1,8 @@
 /*
  * objects.h - a sealed memfd of encoded objects, read as a source
  *
- * The stream is hostile until checked: lengths by the decoder, each object's digest when it is used.
+ * The stream is hostile until checked: lengths by the decoder, each object's digest when it is
+ * used.
  */
 #ifndef NJ_SANDBOX_OBJECTS_H
 #define NJ_SANDBOX_OBJECTS_H

@@ -1,9 +1,9 @@
 /*
  * ops.c - mounts, directories and links of a box
  *
- * Binds use the new mount calls: only mount_setattr() makes a *recursive* bind read-only, and a detached
- * tree is never visible with the wrong flags. What lies inside a writable path is resolved beneath the
- * root without following links: an agent may have put one there.
+ * Binds use the new mount calls: only mount_setattr() makes a *recursive* bind read-only, and a
+ * detached tree is never visible with the wrong flags. What lies inside a writable path is resolved
+ * beneath the root without following links: an agent may have put one there.
  */
 #include "batch/sandbox/ops.h"
 
@@ -28,7 +28,8 @@ static int do_file(const struct nj_op *op)
     size_t len = strlen(op->source);
     nj_auto_close int fd = -1;
 
-    fd = open(op->target + 1, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)op->mode);
+    fd = open(op->target + 1, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+              (mode_t)op->mode);
     if (fd < 0)
         return -errno;
     if (len > 0 && write(fd, op->source, len) != (ssize_t)len)
@@ -73,8 +74,8 @@ static int set_flags(int tree_fd, unsigned flags)
 static int open_inside(const char *target)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-                                      RESOLVE_NO_MAGICLINKS};
+                           .resolve =
+                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     int fd = (int)syscall(SYS_openat2, AT_FDCWD, target + 1, &how, sizeof(how));
 
     return fd < 0 ? -errno : fd;

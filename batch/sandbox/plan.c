@@ -1,9 +1,9 @@
 /*
  * plan.c - from what a box shall be to the operations that make it
  *
- * The one complication: parts of a box's paths belong to an agent. What is mounted inside a writable
- * path is mounted afresh for every call (kind INSIDE and FREEZE), because the directory it is mounted at may have been
- * renamed, removed or replaced by a link since the last one.
+ * The one complication: parts of a box's paths belong to an agent. What is mounted inside a
+ * writable path is mounted afresh for every call (kind INSIDE and FREEZE), because the directory it
+ * is mounted at may have been renamed, removed or replaced by a link since the last one.
  */
 #include "batch/sandbox/plan.h"
 
@@ -21,8 +21,8 @@
 #define MIB (UINT64_C(1) << 20)
 
 /* Directories that make the box a system. An agent's paths neither contain them nor lie in them. */
-static const char *const system_paths[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-                                           "/usr", "/etc",  "/proc", "/sys",  "/dev",   "/run"};
+static const char *const system_paths[] = {"/bin", "/sbin", "/lib",  "/lib32", "/lib64", "/libx32",
+                                           "/usr", "/etc",  "/proc", "/sys",   "/dev",   "/run"};
 
 static const char *const system_dirs[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
 
@@ -32,12 +32,12 @@ static const struct {
     const char *dir;
     const char *pattern;
 } etc_entries[] = {
-    {"/etc", "ld.so.cache"},  {"/etc", "ld.so.conf"},   {"/etc", "ld.so.conf.d"},
-    {"/etc", "alternatives"}, {"/etc/ssl", "certs"},    {"/etc/ssl", "openssl.cnf"},
-    {"/etc", "localtime"},    {"/etc", "os-release"},   {"/etc", "debian_version"},
-    {"/etc", "mime.types"},   {"/etc", "magic"},        {"/etc", "protocols"},
-    {"/etc", "services"},     {"/etc", "terminfo"},     {"/etc", "locale.alias"},
-    {"/etc", "gai.conf"},     {"/etc", "fonts"},        {"/etc", "perl"},
+    {"/etc", "ld.so.cache"},  {"/etc", "ld.so.conf"},    {"/etc", "ld.so.conf.d"},
+    {"/etc", "alternatives"}, {"/etc/ssl", "certs"},     {"/etc/ssl", "openssl.cnf"},
+    {"/etc", "localtime"},    {"/etc", "os-release"},    {"/etc", "debian_version"},
+    {"/etc", "mime.types"},   {"/etc", "magic"},         {"/etc", "protocols"},
+    {"/etc", "services"},     {"/etc", "terminfo"},      {"/etc", "locale.alias"},
+    {"/etc", "gai.conf"},     {"/etc", "fonts"},         {"/etc", "perl"},
     {"/etc", "python3*"},     {"/etc", "java-*openjdk"}, {"/etc", "bash.bashrc"},
 };
 
@@ -52,8 +52,8 @@ static const struct {
                     {"/dev/stderr", "/proc/self/fd/2"}};
 
 /* procfs is mounted read-only as a whole; these would also leak when read. */
-static const char *const masks[] = {"/proc/kcore",  "/proc/kallsyms", "/proc/timer_list",
-                                    "/proc/keys",   "/proc/key-users", "/proc/sysrq-trigger",
+static const char *const masks[] = {"/proc/kcore",      "/proc/kallsyms",  "/proc/timer_list",
+                                    "/proc/keys",       "/proc/key-users", "/proc/sysrq-trigger",
                                     "/proc/kpagecount", "/proc/kpageflags"};
 
 void nj_box_plan_default(struct nj_box_plan *ret_plan)
@@ -372,11 +372,11 @@ static void add_open(struct builder *b, const struct nj_box_plan *plan, const ch
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_HIDDEN, NULL, 0, 0755});
     add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_HIDDEN, "size=64k,nr_inodes=256,mode=0700", 0, 0});
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_WORKSPACE, NULL, 0, 0755});
-    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_WORKSPACE,
-                          nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=%" PRIu64
-                                                    ",mode=0755",
-                                          plan->max_size_bytes, plan->max_files),
-                          0, 0});
+    add(b,
+        (struct nj_op){NJ_OP_TMPFS, NJ_BOX_WORKSPACE,
+                       nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=%" PRIu64 ",mode=0755",
+                                       plan->max_size_bytes, plan->max_files),
+                       0, 0});
     for (size_t i = 0; i < plan->n_writable_paths; i++)
         add_dirs(b, plan->writable_paths[i]);
     for (size_t i = 0; i < plan->n_mounts; i++) {
@@ -406,15 +406,15 @@ static void add_call(struct builder *b, const struct nj_box_plan *plan)
     add(b, (struct nj_op){NJ_OP_PROC, "/proc", NULL, NJ_OP_READ_ONLY, 0});
     for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
         add(b, (struct nj_op){NJ_OP_MASK, masks[i], NULL, 0, 0});
-    add(b, (struct nj_op){NJ_OP_TMPFS, "/dev/shm",
-                          nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=4096,mode=1777",
-                                          shared),
-                          NJ_OP_NOEXEC, 0});
+    add(b, (struct nj_op){
+               NJ_OP_TMPFS, "/dev/shm",
+               nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=4096,mode=1777", shared),
+               NJ_OP_NOEXEC, 0});
     for (size_t i = 0; i < plan->n_writable_paths; i++)
-        add(b, (struct nj_op){NJ_OP_BIND, plan->writable_paths[i],
-                              nj_arena_printf(b->arena, NJ_BOX_WORKSPACE "%s",
-                                              plan->writable_paths[i]),
-                              0, 0});
+        add(b,
+            (struct nj_op){
+                NJ_OP_BIND, plan->writable_paths[i],
+                nj_arena_printf(b->arena, NJ_BOX_WORKSPACE "%s", plan->writable_paths[i]), 0, 0});
     for (size_t i = 0; i < plan->n_mounts; i++) {
         if (in_writable(plan, plan->mounts[i].target))
             add(b, (struct nj_op){NJ_OP_INSIDE, plan->mounts[i].target,
@@ -423,7 +423,8 @@ static void add_call(struct builder *b, const struct nj_box_plan *plan)
     }
     for (size_t i = 0; i < plan->n_read_only_paths; i++) {
         if (!in_mount(plan, plan->read_only_paths[i]))
-            add(b, (struct nj_op){NJ_OP_FREEZE, plan->read_only_paths[i], NULL, NJ_OP_READ_ONLY, 0});
+            add(b,
+                (struct nj_op){NJ_OP_FREEZE, plan->read_only_paths[i], NULL, NJ_OP_READ_ONLY, 0});
     }
     add(b, (struct nj_op){NJ_OP_HIDE, NJ_BOX_HIDDEN, NULL, 0, 0});
     add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_SCRIPTS, "size=16m,nr_inodes=1024,mode=0755", 0, 0});
@@ -465,7 +466,8 @@ int nj_ops_build(const struct nj_box_plan *plan, const char *store, struct nj_ar
     if (open.failed || call.failed)
         return nj_fail(err, NJ_E_NOMEM, "box plan: out of memory, or more than %d operations",
                        OPS_MAX);
-    *ret_ops = (struct nj_ops){open.ops, open.n, call.ops, call.n, places, add_places(plan, places)};
+    *ret_ops =
+        (struct nj_ops){open.ops, open.n, call.ops, call.n, places, add_places(plan, places)};
     return 0;
 }
 
@@ -558,8 +560,8 @@ int nj_box_plan_print(const struct nj_box_plan *plan, struct nj_buf *out, struct
     r = print_ops("once, when the box opens:", ops.open, ops.n_open, out, err);
     if (r < 0)
         return r;
-    r = print_ops("for each call, in a pid, mount and ipc namespace of its own:", ops.call, ops.n_call, out,
-                  err);
+    r = print_ops("for each call, in a pid, mount and ipc namespace of its own:", ops.call,
+                  ops.n_call, out, err);
     if (r < 0)
         return r;
     r = nj_limits_print(plan, out, err);

@@ -1,9 +1,10 @@
 /*
- * plan.h - a plan spelled out as operations: data that can be printed and tested without doing any of it
+ * plan.h - a plan spelled out as operations: data that can be printed and tested without doing any
+ * of it
  *
- * init carries the open operations out in order, once, in a fresh root directory; the reaper of each
- * call carries the call operations out in a mount namespace of its own. Nothing is allocated there:
- * all memory is in the arena given to nj_ops_build(), made before the processes are.
+ * init carries the open operations out in order, once, in a fresh root directory; the reaper of
+ * each call carries the call operations out in a mount namespace of its own. Nothing is allocated
+ * there: all memory is in the arena given to nj_ops_build(), made before the processes are.
  */
 #ifndef NJ_SANDBOX_PLAN_H
 #define NJ_SANDBOX_PLAN_H
@@ -15,25 +16,27 @@
 #define NJ_BOX_USER "agent"
 #define NJ_BOX_PATH_VARIABLE "/usr/local/bin:/usr/bin:/bin"
 #define NJ_BOX_PATH_MAX_BYTES 1023
-/* What only init and reapers see; detached, and a fresh tmpfs in its place, before a payload starts. */
+/* What only init and reapers see; detached, and a fresh tmpfs in its place, before a payload
+ * starts. */
 #define NJ_BOX_HIDDEN "/run"
-#define NJ_BOX_WORKSPACE NJ_BOX_HIDDEN "/workspace" /* the one tmpfs whose tree mirrors the writable paths */
+#define NJ_BOX_WORKSPACE                                                                           \
+    NJ_BOX_HIDDEN "/workspace" /* the one tmpfs whose tree mirrors the writable paths */
 #define NJ_BOX_SCRIPTS "/run"
 #define NJ_BOX_FILES_MAX NJ_TREE_ENTRIES_MAX
 
 /* Each operation once: enumerator and the word it is printed with. */
 #define NJ_OP_KINDS(X)                                                                             \
-    X(DIR, "directory")       /* mkdir target, mode; an existing one is fine */                    \
-    X(FILE, "file")           /* create target with the bytes of source */                         \
-    X(LINK, "link")           /* symlink target -> source */                                       \
-    X(TMPFS, "tmpfs")         /* mount a tmpfs with the options in source */                       \
-    X(PROC, "proc")           /* mount a procfs of the process's own pid namespace */              \
-    X(BIND, "bind")           /* recursive bind of source, with the flags */                       \
-    X(INSIDE, "bind inside")  /* the same, at a target an agent may have tampered with */          \
-    X(FREEZE, "read-only")    /* target, inside a writable path, onto itself */                    \
-    X(MASK, "mask")           /* /dev/null over target, where it exists */                         \
-    X(SEAL, "seal")           /* the mount at target becomes read-only */                          \
-    X(HIDE, "detach")         /* unmount target and all below it */
+    X(DIR, "directory")      /* mkdir target, mode; an existing one is fine */                     \
+    X(FILE, "file")          /* create target with the bytes of source */                          \
+    X(LINK, "link")          /* symlink target -> source */                                        \
+    X(TMPFS, "tmpfs")        /* mount a tmpfs with the options in source */                        \
+    X(PROC, "proc")          /* mount a procfs of the process's own pid namespace */               \
+    X(BIND, "bind")          /* recursive bind of source, with the flags */                        \
+    X(INSIDE, "bind inside") /* the same, at a target an agent may have tampered with */           \
+    X(FREEZE, "read-only")   /* target, inside a writable path, onto itself */                     \
+    X(MASK, "mask")          /* /dev/null over target, where it exists */                          \
+    X(SEAL, "seal")          /* the mount at target becomes read-only */                           \
+    X(HIDE, "detach")        /* unmount target and all below it */
 
 enum nj_op_kind {
 #define X(name, text) NJ_OP_##name,
@@ -45,13 +48,15 @@ enum { NJ_OP_READ_ONLY = 1, NJ_OP_DEVICES = 2, NJ_OP_NOEXEC = 4 };
 
 struct nj_op {
     enum nj_op_kind kind;
-    const char *target; /* absolute in the box; carried out relative to the current directory, its root */
+    const char
+        *target; /* absolute in the box; carried out relative to the current directory, its root */
     const char *source;
     unsigned flags;
     unsigned mode;
 };
 
-/* A directory that must exist in the workspace before a call: a writable path or a place to mount at. */
+/* A directory that must exist in the workspace before a call: a writable path or a place to mount
+ * at. */
 struct nj_op_place {
     const char *path; /* from the workspace's root, no "/" first */
     unsigned mode;

@@ -1,8 +1,9 @@
 /*
  * probe.c - trying what a box needs, and naming the cure for what is refused
  *
- * Kernels answer alike for very different reasons (EPERM for a sysctl, for AppArmor, for a container
- * runtime's filter), so the text looks at the switches that are known to cause it on this host.
+ * Kernels answer alike for very different reasons (EPERM for a sysctl, for AppArmor, for a
+ * container runtime's filter), so the text looks at the switches that are known to cause it on this
+ * host.
  */
 #include "batch/sandbox/probe.h"
 
@@ -49,7 +50,8 @@ static const char *namespaces_cure(int errnum)
         return "the kernel was built without user namespaces; use one with CONFIG_USER_NS=y";
     if (read_switch("/proc/sys/user/max_user_namespaces") == 0 || errnum == ENOSPC ||
         errnum == EUSERS)
-        return "too few are allowed; as root: sysctl -w user.max_user_namespaces=10000 (and the other "
+        return "too few are allowed; as root: sysctl -w user.max_user_namespaces=10000 (and the "
+               "other "
                "user.max_*_namespaces)";
     if (read_switch("/proc/sys/kernel/unprivileged_userns_clone") == 0)
         return "switched off for ordinary users; as root: sysctl -w "
@@ -68,7 +70,8 @@ static const char *cure_of(enum nj_probe_what what, int errnum)
     case NJ_PROBE_NAMESPACES:
         return namespaces_cure(errnum);
     case NJ_PROBE_PROC:
-        return "parts of this /proc are covered, as docker does by default; start the container with "
+        return "parts of this /proc are covered, as docker does by default; start the container "
+               "with "
                "--security-opt systempaths=unconfined (podman: --security-opt unmask=ALL)";
     case NJ_PROBE_MOUNTS:
         return errnum == ENOSYS
@@ -168,8 +171,8 @@ static void try_all(int fd, uid_t uid)
     int status;
     pid_t pid;
 
-    if (uid != (uid_t)-1 && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
-                             setresuid(uid, uid, uid) < 0))
+    if (uid != (uid_t)-1 &&
+        (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         report(fd, NJ_PROBE_NAMESPACES, errno);
     pid = (pid_t)syscall(SYS_clone,
                          CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |

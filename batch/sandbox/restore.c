@@ -1,10 +1,11 @@
 /*
  * restore.c - make a tree from objects
  *
- * Entries are created in the recorded creation order, so that listings agree. The complication is hard links: an inode's
- * other names may have to be created before the one that the tree calls the file, so whichever comes first makes the inode,
- * and the content arrives when the file's own turn comes. Trees are hostile: names were checked by the decoder, and no
- * path is ever followed through a link.
+ * Entries are created in the recorded creation order, so that listings agree. The complication is
+ * hard links: an inode's other names may have to be created before the one that the tree calls the
+ * file, so whichever comes first makes the inode, and the content arrives when the file's own turn
+ * comes. Trees are hostile: names were checked by the decoder, and no path is ever followed through
+ * a link.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +33,7 @@ struct making {
     int root_fd;
     bool read_only; /* an input */
     const struct nj_object_source *source;
-    struct table made; /* what a capture would have to read, known from the objects */
+    struct table made;           /* what a capture would have to read, known from the objects */
     struct table_entry **inodes; /* heap */
     size_t n_inodes;
     size_t room_inodes;
@@ -219,7 +220,8 @@ static mode_t mode_of(const struct making *m, const struct nj_tree_entry *entry)
     return entry->type == NJ_FILE_DIRECTORY || entry->mode & 0111 ? 0555 : 0444;
 }
 
-static int remember(struct making *m, int fd, const struct nj_tree_entry *tree, struct nj_error *err)
+static int remember(struct making *m, int fd, const struct nj_tree_entry *tree,
+                    struct nj_error *err)
 {
     struct table_entry *entry = nj_arena_alloc(&m->made.arena, sizeof(*entry));
     struct stat st;
@@ -248,8 +250,7 @@ static int remember(struct making *m, int fd, const struct nj_tree_entry *tree, 
             return r;
     }
     if (tree->n_xattrs > 0) {
-        struct nj_xattr *xattrs =
-            nj_arena_array(&m->made.arena, tree->n_xattrs, sizeof(*xattrs));
+        struct nj_xattr *xattrs = nj_arena_array(&m->made.arena, tree->n_xattrs, sizeof(*xattrs));
 
         if (!xattrs)
             return nj_fail_nomem(err);
@@ -324,7 +325,8 @@ static int make_node(int dir_fd, const char *name, mode_t type, mode_t mode, int
 {
     if (mknodat(dir_fd, name, type | mode, 0) < 0)
         return nj_fail_errno(err, errno, "create");
-    if (fchmodat(dir_fd, name, mode, 0) < 0) /* just made, no link; the umask may have cut the mode */
+    if (fchmodat(dir_fd, name, mode, 0) <
+        0) /* just made, no link; the umask may have cut the mode */
         return nj_fail_errno(err, errno, "set a mode");
     return set_time(dir_fd, name, mtime_ns, err);
 }
@@ -497,8 +499,8 @@ int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
                        const struct nj_objects *objects, struct nj_error *err)
 {
     struct nj_object_source source = {nj_objects_get, (void *)(uintptr_t)objects};
-    NJ_AUTO(making_done) struct making m = {
-        .root_fd = dir_fd, .read_only = true, .source = &source};
+    NJ_AUTO(making_done)
+    struct making m = {.root_fd = dir_fd, .read_only = true, .source = &source};
     int r;
 
     r = make(&m, ref, err);
@@ -535,7 +537,8 @@ static int missing(void *ctx, enum nj_object_kind kind, const struct nj_digest *
 static bool is_complete(const struct nj_objects *objects, const struct nj_workspace_ref *ref)
 {
     struct nj_object_source source = {nj_objects_get, (void *)(uintptr_t)objects};
-    struct nj_error ignored; /* whatever it is, the old tree is asked too, and then the restore says it */
+    struct nj_error
+        ignored; /* whatever it is, the old tree is asked too, and then the restore says it */
 
     return nj_tree_reach(&source, ref, missing, (void *)(uintptr_t)objects, &ignored) >= 0;
 }
@@ -619,7 +622,8 @@ static int look_again(struct nj_workspace *workspace, struct making *m,
     if (!nj_digest_equal(&capture.ref.tree, &ref->tree) ||
         !nj_digest_equal(&capture.ref.stamps, &ref->stamps))
         return nj_fail(err, NJ_E_CORRUPT, "the restored %s is not what was asked for",
-                       nj_digest_equal(&capture.ref.tree, &ref->tree) ? "listing or a time" : "tree");
+                       nj_digest_equal(&capture.ref.tree, &ref->tree) ? "listing or a time"
+                                                                      : "tree");
     old = workspace->table;
     workspace->table = table;
     table = old;

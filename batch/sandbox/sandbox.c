@@ -1,8 +1,8 @@
 /*
  * sandbox.c - the engine's side: a client of the helper and of each box's supervisor
  *
- * Everything is answered on the caller's loop. The complication: a callback may close its box, so after
- * one is called the box is not looked at again; one message is handled per event.
+ * Everything is answered on the caller's loop. The complication: a callback may close its box, so
+ * after one is called the box is not looked at again; one message is handled per event.
  */
 #include "batch/sandbox/sandbox.h"
 
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -163,7 +164,8 @@ int nj_sandbox_start(const char *run_name, struct nj_sandbox **ret_sandbox, stru
 
 static void lose(struct nj_box *box, const struct nj_error *why);
 
-/* helper_reads - it speaks only when asked, so this is its end; the boxes end by their own sockets */
+/* helper_reads - it speaks only when asked, so this is its end; the boxes end by their own sockets
+ */
 static void helper_reads(evutil_socket_t fd, short what, void *ctx)
 {
     struct nj_sandbox *sandbox = ctx;
@@ -198,7 +200,8 @@ static void helper_writes(evutil_socket_t fd, short what, void *ctx)
         if (box->unsent_fd >= 0 && send_open(sandbox, box, &err) != 0) {
             if (!sandbox->helper_lost)
                 (void)event_add(sandbox->helper_write, NULL);
-            return; /* a failure: the helper is gone, and the unsent socket ends with us closing it */
+            return; /* a failure: the helper is gone, and the unsent socket ends with us closing it
+                     */
         }
     }
 }
@@ -236,6 +239,9 @@ static void detach_box(struct nj_box *box)
     if (box->event)
         event_free(box->event);
     box->event = NULL;
+    /* A process that was forked meanwhile holds a copy of the descriptor; that must not keep the box alive. */
+    if (box->fd >= 0)
+        (void)shutdown(box->fd, SHUT_RDWR);
     nj_close_auto(&box->fd);
     box->fd = -1;
     nj_close_auto(&box->unsent_fd);
@@ -257,11 +263,15 @@ void nj_sandbox_free(struct nj_sandbox *sandbox)
         box->prev = box->next = NULL;
         box->lost = true;
         (void)nj_fail(&box->lost_err, NJ_E_CANCELLED, "the sandbox was closed");
+        if (box->op == OP_OPEN) /* nobody has it yet */
+            free(box);
     }
     if (sandbox->helper_read)
         event_free(sandbox->helper_read);
     if (sandbox->helper_write)
         event_free(sandbox->helper_write);
+    if (sandbox->helper_fd >= 0)
+        (void)shutdown(sandbox->helper_fd, SHUT_RDWR);
     nj_close_auto(&sandbox->helper_fd);
     if (sandbox->helper_pid > 0)
         wait_for_helper(sandbox->helper_pid);

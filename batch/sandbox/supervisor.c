@@ -1,9 +1,10 @@
 /*
  * supervisor.c - setting a box up, and serving its engine
  *
- * The complication is the order in which privileges go. Root first, before any namespace exists; then init
- * is cloned and mapped by a process that owns nothing but its own uid; then the box's user namespace is joined, whose
- * capabilities reach only what belongs to the box; last come chroot, no_new_privs and the filter.
+ * The complication is the order in which privileges go. Root first, before any namespace exists;
+ * then init is cloned and mapped by a process that owns nothing but its own uid; then the box's
+ * user namespace is joined, whose capabilities reach only what belongs to the box; last come
+ * chroot, no_new_privs and the filter.
  */
 #include "batch/sandbox/supervisor.h"
 
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -35,8 +37,8 @@
 
 /* Inside the box's user namespace: files of any mode, and reading /proc of what runs there. */
 #define KEPT_CAPS                                                                                  \
-    (UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_DAC_READ_SEARCH |                         \
-     UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_FSETID | UINT64_C(1) << CAP_KILL |              \
+    (UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_DAC_READ_SEARCH |                        \
+     UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_FSETID | UINT64_C(1) << CAP_KILL |             \
      UINT64_C(1) << CAP_SYS_PTRACE)
 
 static int set_caps(uint64_t caps, struct nj_error *err)
@@ -225,15 +227,17 @@ static int confine(struct nj_supervisor *s, int workspace_fd, struct nj_error *e
     return 0;
 }
 
-/* first_places - what an empty box has. It is not captured here: the first call's capture sends all of it. */
+/* first_places - what an empty box has. It is not captured here: the first call's capture sends all
+ * of it. */
 static int first_places(struct nj_supervisor *s, struct nj_error *err)
 {
     size_t index;
     int r;
 
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
-    return r > 0 ? nj_fail(err, NJ_E_INPUT, "box: \"/%s\" cannot be made", s->ops.places[index].path)
-                 : r;
+    return r > 0
+               ? nj_fail(err, NJ_E_INPUT, "box: \"/%s\" cannot be made", s->ops.places[index].path)
+               : r;
 }
 
 static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_error *err)
@@ -262,7 +266,8 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     r = become(setup->own_uid, err);
     if (r < 0)
         return r;
-    /* The maps of a child are only writable while we, and so it, count as dumpable; setresuid ended that. */
+    /* The maps of a child are only writable while we, and so it, count as dumpable; setresuid ended
+     * that. */
     if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
         return nj_fail_errno(err, errno, "box: prctl");
     r = clone_init(s, proc_fd, stage_dir, err);
@@ -307,7 +312,8 @@ int nj_supervisor_send(struct nj_supervisor *s, const struct nj_msg *msg, const 
     }
 }
 
-static int send_failure(struct nj_supervisor *s, const struct nj_error *failed, struct nj_error *err)
+static int send_failure(struct nj_supervisor *s, const struct nj_error *failed,
+                        struct nj_error *err)
 {
     struct nj_msg msg = {.kind = NJ_MSG_FAILED, .failed = *failed};
 
@@ -434,6 +440,7 @@ void nj_supervisor_run(struct nj_supervisor_setup *setup)
 
     nj_fault_init("supervisor");
     (void)prctl(PR_SET_NAME, "nj-box", 0, 0, 0);
+    (void)umask(0); /* places and restored files get the modes they were given */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != setup->helper_pid)
         _exit(1);
     if (set_up(&s, &arena, &err) < 0) {

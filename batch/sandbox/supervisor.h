@@ -1,9 +1,10 @@
 /*
  * supervisor.h - the one process that stands between the engine and a box
  *
- * Forked by the helper for each box. It gives up the helper's privileges, clones init, joins the box's user
- * namespace (to read files of mode 000), makes the workspace its root directory, confines itself by a filter and serves
- * the engine until that closes the socket. See README.md for what it holds at each point.
+ * Forked by the helper for each box. It gives up the helper's privileges, clones init, joins the
+ * box's user namespace (to read files of mode 000), makes the workspace its root directory,
+ * confines itself by a filter and serves the engine until that closes the socket. See README.md for
+ * what it holds at each point.
  */
 #ifndef NJ_SANDBOX_SUPERVISOR_H
 #define NJ_SANDBOX_SUPERVISOR_H
@@ -40,8 +41,8 @@ struct nj_supervisor {
     int proc_fd; /* the host's, for the watchdog; -1 where a cgroup bounds memory and processes */
 };
 
-/* nj_supervisor_call - run one call to its end and send what it left. @in holds the CALL message and its descriptors.
- * Fails when the box is no longer usable. */
+/* nj_supervisor_call - run one call to its end and send what it left. @in holds the CALL message
+ * and its descriptors. Fails when the box is no longer usable. */
 int nj_supervisor_call(struct nj_supervisor *supervisor, struct nj_msg_in *in,
                        struct nj_error *err) NJ_MUST_USE;
 

@@ -1,7 +1,8 @@
 /*
  * table.h - what a workspace remembers of its tree; private to workspace.c, capture.c and restore.c
  *
- * A table is built whole by one capture, in one arena, and replaced by the next: no node is ever freed alone.
+ * A table is built whole by one capture, in one arena, and replaced by the next: no node is ever
+ * freed alone.
  */
 #ifndef NJ_SANDBOX_TABLE_H
 #define NJ_SANDBOX_TABLE_H
@@ -17,10 +18,10 @@ struct table_entry {
     uint64_t ino;
     int64_t mtime_ns;
     int64_t ctime_ns;
-    bool trusted;                     /* of a restore: the digest holds whatever the times say */
-    const struct nj_digest *parts;    /* digests of the parts, of a file that has some */
+    bool trusted;                  /* of a restore: the digest holds whatever the times say */
+    const struct nj_digest *parts; /* digests of the parts, of a file that has some */
     size_t n_parts;
-    struct table_dir *dir;            /* of a directory */
+    struct table_dir *dir; /* of a directory */
 };
 
 struct table_dir {
@@ -51,7 +52,8 @@ struct nj_workspace {
 
 enum { TABLE_READ_ALL = 1 };
 
-/* table_capture - walk the tree into @ret_table, which must be zeroed; @old is what is known, may be empty */
+/* table_capture - walk the tree into @ret_table, which must be zeroed; @old is what is known, may
+ * be empty */
 int table_capture(struct nj_workspace *workspace, const struct table *old, unsigned flags,
                   int64_t since_ns, const struct nj_object_sink *sink, struct table *ret_table,
                   struct nj_workspace_capture *ret_capture, struct nj_error *err) NJ_MUST_USE;
@@ -63,8 +65,8 @@ int table_index(struct table *table, struct table_entry **entries, size_t n,
                 struct nj_error *err) NJ_MUST_USE;
 const struct table_entry *table_find(const struct table *table, uint64_t ino);
 
-/* table_open_at - open one name below @dir_fd: never through a link, never out of the file system, never
- * blocking. Returns the descriptor or -1 with errno. */
+/* table_open_at - open one name below @dir_fd: never through a link, never out of the file system,
+ * never blocking. Returns the descriptor or -1 with errno. */
 int table_open_at(int dir_fd, const char *name, int flags);
 
 int64_t table_mtime_ns(const struct stat *st);

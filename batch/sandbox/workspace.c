@@ -103,7 +103,8 @@ const struct table_entry *table_find(const struct table *table, uint64_t ino)
 
     if (table->by_ino_size == 0)
         return NULL;
-    for (slot = slot_of(table, ino); table->by_ino[slot]; slot = (slot + 1) & (table->by_ino_size - 1)) {
+    for (slot = slot_of(table, ino); table->by_ino[slot];
+         slot = (slot + 1) & (table->by_ino_size - 1)) {
         if (table->by_ino[slot]->ino == ino)
             return table->by_ino[slot];
     }
@@ -183,7 +184,8 @@ int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
         if (pass == PASSES_MAX)
             return nj_fail(err, NJ_E_LIMIT, "capture: the tree cannot be made to fit");
         table_done(&table);
-        r = table_capture(workspace, &workspace->table, flags, since_ns, sink, &table, &capture, err);
+        r = table_capture(workspace, &workspace->table, flags, since_ns, sink, &table, &capture,
+                          err);
         if (r < 0)
             return nj_wrap(err, "capture");
         total.removed += capture.removed;

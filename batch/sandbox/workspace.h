@@ -1,12 +1,14 @@
 /*
  * workspace.h - what a box keeps: capture a directory tree into objects, and make one from objects
  *
- * The tree is one tmpfs, reached by one directory descriptor and never by an absolute path. Its owner is hostile:
- * names hold any bytes, directories have mode 000, files are FIFOs. It must be quiescent, no process left; the
- * walk still never follows a link, never leaves the file system and never opens what could block.
+ * The tree is one tmpfs, reached by one directory descriptor and never by an absolute path. Its
+ * owner is hostile: names hold any bytes, directories have mode 000, files are FIFOs. It must be
+ * quiescent, no process left; the walk still never follows a link, never leaves the file system and
+ * never opens what could block.
  *
- * A workspace remembers what the last capture or restore saw (inode, size, mtime, ctime, digest), so the next
- * capture reads only what changed. See README.md for what cannot be kept and what then happens.
+ * A workspace remembers what the last capture or restore saw (inode, size, mtime, ctime, digest),
+ * so the next capture reads only what changed. See README.md for what cannot be kept and what then
+ * happens.
  */
 #ifndef NJ_SANDBOX_WORKSPACE_H
 #define NJ_SANDBOX_WORKSPACE_H
@@ -14,12 +16,14 @@
 #include "batch/sandbox/objects.h"
 #include "batch/sandbox/plan.h"
 
-/* tmpfs does not date writes through a shared mapping that was read first, so below this sum of sizes every
- * regular file is read at every capture. */
+/* tmpfs does not date writes through a shared mapping that was read first, so below this sum of
+ * sizes every regular file is read at every capture. */
 #define NJ_WORKSPACE_REHASH_BYTES (8u << 20)
-/* A file changed less than this before a call began could have been changed by the call without a newer time. */
+/* A file changed less than this before a call began could have been changed by the call without a
+ * newer time. */
 #define NJ_WORKSPACE_RACY_NS 10000000
-/* Sparse files can claim more bytes than fit; the sum of what is read is bounded by this many times the size. */
+/* Sparse files can claim more bytes than fit; the sum of what is read is bounded by this many times
+ * the size. */
 #define NJ_WORKSPACE_APPARENT_FACTOR 4
 
 struct nj_workspace;
@@ -30,32 +34,37 @@ int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_workspace *
 void nj_workspace_free(struct nj_workspace *workspace);
 NJ_DEFINE_AUTO_PTR(struct nj_workspace, nj_workspace_free);
 
-/* nj_workspace_place - make sure the places exist. Returns 0, or 1 when something that is no directory is in the
- * way of the place *ret_index. A file is good enough where one is asked to be read-only. */
+/* nj_workspace_place - make sure the places exist. Returns 0, or 1 when something that is no
+ * directory is in the way of the place *ret_index. A file is good enough where one is asked to be
+ * read-only. */
 int nj_workspace_place(struct nj_workspace *workspace, const struct nj_op_place *places,
                        size_t n_places, size_t *ret_index, struct nj_error *err) NJ_MUST_USE;
 
 struct nj_workspace_capture {
     struct nj_workspace_ref ref;
-    uint64_t files;         /* regular files, each inode once */
-    uint64_t files_hashed;  /* of them, read */
-    uint64_t removed;       /* entries that no tree can hold: they were removed, live and captured state are equal */
+    uint64_t files;        /* regular files, each inode once */
+    uint64_t files_hashed; /* of them, read */
+    uint64_t removed; /* entries that no tree can hold: they were removed, live and captured state
+                         are equal */
     uint64_t removed_bytes; /* the largest of them, in apparent bytes */
 };
 
-/* nj_workspace_capture - name the tree as it is; objects that the last capture or restore did not have go to
+/* nj_workspace_capture - name the tree as it is; objects that the last capture or restore did not
+ * have go to
  * @sink. @since_ns: CLOCK_REALTIME before which nothing can have changed (when the call began). */
 int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
                          const struct nj_object_sink *sink,
-                         struct nj_workspace_capture *ret_capture, struct nj_error *err) NJ_MUST_USE;
+                         struct nj_workspace_capture *ret_capture,
+                         struct nj_error *err) NJ_MUST_USE;
 
-/* nj_workspace_restore - make the tree exactly what @ref names. What the present tree holds need not be in
+/* nj_workspace_restore - make the tree exactly what @ref names. What the present tree holds need
+ * not be in
  * @objects. On failure the tree is neither old nor new: end the box. */
 int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspace_ref *ref,
                          const struct nj_objects *objects, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_workspace_settle - wait (at most 20 ms, and only when it saves reading much) until a change made from now on
- * cannot have the time of the last restore */
+/* nj_workspace_settle - wait (at most 20 ms, and only when it saves reading much) until a change
+ * made from now on cannot have the time of the last restore */
 void nj_workspace_settle(struct nj_workspace *workspace);
 
 /* nj_workspace_scan - read every file and compare with what is remembered */
@@ -65,8 +74,8 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
 /* nj_workspace_usage - bytes and inodes in use, and whether either is exhausted */
 void nj_workspace_usage(struct nj_workspace *workspace, uint64_t *ret_bytes, bool *ret_full);
 
-/* nj_workspace_input - build the tree of @ref in the empty directory @dir_fd for reading only: modes without write
- * bits, readable by all */
+/* nj_workspace_input - build the tree of @ref in the empty directory @dir_fd for reading only:
+ * modes without write bits, readable by all */
 int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
                        const struct nj_objects *objects, struct nj_error *err) NJ_MUST_USE;
 

@@ -54,7 +54,8 @@ int nj_bundle_record_decode(struct nj_span bytes, enum nj_bundle_member member,
     if (r == 0 && member == NJ_BUNDLE_JOURNAL) {
         r = nj_pack_get_uint(&root, "kind", UINT16_MAX, &kind, err);
         if (r == 0 && kind != NJ_FRAME_EVENT && kind != NJ_FRAME_OUTPUT)
-            r = nj_pack_fail(&root, err, "frames of kind %u have no place in a bundle", (unsigned)kind);
+            r = nj_pack_fail(&root, err, "frames of kind %u have no place in a bundle",
+                             (unsigned)kind);
         frame.kind = (enum nj_frame_kind)kind;
     }
     if (r == 0)

@@ -11,8 +11,9 @@
 #define NJ_BUNDLE_FORMAT "nightjar-bundle"
 #define NJ_BUNDLE_VERSION 0
 
-#define NJ_BUNDLE_BLOCK_BYTES (4u << 20)      /* a zstd frame is closed when it would grow beyond */
-#define NJ_BUNDLE_RECORD_MAX_BYTES (18u << 20) /* a payload and its keys; such a one has a frame alone */
+#define NJ_BUNDLE_BLOCK_BYTES (4u << 20) /* a zstd frame is closed when it would grow beyond */
+#define NJ_BUNDLE_RECORD_MAX_BYTES                                                                 \
+    (18u << 20) /* a payload and its keys; such a one has a frame alone */
 #define NJ_BUNDLE_INFO_MAX_BYTES (1u << 20)
 #define NJ_BUNDLE_SUMS_MAX_BYTES 4096u
 #define NJ_BUNDLE_SIGNATURE_MAX_BYTES 4096u
@@ -44,8 +45,9 @@ const char *nj_bundle_member_name(enum nj_bundle_member member);
 int nj_bundle_record_encode(const struct nj_frame *frame, struct nj_buf *out,
                             struct nj_error *err) NJ_MUST_USE;
 
-/* nj_bundle_record_decode - the first record in @bytes, its length to *ret_len. In the stream of @member the kinds
- * are EVENT and OUTPUT (JOURNAL) or SNAPSHOT. The payload is borrowed from @bytes; place is zero. */
+/* nj_bundle_record_decode - the first record in @bytes, its length to *ret_len. In the stream of
+ * @member the kinds are EVENT and OUTPUT (JOURNAL) or SNAPSHOT. The payload is borrowed from
+ * @bytes; place is zero. */
 int nj_bundle_record_decode(struct nj_span bytes, enum nj_bundle_member member,
                             struct nj_frame *ret_frame, size_t *ret_len,
                             struct nj_error *err) NJ_MUST_USE;

@@ -1,8 +1,8 @@
 /*
  * index.c - open addressing over seeded hashes of digests
  *
- * Whoever makes a bundle picks its objects, and could pick many whose digests share their first bits; the
- * seed is drawn when the table is first used, so he cannot pick their hashes.
+ * Whoever makes a bundle picks its objects, and could pick many whose digests share their first
+ * bits; the seed is drawn when the table is first used, so he cannot pick their hashes.
  */
 #include "formats/bundle/index.h"
 

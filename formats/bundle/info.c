@@ -1,8 +1,8 @@
 /*
  * info.c - nightjar.json, read under suspicion
  *
- * jansson bounds the depth and refuses duplicate keys and NUL characters; types and values are judged
- * here. Format and version come first, so that a newer bundle is told from a damaged one.
+ * jansson bounds the depth and refuses duplicate keys and NUL characters; types and values are
+ * judged here. Format and version come first, so that a newer bundle is told from a damaged one.
  */
 #include <jansson.h>
 
@@ -85,7 +85,8 @@ static int get_rest(const json_t *object, struct nj_arena *arena, struct nj_bund
         return r;
     if (!json_is_integer(frames) || json_integer_value(frames) < 0 ||
         json_integer_value(frames) > NJ_BUNDLE_FRAMES_MAX)
-        return nj_fail(err, NJ_E_CORRUPT, "frames is not a number from 0 to %u", NJ_BUNDLE_FRAMES_MAX);
+        return nj_fail(err, NJ_E_CORRUPT, "frames is not a number from 0 to %u",
+                       NJ_BUNDLE_FRAMES_MAX);
     if (!json_is_boolean(embedded))
         return nj_fail(err, NJ_E_CORRUPT, "inputs_embedded is not true or false");
     info->frames = (uint64_t)json_integer_value(frames);
@@ -118,7 +119,8 @@ int nj_bundle_info_decode(struct nj_bundle *bundle, struct nj_span json, struct 
                        fault.text);
     format = json_string_value(json_object_get(object, "format"));
     if (!format || strcmp(format, NJ_BUNDLE_FORMAT) != 0)
-        return nj_fail(err, NJ_E_INPUT, "this is not a bundle: format is not \"%s\"", NJ_BUNDLE_FORMAT);
+        return nj_fail(err, NJ_E_INPUT, "this is not a bundle: format is not \"%s\"",
+                       NJ_BUNDLE_FORMAT);
     version = json_object_get(object, "version");
     if (!json_is_integer(version) || json_integer_value(version) < 0)
         return nj_fail(err, NJ_E_CORRUPT, "version is not a number");

@@ -1,8 +1,10 @@
 /*
- * inside.h - an open bundle, for reader.c (its life and its contents) and verify.c (what makes it worth
- * believing); private to them
+ * inside.h - an open bundle, for reader.c (its life and its contents) and verify.c (what makes it
+ * worth believing); private to them
  */
 #ifndef NJ_BUNDLE_INSIDE_H
+#define NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES                                                           \
+    32 /* a zstd frame without content, with room for its options */
 #define NJ_BUNDLE_INSIDE_H
 
 #include "formats/base/arena.h"
@@ -39,7 +41,8 @@ struct nj_bundle {
 };
 
 /* nj_bundle_load - read @fd into the zeroed @bundle and check everything */
-int nj_bundle_load(struct nj_bundle *bundle, int fd, bool salvage, struct nj_error *err) NJ_MUST_USE;
+int nj_bundle_load(struct nj_bundle *bundle, int fd, bool salvage,
+                   struct nj_error *err) NJ_MUST_USE;
 
 /* nj_bundle_find - the place of frame @sequence; NULL when it was lost */
 const struct nj_bundle_place *nj_bundle_find(const struct nj_bundle *bundle, uint64_t sequence);
@@ -48,7 +51,8 @@ const struct nj_bundle_place *nj_bundle_find(const struct nj_bundle *bundle, uin
 int nj_bundle_payload(const struct nj_bundle *bundle, const struct nj_bundle_place *place,
                       struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_bundle_info_decode - read nightjar.json; texts go to bundle->arena. NJ_E_INPUT: another kind of file */
+/* nj_bundle_info_decode - read nightjar.json; texts go to bundle->arena. NJ_E_INPUT: another kind
+ * of file */
 int nj_bundle_info_decode(struct nj_bundle *bundle, struct nj_span json,
                           struct nj_error *err) NJ_MUST_USE;
 

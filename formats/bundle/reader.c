@@ -1,8 +1,8 @@
 /*
  * reader.c - an open bundle: its life, its frames, its objects
  *
- * All bytes that come from here were checked by verify.c when the bundle was opened, and lie since in
- * spools of this process, so a file that changes meanwhile changes nothing.
+ * All bytes that come from here were checked by verify.c when the bundle was opened, and lie since
+ * in spools of this process, so a file that changes meanwhile changes nothing.
  */
 #include <inttypes.h>
 
@@ -110,9 +110,10 @@ int nj_bundle_frame(struct nj_bundle *bundle, uint64_t sequence, struct nj_buf *
     r = nj_bundle_payload(bundle, place, out, err);
     if (r < 0)
         return nj_wrap(err, "frame %" PRIu64, sequence);
-    *ret_frame = (struct nj_frame){.kind = place->kind,
-                                   .sequence = sequence,
-                                   .payload = {place->len > 0 ? out->data + start : NULL, place->len}};
+    *ret_frame =
+        (struct nj_frame){.kind = place->kind,
+                          .sequence = sequence,
+                          .payload = {place->len > 0 ? out->data + start : NULL, place->len}};
     return 0;
 }
 

@@ -28,7 +28,7 @@ void nj_spool_done(struct nj_spool *spool)
         return;
     nj_buf_done(&spool->memory);
     if (spool->memory_max_bytes > 0 && spool->fd >= 0) /* a zeroed one has no descriptor 0 */
-        (void)close(spool->fd); /* its bytes go with it */
+        (void)close(spool->fd);                        /* its bytes go with it */
     spool->fd = -1;
 }
 

@@ -1,13 +1,15 @@
 /*
  * verify.c - reading a bundle that anybody may have made
  *
- * libarchive reads the tar, and reads much more than what we write: links, devices, long names, sparse
- * files, extended headers. So each member is held against what the writer would have written there: name,
- * type, owner, mode and time, and its place in the file, which leaves no room for a hidden header. Lengths
- * meet their caps before memory is spent, a zstd frame its declared size before it is decoded, a record the
- * canonical walk before it is understood. Nothing is ever written under a name.
+ * libarchive reads the tar, and reads much more than what we write: links, devices, long names,
+ * sparse files, extended headers. So each member is held against what the writer would have written
+ * there: name, type, owner, mode and time, and its place in the file, which leaves no room for a
+ * hidden header. Lengths meet their caps before memory is spent, a zstd frame its declared size
+ * before it is decoded, a record the canonical walk before it is understood. Nothing is ever
+ * written under a name.
  *
- * Damage ends the reading. With salvage, what was read before it stays, and the damage is remembered.
+ * Damage ends the reading. With salvage, what was read before it stays, and the damage is
+ * remembered.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,10 +25,12 @@
 #include "formats/base/banned.h"
 
 #define TAR_BLOCK_BYTES 512u
-#define TAR_TRAILER_MAX_BYTES (20u * TAR_BLOCK_BYTES + 2u * TAR_BLOCK_BYTES) /* tar fills up to 20 blocks */
+#define TAR_TRAILER_MAX_BYTES                                                                      \
+    (20u * TAR_BLOCK_BYTES + 2u * TAR_BLOCK_BYTES) /* tar fills up to 20 blocks */
 #define READ_CHUNK_BYTES ((size_t)128 << 10)
 #define ZSTD_HEADER_MAX_BYTES 18u
-#define SQUEEZED_MAX_BYTES ((size_t)NJ_BUNDLE_RECORD_MAX_BYTES + (NJ_BUNDLE_RECORD_MAX_BYTES >> 7) + 4096)
+#define SQUEEZED_MAX_BYTES                                                                         \
+    ((size_t)NJ_BUNDLE_RECORD_MAX_BYTES + (NJ_BUNDLE_RECORD_MAX_BYTES >> 7) + 4096)
 #define SIGNATURE_BYTES 64u
 
 struct load {
@@ -43,8 +47,8 @@ struct load {
     uint64_t member_bytes;  /* of the member being read */
     struct nj_buf squeezed; /* of a stream; the first squeezed_at bytes are decoded already */
     size_t squeezed_at;
-    struct nj_buf block;    /* one zstd frame, decoded */
-    struct nj_buf text;     /* nightjar.json, SHA256SUMS */
+    struct nj_buf block; /* one zstd frame, decoded */
+    struct nj_buf text;  /* nightjar.json, SHA256SUMS */
 };
 
 /* ---- the tar ---- */
@@ -85,8 +89,8 @@ static int zeros_between(const struct load *load, uint64_t from, uint64_t to, st
             return r;
         for (size_t i = 0; i < len; i++) {
             if (bytes[i] != 0)
-                return nj_fail(err, NJ_E_CORRUPT, "byte %" PRIu64 " of the file is filling and not 0",
-                               from + i);
+                return nj_fail(err, NJ_E_CORRUPT,
+                               "byte %" PRIu64 " of the file is filling and not 0", from + i);
         }
         from += len;
     }
@@ -125,7 +129,8 @@ static int first_member(int r, struct archive_entry *entry, struct nj_error *err
     return 0;
 }
 
-/* member_open - the next header; *ret_name is NULL at the end of the archive, else valid until the next call.
+/* member_open - the next header; *ret_name is NULL at the end of the archive, else valid until the
+ * next call.
  * @expected_text says in errors what should be there. */
 static int member_open(struct load *load, enum nj_bundle_member member, const char *expected_text,
                        const char **ret_name, struct nj_error *err)
@@ -148,7 +153,8 @@ static int member_open(struct load *load, enum nj_bundle_member member, const ch
         return nj_fail(err, NJ_E_CORRUPT, "where %s should be: %s", expected_text, tar_error(load));
     name = archive_entry_pathname(entry);
     if (!name)
-        return nj_fail(err, NJ_E_CORRUPT, "where %s should be: a member without a name", expected_text);
+        return nj_fail(err, NJ_E_CORRUPT, "where %s should be: a member without a name",
+                       expected_text);
     fault = member_fault(load, entry);
     if (fault)
         return nj_fail(err, NJ_E_CORRUPT, "member \"%.100s\" where %s should be: %s", name,
@@ -173,8 +179,8 @@ static int member_expect(struct load *load, enum nj_bundle_member member, uint64
     if (strcmp(name, text) != 0)
         return nj_fail(err, NJ_E_CORRUPT, "member \"%.100s\" where %s should be", name, text);
     if (load->member_bytes > max_bytes)
-        return nj_fail(err, NJ_E_LIMIT, "%s: %" PRIu64 " bytes, at most %" PRIu64 " are allowed", text,
-                       load->member_bytes, max_bytes);
+        return nj_fail(err, NJ_E_LIMIT, "%s: %" PRIu64 " bytes, at most %" PRIu64 " are allowed",
+                       text, load->member_bytes, max_bytes);
     return 0;
 }
 
@@ -204,7 +210,8 @@ static int member_close(struct load *load, enum nj_bundle_member member,
     int r;
 
     if (next > load->fd_bytes)
-        return nj_fail(err, NJ_E_CORRUPT, "%s: the file ends within it", nj_bundle_member_name(member));
+        return nj_fail(err, NJ_E_CORRUPT, "%s: the file ends within it",
+                       nj_bundle_member_name(member));
     r = zeros_between(load, end, next, err);
     if (r < 0)
         return nj_wrap(err, "behind %s", nj_bundle_member_name(member));
@@ -274,7 +281,8 @@ static int frame_take(struct load *load, enum nj_bundle_member member, struct nj
                                      .offset = offset};
     if (frame.payload.len > 0)
         place.offset += (uint64_t)(frame.payload.data - rest.data);
-    return place_add(member == NJ_BUNDLE_JOURNAL ? &bundle->journal : &bundle->snapshots, &place, err);
+    return place_add(member == NJ_BUNDLE_JOURNAL ? &bundle->journal : &bundle->snapshots, &place,
+                     err);
 }
 
 /* object_take - the same for objects and inputs */
@@ -302,8 +310,8 @@ static int object_take(struct load *load, enum nj_bundle_member member, struct n
     return r;
 }
 
-/* block_take - the records of one decoded zstd frame; the stream's spool gets its bytes. With @partial the last
- * record may be cut off. */
+/* block_take - the records of one decoded zstd frame; the stream's spool gets its bytes. With
+ * @partial the last record may be cut off. */
 static int block_take(struct load *load, enum nj_bundle_member member, bool partial,
                       struct nj_error *err)
 {
@@ -313,7 +321,8 @@ static int block_take(struct load *load, enum nj_bundle_member member, bool part
     int r;
 
     if (load->block.len > NJ_BUNDLE_STREAM_MAX_BYTES - start)
-        return nj_fail(err, NJ_E_LIMIT, "decodes to more than %llu bytes", NJ_BUNDLE_STREAM_MAX_BYTES);
+        return nj_fail(err, NJ_E_LIMIT, "decodes to more than %llu bytes",
+                       NJ_BUNDLE_STREAM_MAX_BYTES);
     r = nj_spool_append(spool, nj_buf_span(&load->block), err);
     for (size_t at = 0; r == 0 && at < load->block.len;) {
         struct nj_span rest = {load->block.data + at, load->block.len - at};
@@ -322,7 +331,8 @@ static int block_take(struct load *load, enum nj_bundle_member member, bool part
         r = frames ? frame_take(load, member, rest, start + at, &len, err)
                    : object_take(load, member, rest, start + at, &len, err);
         if (r < 0)
-            return partial ? 0 : nj_wrap(err, "at byte %" PRIu64 " of the decoded stream", start + at);
+            return partial ? 0
+                           : nj_wrap(err, "at byte %" PRIu64 " of the decoded stream", start + at);
         at += len;
     }
     return r;
@@ -339,7 +349,8 @@ static struct nj_span squeezed_rest(const struct load *load)
                             load->squeezed.len - load->squeezed_at};
 }
 
-/* squeezed_frame - the length of the zstd frame that @rest begins with; 0 when it is not all there */
+/* squeezed_frame - the length of the zstd frame that @rest begins with; 0 when it is not all there
+ */
 static int squeezed_frame(struct nj_span rest, size_t *ret_len, struct nj_error *err)
 {
     unsigned long long size = ZSTD_getFrameContentSize(rest.data, rest.len);
@@ -354,16 +365,16 @@ static int squeezed_frame(struct nj_span rest, size_t *ret_len, struct nj_error 
     if (size == 0) /* they could be many */
         return nj_fail(err, NJ_E_CORRUPT, "an empty zstd frame");
     if (size > NJ_BUNDLE_RECORD_MAX_BYTES)
-        return nj_fail(err, NJ_E_LIMIT, "a zstd frame holds %llu bytes, at most %u are allowed", size,
-                       NJ_BUNDLE_RECORD_MAX_BYTES);
+        return nj_fail(err, NJ_E_LIMIT, "a zstd frame holds %llu bytes, at most %u are allowed",
+                       size, NJ_BUNDLE_RECORD_MAX_BYTES);
     len = ZSTD_findFrameCompressedSize(rest.data, rest.len);
     if (!ZSTD_isError(len))
         *ret_len = len;
     return 0;
 }
 
-/* salvage_frame - decode as much as there is of a zstd frame that was cut off. No checksum covers what comes
- * out; that is why there is a damage to tell. */
+/* salvage_frame - decode as much as there is of a zstd frame that was cut off. No checksum covers
+ * what comes out; that is why there is a damage to tell. */
 static int salvage_frame(struct load *load, enum nj_bundle_member member)
 {
     struct nj_error ignored = {0}; /* of the cut record at the end; the damage is known already */
@@ -413,7 +424,23 @@ static int frame_decode(struct load *load, enum nj_bundle_member member, size_t 
     return r;
 }
 
-/* stream_decode - all of the zstd frames that begin in @load->squeezed; @end: no more bytes will come */
+/* is_stream_of_nothing - the one place for a frame without content: as the whole member, so that
+ * `zstd -d` opens a stream without records, too */
+static bool is_stream_of_nothing(struct load *load, struct nj_span rest)
+{
+    struct nj_error ignored = {0};
+
+    if (rest.len != load->member_bytes || rest.len > NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES)
+        return false;
+    nj_buf_clear(&load->block);
+    if (nj_unsqueeze(&load->block, rest, 0, &ignored) < 0)
+        return false;
+    load->squeezed_at += rest.len;
+    return true;
+}
+
+/* stream_decode - all of the zstd frames that begin in @load->squeezed; @end: no more bytes will
+ * come */
 static int stream_decode(struct load *load, enum nj_bundle_member member, bool end,
                          struct nj_error *err)
 {
@@ -422,7 +449,7 @@ static int stream_decode(struct load *load, enum nj_bundle_member member, bool e
         size_t len = 0;
         int r;
 
-        if (rest.len == 0)
+        if (rest.len == 0 || is_stream_of_nothing(load, rest))
             return 0;
         r = squeezed_frame(rest, &len, err);
         if (r < 0)
@@ -439,7 +466,8 @@ static int stream_decode(struct load *load, enum nj_bundle_member member, bool e
     }
 }
 
-/* squeezed_shift - drop what is decoded; once a round, not once a frame: frames can be many and tiny */
+/* squeezed_shift - drop what is decoded; once a round, not once a frame: frames can be many and
+ * tiny */
 static void squeezed_shift(struct load *load)
 {
     struct nj_buf *squeezed = &load->squeezed;
@@ -465,8 +493,8 @@ static int stream_bytes(struct load *load, enum nj_bundle_member member, struct 
         size_t room = SQUEEZED_MAX_BYTES - load->squeezed.len;
         size_t before = load->squeezed.len;
 
-        r = member_read(load, &load->squeezed, room < READ_CHUNK_BYTES ? room : READ_CHUNK_BYTES, &got,
-                        err);
+        r = member_read(load, &load->squeezed, room < READ_CHUNK_BYTES ? room : READ_CHUNK_BYTES,
+                        &got, err);
         if (r < 0)
             return r;
         if (got == 0)
@@ -587,7 +615,8 @@ static int members_load(struct load *load, struct nj_error *err)
     return r < 0 ? r : rest_check(load, err);
 }
 
-/* record_check - no frame is missing, every event is one, and the digests are those of nightjar.json */
+/* record_check - no frame is missing, every event is one, and the digests are those of
+ * nightjar.json */
 static int record_check(const struct nj_bundle *bundle, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
@@ -622,7 +651,8 @@ static int record_check(const struct nj_bundle *bundle, struct nj_error *err)
     return 0;
 }
 
-/* load_all - everything up to the first damage; *ret_known is set once the bundle has said what it is */
+/* load_all - everything up to the first damage; *ret_known is set once the bundle has said what it
+ * is */
 static int load_all(struct load *load, bool *ret_known, struct nj_error *err)
 {
     int r;

@@ -1,8 +1,9 @@
 /*
  * writer.c - one session into one tar
  *
- * The complication: a tar member's size stands before its bytes, so every stream is spooled first. Nothing
- * of where and when this happens gets into the bytes: no clock, no names of users, no directory.
+ * The complication: a tar member's size stands before its bytes, so every stream is spooled first.
+ * Nothing of where and when this happens gets into the bytes: no clock, no names of users, no
+ * directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@ struct stream {
 };
 
 struct nj_bundle_writer {
-    int spool_dir_fd; /* borrowed */
+    int spool_dir_fd;                               /* borrowed */
     struct stream streams[NJ_BUNDLE_MEMBERS_COUNT]; /* only JOURNAL to INPUTS are used */
     struct nj_index objects;
     struct nj_index inputs;
@@ -96,11 +97,12 @@ void nj_bundle_writer_free(struct nj_bundle_writer *writer)
 
 /* ---- streams ---- */
 
+/* A stream without records is one frame of nothing, so that `zstd -d` opens it. */
 static int stream_flush(struct stream *stream, struct nj_error *err)
 {
     int r;
 
-    if (stream->block.len == 0)
+    if (stream->block.len == 0 && stream->decoded_bytes > 0)
         return 0;
     nj_buf_clear(&stream->squeezed);
     r = nj_squeeze(&stream->squeezed, nj_buf_span(&stream->block), NJ_SQUEEZE_LEVEL_ARCHIVE, err);
@@ -120,7 +122,7 @@ static int stream_add(struct stream *stream, struct nj_span record, struct nj_er
     if (record.len > NJ_BUNDLE_STREAM_MAX_BYTES - stream->decoded_bytes)
         return nj_fail(err, NJ_E_LIMIT, "a stream of a bundle holds at most %llu bytes",
                        NJ_BUNDLE_STREAM_MAX_BYTES);
-    if (stream->block.len + record.len > NJ_BUNDLE_BLOCK_BYTES) {
+    if (stream->block.len > 0 && stream->block.len + record.len > NJ_BUNDLE_BLOCK_BYTES) {
         r = stream_flush(stream, err);
         if (r < 0)
             return r;
@@ -248,14 +250,10 @@ static int info_put(const struct nj_bundle_writer *writer, const struct nj_bundl
         const char *key;
         const char *text;
     } texts[] = {
-        {"agent", info->agent},
-        {"format", NJ_BUNDLE_FORMAT},
-        {"group", info->group},
-        {"job", info->job},
-        {"key", info->key},
-        {"reproducible", info->reproducible},
-        {"run", info->run},
-        {"status", nj_status_text(info->status)},
+        {"agent", info->agent}, {"format", NJ_BUNDLE_FORMAT},
+        {"group", info->group}, {"job", info->job},
+        {"key", info->key},     {"reproducible", info->reproducible},
+        {"run", info->run},     {"status", nj_status_text(info->status)},
         {"what", WHAT},
     };
     int r = 0;
@@ -376,8 +374,8 @@ static int tar_spool(const struct tar *tar, enum nj_bundle_member member,
         uint64_t left = spool->len - at;
 
         nj_buf_clear(&chunk);
-        r = nj_spool_read(spool, at, left < COPY_CHUNK_BYTES ? (size_t)left : COPY_CHUNK_BYTES, &chunk,
-                          tar->err);
+        r = nj_spool_read(spool, at, left < COPY_CHUNK_BYTES ? (size_t)left : COPY_CHUNK_BYTES,
+                          &chunk, tar->err);
         if (r == 0)
             r = tar_data(tar, chunk.data, chunk.len);
     }

@@ -1,8 +1,9 @@
 /*
  * digests.c - the two chains over a session's frames
  *
- * The record digest changes with every byte of the record; the content digest leaves out what two runs
- * of the same work may differ in (times, attempts, boxes), so it chains only the bodies of content events.
+ * The record digest changes with every byte of the record; the content digest leaves out what two
+ * runs of the same work may differ in (times, attempts, boxes), so it chains only the bodies of
+ * content events.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
  * entry.c - the journal's bytes: headers, checksums, commits
  *
- * Decoders here never fail on a frame: bytes that are no frame are an ordinary find behind the end of a
- * journal, and what they mean is for the reader to say, who knows what follows.
+ * Decoders here never fail on a frame: bytes that are no frame are an ordinary find behind the end
+ * of a journal, and what they mean is for the reader to say, who knows what follows.
  */
 #include "formats/journal/entry.h"
 
@@ -52,7 +52,8 @@ uint32_t nj_entry_segment_number(const char *name)
         if (number > NJ_SEGMENT_NUMBER_MAX)
             return 0;
     }
-    nj_entry_segment_name(number, again); /* a second spelling of a number is not a segment's name */
+    nj_entry_segment_name(number,
+                          again); /* a second spelling of a number is not a segment's name */
     return strcmp(name, again) == 0 ? number : 0;
 }
 
@@ -88,8 +89,9 @@ int nj_entry_segment_decode(const uint8_t bytes[NJ_SEGMENT_HEADER_BYTES],
     if (nj_load_u64le(bytes + NJ_SEGMENT_AT_CHECKSUM) != XXH3_64bits(bytes, NJ_SEGMENT_AT_CHECKSUM))
         return 1;
     if (requires != 0)
-        return nj_fail(err, NJ_E_VERSION, "needs journal features 0x%x, this build has none of them",
-                       (unsigned)requires);
+        return nj_fail(err, NJ_E_VERSION,
+                       "needs journal features 0x%x, this build has none of them",
+                       (unsigned) requires);
 
     header.hints = nj_load_u32le(bytes + NJ_SEGMENT_AT_HINTS);
     header.number = nj_load_u32le(bytes + NJ_SEGMENT_AT_NUMBER);
@@ -152,13 +154,14 @@ const char *nj_entry_frame_fault(const struct nj_frame_header *header)
 
 static uint64_t frame_checksum(const uint8_t *bytes, struct nj_span stored, uint64_t seed)
 {
-    /* The header's checksum is the seed of the payload's: two calls cost less than a streaming state. */
+    /* The header's checksum is the seed of the payload's: two calls cost less than a streaming
+     * state. */
     return XXH3_64bits_withSeed(stored.data, stored.len,
                                 XXH3_64bits_withSeed(bytes, NJ_FRAME_AT_CHECKSUM, seed));
 }
 
-void nj_entry_frame_encode(const struct nj_frame_header *header, struct nj_span stored, uint64_t seed,
-                           uint8_t bytes[NJ_FRAME_HEADER_BYTES])
+void nj_entry_frame_encode(const struct nj_frame_header *header, struct nj_span stored,
+                           uint64_t seed, uint8_t bytes[NJ_FRAME_HEADER_BYTES])
 {
     memcpy(bytes, FRAME_MAGIC, sizeof(FRAME_MAGIC));
     bytes[NJ_FRAME_AT_KIND] = (uint8_t)header->kind;
@@ -217,8 +220,8 @@ int nj_entry_frame_payload(const struct nj_frame_header *header, struct nj_span 
         size_t got = out->len - start;
 
         out->len = start;
-        return nj_fail(err, NJ_E_CORRUPT, "the frame's payload has %zu bytes, its header says %u", got,
-                       (unsigned)header->payload_bytes);
+        return nj_fail(err, NJ_E_CORRUPT, "the frame's payload has %zu bytes, its header says %u",
+                       got, (unsigned)header->payload_bytes);
     }
     return 0;
 }
@@ -242,7 +245,8 @@ int nj_entry_commit_encode(const struct nj_commit *commit, struct nj_buf *out, s
     return nj_packer_end(&packer, err);
 }
 
-int nj_entry_commit_decode(struct nj_span payload, struct nj_commit *ret_commit, struct nj_error *err)
+int nj_entry_commit_decode(struct nj_span payload, struct nj_commit *ret_commit,
+                           struct nj_error *err)
 {
     NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
     struct nj_commit commit = {0};

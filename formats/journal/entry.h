@@ -1,9 +1,9 @@
 /*
  * entry.h - segment headers, frame headers and commits as bytes
  *
- * What the journal's writer and reader share, and all that they share. Nothing here reads or writes a
- * file. Checksums are XXH3-64; those of frames and commits are seeded with the run's id, so that bytes
- * an agent wrote (which may well look like a frame) never pass for one of the run's own.
+ * What the journal's writer and reader share, and all that they share. Nothing here reads or writes
+ * a file. Checksums are XXH3-64; those of frames and commits are seeded with the run's id, so that
+ * bytes an agent wrote (which may well look like a frame) never pass for one of the run's own.
  * Source: formats/journal/FORMAT.md.
  */
 #ifndef NJ_JOURNAL_ENTRY_H
@@ -26,8 +26,10 @@
 #define NJ_COMMIT_PAYLOAD_MAX_BYTES 48u
 #define NJ_COMMIT_FRAME_MAX_BYTES (NJ_FRAME_HEADER_BYTES + NJ_COMMIT_PAYLOAD_MAX_BYTES)
 
+/* clang-format off */
 #define NJ_SEGMENT_MAGIC {0x4e, 0x4a, 0x4a, 0x1a} /* NJJ and an end of file for terminals */
 #define NJ_FRAME_MAGIC {0x4e, 0x4a, 0x46, 0xb7}   /* NJF and a byte that no text has there */
+/* clang-format on */
 
 /* Field offsets, as in the tables of FORMAT.md. */
 #define NJ_SEGMENT_AT_MAJOR 4
@@ -87,21 +89,25 @@ uint32_t nj_entry_segment_number(const char *name);
 void nj_entry_segment_encode(const struct nj_segment_header *header,
                              uint8_t bytes[NJ_SEGMENT_HEADER_BYTES]);
 
-/* nj_entry_segment_decode - returns 0, 1 when @bytes are no whole header, or fails with NJ_E_VERSION */
+/* nj_entry_segment_decode - returns 0, 1 when @bytes are no whole header, or fails with
+ * NJ_E_VERSION */
 int nj_entry_segment_decode(const uint8_t bytes[NJ_SEGMENT_HEADER_BYTES],
                             struct nj_segment_header *ret_header, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_entry_seed - what the checksums of a run's frames begin with */
 uint64_t nj_entry_seed(const uint8_t run_id[NJ_JOURNAL_RUN_ID_BYTES]);
 
-/* nj_entry_frame_fault - what is impossible about kind, session, sequence and lengths; NULL when nothing is */
+/* nj_entry_frame_fault - what is impossible about kind, session, sequence and lengths; NULL when
+ * nothing is */
 const char *nj_entry_frame_fault(const struct nj_frame_header *header);
 
-/* nj_entry_frame_encode - write the header of @stored, checksum included; header->checksum is not read */
-void nj_entry_frame_encode(const struct nj_frame_header *header, struct nj_span stored, uint64_t seed,
-                           uint8_t bytes[NJ_FRAME_HEADER_BYTES]);
+/* nj_entry_frame_encode - write the header of @stored, checksum included; header->checksum is not
+ * read */
+void nj_entry_frame_encode(const struct nj_frame_header *header, struct nj_span stored,
+                           uint64_t seed, uint8_t bytes[NJ_FRAME_HEADER_BYTES]);
 
-/* nj_entry_frame_decode - false when @bytes cannot be a frame's header; the checksum is not looked at */
+/* nj_entry_frame_decode - false when @bytes cannot be a frame's header; the checksum is not looked
+ * at */
 bool nj_entry_frame_decode(const uint8_t bytes[NJ_FRAME_HEADER_BYTES],
                            struct nj_frame_header *ret_header);
 
@@ -109,7 +115,8 @@ bool nj_entry_frame_decode(const uint8_t bytes[NJ_FRAME_HEADER_BYTES],
 bool nj_entry_frame_whole(const uint8_t bytes[NJ_FRAME_HEADER_BYTES], struct nj_span stored,
                           uint64_t seed);
 
-/* nj_entry_frame_payload - append the decoded payload of a whole frame to @out; NJ_E_CORRUPT otherwise */
+/* nj_entry_frame_payload - append the decoded payload of a whole frame to @out; NJ_E_CORRUPT
+ * otherwise */
 int nj_entry_frame_payload(const struct nj_frame_header *header, struct nj_span stored,
                            struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 

@@ -1,9 +1,9 @@
 /*
  * event.c - events as canonical maps, and back
  *
- * Each kind has a pair of functions for its body, and where it has more to say than time and attempt,
- * a pair for its meta. Keys are written in ascending order; "attempt" and "time_ns" are the first and
- * the last key of every meta, so what a kind adds stands between them.
+ * Each kind has a pair of functions for its body, and where it has more to say than time and
+ * attempt, a pair for its meta. Keys are written in ascending order; "attempt" and "time_ns" are
+ * the first and the last key of every meta, so what a kind adds stands between them.
  */
 #include "formats/journal/event.h"
 
@@ -508,8 +508,8 @@ static void get_opened(struct fields *body, struct fields *meta, struct nj_event
     get_bin(meta, "seed", &seed);
     get_digest(meta, "stamps", &event->opened.stamps);
     if (meta->r == 0 && seed.len != SEED_BYTES)
-        meta->r = nj_pack_fail(meta->map, meta->err, "seed has %zu bytes, not %zu", seed.len,
-                               SEED_BYTES);
+        meta->r =
+            nj_pack_fail(meta->map, meta->err, "seed has %zu bytes, not %zu", seed.len, SEED_BYTES);
     else if (meta->r == 0)
         memcpy(event->opened.seed, seed.data, SEED_BYTES);
 }

@@ -1,14 +1,15 @@
 /*
  * reader.c - the journal's reading side: whole batches or nothing, and recovery
  *
- * The complication is the end. Behind the last commit lie zeros (the segment is preallocated), or the
- * remains of a batch whose write was cut off, or a batch that is being written at this moment, or damage.
- * Damage is what cannot come from a crash: the writer begins a batch only after the one before it was
- * synced, and a segment only after the one before it is complete. So whatever is broken in front of a
- * later commit or of a later segment's header was whole once, and is not a torn tail.
+ * The complication is the end. Behind the last commit lie zeros (the segment is preallocated), or
+ * the remains of a batch whose write was cut off, or a batch that is being written at this moment,
+ * or damage. Damage is what cannot come from a crash: the writer begins a batch only after the one
+ * before it was synced, and a segment only after the one before it is complete. So whatever is
+ * broken in front of a later commit or of a later segment's header was whole once, and is not a
+ * torn tail.
  *
- * A live writer may finish a batch between two looks of ours. Whenever a look finds something behind the
- * place where we stopped, that place is read once more before anything is said about it.
+ * A live writer may finish a batch between two looks of ours. Whenever a look finds something
+ * behind the place where we stopped, that place is read once more before anything is said about it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -44,7 +45,7 @@ struct nj_journal {
     struct nj_segment_header segment;
     uint64_t seed;
     uint64_t commit; /* number of the last commit read */
-    uint64_t offset;  /* of the next batch in the current segment */
+    uint64_t offset; /* of the next batch in the current segment */
 
     struct nj_buf window; /* bytes of the current segment from window_offset */
     uint64_t window_offset;
@@ -142,9 +143,9 @@ static int read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t
 
 /* What lies behind the last whole batch of a file. */
 struct tail {
-    uint64_t end;         /* behind the last byte that is not zero; the start of the scan when all are */
+    uint64_t end; /* behind the last byte that is not zero; the start of the scan when all are */
     uint64_t file_bytes;
-    bool commit;          /* a whole commit was found */
+    bool commit;           /* a whole commit was found */
     uint64_t commit_start; /* of the last one: where its batch begins */
     uint64_t commit_end;
 };
@@ -264,8 +265,8 @@ static int no_header(const struct nj_journal *journal, int fd, uint32_t number,
         return r;
     if (tail.end == NJ_SEGMENT_HEADER_BYTES)
         return HEADER_NONE;
-    /* Header and first batch are one write. A header that is there in part, with frames behind it, or a
-     * header that is gone with a whole commit behind it, was whole before. */
+    /* Header and first batch are one write. A header that is there in part, with frames behind it,
+     * or a header that is gone with a whole commit behind it, was whole before. */
     if (!all_zero(bytes, NJ_SEGMENT_HEADER_BYTES) || tail.commit)
         return corrupt(err, number, 0, "the segment's header is damaged");
     return HEADER_NONE;
@@ -314,7 +315,8 @@ static int segment_look(const struct nj_journal *journal, uint32_t number, int *
 }
 
 /* last_segment - the highest number in the folder, 0 when there is none */
-static int last_segment(const struct nj_journal *journal, uint32_t *ret_number, struct nj_error *err)
+static int last_segment(const struct nj_journal *journal, uint32_t *ret_number,
+                        struct nj_error *err)
 {
     uint32_t last = 0;
     struct dirent *entry;
@@ -366,7 +368,8 @@ static int header_follows(const struct nj_journal *journal, const struct nj_segm
     return 0;
 }
 
-static void segment_enter(struct nj_journal *journal, int *fd, const struct nj_segment_header *header)
+static void segment_enter(struct nj_journal *journal, int *fd,
+                          const struct nj_segment_header *header)
 {
     if (journal->fd < 0)
         journal->seed = nj_entry_seed(header->run_id);
@@ -401,7 +404,8 @@ static void window_shift(struct nj_journal *journal)
     }
 }
 
-/* window_need - @len bytes at @offset, NULL when the file ends before; offset is at or behind the window's */
+/* window_need - @len bytes at @offset, NULL when the file ends before; offset is at or behind the
+ * window's */
 static int window_need(struct nj_journal *journal, uint64_t offset, size_t len,
                        const uint8_t **ret_bytes, struct nj_error *err)
 {
@@ -457,11 +461,13 @@ static int commit_check(struct nj_journal *journal, uint64_t offset, struct nj_s
     if (commit.bytes != len || commit.frames != frames || frames == 0)
         return corrupt(err, journal->segment.number, offset, "the commit covers other frames");
     bytes = journal->window.data + (journal->offset - journal->window_offset);
-    return commit.checksum == XXH3_64bits_withSeed(bytes, (size_t)len, journal->seed) ? BATCH_WHOLE
-                                                                                      : BATCH_BROKEN;
+    return commit.checksum == XXH3_64bits_withSeed(bytes, (size_t)len, journal->seed)
+               ? BATCH_WHOLE
+               : BATCH_BROKEN;
 }
 
-/* batch_load - read the batch at journal->offset; returns an enum batch. A whole one is ready for delivery. */
+/* batch_load - read the batch at journal->offset; returns an enum batch. A whole one is ready for
+ * delivery. */
 static int batch_load(struct nj_journal *journal, struct nj_error *err)
 {
     uint64_t offset = journal->offset;
@@ -505,8 +511,9 @@ static int batch_load(struct nj_journal *journal, struct nj_error *err)
     }
 }
 
-/* trailing_check - behind the end no segment may have a header or a commit. Returns 0 (nothing there),
- * 1 (bytes that are part of nothing), or 2: the next segment has come into use meanwhile, look again. */
+/* trailing_check - behind the end no segment may have a header or a commit. Returns 0 (nothing
+ * there), 1 (bytes that are part of nothing), or 2: the next segment has come into use meanwhile,
+ * look again. */
 static int trailing_check(const struct nj_journal *journal, uint32_t after, struct nj_error *err)
 {
     struct nj_segment_header header;
@@ -541,7 +548,9 @@ static int trailing_check(const struct nj_journal *journal, uint32_t after, stru
             r = segment_look(journal, after + 1, &next_fd, &header, err);
             if (r < 0)
                 return r;
-            return r == HEADER_WHOLE ? 2 : corrupt(err, after + 1, 0, "the segment is missing or empty");
+            return r == HEADER_WHOLE
+                       ? 2
+                       : corrupt(err, after + 1, 0, "the segment is missing or empty");
         }
     }
     return torn;
@@ -582,7 +591,8 @@ static int behind_batch(struct nj_journal *journal, bool next_in_use, struct nj_
     return torn || r == 1 ? NJ_JOURNAL_TORN : NJ_JOURNAL_END;
 }
 
-/* before_first - enter segment 1; returns an enum nj_journal_outcome, NJ_JOURNAL_FRAME when entered */
+/* before_first - enter segment 1; returns an enum nj_journal_outcome, NJ_JOURNAL_FRAME when entered
+ */
 static int before_first(struct nj_journal *journal, struct nj_error *err)
 {
     struct nj_segment_header header;
@@ -626,7 +636,8 @@ static int batch_next(struct nj_journal *journal, struct nj_error *err)
         if (r <= BATCH_WHOLE)
             return r < 0 ? r : NJ_JOURNAL_FRAME;
 
-        /* The next header first, then the batch again: a header is written behind a complete segment. */
+        /* The next header first, then the batch again: a header is written behind a complete
+         * segment. */
         r = segment_look(journal, journal->segment.number + 1, &next_fd, &header, err);
         if (r < 0)
             return r;
@@ -669,19 +680,19 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, stru
     bytes = journal->window.data + (journal->frame_offset - journal->window_offset);
     (void)nj_entry_frame_decode(bytes, &header);
     stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
-    *ret_frame = (struct nj_frame){
-        .kind = header.kind,
-        .session = header.session,
-        .sequence = header.sequence,
-        .payload = stored,
-        .place = {.segment = journal->segment.number,
-                  .bytes = NJ_FRAME_HEADER_BYTES + header.stored_bytes,
-                  .offset = journal->frame_offset}};
+    *ret_frame = (struct nj_frame){.kind = header.kind,
+                                   .session = header.session,
+                                   .sequence = header.sequence,
+                                   .payload = stored,
+                                   .place = {.segment = journal->segment.number,
+                                             .bytes = NJ_FRAME_HEADER_BYTES + header.stored_bytes,
+                                             .offset = journal->frame_offset}};
     if (header.flags & NJ_FRAME_FLAG_ZSTD) {
         nj_buf_clear(&journal->payload);
         r = nj_entry_frame_payload(&header, stored, &journal->payload, err);
         if (r < 0)
-            return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)journal->segment.number,
+            return nj_wrap(err, "journal segment %06u, offset %llu",
+                           (unsigned)journal->segment.number,
                            (unsigned long long)journal->frame_offset);
         ret_frame->payload = nj_buf_span(&journal->payload);
     }
@@ -745,8 +756,8 @@ int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_pl
     if (r < 0)
         return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
                        (unsigned long long)place->offset);
-    stored = (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES,
-                              place->bytes - NJ_FRAME_HEADER_BYTES};
+    stored =
+        (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES, place->bytes - NJ_FRAME_HEADER_BYTES};
     if (!nj_entry_frame_decode(frame.data, &header) || header.stored_bytes != stored.len ||
         header.epoch != kept->epoch || !nj_entry_frame_whole(frame.data, stored, journal->seed))
         return corrupt(err, place->segment, place->offset, "the frame is damaged");
@@ -774,8 +785,8 @@ int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *p
 
 /* ---- recovery ---- */
 
-/* remove_behind - unlink the segments after @last; none of them holds a commit. Highest first, so that a
- * crash in between leaves no gap. */
+/* remove_behind - unlink the segments after @last; none of them holds a commit. Highest first, so
+ * that a crash in between leaves no gap. */
 static int remove_behind(const struct nj_journal *journal, uint32_t last, uint64_t *torn_bytes,
                          struct nj_error *err)
 {
@@ -810,7 +821,8 @@ static int remove_behind(const struct nj_journal *journal, uint32_t last, uint64
 }
 
 /* truncate_tail - cut the current segment behind its last commit */
-static int truncate_tail(const struct nj_journal *journal, uint64_t *torn_bytes, struct nj_error *err)
+static int truncate_tail(const struct nj_journal *journal, uint64_t *torn_bytes,
+                         struct nj_error *err)
 {
     char name[NJ_SEGMENT_NAME_MAX_BYTES];
     nj_auto_close int fd = -1;

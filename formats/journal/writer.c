@@ -1,13 +1,14 @@
 /*
  * writer.c - the journal's writing side: pending batch, group commit, segments
  *
- * The complication: two threads. The loop thread appends to the pending batch while a writer thread writes
- * a sealed one. A sealed batch therefore owns all that its write needs (bytes, offset, segment), and what
- * outlives one batch (was there ever a failed write?) is in the channel, which only nj_journal_batch_write()
- * touches. Counts of references and of durable commits belong to the loop thread.
+ * The complication: two threads. The loop thread appends to the pending batch while a writer thread
+ * writes a sealed one. A sealed batch therefore owns all that its write needs (bytes, offset,
+ * segment), and what outlives one batch (was there ever a failed write?) is in the channel, which
+ * only nj_journal_batch_write() touches. Counts of references and of durable commits belong to the
+ * loop thread.
  *
- * There is always one segment more than needed: when the disk is full, the error comes while there is
- * still a whole segment for the records of suspending.
+ * There is always one segment more than needed: when the disk is full, the error comes while there
+ * is still a whole segment for the records of suspending.
  */
 #include <assert.h>
 #include <errno.h>
@@ -24,8 +25,8 @@
 
 #include "formats/base/banned.h"
 
-#define COMPRESS_MIN_BYTES 256u        /* below, a zstd frame's own header eats the gain */
-#define SPARE_BATCHES_MAX 2u           /* one pending, one being written: more never come back at once */
+#define COMPRESS_MIN_BYTES 256u /* below, a zstd frame's own header eats the gain */
+#define SPARE_BATCHES_MAX 2u    /* one pending, one being written: more never come back at once */
 #define SPARE_BATCH_MAX_BYTES (4u << 20) /* a larger buffer is given back to the system */
 
 struct segment {
@@ -60,7 +61,7 @@ struct nj_journal_writer {
     struct segment *spare;   /* NULL when the disk was full */
     uint64_t used;           /* of segment: where the pending batch will lie */
     struct nj_journal_batch *pending;
-    XXH3_state_t pending_sum; /* over the pending batch's frames */
+    XXH3_state_t pending_sum;             /* over the pending batch's frames */
     struct nj_journal_batch *queue_first; /* sealed, not yet taken */
     struct nj_journal_batch *queue_last;
     struct nj_journal_batch *spare_batches;
@@ -92,7 +93,8 @@ static int segment_create(struct nj_journal_writer *writer, uint32_t number,
         return nj_fail_errno(err, errno, "make journal segment %s", name);
     r = nj_fsio_fallocate(fd, 0, writer->start.segment_bytes, err);
     if (r < 0) {
-        (void)unlinkat(writer->channel.dir_fd, name, 0); /* an empty one would be swept by recovery */
+        (void)unlinkat(writer->channel.dir_fd, name,
+                       0); /* an empty one would be swept by recovery */
         return nj_wrap(err, "journal segment %s", name);
     }
     segment->fd = nj_steal_fd(&fd);
@@ -167,7 +169,8 @@ static int batch_new(struct nj_journal_writer *writer, struct segment *segment, 
             return nj_fail_nomem(err);
         *batch = (struct nj_journal_batch){0};
         /* A frame is built in place and may be too long for the segment by its own length. */
-        nj_buf_init(&batch->bytes, (size_t)writer->start.segment_bytes + 2 * NJ_FRAME_PAYLOAD_MAX_BYTES);
+        nj_buf_init(&batch->bytes,
+                    (size_t)writer->start.segment_bytes + 2 * NJ_FRAME_PAYLOAD_MAX_BYTES);
     }
     batch->next = NULL;
     batch->channel = &writer->channel;
@@ -241,8 +244,9 @@ static int frame_put(struct nj_buf *bytes, const struct nj_frame *frame, uint32_
         stored = frame->payload.len;
     }
     header.stored_bytes = (uint32_t)stored;
-    r = nj_buf_append(bytes, zeros, nj_entry_frame_bytes(header.stored_bytes) - NJ_FRAME_HEADER_BYTES -
-                                        stored, err);
+    r = nj_buf_append(bytes, zeros,
+                      nj_entry_frame_bytes(header.stored_bytes) - NJ_FRAME_HEADER_BYTES - stored,
+                      err);
     if (r < 0)
         return r;
     nj_entry_frame_encode(&header, (struct nj_span){bytes->data + payload, stored}, seed,
@@ -250,7 +254,8 @@ static int frame_put(struct nj_buf *bytes, const struct nj_frame *frame, uint32_
     return 0;
 }
 
-/* pending_seal - end the pending batch with its COMMIT frame and queue it; on failure it is as before */
+/* pending_seal - end the pending batch with its COMMIT frame and queue it; on failure it is as
+ * before */
 static int pending_seal(struct nj_journal_writer *writer, struct nj_error *err)
 {
     struct nj_journal_batch *batch = writer->pending;
@@ -295,7 +300,8 @@ static int pending_seal(struct nj_journal_writer *writer, struct nj_error *err)
     return 0;
 }
 
-/* segment_turn - the frame at @start of the pending batch does not fit: it becomes the first of the next segment */
+/* segment_turn - the frame at @start of the pending batch does not fit: it becomes the first of the
+ * next segment */
 static int segment_turn(struct nj_journal_writer *writer, size_t start, struct nj_error *err)
 {
     struct nj_journal_batch *pending = writer->pending;
@@ -305,8 +311,9 @@ static int segment_turn(struct nj_journal_writer *writer, size_t start, struct n
     int r = 0;
 
     if (NJ_SEGMENT_HEADER_BYTES + bytes + NJ_COMMIT_FRAME_MAX_BYTES > writer->start.segment_bytes)
-        return nj_fail(err, NJ_E_LIMIT, "a frame of %zu bytes is too long for segments of %llu bytes",
-                       bytes, (unsigned long long)writer->start.segment_bytes);
+        return nj_fail(err, NJ_E_LIMIT,
+                       "a frame of %zu bytes is too long for segments of %llu bytes", bytes,
+                       (unsigned long long)writer->start.segment_bytes);
     if (!writer->spare) /* the disk was full; perhaps there is room by now */
         r = segment_create(writer, number, &writer->spare, err);
     if (r == 0)
@@ -371,8 +378,8 @@ int nj_journal_writer_open(int dir_fd, const struct nj_journal_start *start,
     return 0;
 }
 
-/* close_files - leave no byte behind that recovery would have to look at. Nothing of this is needed for
- * correctness: after a kill recovery does the same, so failures are ignored. */
+/* close_files - leave no byte behind that recovery would have to look at. Nothing of this is needed
+ * for correctness: after a kill recovery does the same, so failures are ignored. */
 static void close_files(struct nj_journal_writer *writer)
 {
     struct segment *segment = writer->segment;
@@ -420,9 +427,8 @@ static int refuse_after_failure(const struct nj_journal_writer *writer, struct n
 int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *frame,
                       struct nj_journal_place *ret_place, struct nj_error *err)
 {
-    struct nj_frame_header header = {.kind = frame->kind,
-                                     .session = frame->session,
-                                     .sequence = frame->sequence};
+    struct nj_frame_header header = {
+        .kind = frame->kind, .session = frame->session, .sequence = frame->sequence};
     const char *fault = frame->kind == NJ_FRAME_COMMIT ? "commits are the writer's own"
                                                        : nj_entry_frame_fault(&header);
     struct nj_journal_batch *batch;
@@ -432,7 +438,8 @@ int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *f
     if (writer->failure != 0)
         return refuse_after_failure(writer, err);
     if (fault)
-        return nj_fail(err, NJ_E_INPUT, "journal: %s frame: %s", nj_frame_kind_text(frame->kind), fault);
+        return nj_fail(err, NJ_E_INPUT, "journal: %s frame: %s", nj_frame_kind_text(frame->kind),
+                       fault);
     if (frame->payload.len > NJ_FRAME_PAYLOAD_MAX_BYTES)
         return nj_fail(err, NJ_E_LIMIT, "journal: a payload of %zu bytes, at most %u are allowed",
                        frame->payload.len, NJ_FRAME_PAYLOAD_MAX_BYTES);
@@ -446,9 +453,11 @@ int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *f
     batch = writer->pending;
     start = batch->bytes.len;
     r = frame_put(&batch->bytes, frame, writer->start.epoch, writer->seed, err);
-    if (r == 0 && batch->offset + batch->bytes.len + NJ_COMMIT_FRAME_MAX_BYTES > batch->segment->capacity) {
+    if (r == 0 &&
+        batch->offset + batch->bytes.len + NJ_COMMIT_FRAME_MAX_BYTES > batch->segment->capacity) {
         r = segment_turn(writer, start, err);
-        if (writer->pending != batch) { /* turned; without a new spare segment the frame is dropped */
+        if (writer->pending !=
+            batch) { /* turned; without a new spare segment the frame is dropped */
             batch = writer->pending;
             start = frames_start(batch);
         }
@@ -551,9 +560,11 @@ int nj_journal_batch_write(struct nj_journal_batch *batch, struct nj_error *err)
     char name[NJ_SEGMENT_NAME_MAX_BYTES];
     int r;
 
-    /* After a gap a commit would be worth nothing, and a failed sync may have dropped pages in silence. */
+    /* After a gap a commit would be worth nothing, and a failed sync may have dropped pages in
+     * silence. */
     if (channel->failed)
-        return nj_fail(err, NJ_E_SYSTEM, "journal: an earlier write failed, nothing more is written");
+        return nj_fail(err, NJ_E_SYSTEM,
+                       "journal: an earlier write failed, nothing more is written");
     r = batch_write(batch, err);
     if (r < 0) {
         channel->failed = true;
@@ -563,15 +574,17 @@ int nj_journal_batch_write(struct nj_journal_batch *batch, struct nj_error *err)
     return 0;
 }
 
-void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_batch *batch, int result)
+void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_batch *batch,
+                           int result)
 {
     if (!batch)
         return;
     if (result < 0) {
         if (writer->failure == 0)
-            writer->failure = (enum nj_error_code)-result;
+            writer->failure = (enum nj_error_code) - result;
     } else {
-        assert(batch->number == writer->durable + 1); /* written and given back in the order sealed */
+        assert(batch->number ==
+               writer->durable + 1); /* written and given back in the order sealed */
         writer->durable = batch->number;
         writer->bytes_written += batch->bytes.len;
         batch->segment->done = batch->offset + batch->bytes.len;

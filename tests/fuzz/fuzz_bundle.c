@@ -5,10 +5,10 @@
  *   TAR      a tar as it is
  *   HEADERS  a tar whose header checksums are mended
  *   JSON     a nightjar.json; all else is whole
- *   RECORDS  four lengths (u16le) and so many bytes: the decoded streams; digests, frames and sums are mended
- *   SQUEEZED the journal stream as zstd; all else is whole
- * Properties: opening ends; what opens says of itself what a reader can check, and every frame and object that
- * it lists can be had. With salvage, what opens whole is the same, and what does not may still open.
+ *   RECORDS  four lengths (u16le) and so many bytes: the decoded streams; digests, frames and sums
+ * are mended SQUEEZED the journal stream as zstd; all else is whole Properties: opening ends; what
+ * opens says of itself what a reader can check, and every frame and object that it lists can be
+ * had. With salvage, what opens whole is the same, and what does not may still open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +59,10 @@ static void tar_member(struct nj_buf *tar, enum nj_bundle_member member, struct 
     (void)snprintf((char *)header + 124, 12, "%011o", (unsigned)bytes.len);
     (void)snprintf((char *)header + 136, 12, "%011o", 0u);
     header[156] = '0';
-    memcpy(header + 257, "ustar\0" "00", 8);
+    memcpy(header + 257,
+           "ustar\0"
+           "00",
+           8);
     header_sum(header);
     must(nj_buf_append(tar, header, sizeof(header), &err));
     must(nj_buf_append(tar, bytes.data, bytes.len, &err));
@@ -112,10 +115,10 @@ static uint64_t digests_of(const struct parts *parts, struct nj_record_digests *
         }
         if (next[0].sequence == 0 && next[1].sequence == 0)
             return frames;
-        take = next[1].sequence == 0 ||
-                       (next[0].sequence != 0 && next[0].sequence < next[1].sequence)
-                   ? 0
-                   : 1;
+        take =
+            next[1].sequence == 0 || (next[0].sequence != 0 && next[0].sequence < next[1].sequence)
+                ? 0
+                : 1;
         if (nj_record_digests_add(digests, &next[take], &err) < 0)
             return frames;
         next[take] = (struct nj_frame){0};
@@ -132,12 +135,13 @@ static void json_make(const struct parts *parts, struct nj_buf *out)
 
     nj_digest_hex(&digests.record, record);
     nj_digest_hex(&digests.content, content);
-    must(nj_buf_printf(out, &err,
-                       "{\"agent\":\"a\",\"content_digest\":\"%s\",\"environment\":{},\"format\":"
-                       "\"nightjar-bundle\",\"frames\":%u,\"group\":\"g\",\"identity\":\"%s\","
-                       "\"inputs_embedded\":true,\"job\":\"j\",\"key\":\"k\",\"record_digest\":\"%s\","
-                       "\"reproducible\":\"D0\",\"run\":\"r\",\"status\":\"failed\",\"version\":0}\n",
-                       content, (unsigned)frames, content, record));
+    must(nj_buf_printf(
+        out, &err,
+        "{\"agent\":\"a\",\"content_digest\":\"%s\",\"environment\":{},\"format\":"
+        "\"nightjar-bundle\",\"frames\":%u,\"group\":\"g\",\"identity\":\"%s\","
+        "\"inputs_embedded\":true,\"job\":\"j\",\"key\":\"k\",\"record_digest\":\"%s\","
+        "\"reproducible\":\"D0\",\"run\":\"r\",\"status\":\"failed\",\"version\":0}\n",
+        content, (unsigned)frames, content, record));
 }
 
 static void tar_make(const struct parts *parts, struct nj_buf *tar)

@@ -1,8 +1,8 @@
 /*
  * fuzz_event.c - the payload of an event
  *
- * Property: what decodes can be encoded, and that decodes and encodes to the same bytes. The body that the
- * content digest chains is the one that was decoded.
+ * Property: what decodes can be encoded, and that decodes and encodes to the same bytes. The body
+ * that the content digest chains is the one that was decoded.
  */
 #include <stdlib.h>
 

@@ -1,11 +1,11 @@
 /*
  * fuzz_journal.c - a journal of up to three segments
  *
- * Input: one byte of flags, then segments, each behind its length (u16le). With REPAIR the checksums of headers
- * and frames are mended first, and with COMMITS each commit is made to cover what precedes it; else hardly
- * any mutation would get past them.
- * Properties: reading ends; recovery agrees with the reader about how many frames there are, and after
- * recovery the journal reads to a clean end, takes another epoch, and delivers that too.
+ * Input: one byte of flags, then segments, each behind its length (u16le). With REPAIR the
+ * checksums of headers and frames are mended first, and with COMMITS each commit is made to cover
+ * what precedes it; else hardly any mutation would get past them. Properties: reading ends;
+ * recovery agrees with the reader about how many frames there are, and after recovery the journal
+ * reads to a clean end, takes another epoch, and delivers that too.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -187,7 +187,8 @@ static void go_on(unsigned frames)
     unsigned again;
 
     if (nj_journal_recover(folder_fd, &recovery, &err) < 0)
-        return; /* a payload that does not decode is no matter for recovery, the other way round it is */
+        return; /* a payload that does not decode is no matter for recovery, the other way round it
+                   is */
     again = read_all(&outcome);
     if (outcome >= 0 && (outcome != NJ_JOURNAL_END || again != frames))
         abort();

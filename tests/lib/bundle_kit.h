@@ -1,10 +1,10 @@
 /*
  * bundle_kit.h - a small good bundle, and the tools to take it apart, change it and close it again
  *
- * A hostile bundle is as consistent as its maker wants, so the kit mends sizes, checksums and SHA256SUMS
- * after a change: what is refused is then refused for the change itself. The tar here is written by hand,
- * a second writer beside libarchive's.
- * Header only, because the programs that use it are each linked alone.
+ * A hostile bundle is as consistent as its maker wants, so the kit mends sizes, checksums and
+ * SHA256SUMS after a change: what is refused is then refused for the change itself. The tar here is
+ * written by hand, a second writer beside libarchive's. Header only, because the programs that use
+ * it are each linked alone.
  */
 #ifndef NJ_TESTS_BUNDLE_KIT_H
 #define NJ_TESTS_BUNDLE_KIT_H
@@ -57,15 +57,16 @@ static inline struct nj_frame kit_frame(uint64_t sequence, struct nj_buf *payloa
     case 8:
     case 12:
         frame.kind = NJ_FRAME_SNAPSHOT;
-        kit_must(nj_buf_printf(payload, &err, "a snapshot after frame %u", (unsigned)sequence), &err);
+        kit_must(nj_buf_printf(payload, &err, "a snapshot after frame %u", (unsigned)sequence),
+                 &err);
         break;
     case 5:
         frame.kind = NJ_FRAME_OUTPUT;
         kit_must(nj_buf_text(payload, "first lines\n", &err), &err);
         break;
     default:
-        event = sample_event(SAMPLE_KINDS[sequence < 4 ? sequence - 1
-                                          : sequence < 8 ? sequence - 3
+        event = sample_event(SAMPLE_KINDS[sequence < 4    ? sequence - 1
+                                          : sequence < 8  ? sequence - 3
                                           : sequence < 12 ? sequence - 4
                                                           : sequence - 5]);
         kit_must(nj_event_encode(&event, payload, &err), &err);
@@ -147,7 +148,7 @@ static inline void kit_bytes(int fd, struct nj_buf *out)
 
 struct kit_member {
     char name[101];
-    char type;      /* ustar's: '0' file, '1' hard link, '2' symlink, '3' device, 'x' pax header... */
+    char type; /* ustar's: '0' file, '1' hard link, '2' symlink, '3' device, 'x' pax header... */
     char link[101];
     unsigned mode;
     unsigned uid;
@@ -247,8 +248,9 @@ static inline void kit_replace(struct kit_member *member, const char *from, cons
 
     assert_non_null(at);
     nj_buf_init(&text, 1u << 20);
-    kit_must(nj_buf_append(&text, member->bytes.data, (size_t)(at - (char *)member->bytes.data), &err),
-             &err);
+    kit_must(
+        nj_buf_append(&text, member->bytes.data, (size_t)(at - (char *)member->bytes.data), &err),
+        &err);
     kit_must(nj_buf_text(&text, to, &err), &err);
     kit_must(nj_buf_text(&text, at + strlen(from), &err), &err);
     kit_set(member, nj_buf_span(&text));
@@ -289,7 +291,10 @@ static inline void kit_header(const struct kit_member *member, char header[512])
     (void)snprintf(header + 136, 12, "%011o", member->mtime);
     header[156] = member->type;
     memcpy(header + 157, member->link, strlen(member->link) < 100 ? strlen(member->link) : 100);
-    memcpy(header + 257, "ustar\0" "00", 8);
+    memcpy(header + 257,
+           "ustar\0"
+           "00",
+           8);
     memset(header + 148, ' ', 8);
     for (size_t i = 0; i < 512; i++)
         sum += (unsigned char)header[i];

@@ -41,7 +41,8 @@ static inline void must(int r, const struct nj_error *err)
 static inline int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    static const char *const parents[] = {"/dev/shm", "/tmp"}; /* memory first: thousands of syncs */
+    static const char *const parents[] = {"/dev/shm",
+                                          "/tmp"}; /* memory first: thousands of syncs */
 
     assert_non_null(fixture);
     for (size_t i = 0; i < 2; i++) {
@@ -108,8 +109,8 @@ static inline struct nj_frame frame_make(unsigned n, uint8_t *bytes)
     return frame;
 }
 
-static inline int append(struct nj_journal_writer *writer, unsigned n, struct nj_journal_place *ret_place,
-                  struct nj_error *err)
+static inline int append(struct nj_journal_writer *writer, unsigned n,
+                         struct nj_journal_place *ret_place, struct nj_error *err)
 {
     uint8_t bytes[1024];
     struct nj_frame frame = frame_make(n, bytes);
@@ -117,7 +118,8 @@ static inline int append(struct nj_journal_writer *writer, unsigned n, struct nj
     return nj_journal_append(writer, &frame, ret_place, err);
 }
 
-static inline void append_and_commit(struct nj_journal_writer *writer, unsigned first, unsigned count)
+static inline void append_and_commit(struct nj_journal_writer *writer, unsigned first,
+                                     unsigned count)
 {
     struct nj_error err = {0};
 
@@ -126,8 +128,8 @@ static inline void append_and_commit(struct nj_journal_writer *writer, unsigned 
     must(nj_journal_commit(writer, &err), &err);
 }
 
-/* Frames 0 .. 19 over two epochs and several segments; batch ends after 1, 3, 6, 10, 14 and 20 frames, and
- * where a segment turned. */
+/* Frames 0 .. 19 over two epochs and several segments; batch ends after 1, 3, 6, 10, 14 and 20
+ * frames, and where a segment turned. */
 #define FRAMES 20u
 
 static inline void journal_make(int dir_fd)
@@ -152,7 +154,8 @@ static inline void journal_make(int dir_fd)
     nj_journal_writer_close(writer);
 }
 
-/* read_all - frames 0 .. n-1 as journal_make() wrote them, then how it ended (an outcome or an error) */
+/* read_all - frames 0 .. n-1 as journal_make() wrote them, then how it ended (an outcome or an
+ * error) */
 static inline int read_all(int dir_fd, unsigned *ret_frames, struct nj_error *err)
 {
     NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;

@@ -1,8 +1,8 @@
 /*
  * scratch.h - a folder of its own for a test that works on real files
  *
- * Header only. scratch_make() in a setup, scratch_remove() in its teardown; paths are relative to the folder. Every
- * helper fails the test when the file system refuses.
+ * Header only. scratch_make() in a setup, scratch_remove() in its teardown; paths are relative to
+ * the folder. Every helper fails the test when the file system refuses.
  */
 #ifndef NJ_TESTS_SCRATCH_H
 #define NJ_TESTS_SCRATCH_H
@@ -90,7 +90,8 @@ static inline void scratch_link(const struct scratch *scratch, const char *targe
         fail_msg("link %s: %s", path, strerror(errno));
 }
 
-/* scratch_text - the content of a file, NUL-terminated, to be freed; NULL when there is no such file */
+/* scratch_text - the content of a file, NUL-terminated, to be freed; NULL when there is no such
+ * file */
 static inline char *scratch_text(const struct scratch *scratch, const char *path)
 {
     struct nj_buf buf = {0};

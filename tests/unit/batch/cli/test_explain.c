@@ -46,9 +46,11 @@ static void plan(const char *text)
 {
     struct nj_object_sink sink = nj_explain_inputs_sink(&job.inputs);
 
-    if (nj_manifest_parse(nj_span_text(text), "job.yaml", &job.manifest, &job.faults, &job.err) < 0 ||
+    if (nj_manifest_parse(nj_span_text(text), "job.yaml", &job.manifest, &job.faults, &job.err) <
+            0 ||
         nj_models_new(job.manifest, scratch.fd, &job.models, &job.err) < 0 ||
-        nj_plan_new(job.manifest, scratch.fd, job.models, &sink, NULL, &job.plan, &job.faults, &job.err) < 0)
+        nj_plan_new(job.manifest, scratch.fd, job.models, &sink, NULL, &job.plan, &job.faults,
+                    &job.err) < 0)
         fail_msg("%s", job.err.text);
 }
 
@@ -78,39 +80,41 @@ static void a_job_is_told_in_full(void **state)
     scratch_file(&scratch, "config/check.py", "pass\n", 0644);
     scratch_file(&scratch, "in/a", "same", 0644);
     scratch_file(&scratch, "in/b", "same", 0644);
-    plan(HEAD "  - name: g\n"
-              "    agent: w\n"
-              "    for_each: {glob: \"in/*\"}\n"
-              "    files: [{source: \"{item.path}\", target: /workspace/in}]\n"
-              "    input: x\n"
-              "    outputs: [/workspace/out/**]\n"
-              "    accept: {command: [python3, /config/check.py], attempts: 2, timeout_seconds: 9}\n"
-              "  - {name: s, agent: w, after: [g], input: \"{results}\"}\n"
-              "limits: {budget_usd: 20, session_budget_usd: 0.05}\n");
-    assert_string_equal(explained(&large),
-                        "job night: 3 sessions in 2 groups\n"
-                        "  g: 2 sessions of agent w, one for each in/*\n"
-                        "    first: key a from in/a\n"
-                        "    last: key b from in/b\n"
-                        "    accepted when: python3 /config/check.py exits with 0, within 9 s; 2 attempts\n"
-                        "    outputs: /workspace/out/**\n"
-                        "  s: 1 session of agent w, after g\n"
-                        "    it: key s\n"
-                        "agents\n"
-                        "  w: at most 100 turns, reproducible D2\n"
-                        "    model worker: script replies.yaml\n"
-                        "    tools: code_execution\n"
-                        "    box: 10 MiB for /workspace, /tmp; read-only /config\n"
-                        "    100 MiB of memory, 256 processes, 3600 s of tool time, no network\n"
-                        "inputs\n"
-                        "  5 objects, 132 bytes\n"
-                        "limits\n"
-                        "  64 sessions alive at once, 3 tool calls at once, 3 boxes kept\n"
-                        "  budget 20.00 USD\n"
-                        "  budget of a session 0.05 USD\n"
-                        "this host\n"
-                        "  memory of boxes and their workspaces at most 330 MiB; available 1 PiB\n"
-                        "  disk for inputs and each workspace once at most 30 MiB; free here 1 PiB\n");
+    plan(HEAD
+         "  - name: g\n"
+         "    agent: w\n"
+         "    for_each: {glob: \"in/*\"}\n"
+         "    files: [{source: \"{item.path}\", target: /workspace/in}]\n"
+         "    input: x\n"
+         "    outputs: [/workspace/out/**]\n"
+         "    accept: {command: [python3, /config/check.py], attempts: 2, timeout_seconds: 9}\n"
+         "  - {name: s, agent: w, after: [g], input: \"{results}\"}\n"
+         "limits: {budget_usd: 20, session_budget_usd: 0.05}\n");
+    assert_string_equal(
+        explained(&large),
+        "job night: 3 sessions in 2 groups\n"
+        "  g: 2 sessions of agent w, one for each in/*\n"
+        "    first: key a from in/a\n"
+        "    last: key b from in/b\n"
+        "    accepted when: python3 /config/check.py exits with 0, within 9 s; 2 attempts\n"
+        "    outputs: /workspace/out/**\n"
+        "  s: 1 session of agent w, after g\n"
+        "    it: key s\n"
+        "agents\n"
+        "  w: at most 100 turns, reproducible D2\n"
+        "    model worker: script replies.yaml\n"
+        "    tools: code_execution\n"
+        "    box: 10 MiB for /workspace, /tmp; read-only /config\n"
+        "    100 MiB of memory, 256 processes, 3600 s of tool time, no network\n"
+        "inputs\n"
+        "  5 objects, 132 bytes\n"
+        "limits\n"
+        "  64 sessions alive at once, 3 tool calls at once, 3 boxes kept\n"
+        "  budget 20.00 USD\n"
+        "  budget of a session 0.05 USD\n"
+        "this host\n"
+        "  memory of boxes and their workspaces at most 330 MiB; available 1 PiB\n"
+        "  disk for inputs and each workspace once at most 30 MiB; free here 1 PiB\n");
 }
 
 static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
@@ -122,18 +126,24 @@ static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
     scratch_dir(&scratch, "config");
     plan(HEAD "  - {name: g, agent: w, input: x}\n");
     text = explained(&small);
-    assert_non_null(strstr(text, "at most 110 MiB; available 100 MiB: NOT ENOUGH if every box uses all it may; "
-                                 "lower limits.tool_calls"));
-    assert_non_null(strstr(text, "at most 10 MiB; free here 5 MiB: NOT ENOUGH if every box uses all it may; "
-                                 "keep the run elsewhere"));
+    assert_non_null(
+        strstr(text, "at most 110 MiB; available 100 MiB: NOT ENOUGH if every box uses all it may; "
+                     "lower limits.tool_calls"));
+    assert_non_null(
+        strstr(text, "at most 10 MiB; free here 5 MiB: NOT ENOUGH if every box uses all it may; "
+                     "keep the run elsewhere"));
 }
 
 static void names_cannot_drive_a_terminal(void **state)
 {
     (void)state;
     scratch_dir(&scratch, "config");
-    scratch_file(&scratch, "in/\xe2\x80\xae" "fdp.exe", "", 0644); /* right-to-left override */
-    plan(HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, key: \"{item.size}\", input: x}\n");
+    scratch_file(&scratch,
+                 "in/\xe2\x80\xae"
+                 "fdp.exe",
+                 "", 0644); /* right-to-left override */
+    plan(HEAD
+         "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, key: \"{item.size}\", input: x}\n");
     assert_non_null(strstr(explained(&large), "in/\\xe2\\x80\\xaefdp.exe"));
 }
 
@@ -144,8 +154,9 @@ static void links_that_were_left_out_are_told(void **state)
     scratch_file(&scratch, "in/a", "", 0644);
     scratch_link(&scratch, "/etc/hostname", "in/b");
     plan(HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, input: x}\n");
-    assert_non_null(strstr(explained(&large),
-                           "  1 link leaves the allowed directories and was left out; the first is in/b\n"));
+    assert_non_null(
+        strstr(explained(&large),
+               "  1 link leaves the allowed directories and was left out; the first is in/b\n"));
 }
 
 static void an_input_is_counted_once(void **state)
@@ -155,8 +166,10 @@ static void an_input_is_counted_once(void **state)
 
     (void)state;
     for (int i = 0; i < 3; i++)
-        assert_int_equal(nj_object_put(&sink, NJ_OBJECT_BLOB, nj_span_text("abc"), &digest, &job.err), 0);
-    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_BLOB, nj_span_text("abcd"), &digest, &job.err), 0);
+        assert_int_equal(
+            nj_object_put(&sink, NJ_OBJECT_BLOB, nj_span_text("abc"), &digest, &job.err), 0);
+    assert_int_equal(nj_object_put(&sink, NJ_OBJECT_BLOB, nj_span_text("abcd"), &digest, &job.err),
+                     0);
     assert_int_equal(job.inputs.objects, 2);
     assert_int_equal(job.inputs.bytes, 7);
 }

@@ -33,19 +33,43 @@ static void parts_match_names(void **state)
         const char *name;
         bool matches;
     } cases[] = {
-        {"a", "a", true},          {"a", "b", false},          {"a", "aa", false},
-        {"*", "", true},           {"*", "abc", true},         {"*.pdf", "a.pdf", true},
-        {"*.pdf", ".pdf", false},  {".*", ".pdf", true},       {"*", ".a", false},
-        {"?", "a", true},          {"?", "", false},           {"?", "ab", false},
-        {"?", "\xc3\xa4", true},   {"??", "\xc3\xa4", false},  {"?", "\xff", true},
-        {"?", ".", false},         {"a*b*c", "axxbyyc", true}, {"a*b*c", "axxbyy", false},
-        {"a*b*c", "abcbc", true},  {"[abc]", "b", true},       {"[abc]", "d", false},
-        {"[a-c]x", "cx", true},    {"[!a-c]", "d", true},      {"[!a-c]", "b", false},
-        {"[^a]", "b", true},       {"[]]", "]", true},         {"[!]]", "]", false},
-        {"[!]]", "a", true},       {"[a-]", "-", true},        {"[*]", "*", true},
-        {"[*]", "x", false},       {"[\xc3\xa0-\xc3\xbf]", "\xc3\xa4", true},
-        {"[.]a", ".a", false},     {"a[", "a[", true},         {"x[ab]*", "xb99", true},
-        {"**", "abc", true},       {"*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+        {"a", "a", true},
+        {"a", "b", false},
+        {"a", "aa", false},
+        {"*", "", true},
+        {"*", "abc", true},
+        {"*.pdf", "a.pdf", true},
+        {"*.pdf", ".pdf", false},
+        {".*", ".pdf", true},
+        {"*", ".a", false},
+        {"?", "a", true},
+        {"?", "", false},
+        {"?", "ab", false},
+        {"?", "\xc3\xa4", true},
+        {"??", "\xc3\xa4", false},
+        {"?", "\xff", true},
+        {"?", ".", false},
+        {"a*b*c", "axxbyyc", true},
+        {"a*b*c", "axxbyy", false},
+        {"a*b*c", "abcbc", true},
+        {"[abc]", "b", true},
+        {"[abc]", "d", false},
+        {"[a-c]x", "cx", true},
+        {"[!a-c]", "d", true},
+        {"[!a-c]", "b", false},
+        {"[^a]", "b", true},
+        {"[]]", "]", true},
+        {"[!]]", "]", false},
+        {"[!]]", "a", true},
+        {"[a-]", "-", true},
+        {"[*]", "*", true},
+        {"[*]", "x", false},
+        {"[\xc3\xa0-\xc3\xbf]", "\xc3\xa4", true},
+        {"[.]a", ".a", false},
+        {"a[", "a[", true},
+        {"x[ab]*", "xb99", true},
+        {"**", "abc", true},
+        {"*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
     };
 
     (void)state;
@@ -83,20 +107,35 @@ static void patterns_match_paths(void **state)
         const char *path;
         bool matches;
     } cases[] = {
-        {"a/b", "a/b", true},         {"a/b", "a", false},           {"a/b", "a/b/c", false},
-        {"*/b", "a/b", true},         {"*/b", "a/a/b", false},       {"**/b", "b", true},
-        {"**/b", "a/b", true},        {"**/b", "a/a/a/b", true},     {"**/b", ".a/b", false},
-        {"out/**", "out/a", true},    {"out/**", "out/a/b/c", true}, {"out/**", "out", false},
-        {"out/**", "out/.a", false},  {"out/**", "out/.d/a", false}, {"out/**/*.c", "out/x.c", true},
-        {"out/**/*.c", "out/a/b/x.c", true}, {"**", "a/b/c", true},  {"a/**/b/**/c", "a/b/c", true},
-        {"a/**/b/**/c", "a/x/b/y/z/c", true}, {"a/**/b/**/c", "a/x/c", false},
-        {"**/**/a", "a", true},       {"/workspace//out/*", "workspace/out/a", true},
+        {"a/b", "a/b", true},
+        {"a/b", "a", false},
+        {"a/b", "a/b/c", false},
+        {"*/b", "a/b", true},
+        {"*/b", "a/a/b", false},
+        {"**/b", "b", true},
+        {"**/b", "a/b", true},
+        {"**/b", "a/a/a/b", true},
+        {"**/b", ".a/b", false},
+        {"out/**", "out/a", true},
+        {"out/**", "out/a/b/c", true},
+        {"out/**", "out", false},
+        {"out/**", "out/.a", false},
+        {"out/**", "out/.d/a", false},
+        {"out/**/*.c", "out/x.c", true},
+        {"out/**/*.c", "out/a/b/x.c", true},
+        {"**", "a/b/c", true},
+        {"a/**/b/**/c", "a/b/c", true},
+        {"a/**/b/**/c", "a/x/b/y/z/c", true},
+        {"a/**/b/**/c", "a/x/c", false},
+        {"**/**/a", "a", true},
+        {"/workspace//out/*", "workspace/out/a", true},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (whole(cases[i].pattern, cases[i].path) != cases[i].matches)
-            fail_msg("%s against %s: expected %d", cases[i].pattern, cases[i].path, cases[i].matches);
+            fail_msg("%s against %s: expected %d", cases[i].pattern, cases[i].path,
+                     cases[i].matches);
     }
 }
 
@@ -192,7 +231,8 @@ static void files_come_in_the_order_of_bytes(void **state)
     expand(&got, "in/*.txt", NULL);
     assert_string_equal(matches(&got), "in/B.txt in/a.txt in/b.txt in/\xc3\xa4.txt");
     assert_int_equal(got.result.matches[2].size, 5);
-    expand(&got, "./in//../in/a.*", NULL); /* the spelling is made normal: the item's name does not depend on it */
+    expand(&got, "./in//../in/a.*",
+           NULL); /* the spelling is made normal: the item's name does not depend on it */
     assert_string_equal(matches(&got), "in/a.txt");
     expand(&got, "in/.*.txt", NULL);
     assert_string_equal(matches(&got), "in/.hidden.txt");
@@ -222,9 +262,9 @@ static void double_stars_go_down_but_not_through_links(void **state)
     scratch_file(&scratch, "d/e/two", "", 0644);
     scratch_file(&scratch, "d/e/f/three", "", 0644);
     scratch_file(&scratch, "d/.git/four", "", 0644);
-    scratch_link(&scratch, "..", "d/e/up");     /* a circle, were it followed */
+    scratch_link(&scratch, "..", "d/e/up"); /* a circle, were it followed */
     scratch_link(&scratch, "e", "d/side");
-    scratch_link(&scratch, "one", "d/first");   /* a file by another name is a file */
+    scratch_link(&scratch, "one", "d/first"); /* a file by another name is a file */
     expand(&got, "d/**", NULL);
     assert_string_equal(matches(&got), "d/e/f/three d/e/two d/first d/one");
     expand(&got, "**/two", NULL);
@@ -280,14 +320,16 @@ static void absolute_and_climbing_patterns_need_an_allowed_root(void **state)
     assert_non_null(strstr(got.err.text, "--allow-path"));
     allow[0] = other.path;
     expand(&got, pattern, allow);
-    (void)snprintf(expected, sizeof(expected), "%s/a/copyright %s/b/copyright", other.path, other.path);
+    (void)snprintf(expected, sizeof(expected), "%s/a/copyright %s/b/copyright", other.path,
+                   other.path);
     assert_string_equal(matches(&got), expected);
 
     (void)snprintf(pattern, sizeof(pattern), "..%s/*/copyright", strrchr(other.path, '/'));
     expand(&got, pattern, NULL);
     assert_int_equal(got.outcome, -NJ_E_INPUT);
     assert_non_null(strstr(got.err.text, "leaves the manifest's directory"));
-    expand(&got, pattern, allow); /* kept as it was spelled: the folder above may be called anything */
+    expand(&got, pattern,
+           allow); /* kept as it was spelled: the folder above may be called anything */
     (void)snprintf(expected, sizeof(expected), "..%s/a/copyright ..%s/b/copyright",
                    strrchr(other.path, '/'), strrchr(other.path, '/'));
     assert_string_equal(matches(&got), expected);
@@ -296,7 +338,8 @@ static void absolute_and_climbing_patterns_need_an_allowed_root(void **state)
                    strrchr(scratch.path, '/') + 1); /* climbs out of what is allowed */
     expand(&got, pattern, allow);
     assert_int_equal(got.outcome, -NJ_E_INPUT);
-    (void)snprintf(pattern, sizeof(pattern), "%sx/*", other.path); /* a longer name is another folder */
+    (void)snprintf(pattern, sizeof(pattern), "%sx/*",
+                   other.path); /* a longer name is another folder */
     expand(&got, pattern, allow);
     assert_int_equal(got.outcome, -NJ_E_INPUT);
     scratch_remove(&other);

@@ -299,7 +299,8 @@ static void a_folder_becomes_a_read_only_tree(void **state)
                                            "rules/b 1 0444 2\n");
     /* Another umask and other times: the same tree, other stamps. */
     assert_int_equal(fchmodat(scratch.fd, "config/rules/b", 0444, 0), 0);
-    assert_int_equal(utimensat(scratch.fd, "config/rules/b", (struct timespec[2]){{1, 0}, {1, 0}}, 0), 0);
+    assert_int_equal(
+        utimensat(scratch.fd, "config/rules/b", (struct timespec[2]){{1, 0}, {1, 0}}, 0), 0);
     assert_int_equal(nj_inputs_add_path(scratch.fd, "config", &sink, &again, &err), 0);
     assert_true(nj_digest_equal(&ref.tree, &again.tree));
     assert_false(nj_digest_equal(&ref.stamps, &again.stamps));

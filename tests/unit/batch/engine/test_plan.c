@@ -53,7 +53,8 @@ NJ_DEFINE_AUTO_VAL(struct job, job_done);
 static void job_read(struct job *job, const char *text)
 {
     job_done(job);
-    if (nj_manifest_parse(nj_span_text(text), "job.yaml", &job->manifest, &job->faults, &job->err) < 0 ||
+    if (nj_manifest_parse(nj_span_text(text), "job.yaml", &job->manifest, &job->faults, &job->err) <
+            0 ||
         nj_models_new(job->manifest, scratch.fd, &job->models, &job->err) < 0 ||
         nj_inputs_open(store.fd, &job->inputs, &job->err) < 0)
         fail_msg("%s", job->err.text);
@@ -65,8 +66,8 @@ static int job_plan(struct job *job, const char *text, const char *const *allow)
 
     job_read(job, text);
     sink = nj_inputs_sink(job->inputs);
-    return nj_plan_new(job->manifest, scratch.fd, job->models, &sink, allow, &job->plan, &job->faults,
-                       &job->err);
+    return nj_plan_new(job->manifest, scratch.fd, job->models, &sink, allow, &job->plan,
+                       &job->faults, &job->err);
 }
 
 static void job_plan_ok(struct job *job, const char *text)
@@ -119,8 +120,9 @@ static void a_glob_makes_a_session_for_each_match(void **state)
     assert_string_equal(session->key, "b");
     assert_string_equal(session->slug, "b");
     assert_int_equal(session->group, 0);
-    assert_string_equal(session->item_json,
-                        "{\"dir\":\"in\",\"name\":\"b.txt\",\"path\":\"in/b.txt\",\"size\":2,\"stem\":\"b\"}");
+    assert_string_equal(
+        session->item_json,
+        "{\"dir\":\"in\",\"name\":\"b.txt\",\"path\":\"in/b.txt\",\"size\":2,\"stem\":\"b\"}");
     assert_string_equal(session->config->key, "b");
     assert_string_equal(session->config->group, "g");
     assert_string_equal(session->config->agent, "w");
@@ -149,7 +151,9 @@ static void the_config_digest_is_that_of_its_bytes(void **state)
 
     (void)state;
     scratch_file(&scratch, "config/rules", "r", 0644);
-    job_plan_ok(&job, HEAD "  - {name: g, agent: m, input: Go., accept: {command: [python3, /config/c.py]}}\n");
+    job_plan_ok(
+        &job,
+        HEAD "  - {name: g, agent: m, input: Go., accept: {command: [python3, /config/c.py]}}\n");
     nj_buf_init(&bytes, NJ_CONFIG_MAX_BYTES);
     assert_int_equal(nj_config_encode(job.plan->sessions[0].config, &bytes, &job.err), 0);
     nj_digest_bytes(bytes.data, bytes.len, &digest);
@@ -164,16 +168,17 @@ static void the_config_digest_is_that_of_its_bytes(void **state)
 static void faults_are_told_all_at_once_with_their_places(void **state)
 {
     NJ_AUTO(job_done) struct job job = {0};
-    const char *text = HEAD "  - {name: a, agent: w, for_each: {glob: \"none/*\"}, input: x}\n"
-                            "  - {name: b, agent: w, input: x, files: [{source: missing, target: /workspace/x}]}\n"
-                            "  - {name: c, agent: m, input: x}\n"
-                            "  - {name: d, agent: w, for_each: {glob: \"/etc/host*\"}, input: x}\n"
-                            "  - name: e\n"
-                            "    agent: w\n"
-                            "    for_each: {glob: top}\n"
-                            "    input: x\n"
-                            "    files: [{content: c, target: \"/workspace/{item.dir}/x\"}]\n"
-                            "  - {name: f, agent: w, input: x, files: [{source: in, target: /workspace/x}]}\n";
+    const char *text =
+        HEAD "  - {name: a, agent: w, for_each: {glob: \"none/*\"}, input: x}\n"
+             "  - {name: b, agent: w, input: x, files: [{source: missing, target: /workspace/x}]}\n"
+             "  - {name: c, agent: m, input: x}\n"
+             "  - {name: d, agent: w, for_each: {glob: \"/etc/host*\"}, input: x}\n"
+             "  - name: e\n"
+             "    agent: w\n"
+             "    for_each: {glob: top}\n"
+             "    input: x\n"
+             "    files: [{content: c, target: \"/workspace/{item.dir}/x\"}]\n"
+             "  - {name: f, agent: w, input: x, files: [{source: in, target: /workspace/x}]}\n";
 
     (void)state;
     scratch_file(&scratch, "in/a", "", 0644);
@@ -182,12 +187,15 @@ static void faults_are_told_all_at_once_with_their_places(void **state)
     assert_null(job.plan);
     assert_string_equal(
         faults_text(&job),
-        "job.yaml:5:50: agents.m.sandbox.mounts[0].source: folder config: No such file or directory\n"
+        "job.yaml:5:50: agents.m.sandbox.mounts[0].source: folder config: No such file or "
+        "directory\n"
         "job.yaml:7:42: sessions[0].for_each.glob: no file matches none/*\n"
         "job.yaml:8:52: sessions[1].files[0].source: file missing: No such file or directory\n"
-        "job.yaml:10:42: sessions[3].for_each.glob: /etc/host* is absolute, and paths are relative to the "
+        "job.yaml:10:42: sessions[3].for_each.glob: /etc/host* is absolute, and paths are relative "
+        "to the "
         "manifest: allow its directory with --allow-path DIR\n"
-        "job.yaml:15:34: sessions[4].files[0].target: target \"/workspace//x\": an empty part: neither // nor a / at "
+        "job.yaml:15:34: sessions[4].files[0].target: target \"/workspace//x\": an empty part: "
+        "neither // nor a / at "
         "the end\n"
         "job.yaml:16:52: sessions[5].files[0].source: file in: is a folder\n");
     assert_non_null(strstr(job.err.text, "none/*") ? job.err.text : strstr(job.err.text, "config"));
@@ -199,13 +207,22 @@ static void files_cannot_stand_in_each_others_way(void **state)
 
     (void)state;
     scratch_file(&scratch, "in/d", "", 0644);
-    assert_int_equal(job_plan(&job, HEAD "  - {name: e, agent: w, for_each: {glob: \"in/*\"}, input: x, files: "
-                                         "[{content: a, target: \"/workspace/{item.stem}\"}, "
-                                         "{content: b, target: /workspace/d/e}]}\n", NULL), -NJ_E_INPUT);
-    assert_non_null(strstr(faults_text(&job), "the target /workspace/d/e is under the file /workspace/d"));
-    assert_int_equal(job_plan(&job, HEAD "  - {name: e, agent: w, for_each: {glob: \"in/*\"}, input: x, files: "
-                                         "[{content: a, target: \"/workspace/{item.stem}\"}, "
-                                         "{content: b, target: /workspace/d}]}\n", NULL), -NJ_E_INPUT);
+    assert_int_equal(
+        job_plan(&job,
+                 HEAD "  - {name: e, agent: w, for_each: {glob: \"in/*\"}, input: x, files: "
+                      "[{content: a, target: \"/workspace/{item.stem}\"}, "
+                      "{content: b, target: /workspace/d/e}]}\n",
+                 NULL),
+        -NJ_E_INPUT);
+    assert_non_null(
+        strstr(faults_text(&job), "the target /workspace/d/e is under the file /workspace/d"));
+    assert_int_equal(
+        job_plan(&job,
+                 HEAD "  - {name: e, agent: w, for_each: {glob: \"in/*\"}, input: x, files: "
+                      "[{content: a, target: \"/workspace/{item.stem}\"}, "
+                      "{content: b, target: /workspace/d}]}\n",
+                 NULL),
+        -NJ_E_INPUT);
     assert_non_null(strstr(faults_text(&job), "two files have the target /workspace/d"));
 }
 
@@ -216,16 +233,25 @@ static void a_key_given_twice_names_both_items(void **state)
     (void)state;
     scratch_file(&scratch, "in/x/copyright", "", 0644);
     scratch_file(&scratch, "in/y/copyright", "", 0644);
-    assert_int_equal(job_plan(&job, HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*/copyright\"}, input: x}\n", NULL),
-                     -NJ_E_INPUT);
-    assert_string_equal(faults_text(&job), "job.yaml:7:5: sessions[0].key: the key copyright is given twice: to "
-                                           "in/x/copyright and to in/y/copyright\n");
-    job_plan_ok(&job, HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*/copyright\"}, key: \"{item.dir}\", input: x}\n");
+    assert_int_equal(
+        job_plan(&job,
+                 HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*/copyright\"}, input: x}\n",
+                 NULL),
+        -NJ_E_INPUT);
+    assert_string_equal(faults_text(&job),
+                        "job.yaml:7:5: sessions[0].key: the key copyright is given twice: to "
+                        "in/x/copyright and to in/y/copyright\n");
+    job_plan_ok(&job, HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*/copyright\"}, key: "
+                           "\"{item.dir}\", input: x}\n");
     assert_string_equal(job.plan->sessions[1].key, "y");
-    assert_int_equal(job_plan(&job, HEAD "  - {name: x, agent: w, input: x}\n"
-                                         "  - {name: g, agent: w, for_each: {glob: \"in/*/copyright\"}, key: \"{item.dir}\", input: x}\n",
-                              NULL), -NJ_E_INPUT);
-    assert_non_null(strstr(faults_text(&job), "the key x is given twice: to x and to in/x/copyright"));
+    assert_int_equal(job_plan(&job,
+                              HEAD "  - {name: x, agent: w, input: x}\n"
+                                   "  - {name: g, agent: w, for_each: {glob: \"in/*/copyright\"}, "
+                                   "key: \"{item.dir}\", input: x}\n",
+                              NULL),
+                     -NJ_E_INPUT);
+    assert_non_null(
+        strstr(faults_text(&job), "the key x is given twice: to x and to in/x/copyright"));
 }
 
 static void keys_that_no_one_can_use_are_faults(void **state)
@@ -235,14 +261,22 @@ static void keys_that_no_one_can_use_are_faults(void **state)
 
     (void)state;
     scratch_file(&scratch, "top", "", 0644);
-    assert_int_equal(job_plan(&job, HEAD "  - {name: g, agent: w, for_each: {glob: \"top\"}, key: \"{item.dir}\", input: x}\n", NULL),
-                     -NJ_E_INPUT);
+    assert_int_equal(
+        job_plan(
+            &job,
+            HEAD
+            "  - {name: g, agent: w, for_each: {glob: \"top\"}, key: \"{item.dir}\", input: x}\n",
+            NULL),
+        -NJ_E_INPUT);
     assert_non_null(strstr(faults_text(&job), "sessions[0].key: top: the key is empty"));
     memset(name, 'n', sizeof(name));
     memcpy(name, "in/", 3);
     name[200] = '\0';
     scratch_file(&scratch, name, "", 0644);
-    assert_int_equal(job_plan(&job, HEAD "  - {name: g, agent: w, for_each: {glob: \"in/n*\"}, key: \"{item.name}{item.name}\", input: x}\n", NULL),
+    assert_int_equal(job_plan(&job,
+                              HEAD "  - {name: g, agent: w, for_each: {glob: \"in/n*\"}, key: "
+                                   "\"{item.name}{item.name}\", input: x}\n",
+                              NULL),
                      -NJ_E_INPUT);
     assert_non_null(strstr(faults_text(&job), "is longer than 255 bytes"));
 }
@@ -270,9 +304,11 @@ static void an_absolute_glob_works_where_it_is_allowed(void **state)
     scratch_make(&docs);
     scratch_file(&docs, "bash/copyright", "GPL", 0644);
     scratch_link(&docs, "bash", "sh");
-    (void)snprintf(text, sizeof(text),
-                   HEAD "  - {name: g, agent: w, for_each: {glob: \"%s/*/copyright\"}, key: \"{item.dir}\", "
-                        "files: [{source: \"{item.path}\", target: /workspace/copyright}], input: x}\n", docs.path);
+    (void)snprintf(
+        text, sizeof(text),
+        HEAD "  - {name: g, agent: w, for_each: {glob: \"%s/*/copyright\"}, key: \"{item.dir}\", "
+             "files: [{source: \"{item.path}\", target: /workspace/copyright}], input: x}\n",
+        docs.path);
     assert_int_equal(job_plan(&job, text, NULL), -NJ_E_INPUT);
     allow[0] = docs.path;
     if (job_plan(&job, text, allow) < 0)
@@ -308,7 +344,9 @@ static void identity_follows_what_went_into_a_session(void **state)
     /* Not: other items, limits, order of groups, times and owners of files, comments. */
     scratch_file(&scratch, "in/a.txt", "a", 0644);
     assert_int_equal(utimensat(scratch.fd, "in/b.txt", (struct timespec[2]){{1, 0}, {1, 0}}, 0), 0);
-    now = identity(HEAD "  - {name: first, agent: w, input: x}\n" GLOB_GROUP "limits: {sessions: 3} # slow\n", 2);
+    now = identity(HEAD "  - {name: first, agent: w, input: x}\n" GLOB_GROUP
+                        "limits: {sessions: 3} # slow\n",
+                   2);
     assert_true(nj_digest_equal(&before, &now));
 
     /* But: content, mode, the item, group, agent, model script. */
@@ -350,7 +388,8 @@ static void identity_follows_mounts(void **state)
 static void identity_follows_the_sessions_it_comes_after(void **state)
 {
     /* The one that comes after stands first in the file. */
-    const char *job = HEAD "  - {name: summary, agent: w, after: [g], input: \"Sum {results}\"}\n" GLOB_GROUP;
+    const char *job =
+        HEAD "  - {name: summary, agent: w, after: [g], input: \"Sum {results}\"}\n" GLOB_GROUP;
     struct nj_digest before, now;
 
     (void)state;
@@ -390,13 +429,16 @@ static int prepare(struct job *job, size_t at, const char *results, struct prepa
 
     if (prepared->first.max == 0)
         nj_buf_init(&prepared->first, NJ_MESSAGE_MAX_BYTES);
-    return nj_plan_prepare(job->plan, &job->plan->sessions[at], results, &files, &sink, &prepared->first,
-                           &prepared->first_digest, &prepared->workspace, &job->err);
+    return nj_plan_prepare(job->plan, &job->plan->sessions[at], results, &files, &sink,
+                           &prepared->first, &prepared->first_digest, &prepared->workspace,
+                           &job->err);
 }
 
-static int describe(void *ctx, const char *path, const struct nj_tree_entry *entry, struct nj_error *err)
+static int describe(void *ctx, const char *path, const struct nj_tree_entry *entry,
+                    struct nj_error *err)
 {
-    return nj_buf_printf(ctx, err, "%s %04o %llu\n", path, entry->mode, (unsigned long long)entry->size);
+    return nj_buf_printf(ctx, err, "%s %04o %llu\n", path, entry->mode,
+                         (unsigned long long)entry->size);
 }
 
 static void assert_workspace(struct prepared *prepared, const char *expected)
@@ -451,23 +493,26 @@ static void a_session_begins_with_its_message_and_files(void **state)
     scratch_file(&scratch, "in/a.txt", "content", 0644);
     scratch_file(&scratch, "tool.sh", "#!/bin/sh\n", 0755);
     scratch_file(&scratch, "empty", "", 0644);
-    assert_int_equal(utimensat(scratch.fd, "in/a.txt", (struct timespec[2]){{0, 0}, {1234567890, 7}}, 0), 0);
-    job_plan_ok(&job, HEAD "  - name: g\n"
-                           "    agent: w\n"
-                           "    for_each: {glob: \"in/*.txt\"}\n"
-                           "    files:\n"
-                           "      - {source: \"{item.path}\", target: \"/workspace/deep/er/{item.stem}\"}\n"
-                           "      - {source: tool.sh, target: /workspace/tool}\n"
-                           "      - {source: empty, target: /tmp/empty}\n"
-                           "      - {content: \"braces {{}} of {item.name}\\n\", target: /workspace/note}\n"
-                           "    input: \"Read {item.name} in {item.dir}: {item.size} bytes.\"\n");
+    assert_int_equal(
+        utimensat(scratch.fd, "in/a.txt", (struct timespec[2]){{0, 0}, {1234567890, 7}}, 0), 0);
+    job_plan_ok(&job, HEAD
+                "  - name: g\n"
+                "    agent: w\n"
+                "    for_each: {glob: \"in/*.txt\"}\n"
+                "    files:\n"
+                "      - {source: \"{item.path}\", target: \"/workspace/deep/er/{item.stem}\"}\n"
+                "      - {source: tool.sh, target: /workspace/tool}\n"
+                "      - {source: empty, target: /tmp/empty}\n"
+                "      - {content: \"braces {{}} of {item.name}\\n\", target: /workspace/note}\n"
+                "    input: \"Read {item.name} in {item.dir}: {item.size} bytes.\"\n");
     /* Whatever becomes of the host's files now: the run has its own. */
     scratch_file(&scratch, "in/a.txt", "changed meanwhile", 0644);
     assert_int_equal(unlinkat(scratch.fd, "tool.sh", 0), 0);
     if (prepare(&job, 0, NULL, &got) < 0)
         fail_msg("%s", job.err.text);
-    assert_string_equal((char *)got.first.data, "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
-                                                "\"Read a.txt in in: 7 bytes.\"}]}");
+    assert_string_equal((char *)got.first.data,
+                        "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+                        "\"Read a.txt in in: 7 bytes.\"}]}");
     message = memory_objects_find(&got.objects, &got.first_digest);
     assert_non_null(message);
     assert_int_equal(message->kind, NJ_OBJECT_MESSAGE);
@@ -492,10 +537,12 @@ static void writable_paths_are_there_before_anything_is_written(void **state)
     (void)state;
     job_plan_ok(&job, "nightjar: 1\n"
                       "models: {worker: [{provider: script, script: replies.yaml}]}\n"
-                      "agents: {w: {model: worker, sandbox: {filesystem: {writable_paths: [/work/a/b, /work/c, /tmp]}}}}\n"
+                      "agents: {w: {model: worker, sandbox: {filesystem: {writable_paths: "
+                      "[/work/a/b, /work/c, /tmp]}}}}\n"
                       "sessions: [{name: g, agent: w, input: x}]\n");
     assert_int_equal(prepare(&job, 0, NULL, &got), 0);
-    assert_workspace(&got, "tmp 1777 0\nwork 0755 0\nwork/a 0755 0\nwork/a/b 0755 0\nwork/c 0755 0\n");
+    assert_workspace(&got,
+                     "tmp 1777 0\nwork 0755 0\nwork/a 0755 0\nwork/a/b 0755 0\nwork/c 0755 0\n");
 }
 
 static void results_are_inserted_as_they_are(void **state)
@@ -511,11 +558,13 @@ static void results_are_inserted_as_they_are(void **state)
                            "  - {name: s, agent: w, after: [a], input: \"Sum {results}\", "
                            "files: [{content: \"{results}\", target: /workspace/results.json}]}\n");
     assert_int_equal(prepare(&job, 1, "[{\"key\":\"{item.path}\"}]", &got), 0);
-    assert_string_equal((char *)got.first.data, "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
-                                                "\"Sum [{\\\"key\\\":\\\"{item.path}\\\"}]\"}]}");
+    assert_string_equal((char *)got.first.data,
+                        "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+                        "\"Sum [{\\\"key\\\":\\\"{item.path}\\\"}]\"}]}");
     source = memory_objects_source(&got.objects);
-    assert_int_equal(nj_tree_lookup(&source, &got.workspace.tree, "workspace/results.json", &arena, &entry,
-                                    &job.err), 0);
+    assert_int_equal(nj_tree_lookup(&source, &got.workspace.tree, "workspace/results.json", &arena,
+                                    &entry, &job.err),
+                     0);
     assert_int_equal(entry.size, strlen("[{\"key\":\"{item.path}\"}]"));
     /* Without results the template has a hole, which is said and not filled with nothing. */
     assert_int_equal(prepare(&job, 1, NULL, &got), -NJ_E_INPUT);
@@ -565,8 +614,9 @@ static void every_failing_put_is_a_failure(void **state)
 
 static void a_saved_plan_is_the_same_when_the_host_has_changed(void **state)
 {
-    const char *text = HEAD GLOB_GROUP "  - {name: m1, agent: m, input: x}\n"
-                                       "  - {name: s, agent: w, after: [g], input: \"{results}\"}\n";
+    const char *text =
+        HEAD GLOB_GROUP "  - {name: m1, agent: m, input: x}\n"
+                        "  - {name: s, agent: w, after: [g], input: \"{results}\"}\n";
     NJ_AUTO(job_done) struct job job = {0};
     NJ_AUTO(job_done) struct job again = {0};
     NJ_AUTO(prepared_done) struct prepared first = {0};
@@ -611,13 +661,16 @@ static void a_plan_that_was_not_saved_or_is_damaged_is_refused(void **state)
     (void)state;
     scratch_file(&scratch, "in/a.txt", "a", 0644);
     job_read(&job, HEAD GLOB_GROUP);
-    assert_int_equal(nj_plan_load(job.manifest, store.fd, job.models, &job.plan, &job.err), -NJ_E_CORRUPT);
+    assert_int_equal(nj_plan_load(job.manifest, store.fd, job.models, &job.plan, &job.err),
+                     -NJ_E_CORRUPT);
     assert_non_null(strstr(job.err.text, "no sources.jsonl"));
     scratch_file(&store, "sources.jsonl", "{\"end\":0}\n", 0600);
-    assert_int_equal(nj_plan_load(job.manifest, store.fd, job.models, &job.plan, &job.err), -NJ_E_CORRUPT);
+    assert_int_equal(nj_plan_load(job.manifest, store.fd, job.models, &job.plan, &job.err),
+                     -NJ_E_CORRUPT);
     assert_non_null(strstr(job.err.text, "do not hold replies.yaml"));
     scratch_file(&store, "sources.jsonl", "{\"end\":", 0600);
-    assert_int_equal(nj_plan_load(job.manifest, store.fd, job.models, &job.plan, &job.err), -NJ_E_CORRUPT);
+    assert_int_equal(nj_plan_load(job.manifest, store.fd, job.models, &job.plan, &job.err),
+                     -NJ_E_CORRUPT);
     assert_null(job.plan);
 }
 

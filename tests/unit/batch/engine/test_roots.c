@@ -27,10 +27,10 @@ static void paths_become_normal(void **state)
         const char *path;
         const char *normal;
     } cases[] = {
-        {"a/b", "a/b"},       {"./a//b/", "a/b"},  {"a/../b", "b"},      {"a/b/../../c", "c"},
-        {"..", ".."},         {"../a", "../a"},    {"a/../../b", "../b"}, {"../../x/..", "../.."},
-        {"/", "/"},           {"/a/../..", "/"},   {"//a/./b/..", "/a"}, {"", ""},
-        {".", ""},            {"a/..", ""},        {"/..", "/"},          {"...", "..."},
+        {"a/b", "a/b"},     {"./a//b/", "a/b"}, {"a/../b", "b"},       {"a/b/../../c", "c"},
+        {"..", ".."},       {"../a", "../a"},   {"a/../../b", "../b"}, {"../../x/..", "../.."},
+        {"/", "/"},         {"/a/../..", "/"},  {"//a/./b/..", "/a"},  {"", ""},
+        {".", ""},          {"a/..", ""},       {"/..", "/"},          {"...", "..."},
         {"a/..b", "a/..b"},
     };
 
@@ -127,9 +127,9 @@ static void only_regular_files_inside_are_read(void **state)
         const char *path;
         int outcome;
     } cases[] = {
-        {"file", 0},        {"to-file", 0},     {"absolute", 0},     {"folder", EISDIR}, {"fifo", EINVAL},
-        {"null", EXDEV},    {"passwd", EXDEV},  {"missing", ENOENT}, {"loop", ELOOP},    {"file/x", ENOTDIR},
-        {"folder/up", 0},   {"folder/out", EXDEV},
+        {"file", 0},      {"to-file", 0},      {"absolute", 0},   {"folder", EISDIR},
+        {"fifo", EINVAL}, {"null", EXDEV},     {"passwd", EXDEV}, {"missing", ENOENT},
+        {"loop", ELOOP},  {"file/x", ENOTDIR}, {"folder/up", 0},  {"folder/out", EXDEV},
     };
     struct nj_error err = {0};
 

@@ -14,7 +14,8 @@
 static void plain_names_stay(void **state)
 {
     (void)state;
-    assert_string_equal(nj_shown("in/M\xc3\xbcller & S\xc3\xb6hne.txt").text, "in/M\xc3\xbcller & S\xc3\xb6hne.txt");
+    assert_string_equal(nj_shown("in/M\xc3\xbcller & S\xc3\xb6hne.txt").text,
+                        "in/M\xc3\xbcller & S\xc3\xb6hne.txt");
     assert_string_equal(nj_shown("").text, "");
 }
 

@@ -18,11 +18,21 @@ static void keys_become_file_names(void **state)
         const char *key;
         const char *slug;
     } cases[] = {
-        {"invoice-7", "invoice-7"},     {"Invoice 7", "invoice-7"},   {"libstdc++6", "libstdc-6"},
-        {"a.b_c", "a.b_c"},             {"..", "session"},            {"/etc/passwd", "etc-passwd"},
-        {".hidden", "hidden"},          {"-rf", "rf"},                {"a/../b", "a-..-b"},
-        {"Müller & Söhne", "m-ller-s-hne"}, {"日本", "session"},      {"a   b", "a-b"},
-        {"trailing...", "trailing"},    {"new\nline", "new-line"},    {"x", "x"},
+        {"invoice-7", "invoice-7"},
+        {"Invoice 7", "invoice-7"},
+        {"libstdc++6", "libstdc-6"},
+        {"a.b_c", "a.b_c"},
+        {"..", "session"},
+        {"/etc/passwd", "etc-passwd"},
+        {".hidden", "hidden"},
+        {"-rf", "rf"},
+        {"a/../b", "a-..-b"},
+        {"Müller & Söhne", "m-ller-s-hne"},
+        {"日本", "session"},
+        {"a   b", "a-b"},
+        {"trailing...", "trailing"},
+        {"new\nline", "new-line"},
+        {"x", "x"},
     };
     char slug[NJ_SLUG_MAX_BYTES + 1];
 

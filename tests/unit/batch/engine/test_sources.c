@@ -80,11 +80,13 @@ static void answers_survive_the_host(void **state)
 
     assert_int_equal(nj_sources_file(again, "in/c", &same, &err), -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "do not hold in/c"));
-    assert_int_equal(nj_sources_folder(again, "in/a", &ref, &err), -NJ_E_CORRUPT); /* a file, never a folder */
+    assert_int_equal(nj_sources_folder(again, "in/a", &ref, &err),
+                     -NJ_E_CORRUPT); /* a file, never a folder */
 }
 
 #define HEX "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define A_FILE "{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":-1}\n"
+#define A_FILE                                                                                     \
+    "{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":-1}\n"
 #define A_FOLDER "{\"folder\":\"d\",\"tree\":\"" HEX "\",\"stamps\":\"" HEX "\"}\n"
 #define A_GLOB "{\"glob\":\"*\",\"matches\":1,\"links_left\":0}\n{\"match\":\"a\",\"size\":1}\n"
 
@@ -107,22 +109,34 @@ static void damaged_lines_are_refused_by_number(void **state)
         {"{\"other\":1}\n", "line 1: neither"},
         {A_FILE A_FILE "{\"end\":2}\n", "line 2: the same question twice"},
         {"{\"file\":\"a\"}\n", "line 1: keys are missing"},
-        {"{\"file\":\"\",\"digest\":\"" HEX "\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":0}\n", "line 1: a text"},
-        {"{\"file\":\"a\",\"digest\":\"abc\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":0}\n", "line 1: a digest"},
-        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":-1,\"mode\":\"0644\",\"mtime_ns\":0}\n", "line 1: a number"},
-        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":1.5,\"mode\":\"0644\",\"mtime_ns\":0}\n", "line 1: a number"},
-        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":1,\"mode\":\"4755\",\"mtime_ns\":0}\n", "line 1: the mode"},
-        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":9999999,\"mode\":\"0644\",\"mtime_ns\":0}\n",
+        {"{\"file\":\"\",\"digest\":\"" HEX "\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":0}\n",
+         "line 1: a text"},
+        {"{\"file\":\"a\",\"digest\":\"abc\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":0}\n",
+         "line 1: a digest"},
+        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":-1,\"mode\":\"0644\",\"mtime_ns\":0}\n",
+         "line 1: a number"},
+        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":1.5,\"mode\":\"0644\",\"mtime_ns\":0}\n",
+         "line 1: a number"},
+        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"size\":1,\"mode\":\"4755\",\"mtime_ns\":0}\n",
+         "line 1: the mode"},
+        {"{\"file\":\"a\",\"digest\":\"" HEX
+         "\",\"size\":9999999,\"mode\":\"0644\",\"mtime_ns\":0}\n",
          "line 1: parts do not go with the size"},
-        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"parts\":\"" HEX "\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":0}\n",
+        {"{\"file\":\"a\",\"digest\":\"" HEX "\",\"parts\":\"" HEX
+         "\",\"size\":1,\"mode\":\"0644\",\"mtime_ns\":0}\n",
          "line 1: parts do not go with the size"},
         {"{\"folder\":\"a\",\"tree\":\"" HEX "\",\"stamps\":7}\n", "line 1: a digest"},
-        {"{\"glob\":\"*\",\"matches\":999999999,\"links_left\":0}\n", "line 1: more matches than lines follow"},
-        {"{\"glob\":\"*\",\"matches\":1,\"links_left\":0}\n{\"end\":1}\n", "line 2: a match is missing"},
+        {"{\"glob\":\"*\",\"matches\":999999999,\"links_left\":0}\n",
+         "line 1: more matches than lines follow"},
+        {"{\"glob\":\"*\",\"matches\":1,\"links_left\":0}\n{\"end\":1}\n",
+         "line 2: a match is missing"},
         {"{\"match\":\"a\",\"size\":1}\n{\"end\":1}\n", "line 1: neither"},
-        {"{\"glob\":\"*\",\"matches\":2,\"links_left\":0}\n{\"match\":\"b\",\"size\":1}\n{\"match\":\"a\",\"size\":1}\n"
-         "{\"end\":3}\n", "line 3: matches are not ascending"},
-        {"{\"glob\":\"*\",\"matches\":1,\"links_left\":0}\n{\"match\":\"a\\u0000b\",\"size\":1}\n", "line 2: "},
+        {"{\"glob\":\"*\",\"matches\":2,\"links_left\":0}\n{\"match\":\"b\",\"size\":1}\n{"
+         "\"match\":\"a\",\"size\":1}\n"
+         "{\"end\":3}\n",
+         "line 3: matches are not ascending"},
+        {"{\"glob\":\"*\",\"matches\":1,\"links_left\":0}\n{\"match\":\"a\\u0000b\",\"size\":1}\n",
+         "line 2: "},
         {"{\"glob\":\"*\",\"matches\":1,\"links_left\":-1}\n", "line 1: a number"},
     };
 

@@ -62,14 +62,23 @@ static inline void run_until_done(struct harness *h)
     }
 }
 
-static inline void start(struct harness *h, const char *run_name)
+/* run_name - unique among runs of the tests at the same time */
+static inline const char *run_name(const char *name)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "%s-%d", name, getpid());
+    return text;
+}
+
+static inline void start(struct harness *h, const char *name)
 {
     struct nj_error err;
 
     memset(h, 0, sizeof(*h));
     h->base = event_base_new();
     assert_non_null(h->base);
-    must(nj_sandbox_start(run_name, &h->sandbox, &err), &err);
+    must(nj_sandbox_start(run_name(name), &h->sandbox, &err), &err);
     must(nj_sandbox_attach(h->sandbox, h->base, &err), &err);
     must(nj_fsio_memfd("test-store", &h->store_fd, &err), &err);
 }
@@ -149,7 +158,8 @@ static inline void on_called(void *ctx, const struct nj_box_result *result,
         struct nj_error ignored;
 
         assert_non_null(bytes);
-        must(nj_fsio_pread(result->objects_fd, bytes, result->objects_bytes, 0, &ignored), &ignored);
+        must(nj_fsio_pread(result->objects_fd, bytes, result->objects_bytes, 0, &ignored),
+             &ignored);
         must(nj_fsio_write(h->store_fd, bytes, result->objects_bytes, &ignored), &ignored);
         free(bytes);
         (void)close(result->objects_fd);
@@ -226,7 +236,8 @@ static inline bool try_restore(struct harness *h, const struct nj_workspace_ref 
     bytes = malloc((size_t)st.st_size + 1);
     assert_non_null(bytes);
     must(nj_fsio_pread(h->store_fd, bytes, (size_t)st.st_size, 0, &err), &err);
-    must(nj_msg_memfd("test-objects", (struct nj_span){bytes, (size_t)st.st_size}, &fd, &err), &err);
+    must(nj_msg_memfd("test-objects", (struct nj_span){bytes, (size_t)st.st_size}, &fd, &err),
+         &err);
     free(bytes);
     h->done = false;
     must(nj_box_restore(h->box, ref, fd, on_restored, h, &err), &err);
@@ -240,7 +251,8 @@ static inline void restore(struct harness *h, const struct nj_workspace_ref *ref
         fail_msg("%s", h->err.text);
 }
 
-static inline void on_scanned(void *ctx, uint64_t files, uint64_t misses, const struct nj_error *err)
+static inline void on_scanned(void *ctx, uint64_t files, uint64_t misses,
+                              const struct nj_error *err)
 {
     struct harness *h = ctx;
 
@@ -263,8 +275,9 @@ static inline void scan(struct harness *h)
         fail_msg("%s", h->err.text);
 }
 
-/* run_both_ways - the tests as we are and, when we are root, once more in a child as an ordinary user. Everything is
- * tried for real; where the kernel offers no namespaces the whole group says so and is skipped. */
+/* run_both_ways - the tests as we are and, when we are root, once more in a child as an ordinary
+ * user. Everything is tried for real; where the kernel offers no namespaces the whole group says so
+ * and is skipped. */
 static inline int run_both_ways(int (*run)(const char *name), const char *name)
 {
     char text[128];

@@ -1,7 +1,8 @@
 /*
  * test_capture.c - what a box keeps: captured, restored, captured again
  *
- * The property behind all of it: restoring what a capture named gives the same two digests, whatever the tree.
+ * The property behind all of it: restoring what a capture named gives the same two digests,
+ * whatever the tree.
  */
 #include "harness.h"
 
@@ -11,8 +12,8 @@
 
 static struct harness h;
 
-/* again - into a box of its own: the restored state must be named the same, by the restore and by the next call, when
- * that only looks (@check NULL, or beginning with ":") */
+/* again - into a box of its own: the restored state must be named the same, by the restore and by
+ * the next call, when that only looks (@check NULL, or beginning with ":") */
 static void again(const char *check)
 {
     struct nj_workspace_ref ref = h.ref;
@@ -78,27 +79,34 @@ static void what_was_captured_comes_back_exactly(void **state)
 {
     (void)state;
     open_box(&h, NULL);
-    sh_ok(&h,
-          "mkdir -p d/e 'sp ace' && echo 1 > d/e/f && ln -s /etc/passwd link && ln -s nowhere dangling && "
-          "mkfifo pipe && ln d/e/f d/hard && ln d/e/f zhard && chmod 4751 d/e/f && chmod 000 d/e && "
-          "python3 -c \"import os,socket\n"
-          "open(b'\\xff\\xfe bad utf8', 'w').write('b')\n"
-          "open('new\\nline', 'w').write('n')\n"
-          "open('-dash', 'w').write('')\n"
-          "open('x' * 255, 'w').write('long')\n"
-          "s = socket.socket(socket.AF_UNIX); s.bind('sock')\n"
-          "os.setxattr('new\\nline', 'user.k', b'v\\0w'); os.setxattr('sp ace', 'user.dir', b'')\n"
-          "open('secret', 'w').write('s'); os.chmod('secret', 0)\n"
-          "os.utime('-dash', ns=(0, 1234567890123456789)); os.utime('link', ns=(0, 5), follow_symlinks=False)\n"
-          "os.utime('pipe', ns=(0, -1500000000))\n"
-          "f = open('big', 'wb'); f.write(os.urandom(3 * 1048576 + 17)); f.truncate(9000000); f.close()\n"
-          "os.truncate('hole', 0) if os.path.exists('hole') else open('hole', 'w').truncate(5000000)\n\"; "
-          "echo t > /tmp/t; sync");
+    sh_ok(
+        &h,
+        "mkdir -p d/e 'sp ace' && echo 1 > d/e/f && ln -s /etc/passwd link && ln -s nowhere "
+        "dangling && "
+        "mkfifo pipe && ln d/e/f d/hard && ln d/e/f zhard && chmod 4751 d/e/f && chmod 000 d/e && "
+        "python3 -c \"import os,socket\n"
+        "open(b'\\xff\\xfe bad utf8', 'w').write('b')\n"
+        "open('new\\nline', 'w').write('n')\n"
+        "open('-dash', 'w').write('')\n"
+        "open('x' * 255, 'w').write('long')\n"
+        "s = socket.socket(socket.AF_UNIX); s.bind('sock')\n"
+        "os.setxattr('new\\nline', 'user.k', b'v\\0w'); os.setxattr('sp ace', 'user.dir', b'')\n"
+        "open('secret', 'w').write('s'); os.chmod('secret', 0)\n"
+        "os.utime('-dash', ns=(0, 1234567890123456789)); os.utime('link', ns=(0, 5), "
+        "follow_symlinks=False)\n"
+        "os.utime('pipe', ns=(0, -1500000000))\n"
+        "f = open('big', 'wb'); f.write(os.urandom(3 * 1048576 + 17)); f.truncate(9000000); "
+        "f.close()\n"
+        "os.truncate('hole', 0) if os.path.exists('hole') else open('hole', "
+        "'w').truncate(5000000)\n\"; "
+        "echo t > /tmp/t; sync");
     again(NULL);
     again(":; chmod 700 d/e && stat -c '%n %a %h %s' d/e/f && chmod 000 d/e; "
           "python3 -c \"import os\n"
-          "print(os.getxattr('new\\nline', 'user.k'), os.stat('-dash').st_mtime_ns, os.lstat('link').st_mtime_ns, "
-          "os.stat('pipe').st_mtime_ns)\"; du -k hole; cat /tmp/t 'new\nline'; readlink link dangling");
+          "print(os.getxattr('new\\nline', 'user.k'), os.stat('-dash').st_mtime_ns, "
+          "os.lstat('link').st_mtime_ns, "
+          "os.stat('pipe').st_mtime_ns)\"; du -k hole; cat /tmp/t 'new\nline'; readlink link "
+          "dangling");
 }
 
 static void restored_values_are_seen_by_programs(void **state)
@@ -106,10 +114,13 @@ static void restored_values_are_seen_by_programs(void **state)
     (void)state;
     open_box(&h, NULL);
     sh_ok(&h, "mkdir d && echo 1 > d/f && ln d/f hard && chmod 4751 d/f && "
-              "python3 -c \"import os; os.setxattr('d/f', 'user.k', b'v'); os.utime('d/f', ns=(0, 1234567890123456789))\"");
-    again("stat -c '%a %h %s %.9Y' d/f hard; python3 -c \"import os; print(os.getxattr('hard', 'user.k'))\"; "
+              "python3 -c \"import os; os.setxattr('d/f', 'user.k', b'v'); os.utime('d/f', ns=(0, "
+              "1234567890123456789))\"");
+    again("stat -c '%a %h %s %.9Y' d/f hard; python3 -c \"import os; print(os.getxattr('hard', "
+          "'user.k'))\"; "
           "[ d/f -ef hard ] && echo same; stat -c '%U' d/f");
-    assert_string_equal(h.out, "4751 2 2 1234567890.123456789\n4751 2 2 1234567890.123456789\nb'v'\nsame\nagent\n");
+    assert_string_equal(
+        h.out, "4751 2 2 1234567890.123456789\n4751 2 2 1234567890.123456789\nb'v'\nsame\nagent\n");
 }
 
 static void listing_order_survives(void **state)
@@ -140,7 +151,8 @@ static void links_to_the_outside_are_kept_as_links(void **state)
     assert_int_equal(nj_tree_lookup(&source, &h.ref.tree, "workspace/a", &arena, &entry, &err), 0);
     assert_int_equal(entry.type, NJ_FILE_SYMLINK);
     assert_true(nj_span_is(entry.target, "/etc"));
-    assert_int_equal(nj_tree_lookup(&source, &h.ref.tree, "workspace/a/passwd", &arena, &entry, &err), 1);
+    assert_int_equal(
+        nj_tree_lookup(&source, &h.ref.tree, "workspace/a/passwd", &arena, &entry, &err), 1);
     nj_arena_done(&arena);
     nj_objects_close(&objects);
 }
@@ -150,7 +162,8 @@ static void only_what_changed_is_read_and_sent(void **state)
     (void)state;
     open_box(&h, NULL);
     /* Above the size below which everything is read for the sake of shared mappings. */
-    sh_ok(&h, "mkdir d; for i in $(seq 200); do head -c 60000 /dev/urandom > d/$i; done; head -c 4000000 /dev/urandom > big");
+    sh_ok(&h, "mkdir d; for i in $(seq 200); do head -c 60000 /dev/urandom > d/$i; done; head -c "
+              "4000000 /dev/urandom > big");
     assert_int_equal(h.files_hashed, 201);
     sh_ok(&h, "sleep 0.05");
     sh_ok(&h, "echo x >> d/7; mv d/8 d/888; rm d/9; mkdir e; mv d e/d");
@@ -173,8 +186,10 @@ static void a_write_through_a_shared_mapping_is_not_missed(void **state)
     open_box(&h, NULL);
     sh_ok(&h, "printf aaaaaaaa > m");
     first = h.ref;
-    sh_ok(&h, "sleep 0.05; python3 -c \"import mmap; f = open('m', 'r+b'); m = mmap.mmap(f.fileno(), 8); "
-              "m.find(b'z'); m[3:4] = b'B'\"; cat m");
+    sh_ok(
+        &h,
+        "sleep 0.05; python3 -c \"import mmap; f = open('m', 'r+b'); m = mmap.mmap(f.fileno(), 8); "
+        "m.find(b'z'); m[3:4] = b'B'\"; cat m");
     assert_string_equal(h.out, "aaaBaaaa");
     assert_false(nj_digest_equal(&h.ref.tree, &first.tree));
     again("cat m");
@@ -247,16 +262,19 @@ static const char make_random[] =
     "os.umask(0)\n"
     "dirs, files = [b'.'], []\n"
     "def name():\n"
-    "    return bytes(r.choice([*range(1, 47), *range(48, 256)]) for _ in range(r.choice([1, 2, 3, 8, 60, 255])))\n"
+    "    return bytes(r.choice([*range(1, 47), *range(48, 256)]) for _ in range(r.choice([1, 2, 3, "
+    "8, 60, 255])))\n"
     "for _ in range(r.randrange(5, 80)):\n"
     "    p = r.choice(dirs) + b'/' + name()\n"
     "    if os.path.lexists(p) or len(p) > 3000: continue\n"
     "    k = r.randrange(9)\n"
     "    try:\n"
     "        if k < 3:\n"
-    "            open(p, 'wb').write(r.randbytes(r.choice([0, 1, 100, 5000, 70000])) + bytes(r.choice([0, 0, 9000]))); files.append(p)\n"
+    "            open(p, 'wb').write(r.randbytes(r.choice([0, 1, 100, 5000, 70000])) + "
+    "bytes(r.choice([0, 0, 9000]))); files.append(p)\n"
     "            os.chmod(p, r.randrange(0o10000))\n"
-    "            if r.random() < .3: os.chmod(p, 0o600); os.setxattr(p, b'user.' + bytes([r.randrange(97, 122)]), r.randbytes(r.randrange(50)))\n"
+    "            if r.random() < .3: os.chmod(p, 0o600); os.setxattr(p, b'user.' + "
+    "bytes([r.randrange(97, 122)]), r.randbytes(r.randrange(50)))\n"
     "        elif k < 5: os.mkdir(p); dirs.append(p)\n"
     "        elif k == 5: os.symlink(name(), p)\n"
     "        elif k == 6 and files: os.link(r.choice(files), p); files.append(p)\n"
@@ -264,12 +282,14 @@ static const char make_random[] =
     "        elif files: q = files.pop(r.randrange(len(files))); os.rename(q, p); files.append(p)\n"
     "    except OSError as e: print(e)\n"
     "for p in files + dirs[1:]:\n"
-    "    if r.random() < .5: os.utime(p, ns=(0, r.randrange(-10**18, 4 * 10**18)), follow_symlinks=False)\n"
+    "    if r.random() < .5: os.utime(p, ns=(0, r.randrange(-10**18, 4 * 10**18)), "
+    "follow_symlinks=False)\n"
     "for p in reversed(dirs[1:]): os.chmod(p, r.choice([0o755, 0o700, 0, 0o2777, 0o1777]))\n";
 
 static void any_tree_survives_a_restore(void **state)
 {
-    unsigned first = getenv("NJ_TEST_SEED") ? (unsigned)strtoul(getenv("NJ_TEST_SEED"), NULL, 10) : 1;
+    unsigned first =
+        getenv("NJ_TEST_SEED") ? (unsigned)strtoul(getenv("NJ_TEST_SEED"), NULL, 10) : 1;
 
     (void)state;
     for (unsigned seed = first; seed < first + 25; seed++) {

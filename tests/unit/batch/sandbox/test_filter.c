@@ -27,7 +27,8 @@
 
 static struct nj_filter filter;
 
-/* try_call - errno of the call under the filter; 0 when it worked; -signal when it ended the process */
+/* try_call - errno of the call under the filter; 0 when it worked; -signal when it ended the
+ * process */
 static int try_call(long number, long a, long b, long c, long d)
 {
     int status;
@@ -53,8 +54,8 @@ static int try_call(long number, long a, long b, long c, long d)
 
 static void namespaces_are_refused_by_flag(void **state)
 {
-    static const long flags[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET,
-                                 CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80};
+    static const long flags[] = {CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
+                                 CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80};
 
     (void)state;
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
@@ -64,13 +65,14 @@ static void namespaces_are_refused_by_flag(void **state)
     }
     assert_int_equal(try_call(SYS_clone, SIGCHLD, 0, 0, 0), 0);
     assert_int_equal(try_call(SYS_setns, 0, 0, 0, 0), EPERM);
-    assert_int_equal(try_call(SYS_clone3, 0, 0, 0, 0), ENOSYS); /* so that libraries fall back to clone */
+    assert_int_equal(try_call(SYS_clone3, 0, 0, 0, 0),
+                     ENOSYS); /* so that libraries fall back to clone */
 }
 
 static void rings_and_unlisted_calls_do_not_exist(void **state)
 {
-    static const long calls[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
-                                 SYS_io_setup, 100000, -1};
+    static const long calls[] = {
+        SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_io_setup, 100000, -1};
 
     (void)state;
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
@@ -79,12 +81,20 @@ static void rings_and_unlisted_calls_do_not_exist(void **state)
 
 static void what_only_a_host_may_do_is_not_permitted(void **state)
 {
-    static const long calls[] = {
-        SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen,
-        SYS_mount_setattr, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl, SYS_add_key,
-        SYS_request_key, SYS_init_module, SYS_kexec_load, SYS_reboot, SYS_open_by_handle_at,
-        SYS_fanotify_init, SYS_syslog, SYS_swapon, SYS_acct, SYS_settimeofday, SYS_clock_settime,
-        SYS_sethostname, SYS_quotactl, SYS_pidfd_getfd, SYS_kcmp};
+    static const long calls[] = {SYS_mount,         SYS_umount2,
+                                 SYS_pivot_root,    SYS_chroot,
+                                 SYS_move_mount,    SYS_open_tree,
+                                 SYS_fsopen,        SYS_mount_setattr,
+                                 SYS_bpf,           SYS_perf_event_open,
+                                 SYS_userfaultfd,   SYS_keyctl,
+                                 SYS_add_key,       SYS_request_key,
+                                 SYS_init_module,   SYS_kexec_load,
+                                 SYS_reboot,        SYS_open_by_handle_at,
+                                 SYS_fanotify_init, SYS_syslog,
+                                 SYS_swapon,        SYS_acct,
+                                 SYS_settimeofday,  SYS_clock_settime,
+                                 SYS_sethostname,   SYS_quotactl,
+                                 SYS_pidfd_getfd,   SYS_kcmp};
 
     (void)state;
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
@@ -159,8 +169,10 @@ static void the_printed_filter_names_families_and_reasons(void **state)
     (void)state;
     nj_buf_init(&out, 1 << 20);
     assert_int_equal(nj_filter_print(&out, &err), 0);
-    assert_non_null(strstr((char *)out.data, "allow files (the workspace and the read-only system): read write"));
-    assert_non_null(strstr((char *)out.data, "EPERM mounts (the plan alone decides what is mounted): mount"));
+    assert_non_null(strstr((char *)out.data,
+                           "allow files (the workspace and the read-only system): read write"));
+    assert_non_null(
+        strstr((char *)out.data, "EPERM mounts (the plan alone decides what is mounted): mount"));
     assert_non_null(strstr((char *)out.data, "ENOSYS (not implemented): clone3, io_uring"));
 }
 

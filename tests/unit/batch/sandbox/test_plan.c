@@ -46,8 +46,8 @@ static void the_default_plan_is_what_the_manual_says(void **state)
 
 static void paths_of_the_system_are_not_for_agents(void **state)
 {
-    static const char *const bad[] = {"/usr",  "/usr/local", "/etc",  "/proc/self", "/dev/shm", "/run",
-                                      "/lib64", "/sys/fs",   "/bin"};
+    static const char *const bad[] = {"/usr", "/usr/local", "/etc",    "/proc/self", "/dev/shm",
+                                      "/run", "/lib64",     "/sys/fs", "/bin"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -66,7 +66,8 @@ static void paths_of_the_system_are_not_for_agents(void **state)
 
 static void paths_are_absolute_and_plain(void **state)
 {
-    static const char *const bad[] = {"", "workspace", "/", "/a/", "/a//b", "/a/./b", "/a/../b", "/..", "//a"};
+    static const char *const bad[] = {"",       "workspace", "/",   "/a/", "/a//b",
+                                      "/a/./b", "/a/../b",   "/..", "//a"};
     static const char *const fine[] = {"/usr2", "/etcetera", "/a/..b/c", "/data/x y"};
     struct nj_error err;
 
@@ -170,12 +171,14 @@ static void operations_come_in_an_order_that_can_be_carried_out(void **state)
         bool made = slash == ops.open[i].target;
 
         for (size_t j = 0; j < i; j++)
-            made |= strlen(ops.open[j].target) == (size_t)(slash - ops.open[i].target) &&
-                    strncmp(ops.open[j].target, ops.open[i].target, strlen(ops.open[j].target)) == 0;
+            made |=
+                strlen(ops.open[j].target) == (size_t)(slash - ops.open[i].target) &&
+                strncmp(ops.open[j].target, ops.open[i].target, strlen(ops.open[j].target)) == 0;
         if (!made)
             fail_msg("nothing made the parent of %s", ops.open[i].target);
         if (ops.open[i].kind == NJ_OP_BIND)
-            assert_true(ops.open[i].flags & NJ_OP_READ_ONLY); /* nothing of the host is ever writable */
+            assert_true(ops.open[i].flags &
+                        NJ_OP_READ_ONLY); /* nothing of the host is ever writable */
     }
     for (size_t i = 0; i < ops.n_call; i++) {
         const struct nj_op *op = &ops.call[i];

@@ -146,6 +146,24 @@ static void a_cut_or_changed_message_is_refused(void **state)
     }
 }
 
+static void spilled_output_is_told_by_its_lengths(void **state)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_msg msgs[NJ_MSG_SCANNED + 1], back;
+    struct nj_error err;
+
+    (void)state;
+    (void)samples(msgs);
+    msgs[11].called.spilled = true;
+    nj_buf_init(&buf, NJ_MSG_MAX_BYTES + 1);
+    assert_int_equal(nj_msg_encode(&msgs[11], &buf, &err), 0);
+    assert_int_equal(nj_msg_decode(nj_buf_span(&buf), &arena, &back, &err), 0);
+    assert_true(back.called.spilled);
+    assert_int_equal(back.called.outcome.out.head.len, 4);
+    assert_null(back.called.outcome.out.head.data);
+}
+
 static void refuse_encoded(struct nj_msg *msg, const char *part)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
@@ -212,7 +230,8 @@ static void descriptors_travel_and_are_not_leaked(void **state)
     int pair[2], fd;
 
     (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+                     0);
     assert_int_equal(nj_msg_receive(pair[1], &in, &err), 1);
     assert_int_equal(nj_msg_memfd("test", nj_span_text("content"), &fd, &err), 0);
     assert_int_equal(nj_msg_send(pair[0], &msg, &fd, 1, &err), 0);
@@ -260,6 +279,7 @@ int main(void)
         cmocka_unit_test(every_message_survives_the_way),
         cmocka_unit_test(values_arrive_as_they_were),
         cmocka_unit_test(a_cut_or_changed_message_is_refused),
+        cmocka_unit_test(spilled_output_is_told_by_its_lengths),
         cmocka_unit_test(impossible_values_are_refused_by_name),
         cmocka_unit_test(a_message_beyond_a_datagram_is_not_sent),
         cmocka_unit_test(descriptors_travel_and_are_not_leaked),

@@ -1,5 +1,6 @@
 /*
- * test_bundle.c - bundles: what goes in comes out, the same bytes everywhere, readable with common tools
+ * test_bundle.c - bundles: what goes in comes out, the same bytes everywhere, readable with common
+ * tools
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +75,6 @@ static void what_goes_in_comes_out(void **state)
     assert_int_equal(nj_bundle_frame(bundle, KIT_FRAMES + 1, &out, &(struct nj_frame){0}, &err),
                      -NJ_E_INPUT);
 }
-
 
 /* ---- the same bytes everywhere ---- */
 
@@ -166,8 +166,8 @@ static void tar_zstd_and_sha256sum_read_it(void **state)
         struct nj_object object;
         size_t len;
 
-        kit_must(nj_object_decode((struct nj_span){text.data + at, text.len - at}, true, &object, &len,
-                                  &err),
+        kit_must(nj_object_decode((struct nj_span){text.data + at, text.len - at}, true, &object,
+                                  &len, &err),
                  &err);
         assert_true(nj_span_is(object.bytes, kit_object_text((unsigned)n)));
         at += len;
@@ -254,19 +254,24 @@ static void the_writer_refuses_what_has_no_place(void **state)
     nj_digest_bytes("x", 1, &object.digest);
     kit_must(nj_bundle_writer_input(writer, &object, &err), &err);
     info.inputs_embedded = false;
-    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err),
+                     -NJ_E_INPUT);
     info.inputs_embedded = true;
     info.key = "\xff";
-    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err),
+                     -NJ_E_INPUT);
     assert_non_null(strstr(err.text, "nightjar.json: key is not UTF-8"));
     info.key = NULL;
-    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err),
+                     -NJ_E_INPUT);
     info.key = "k";
     info.environment = "[]";
-    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err),
+                     -NJ_E_INPUT);
     info.environment = "{}";
     info.status = (enum nj_status)9;
-    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err),
+                     -NJ_E_INPUT);
 }
 
 static void a_full_disk_fails_the_writer(void **state)
@@ -352,7 +357,8 @@ static void the_document_shows_a_record_and_nightjar_json(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, hex = {0};
     NJ_AUTO(kit_done) struct kit kit = {0};
-    struct nj_frame frame = {.kind = NJ_FRAME_OUTPUT, .sequence = 5, .payload = nj_span_text("hello\n")};
+    struct nj_frame frame = {
+        .kind = NJ_FRAME_OUTPUT, .sequence = 5, .payload = nj_span_text("hello\n")};
     struct nj_error err = {0};
 
     (void)state;
@@ -361,8 +367,7 @@ static void the_document_shows_a_record_and_nightjar_json(void **state)
     hex_lines(nj_buf_span(&bytes), &hex);
     document_shows("formats/bundle/FORMAT.md", (char *)hex.data);
     kit_open(&kit);
-    document_shows("formats/bundle/FORMAT.md",
-                   (char *)kit_find(&kit, NJ_BUNDLE_INFO)->bytes.data);
+    document_shows("formats/bundle/FORMAT.md", (char *)kit_find(&kit, NJ_BUNDLE_INFO)->bytes.data);
 }
 
 int main(void)

@@ -47,7 +47,8 @@ static void kit_refused(struct kit *kit, const char *golden, enum nj_error_code 
         (void)snprintf(name, sizeof(name), "bundle/damaged/%s.njb", golden);
         if (getenv("NJ_UPDATE_GOLDEN"))
             golden_check(name, nj_buf_span(&tar));
-        golden_read(name, &kept); /* other versions of zstd write other bytes, so only the verdict counts */
+        golden_read(
+            name, &kept); /* other versions of zstd write other bytes, so only the verdict counts */
         refused(nj_buf_span(&kept), code, words);
     }
 }
@@ -67,7 +68,8 @@ static void the_kit_itself_is_accepted(void **state)
     kit_tar(&kit, &tar);
     kit_must(open_bytes(nj_buf_span(&tar), 0, &bundle, &err), &err);
     kit_bytes(fd, &written);
-    assert_int_equal(written.len, tar.len); /* the two writers differ at most in how they fill fields */
+    assert_int_equal(written.len,
+                     tar.len); /* the two writers differ at most in how they fill fields */
 }
 
 /* ---- the tar ---- */
@@ -135,7 +137,8 @@ static void members_have_their_names_and_order(void **state)
 
     kit_open(&kit);
     (void)kit_insert(&kit, 1, "../../etc/cron.d/x", nj_span_text("x"));
-    kit_refused(&kit, "member-dot-dot", NJ_E_CORRUPT, "member \"../../etc/cron.d/x\" where job.yaml");
+    kit_refused(&kit, "member-dot-dot", NJ_E_CORRUPT,
+                "member \"../../etc/cron.d/x\" where job.yaml");
     kit_done(&kit);
 
     kit_open(&kit);
@@ -165,7 +168,7 @@ static void only_regular_files_are_members(void **state)
         char type;
         const char *golden;
     } types[] = {
-        {'1', "member-hardlink"}, {'2', "member-symlink"}, {'3', "member-char-device"},
+        {'1', "member-hardlink"},     {'2', "member-symlink"},   {'3', "member-char-device"},
         {'4', "member-block-device"}, {'5', "member-directory"}, {'6', "member-fifo"},
     };
 
@@ -205,7 +208,7 @@ static void hidden_headers_have_no_room(void **state)
         const char *name;
         const char *text;
     } hidden[] = {
-        {'x', "pax", "16 path=job.yaml\n"},   /* names what the next header names anyway */
+        {'x', "pax", "16 path=job.yaml\n"}, /* names what the next header names anyway */
         {'x', "pax", "22 GNU.sparse.major=1\n"},
         {'g', "pax", "12 comment=x\n"},
         {'L', "././@LongLink", "job.yaml"},
@@ -280,8 +283,8 @@ static void json_is_judged(void **state)
         const char *words;
         const char *golden;
     } changes[] = {
-        {"\"version\": 0", "\"version\": 1", NJ_E_VERSION, "bundle format 1, this build reads up to 0",
-         "version-newer"},
+        {"\"version\": 0", "\"version\": 1", NJ_E_VERSION,
+         "bundle format 1, this build reads up to 0", "version-newer"},
         {"\"version\": 0", "\"requires\": [\"deltas\"], \"version\": 0", NJ_E_VERSION,
          "needs the feature \"deltas\"", "requires-deltas"},
         {"\"version\": 0", "\"version\": \"0\"", NJ_E_CORRUPT, "version is not a number", NULL},
@@ -294,12 +297,16 @@ static void json_is_judged(void **state)
         {"\"frames\": 14", "\"frames\": 14, \"frames\": 14", NJ_E_CORRUPT, "duplicate", NULL},
         {"\"inputs_embedded\": true", "\"inputs_embedded\": false", NJ_E_CORRUPT,
          "member \"inputs.msgpack.zst\" where SHA256SUMS should be", NULL},
-        {"\"inputs_embedded\": true", "\"inputs_embedded\": 1", NJ_E_CORRUPT, "not true or false", NULL},
-        {"\"reproducible\": \"D0\"", "\"reproducible\": \"D4\"", NJ_E_CORRUPT, "reproducible", NULL},
+        {"\"inputs_embedded\": true", "\"inputs_embedded\": 1", NJ_E_CORRUPT, "not true or false",
+         NULL},
+        {"\"reproducible\": \"D0\"", "\"reproducible\": \"D4\"", NJ_E_CORRUPT, "reproducible",
+         NULL},
         {"\"key\": \"", "\"kex\": \"", NJ_E_CORRUPT, "key is missing", NULL},
         {"\"key\": \"", "\"key\": \"\\u0000", NJ_E_CORRUPT, "line", NULL},
-        {"\"environment\": {", "\"environmental\": {", NJ_E_CORRUPT, "environment is missing", NULL},
-        {"\"identity\": \"01", "\"identity\": \"g1", NJ_E_CORRUPT, "identity is not a SHA-256", NULL},
+        {"\"environment\": {", "\"environmental\": {", NJ_E_CORRUPT, "environment is missing",
+         NULL},
+        {"\"identity\": \"01", "\"identity\": \"g1", NJ_E_CORRUPT, "identity is not a SHA-256",
+         NULL},
         {"{", "[", NJ_E_CORRUPT, "nightjar.json: line", "json-damaged"},
     };
 
@@ -348,8 +355,8 @@ static void sums_must_agree_with_every_member(void **state)
 
         kit_open(&kit);
         sums = kit_find(&kit, NJ_BUNDLE_SUMS);
-        line_end = strstr((char *)sums->bytes.data,
-                          nj_bundle_member_name((enum nj_bundle_member)member));
+        line_end =
+            strstr((char *)sums->bytes.data, nj_bundle_member_name((enum nj_bundle_member)member));
         assert_non_null(line_end);
         line_end[-3] = line_end[-3] == '0' ? '1' : '0'; /* the last digit of its digest */
         (void)snprintf(words, sizeof(words), "SHA256SUMS does not agree with %s",
@@ -375,19 +382,19 @@ static void with_stream(enum nj_bundle_member member, struct nj_span bytes, cons
 static void records_are_canonical(void **state)
 {
     static uint8_t deep[100000];
-    static const uint8_t nan[] = {0x83, 0xa4, 'k', 'i', 'n', 'd', 2, 0xa7, 'p', 'a', 'y', 'l', 'o', 'a',
-                                  'd', 0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0};
+    static const uint8_t nan[] = {0x83, 0xa4, 'k', 'i',  'n',  'd',  2, 0xa7, 'p', 'a', 'y', 'l',
+                                  'o',  'a',  'd', 0xcb, 0x7f, 0xf8, 0, 0,    0,   0,   0,   0};
     static const uint8_t ext[] = {0xd4, 0x01, 0x00};
-    static const uint8_t long_bin[] = {0x81, 0xa7, 'p', 'a', 'y', 'l', 'o', 'a', 'd', 0xc6,
-                                       0xff, 0xff, 0xff, 0xff};
+    static const uint8_t long_bin[] = {0x81, 0xa7, 'p',  'a',  'y',  'l',  'o',
+                                       'a',  'd',  0xc6, 0xff, 0xff, 0xff, 0xff};
     static const uint8_t long_map[] = {0xdf, 0xff, 0xff, 0xff, 0xff};
     static const uint8_t not_shortest[] = {0x81, 0xa1, 'x', 0xcc, 0x01};
     static const uint8_t number[] = {0x01};
-    static const uint8_t kind_object[] = {0x83, 0xa4, 'k', 'i', 'n', 'd', 3, 0xa7, 'p', 'a', 'y', 'l',
-                                          'o', 'a', 'd', 0xc4, 0, 0xa8, 's', 'e', 'q', 'u', 'e', 'n',
-                                          'c', 'e', 1};
-    static const uint8_t sequence_zero[] = {0x82, 0xa7, 'p', 'a', 'y', 'l', 'o', 'a', 'd', 0xc4, 0, 0xa8,
-                                            's', 'e', 'q', 'u', 'e', 'n', 'c', 'e', 0};
+    static const uint8_t kind_object[] = {0x83, 0xa4, 'k', 'i', 'n', 'd', 3,    0xa7, 'p',
+                                          'a',  'y',  'l', 'o', 'a', 'd', 0xc4, 0,    0xa8,
+                                          's',  'e',  'q', 'u', 'e', 'n', 'c',  'e',  1};
+    static const uint8_t sequence_zero[] = {0x82, 0xa7, 'p', 'a', 'y', 'l', 'o', 'a', 'd', 0xc4, 0,
+                                            0xa8, 's',  'e', 'q', 'u', 'e', 'n', 'c', 'e', 0};
 
     (void)state;
     memset(deep, 0x91, sizeof(deep));
@@ -400,7 +407,8 @@ static void records_are_canonical(void **state)
     with_stream(NJ_BUNDLE_INPUTS, BYTES(long_map), NULL, NJ_E_CORRUPT, "cut off");
     with_stream(NJ_BUNDLE_SNAPSHOTS, BYTES(not_shortest), NULL, NJ_E_CORRUPT, "shortest form");
     with_stream(NJ_BUNDLE_JOURNAL, BYTES(number), NULL, NJ_E_CORRUPT, "journal.msgpack.zst");
-    with_stream(NJ_BUNDLE_JOURNAL, BYTES(kind_object), "frame-kind", NJ_E_CORRUPT, "no place in a bundle");
+    with_stream(NJ_BUNDLE_JOURNAL, BYTES(kind_object), "frame-kind", NJ_E_CORRUPT,
+                "no place in a bundle");
     with_stream(NJ_BUNDLE_SNAPSHOTS, BYTES(sequence_zero), NULL, NJ_E_CORRUPT, "begin at 1");
 }
 
@@ -423,7 +431,8 @@ static void objects_are_what_their_digests_say(void **state)
     once = bytes.len;
     kit_must(nj_buf_reserve(&bytes, once, &err), &err);
     kit_must(nj_buf_append(&bytes, bytes.data, once, &err), &err);
-    with_stream(NJ_BUNDLE_INPUTS, nj_buf_span(&bytes), "object-twice", NJ_E_CORRUPT, "is there twice");
+    with_stream(NJ_BUNDLE_INPUTS, nj_buf_span(&bytes), "object-twice", NJ_E_CORRUPT,
+                "is there twice");
 }
 
 /* The journal stream again, with frame @drop left out and @twice put in twice. */
@@ -508,7 +517,10 @@ static void zstd_frames_are_bounded_and_whole(void **state)
     kit_refused(&kit, "zstd-flipped", NJ_E_CORRUPT, "objects.msgpack.zst: ");
     kit_set(kit_find(&kit, NJ_BUNDLE_OBJECTS), nj_span_text("this is no zstd frame at all"));
     kit_refused(&kit, "zstd-none", NJ_E_CORRUPT, "objects.msgpack.zst: not a zstd frame");
-    kit_squeeze(kit_find(&kit, NJ_BUNDLE_OBJECTS), nj_span_text(""));
+    nj_buf_clear(&zeros);
+    for (int i = 0; i < 2; i++) /* one, alone, is a stream without records */
+        kit_must(nj_squeeze(&zeros, nj_span_text(""), 1, &err), &err);
+    kit_set(kit_find(&kit, NJ_BUNDLE_OBJECTS), nj_buf_span(&zeros));
     kit_refused(&kit, "zstd-empty", NJ_E_CORRUPT, "an empty zstd frame");
     kit_set(kit_find(&kit, NJ_BUNDLE_OBJECTS),
             (struct nj_span){(const uint8_t *)"\x50\x2a\x4d\x18\x04\0\0\0abcd", 12});
@@ -609,7 +621,9 @@ static void salvage_reads_whole_records_of_a_cut_zstd_frame(void **state)
     }
     kit_must(nj_bundle_writer_finish(writer, &info, nj_span_text(""), fd, &err), &err);
     kit_bytes(fd, &bytes);
-    kit_must(open_bytes((struct nj_span){bytes.data, bytes.len / 2}, NJ_BUNDLE_SALVAGE, &bundle, &err), &err);
+    kit_must(
+        open_bytes((struct nj_span){bytes.data, bytes.len / 2}, NJ_BUNDLE_SALVAGE, &bundle, &err),
+        &err);
     nj_buf_init(&out, 1u << 20);
     for (uint64_t sequence = 1; sequence <= 16; sequence++) {
         nj_buf_clear(&out);

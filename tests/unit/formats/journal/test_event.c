@@ -114,7 +114,8 @@ static void the_body_has_no_times(void **state)
         encode(&event, &later);
         assert_false(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&later)));
         assert_true(nj_event_body(nj_buf_span(&bytes)).len > 0);
-        assert_true(nj_span_equal(nj_event_body(nj_buf_span(&bytes)), nj_event_body(nj_buf_span(&later))));
+        assert_true(
+            nj_span_equal(nj_event_body(nj_buf_span(&bytes)), nj_event_body(nj_buf_span(&later))));
     }
 }
 
@@ -133,10 +134,12 @@ static void outputs_are_optional(void **state)
 
 static void unknown_keys_are_passed_over(void **state)
 {
-    static const uint8_t bytes[] = {0x84, 0xa4, 'b', 'o', 'd', 'y', 0x81, 0xa5, 'l', 'a', 't', 'e', 'r', 1,
-                                    0xa4, 'k', 'i', 'n', 'd', NJ_EVENT_RESUMED, 0xa4, 'm', 'e', 't', 'a',
-                                    0x82, 0xa7, 'a', 't', 't', 'e', 'm', 'p', 't', 1, 0xa7, 't', 'i', 'm',
-                                    'e', '_', 'n', 's', 0xff, 0xa4, 'm', 'o', 'r', 'e', 0xc0};
+    static const uint8_t bytes[] = {
+        0x84, 0xa4, 'b', 'o',  'd',  'y',  0x81, 0xa5, 'l', 'a',
+        't',  'e',  'r', 1,    0xa4, 'k',  'i',  'n',  'd', NJ_EVENT_RESUMED,
+        0xa4, 'm',  'e', 't',  'a',  0x82, 0xa7, 'a',  't', 't',
+        'e',  'm',  'p', 't',  1,    0xa7, 't',  'i',  'm', 'e',
+        '_',  'n',  's', 0xff, 0xa4, 'm',  'o',  'r',  'e', 0xc0};
     struct nj_error err = {0};
     struct nj_event event;
 
@@ -245,11 +248,14 @@ static void impossible_events_are_not_read(void **state)
     changed(NJ_EVENT_REPLY, "stop-unknown", "stop\x02", "stop\x07", 5,
             "event.body: reply: no such stop reason");
     changed(NJ_EVENT_REPLY, NULL, "stop\x02", "stop\xc0", 5, "event.body.stop: not an integer");
-    changed(NJ_EVENT_REPLY, "usage-without-input", "input", "inpuu", 5, "event.body.usage.input: missing");
-    changed(NJ_EVENT_REPLY, NULL, "duration_ms", "duration_mt", 11, "event.meta.duration_ms: missing");
+    changed(NJ_EVENT_REPLY, "usage-without-input", "input", "inpuu", 5,
+            "event.body.usage.input: missing");
+    changed(NJ_EVENT_REPLY, NULL, "duration_ms", "duration_mt", 11,
+            "event.meta.duration_ms: missing");
     changed(NJ_EVENT_CLOSED, "status-unknown", "status\x02", "status\x05", 7, "no such status");
     changed(NJ_EVENT_BOX, "change-unknown", "change\x03", "change\x05", 7, "no such change");
-    changed(NJ_EVENT_TOOL_DONE, "exit-unknown", "exit\x02", "exit\x04", 5, "no such way to end a call");
+    changed(NJ_EVENT_TOOL_DONE, "exit-unknown", "exit\x02", "exit\x04", 5,
+            "no such way to end a call");
     changed(NJ_EVENT_TOOL_DONE, "limit-unknown", "limit\x03", "limit\x06", 6, "no such limit");
     changed(NJ_EVENT_TOOL_DONE, "signal-0", "status\x09", "status\x00", 7, "a signal is 1 to 64");
     changed(NJ_EVENT_TOOL_DONE, "head-longer-than-stream", "bytes\x07", "bytes\x06", 6,
@@ -258,7 +264,8 @@ static void impossible_events_are_not_read(void **state)
             "event.body.outcome.errors.digest: missing");
     changed(NJ_EVENT_JUDGED, "accepted-a-number", "accepted\xc3", "accepted\x01", 9,
             "event.body.accepted: not a boolean");
-    changed(NJ_EVENT_JUDGED, "keys-out-of-order", "accepted", "saccepte", 8, "not unique and ascending");
+    changed(NJ_EVENT_JUDGED, "keys-out-of-order", "accepted", "saccepte", 8,
+            "not unique and ascending");
     changed(NJ_EVENT_OPENED, "text-not-utf8", "invoice-0041", "invoice-004\xff", 12, "not UTF-8");
     changed(NJ_EVENT_OPENED, NULL, "seed", "seee", 4, "event.meta.seed: missing");
 }
@@ -363,7 +370,8 @@ static void only_sequenced_frames_are_digested(void **state)
     (void)state;
     must(nj_record_digests_add(&digests, &frame, &err), &err);
     assert_memory_equal(&digests, &(struct nj_record_digests){0}, sizeof(digests));
-    frame = (struct nj_frame){.kind = NJ_FRAME_SNAPSHOT, .sequence = 7, .payload = nj_span_text("x")};
+    frame =
+        (struct nj_frame){.kind = NJ_FRAME_SNAPSHOT, .sequence = 7, .payload = nj_span_text("x")};
     must(nj_record_digests_add(&digests, &frame, &err), &err);
     nj_digest_chain(&expected, "snapshot:7", nj_span_text("x"));
     assert_true(nj_digest_equal(&digests.record, &expected));

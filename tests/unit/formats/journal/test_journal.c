@@ -257,7 +257,7 @@ static void a_frame_of_the_greatest_length_fits(void **state)
         x ^= x << 17;
         bytes[i] = (uint8_t)(x >> 32);
     }
-    start.segment_bytes = 0;
+    start.segment_bytes = 64u << 20; /* holds three of them */
     must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
     frame.payload = (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES};
     for (unsigned i = 0; i < 4; i++) /* the fourth turns the segment */
@@ -270,8 +270,8 @@ static void a_frame_of_the_greatest_length_fits(void **state)
     for (unsigned i = 0; i < 4; i++) {
         must(nj_journal_next(journal, &read, &err), &err);
         assert_int_equal(read.place.segment, i < 3 ? 1 : 2);
-        assert_true(nj_span_equal(read.payload,
-                                  (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES}));
+        assert_true(
+            nj_span_equal(read.payload, (struct nj_span){bytes, NJ_FRAME_PAYLOAD_MAX_BYTES}));
     }
     assert_int_equal(nj_journal_next(journal, &read, &err), NJ_JOURNAL_END);
 }
@@ -430,7 +430,8 @@ static void *follower_thread(void *object)
     return (void *)frames; /* NOLINT: a number, not a place */
 }
 
-/* swap_batch - take back what the thread has written, give it the next; with @wait until it is idle */
+/* swap_batch - take back what the thread has written, give it the next; with @wait until it is idle
+ */
 static bool swap_batch(struct shared *shared, struct nj_journal_writer *writer, bool wait)
 {
     struct nj_error err = {0};
@@ -499,14 +500,24 @@ static void one_thread_appends_while_another_writes_and_a_third_reads(void **sta
 #define EVENT_AT 184u
 #define COMMIT_SUM_AT (FIRST_COMMIT_AT + NJ_FRAME_HEADER_BYTES + 13) /* 8 bytes, big-endian */
 
-/* small_journal - one segment: a commit of the run's frame, then one of an event and an output. None is long enough to
- * be compressed, so every version of zstd writes these bytes. */
+/* small_journal - one segment: a commit of the run's frame, then one of an event and an output.
+ * None is long enough to be compressed, so every version of zstd writes these bytes. */
 static void small_journal(struct fixture *fixture, struct nj_buf *out)
 {
     static const struct nj_frame frames[] = {
-        {.kind = NJ_FRAME_RUN, .payload = {(const uint8_t *)"\x81\xa5" "build\xa3" "0.1", 11}},
-        {.kind = NJ_FRAME_EVENT, .session = 1, .sequence = 1, .payload = {(const uint8_t *)"\x80", 1}},
-        {.kind = NJ_FRAME_OUTPUT, .session = 1, .sequence = 2, .payload = {(const uint8_t *)"hello\n", 6}},
+        {.kind = NJ_FRAME_RUN,
+         .payload = {(const uint8_t *)"\x81\xa5"
+                                      "build\xa3"
+                                      "0.1",
+                     11}},
+        {.kind = NJ_FRAME_EVENT,
+         .session = 1,
+         .sequence = 1,
+         .payload = {(const uint8_t *)"\x80", 1}},
+        {.kind = NJ_FRAME_OUTPUT,
+         .session = 1,
+         .sequence = 2,
+         .payload = {(const uint8_t *)"hello\n", 6}},
     };
     struct nj_journal_writer *writer = open_writer(fixture);
     struct nj_error err = {0};
@@ -557,9 +568,9 @@ static void frame_mend(uint8_t *bytes, size_t at)
         .epoch = nj_load_u32le(bytes + at + NJ_FRAME_AT_EPOCH),
         .sequence = nj_load_u64le(bytes + at + NJ_FRAME_AT_SEQUENCE)};
 
-    nj_entry_frame_encode(
-        &header, (struct nj_span){bytes + at + NJ_FRAME_HEADER_BYTES, header.stored_bytes},
-        nj_entry_seed(start_small().run_id), bytes + at);
+    nj_entry_frame_encode(&header,
+                          (struct nj_span){bytes + at + NJ_FRAME_HEADER_BYTES, header.stored_bytes},
+                          nj_entry_seed(start_small().run_id), bytes + at);
 }
 
 static void damaged_goldens_are_refused_or_torn(void **state)
@@ -572,8 +583,10 @@ static void damaged_goldens_are_refused_or_torn(void **state)
         int outcome;
         const char *words;
     } damages[] = {
-        {"major-9", NJ_SEGMENT_AT_MAJOR, 9, 0, -NJ_E_VERSION, "journal format 9, this build reads up to 0"},
-        {"header-checksum-flipped", NJ_SEGMENT_AT_CHECKSUM, 0xaa, 0, -NJ_E_CORRUPT, "header is damaged"},
+        {"major-9", NJ_SEGMENT_AT_MAJOR, 9, 0, -NJ_E_VERSION,
+         "journal format 9, this build reads up to 0"},
+        {"header-checksum-flipped", NJ_SEGMENT_AT_CHECKSUM, 0xaa, 0, -NJ_E_CORRUPT,
+         "header is damaged"},
         {"frame-checksum-flipped", RUN_AT + NJ_FRAME_AT_CHECKSUM, 0xaa, 0, -NJ_E_CORRUPT,
          "offset 64: a frame is damaged"},
         {"frame-magic-flipped", RUN_AT, 0xaa, 0, -NJ_E_CORRUPT, "offset 64: a frame is damaged"},
@@ -581,7 +594,8 @@ static void damaged_goldens_are_refused_or_torn(void **state)
         {"frame-reserved-set", RUN_AT + NJ_FRAME_AT_RESERVED, 1, 0, -NJ_E_CORRUPT, "offset 64"},
         {"frame-kind-unknown", RUN_AT + NJ_FRAME_AT_KIND, 9, RUN_AT, -NJ_E_CORRUPT, "offset 64"},
         {"frame-flags-unknown", RUN_AT + NJ_FRAME_AT_FLAGS, 2, RUN_AT, -NJ_E_CORRUPT, "offset 64"},
-        {"frame-session-in-run", RUN_AT + NJ_FRAME_AT_SESSION, 1, RUN_AT, -NJ_E_CORRUPT, "offset 64"},
+        {"frame-session-in-run", RUN_AT + NJ_FRAME_AT_SESSION, 1, RUN_AT, -NJ_E_CORRUPT,
+         "offset 64"},
         {"frame-length-huge", RUN_AT + NJ_FRAME_AT_STORED_BYTES + 3, 0x7f, 0, -NJ_E_CORRUPT,
          "offset 64"},
         {"padding-set", RUN_AT + 55, 1, 0, -NJ_E_CORRUPT, "offset 64: a frame is damaged"},
@@ -595,7 +609,8 @@ static void damaged_goldens_are_refused_or_torn(void **state)
          "not unique and ascending"},
         {"zstd-none", RUN_AT + NJ_FRAME_AT_FLAGS, NJ_FRAME_FLAG_ZSTD, RUN_AT, -NJ_E_CORRUPT,
          "offset 64: the frame's payload does not decode"},
-        {"last-event-flipped", EVENT_AT + 40, 0x81, 0, -NJ_E_CORRUPT, "offset 184: a frame is damaged"},
+        {"last-event-flipped", EVENT_AT + 40, 0x81, 0, -NJ_E_CORRUPT,
+         "offset 184: a frame is damaged"},
     };
     struct fixture *fixture = *state;
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
@@ -612,7 +627,8 @@ static void damaged_goldens_are_refused_or_torn(void **state)
         assert_non_null(copy);
         memcpy(copy, bytes.data, bytes.len);
         copy[damages[i].at] = damages[i].value;
-        if (damages[i].at == RUN_AT + NJ_FRAME_AT_FLAGS) /* more than is stored, as a zstd frame must have */
+        if (damages[i].at ==
+            RUN_AT + NJ_FRAME_AT_FLAGS) /* more than is stored, as a zstd frame must have */
             copy[RUN_AT + NJ_FRAME_AT_PAYLOAD_BYTES] = 12;
         if (damages[i].mend_at != 0)
             frame_mend(copy, damages[i].mend_at);
@@ -655,7 +671,8 @@ static void unknown_requirements_are_refused_and_hints_ignored(void **state)
     assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
     assert_int_equal(frames, FRAMES);
     nj_store_u32le(bytes.data + NJ_SEGMENT_AT_REQUIRES, 4);
-    nj_store_u64le(bytes.data + NJ_SEGMENT_AT_CHECKSUM, XXH3_64bits(bytes.data, NJ_SEGMENT_AT_CHECKSUM));
+    nj_store_u64le(bytes.data + NJ_SEGMENT_AT_CHECKSUM,
+                   XXH3_64bits(bytes.data, NJ_SEGMENT_AT_CHECKSUM));
     file_write(fixture->dir_fd, 1, bytes.data, bytes.len);
     assert_int_equal(read_all(fixture->dir_fd, &frames, &err), -NJ_E_VERSION);
     assert_non_null(strstr(err.text, "journal segment 000001.njj: needs journal features 0x4"));
@@ -722,7 +739,8 @@ static void a_full_disk_at_the_start_leaves_nothing_behind(void **state)
 
     for (unsigned nth = 1; nth <= 2; nth++) {
         arm(nth == 1 ? "fallocate#1:enospc" : "fallocate#2:enospc");
-        assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), -NJ_E_SYSTEM);
+        assert_int_equal(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err),
+                         -NJ_E_SYSTEM);
         assert_int_equal(err.sys_errno, ENOSPC);
         image_load(fixture->dir_fd, &image);
         assert_int_equal(image.segments, 0);

@@ -1,8 +1,9 @@
 /*
  * test_recovery.c - the end of a journal: torn, cut, flipped, stale, still being written
  *
- * The harshest tests cut and flip every byte of a small journal. What they demand is the promise of the
- * format: a reader delivers a prefix of what was committed, or names the damage, and nothing else.
+ * The harshest tests cut and flip every byte of a small journal. What they demand is the promise of
+ * the format: a reader delivers a prefix of what was committed, or names the damage, and nothing
+ * else.
  */
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -116,7 +117,8 @@ static void every_flipped_byte_is_noticed(void **state)
             int r;
 
             must(nj_fsio_pwrite(fd, &flipped, 1, at, &err), &err);
-            r = read_all(fixture->dir_fd, &frames, &err); /* asserts that what is delivered is right */
+            r = read_all(fixture->dir_fd, &frames,
+                         &err); /* asserts that what is delivered is right */
             assert_true(r != NJ_JOURNAL_END);
             must(nj_fsio_pwrite(fd, &bytes->data[at], 1, at, &err), &err);
         }
@@ -125,10 +127,10 @@ static void every_flipped_byte_is_noticed(void **state)
     image_done(&image);
 }
 
-
 /* ---- torn or damaged ---- */
 
-/* unclosed_make - the image of a journal whose writer was never closed: batches of frames 0, 1-2, 3-4 */
+/* unclosed_make - the image of a journal whose writer was never closed: batches of frames 0, 1-2,
+ * 3-4 */
 static void unclosed_make(struct fixture *fixture, struct image *image,
                           struct nj_journal_place places[5])
 {
@@ -229,7 +231,8 @@ static void forged_commits_in_payloads_are_not_believed(void **state)
     nj_buf_init(&payload, 64);
     must(nj_entry_commit_encode(&commit, &payload, &err), &err);
     header.stored_bytes = header.payload_bytes = (uint32_t)payload.len;
-    nj_entry_frame_encode(&header, nj_buf_span(&payload), nj_entry_seed((const uint8_t[16]){0}), forged);
+    nj_entry_frame_encode(&header, nj_buf_span(&payload), nj_entry_seed((const uint8_t[16]){0}),
+                          forged);
     memcpy(forged + NJ_FRAME_HEADER_BYTES, payload.data, payload.len);
     memcpy(forged + 120, forged, 100);
     frame.payload = (struct nj_span){forged, sizeof(forged)};
@@ -261,7 +264,8 @@ static void stale_frames_of_an_earlier_epoch_do_not_pass(void **state)
     image_load(fixture->dir_fd, &image);
     end = image.bytes[image.segments - 1].len;
     /* the first segment's batches again, behind the last commit of the last epoch */
-    must(nj_buf_append(&image.bytes[image.segments - 1], image.bytes[0].data + 64, 1024, &err), &err);
+    must(nj_buf_append(&image.bytes[image.segments - 1], image.bytes[0].data + 64, 1024, &err),
+         &err);
     image_restore(fixture->dir_fd, &image);
     assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_TORN);
     assert_int_equal(frames, FRAMES);
@@ -276,7 +280,8 @@ static void stale_frames_of_an_earlier_epoch_do_not_pass(void **state)
 /* ---- segments that do not belong together ---- */
 
 /* with_header - change the header of the last segment, mend its checksum, and read */
-static int with_header(struct fixture *fixture, void (*change)(uint8_t *header), struct nj_error *err)
+static int with_header(struct fixture *fixture, void (*change)(uint8_t *header),
+                       struct nj_error *err)
 {
     struct nj_segment_header header = {0};
     struct image image;
@@ -414,8 +419,8 @@ static void a_lost_header_before_commits_is_damage(void **state)
 
 static void files_that_are_no_segments_are_ignored(void **state)
 {
-    static const char *const names[] = {"README", "1.njj", "0000001.njj", "000000.njj", "000009.njk",
-                                        "99999999999.njj"};
+    static const char *const names[] = {"README",     "1.njj",      "0000001.njj",
+                                        "000000.njj", "000009.njk", "99999999999.njj"};
     struct fixture *fixture = *state;
     struct nj_error err = {0};
     unsigned frames = 0;
@@ -468,11 +473,15 @@ static void write_until_killed(int dir_fd, const char *fault, volatile unsigned 
 
 static void what_was_promised_survives_a_kill_at_every_point(void **state)
 {
-    static const char *const points[] = {"write",     "fdatasync",           "fallocate",
-                                         "journal.before_write", "journal.before_sync",
+    static const char *const points[] = {"write",
+                                         "fdatasync",
+                                         "fallocate",
+                                         "journal.before_write",
+                                         "journal.before_sync",
                                          "journal.after_sync"};
     struct fixture *fixture = *state;
-    volatile unsigned *acked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    volatile unsigned *acked =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct image empty = {0};
     unsigned kills = 0;
 
