@@ -22,7 +22,8 @@ struct nj_command {
     const char *summary;   /* one line */
     const char *help;      /* what --help says behind the usage line */
 
-    /* run - argv[0] is the command's name. Returns an exit status, or negative with @err (main tells it). */
+    /* run - argv[0] is the command's name. Returns an exit status, or negative with @err (main
+     * tells it). */
     int (*run)(const struct nj_command *command, int argc, char **argv, struct nj_error *err);
 };
 
@@ -31,7 +32,8 @@ int nj_command_usage(const struct nj_command *command, struct nj_error *err, con
     NJ_PRINTF(3, 4);
 
 /* nj_command_main - find the command, run it, report its failure once: all of main() */
-int nj_command_main(const char *program, const struct nj_command *const *commands, int argc, char **argv);
+int nj_command_main(const char *program, const struct nj_command *const *commands, int argc,
+                    char **argv);
 
 extern const struct nj_command nj_cmd_run;
 extern const struct nj_command nj_cmd_resume;

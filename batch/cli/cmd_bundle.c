@@ -1,8 +1,8 @@
 /*
  * cmd_bundle.c - nightjar bundle RUN:KEY: one session as a file, at any time
  *
- * A session that has ended has its bundle already, and that file is what is given. One that has not is written from
- * the journal up to its last commit, beside a live engine if there is one.
+ * A session that has ended has its bundle already, and that file is what is given. One that has not
+ * is written from the journal up to its last commit, beside a live engine if there is one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -166,7 +166,8 @@ const struct nj_command nj_cmd_bundle = {
     .name = "bundle",
     .arguments = "RUN:KEY [--output FILE]",
     .summary = "write one session as a bundle, ended or not",
-    .help = "Writes the session's record up to its last commit; works beside a live engine. The file's name is\n"
+    .help = "Writes the session's record up to its last commit; works beside a live engine. The "
+            "file's name is\n"
             "printed; the default is <key>-<digest>.njb in the working directory.",
     .run = run,
 };

@@ -53,7 +53,9 @@ const struct nj_command nj_cmd_resume = {
     .name = "resume",
     .arguments = "RUN [--user NAME] [--quiet]",
     .summary = "go on with a run that was suspended, killed or out of disk",
-    .help = "Every session goes on where its last durable step left it: no model reply that was journaled is\n"
-            "asked for again, and at most the one tool call that was in flight in each session is repeated.",
+    .help = "Every session goes on where its last durable step left it: no model reply that was "
+            "journaled is\n"
+            "asked for again, and at most the one tool call that was in flight in each session is "
+            "repeated.",
     .run = run,
 };

@@ -67,12 +67,14 @@ const struct nj_command nj_cmd_run = {
     .name = "run",
     .arguments = "JOB [--run-dir DIR] [--allow-path DIR]... [--user NAME] [--quiet]",
     .summary = "run a job",
-    .help = "Runs every session of the manifest JOB, each in its own sandbox, and leaves a run directory with\n"
+    .help = "Runs every session of the manifest JOB, each in its own sandbox, and leaves a run "
+            "directory with\n"
             "results.jsonl, a bundle a session, and the collected outputs.\n\n"
             "  --run-dir DIR     the run directory; default runs/<UTC time>-<job>\n"
             "  --allow-path DIR  paths of the manifest may lie beneath DIR, too\n"
             "  --user NAME       as root: who the engine becomes\n"
             "  --quiet           say only what went wrong\n\n"
-            "Ctrl-C suspends: calls under way may end, and `nightjar resume` goes on; a second one stops at once.",
+            "Ctrl-C suspends: calls under way may end, and `nightjar resume` goes on; a second one "
+            "stops at once.",
     .run = run,
 };

@@ -26,9 +26,12 @@ static void print_help(const char *program, const struct nj_command *const *comm
     fprintf(out, "usage: %s COMMAND [ARGUMENT]...\n\n", program);
     for (; *commands; commands++)
         fprintf(out, "  %-9s %s\n", (*commands)->name, (*commands)->summary);
-    fprintf(out, "\n%s COMMAND --help tells more. Exit status: 0 all well, 1 some sessions failed or a replay\n"
-                 "differs, 2 wrong usage or input, 3 the engine failed, 4 stopped and resumable, 5 the\n"
-                 "environment differs, so a replay cannot judge.\n", program);
+    fprintf(out,
+            "\n%s COMMAND --help tells more. Exit status: 0 all well, 1 some sessions failed or a "
+            "replay\n"
+            "differs, 2 wrong usage or input, 3 the engine failed, 4 stopped and resumable, 5 the\n"
+            "environment differs, so a replay cannot judge.\n",
+            program);
 }
 
 static int status_of(enum nj_error_code code)
@@ -59,7 +62,8 @@ static const struct nj_command *find(const struct nj_command *const *commands, c
     return NULL;
 }
 
-int nj_command_main(const char *program, const struct nj_command *const *commands, int argc, char **argv)
+int nj_command_main(const char *program, const struct nj_command *const *commands, int argc,
+                    char **argv)
 {
     const struct nj_command *command;
     struct nj_error err = {0};
@@ -70,7 +74,8 @@ int nj_command_main(const char *program, const struct nj_command *const *command
         print_help(program, commands, stderr);
         return NJ_EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         print_help(program, commands, stdout);
         return NJ_EXIT_OK;
     }
@@ -85,7 +90,8 @@ int nj_command_main(const char *program, const struct nj_command *const *command
     }
     for (int i = 2; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0) {
-            printf("usage: %s %s %s\n\n%s\n", program, command->name, command->arguments, command->help);
+            printf("usage: %s %s %s\n\n%s\n", program, command->name, command->arguments,
+                   command->help);
             return NJ_EXIT_OK;
         }
     r = command->run(command, argc - 1, argv + 1, &err);

@@ -1,10 +1,11 @@
 /*
  * model.h - what the live world asks replies of
  *
- * A role of the manifest is a chain of physical models. nj_model_ask() begins one logical call: the chain and its
- * retries are walked inside; @attempt is told of each failed try (to be journaled), and exactly one of the two
- * endings comes, never from inside nj_model_ask() itself but from the loop. What a provider does on the wire is its
- * dialect's business: one provider, one const descriptor.
+ * A role of the manifest is a chain of physical models. nj_model_ask() begins one logical call: the
+ * chain and its retries are walked inside; @attempt is told of each failed try (to be journaled),
+ * and exactly one of the two endings comes, never from inside nj_model_ask() itself but from the
+ * loop. What a provider does on the wire is its dialect's business: one provider, one const
+ * descriptor.
  */
 #ifndef NJ_MODEL_H
 #define NJ_MODEL_H
@@ -16,7 +17,8 @@ struct event_base;
 struct nj_models;
 struct nj_model_call;
 
-/* What one call is asked with. Everything is borrowed until the ending came or the call was cancelled. */
+/* What one call is asked with. Everything is borrowed until the ending came or the call was
+ * cancelled. */
 struct nj_model_request {
     const struct nj_session *session; /* conversation and config */
     uint64_t turn;                    /* of the reply, from 1 */
@@ -26,7 +28,8 @@ struct nj_model_request {
 
 struct nj_model_reply {
     struct nj_span content; /* raw JSON array of content blocks, borrowed for the callback */
-    struct nj_span model;   /* what really answered: "script:replies.yaml" or the provider's name for it */
+    struct nj_span
+        model; /* what really answered: "script:replies.yaml" or the provider's name for it */
     enum nj_stop stop;
     struct nj_usage usage;
     uint64_t cost_micro_usd;
@@ -41,21 +44,25 @@ struct nj_model_failure {
 
 struct nj_model_callbacks {
     void (*replied)(void *ctx, const struct nj_model_reply *reply);
-    void (*failed)(void *ctx, const struct nj_model_failure *failure);  /* for good: the chain is used up */
+    void (*failed)(void *ctx,
+                   const struct nj_model_failure *failure); /* for good: the chain is used up */
     void (*attempt)(void *ctx, const struct nj_model_failure *failure); /* will be tried again */
     void *ctx;
 };
 
-/* nj_models_new - read what the roles need (script files, through @dir_fd, the manifest's directory). A fault in a script file
- * fails with NJ_E_INPUT, file, line and column. @manifest is borrowed for the life of the result. Opens NJ_SCRIPT_LOG where it
- * is set, so call it before privileges are dropped; nj_models_attach() before the first nj_model_ask(). */
+/* nj_models_new - read what the roles need (script files, through @dir_fd, the manifest's
+ * directory). A fault in a script file fails with NJ_E_INPUT, file, line and column. @manifest is
+ * borrowed for the life of the result. Opens NJ_SCRIPT_LOG where it is set, so call it before
+ * privileges are dropped; nj_models_attach() before the first nj_model_ask(). */
 int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_models **ret_models,
                   struct nj_error *err) NJ_MUST_USE;
 void nj_models_free(struct nj_models *models);
 NJ_DEFINE_AUTO_PTR(struct nj_models, nj_models_free);
-int nj_models_attach(struct nj_models *models, struct event_base *base, struct nj_error *err) NJ_MUST_USE;
+int nj_models_attach(struct nj_models *models, struct event_base *base,
+                     struct nj_error *err) NJ_MUST_USE;
 
-/* nj_models_digest - what a role's answers depend on that the manifest does not show: the script files' bytes */
+/* nj_models_digest - what a role's answers depend on that the manifest does not show: the script
+ * files' bytes */
 int nj_models_digest(const struct nj_models *models, size_t role, struct nj_digest *ret_digest,
                      struct nj_error *err) NJ_MUST_USE;
 
@@ -63,7 +70,8 @@ int nj_model_ask(struct nj_models *models, size_t role, const struct nj_model_re
                  const struct nj_model_callbacks *callbacks, struct nj_model_call **ret_call,
                  struct nj_error *err) NJ_MUST_USE;
 
-/* nj_model_cancel - no callback comes after it; accepts NULL. A call that ended is freed by its ending. */
+/* nj_model_cancel - no callback comes after it; accepts NULL. A call that ended is freed by its
+ * ending. */
 void nj_model_cancel(struct nj_model_call *call);
 
 #endif

@@ -38,11 +38,14 @@ static void escape(char *out, size_t size, const char *text)
 
 void nj_progress_init(struct nj_progress *progress, bool quiet, size_t total)
 {
-    *progress = (struct nj_progress){
-        .quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1, .total = total, .started_ms = now_ms()};
+    *progress = (struct nj_progress){.quiet = quiet,
+                                     .terminal = isatty(STDERR_FILENO) == 1,
+                                     .total = total,
+                                     .started_ms = now_ms()};
 }
 
-void nj_progress_ended(struct nj_progress *progress, const char *key, bool succeeded, const char *error)
+void nj_progress_ended(struct nj_progress *progress, const char *key, bool succeeded,
+                       const char *error)
 {
     char name[256];
     char reason[512];
@@ -79,7 +82,8 @@ void nj_progress_draw(struct nj_progress *progress, bool now)
     if (!now && time_ms - progress->drawn_ms < REDRAW_MS)
         return;
     progress->drawn_ms = time_ms;
-    (void)snprintf(line, sizeof(line), "%zu/%zu done, %zu running, %zu failed, %.2f USD, %" PRId64 " s",
+    (void)snprintf(line, sizeof(line),
+                   "%zu/%zu done, %zu running, %zu failed, %.2f USD, %" PRId64 " s",
                    progress->succeeded + progress->failed, progress->total, progress->running,
                    progress->failed, (double)progress->spent_micro_usd / 1e6,
                    (time_ms - progress->started_ms) / 1000);

@@ -1,8 +1,8 @@
 /*
  * progress.h - what a run says on standard error while it works
  *
- * On a terminal one line, rewritten; elsewhere a line for every session that ends. Names are escaped: they
- * come from files and agents.
+ * On a terminal one line, rewritten; elsewhere a line for every session that ends. Names are
+ * escaped: they come from files and agents.
  */
 #ifndef NJ_PROGRESS_H
 #define NJ_PROGRESS_H
@@ -25,8 +25,10 @@ struct nj_progress {
 
 void nj_progress_init(struct nj_progress *progress, bool quiet, size_t total);
 
-/* nj_progress_ended - a session ended; @status and @error may hold anything, @error NULL when it succeeded */
-void nj_progress_ended(struct nj_progress *progress, const char *key, bool succeeded, const char *error);
+/* nj_progress_ended - a session ended; @status and @error may hold anything, @error NULL when it
+ * succeeded */
+void nj_progress_ended(struct nj_progress *progress, const char *key, bool succeeded,
+                       const char *error);
 
 /* nj_progress_draw - redraw the terminal's line, at most every 100 ms unless @now */
 void nj_progress_draw(struct nj_progress *progress, bool now);

@@ -49,6 +49,7 @@ struct helper {
     int engine_pid_fd; /* -1: gone already */
     int signal_fd;
     const char *run_name;
+    char group_name[128]; /* of cgroups: the run's name and our pid */
     const char *store;
     bool own_uids;
     struct nj_cgroups cgroups;
@@ -62,6 +63,7 @@ struct helper {
 bool nj_helper_own_uids(void)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf map = {0};
+    const unsigned uids = NJ_HELPER_UID_BLOCKS * NJ_HELPER_BOXES_MAX;
     unsigned inside, outside, count;
     struct nj_error err;
 
@@ -72,8 +74,8 @@ bool nj_helper_own_uids(void)
      */
     return nj_fsio_read_file(AT_FDCWD, "/proc/self/uid_map", &map, &err) >= 0 && map.data &&
            sscanf((const char *)map.data, "%u %u %u", &inside, &outside, &count) == 3 &&
-           inside <= NJ_HELPER_UID_FIRST && count >= NJ_HELPER_BOXES_MAX &&
-           count - NJ_HELPER_BOXES_MAX >= NJ_HELPER_UID_FIRST - inside;
+           inside <= NJ_HELPER_UID_FIRST && count >= uids &&
+           count - uids >= NJ_HELPER_UID_FIRST - inside;
 }
 
 /* ---- start ---- */
@@ -232,7 +234,7 @@ static int take_slot(struct helper *h, uint32_t *ret_slot, struct nj_error *err)
             return 0;
         }
     }
-    return nj_fail(err, NJ_E_LIMIT, "helper: %d boxes live at once", NJ_HELPER_BOXES_MAX);
+    return nj_fail(err, NJ_E_LIMIT, "helper: %u boxes live at once", NJ_HELPER_BOXES_MAX);
 }
 
 static bool have_input(const struct helper *h, const struct nj_workspace_ref *ref)
@@ -309,7 +311,7 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
     pid_t self = getpid(), pid;
     int pipe_fds[2], r;
 
-    r = nj_cgroup_make(&h->cgroups, h->run_name, msg->open.box, &msg->open.plan, &cgroup, err);
+    r = nj_cgroup_make(&h->cgroups, h->group_name, msg->open.box, &msg->open.plan, &cgroup, err);
     if (r < 0)
         return r;
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -321,7 +323,10 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
         .alive_fd = writing,
         .plan = &msg->open.plan,
         .store = h->store,
-        .own_uid = h->own_uids ? NJ_HELPER_UID_FIRST + slot : (uid_t)-1,
+        .own_uid = h->own_uids
+                       ? NJ_HELPER_UID_FIRST +
+                             (unsigned)self % NJ_HELPER_UID_BLOCKS * NJ_HELPER_BOXES_MAX + slot
+                       : (uid_t)-1,
         .helper_pid = self,
         .cgroup = cgroup,
         .payload_filter = &h->payload_filter,
@@ -351,7 +356,7 @@ static int open_box(struct helper *h, const struct nj_msg *msg, int box_fd, stru
     r = fork_supervisor(h, msg, box_fd, slot, err);
     if (r < 0) {
         h->slots[slot] = false;
-        (void)nj_cgroup_remove(&h->cgroups, h->run_name, msg->open.box); /* perhaps half made */
+        (void)nj_cgroup_remove(&h->cgroups, h->group_name, msg->open.box); /* perhaps half made */
     }
     return r;
 }
@@ -384,7 +389,7 @@ static bool tidy(struct helper *h)
             i++;
             continue;
         }
-        if (!nj_cgroup_remove(&h->cgroups, h->run_name, box->number)) {
+        if (!nj_cgroup_remove(&h->cgroups, h->group_name, box->number)) {
             again = true; /* its last tasks are not quite gone from the group */
             i++;
             continue;
@@ -540,10 +545,11 @@ void nj_helper_run(int engine_fd, const char *run_name)
     int r;
 
     nj_fault_init("helper");
-    (void)prctl(PR_SET_NAME, "nj-helper", 0, 0, 0);
+    (void)prctl(PR_SET_NAME, NJ_HELPER_COMM, 0, 0, 0);
     h.engine_fd = engine_fd;
     h.engine_pid_fd = -1;
     h.run_name = run_name;
+    (void)snprintf(h.group_name, sizeof(h.group_name), "%s-%d", run_name, getpid()); /* fits */
     r = set_up(&h, engine_pid, &err);
     if (r < 0) {
         ready = (struct nj_msg){.kind = NJ_MSG_FAILED, .failed = err};

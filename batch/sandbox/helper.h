@@ -12,9 +12,11 @@
 
 #include "batch/sandbox/protocol.h"
 
-/* As root each live box has a host uid and gid of its own: this one and the ones behind it. */
+/* As root each live box has a host uid and gid of its own: helpers that live at the same time take
+ * different blocks, by their pids. */
 #define NJ_HELPER_UID_FIRST 0x6e6a0000u
-#define NJ_HELPER_BOXES_MAX 4096
+#define NJ_HELPER_BOXES_MAX 4096u
+#define NJ_HELPER_UID_BLOCKS 16384u
 
 /* nj_helper_own_uids - we are root and these uids exist in our user namespace */
 bool nj_helper_own_uids(void);

@@ -279,6 +279,27 @@ static void kill_members(int dir_fd, const char *name)
     }
 }
 
+/* is_leftover - the rest of a name behind "nightjar-<run>-" is "<pid of its helper>-<box>", and
+ * that helper is gone. Another run may have our name, in another folder, and be alive. */
+static bool is_leftover(const char *rest)
+{
+    size_t pid_digits = strspn(rest, "0123456789");
+    const char *box = rest + pid_digits + 1;
+    char path[64], comm[32];
+    nj_auto_close int fd = -1;
+    ssize_t n;
+
+    if (pid_digits == 0 || pid_digits > 10 || rest[pid_digits] != '-' || *box == '\0' ||
+        box[strspn(box, "0123456789")] != '\0')
+        return false;
+    (void)snprintf(path, sizeof(path), "/proc/%.*s/comm", (int)pid_digits, rest); /* fits */
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    n = read(fd, comm, sizeof(comm));
+    return n <= 0 || strncmp(comm, NJ_HELPER_COMM "\n", (size_t)n) != 0;
+}
+
 void nj_cgroups_sweep(const struct nj_cgroups *cgroups, const char *run_name)
 {
     char prefix[NJ_CGROUP_PATH_MAX_BYTES];
@@ -290,13 +311,8 @@ void nj_cgroups_sweep(const struct nj_cgroups *cgroups, const char *run_name)
         struct dirent *entry;
 
         while (dir && (entry = readdir(dir))) {
-            size_t digits;
-
-            if (strncmp(entry->d_name, prefix, (size_t)len) != 0)
-                continue;
-            /* Only "<run>-<number>": a run may be called like the beginning of another one. */
-            digits = strspn(entry->d_name + len, "0123456789");
-            if (digits == 0 || entry->d_name[(size_t)len + digits] != '\0')
+            if (strncmp(entry->d_name, prefix, (size_t)len) != 0 ||
+                !is_leftover(entry->d_name + len))
                 continue;
             for (int tries = 0; tries < 50; tries++) {
                 if (unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) == 0 || errno != EBUSY)

@@ -2,9 +2,9 @@
  * limits.h - how this host keeps a box's memory and processes within bounds
  *
  * Hard, where cgroup v1 hierarchies are writable (usually as root): one cgroup a box, named
- * nightjar-<run>-<box>, made by the helper; the supervisor gets open descriptors only. Else soft:
- * rlimits and a watchdog over what the box's processes hold. Which of both is part of the printed
- * plan.
+ * nightjar-<run>-<helper's pid>-<box>, made by the helper; the supervisor gets open descriptors
+ * only. Else soft: rlimits and a watchdog over what the box's processes hold. Which of both is part
+ * of the printed plan.
  *
  * Order: nj_cgroups_find() once -> nj_cgroups_sweep() once -> per box nj_cgroup_make(), and, when
  * all its processes are gone, nj_cgroup_remove().
@@ -15,6 +15,8 @@
 #include "batch/sandbox/sandbox.h"
 
 #define NJ_CGROUP_PATH_MAX_BYTES 512
+#define NJ_HELPER_COMM "nj-helper" /* how a live helper is told from another process with its pid  \
+                                    */
 #define NJ_CGROUP_OVERHEAD_PROCESSES 2 /* init and the reaper of a call */
 
 enum nj_cgroup_controller {
@@ -36,7 +38,8 @@ static inline bool nj_cgroups_has(const struct nj_cgroups *cgroups, enum nj_cgro
     return cgroups->dir[which][0] != '\0';
 }
 
-/* nj_cgroups_sweep - end and remove what a killed run of the same name left */
+/* nj_cgroups_sweep - end and remove what helpers of this run name that are gone left behind. The
+ * others take the name with the helper's pid: "<run>-<pid>". */
 void nj_cgroups_sweep(const struct nj_cgroups *cgroups, const char *run_name);
 
 /* One box's cgroup as its supervisor holds it: open files, -1 where there is none. */

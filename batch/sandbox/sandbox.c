@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -238,6 +239,9 @@ static void detach_box(struct nj_box *box)
     if (box->event)
         event_free(box->event);
     box->event = NULL;
+    /* A process that was forked meanwhile holds a copy of the descriptor; that must not keep the box alive. */
+    if (box->fd >= 0)
+        (void)shutdown(box->fd, SHUT_RDWR);
     nj_close_auto(&box->fd);
     box->fd = -1;
     nj_close_auto(&box->unsent_fd);
@@ -259,11 +263,15 @@ void nj_sandbox_free(struct nj_sandbox *sandbox)
         box->prev = box->next = NULL;
         box->lost = true;
         (void)nj_fail(&box->lost_err, NJ_E_CANCELLED, "the sandbox was closed");
+        if (box->op == OP_OPEN) /* nobody has it yet */
+            free(box);
     }
     if (sandbox->helper_read)
         event_free(sandbox->helper_read);
     if (sandbox->helper_write)
         event_free(sandbox->helper_write);
+    if (sandbox->helper_fd >= 0)
+        (void)shutdown(sandbox->helper_fd, SHUT_RDWR);
     nj_close_auto(&sandbox->helper_fd);
     if (sandbox->helper_pid > 0)
         wait_for_helper(sandbox->helper_pid);

@@ -1,9 +1,9 @@
 /*
  * checkpoint.c - the core's state as a snapshot, and back
  *
- * The one complication: a snapshot is taken in SNAPSHOTTING and holds the state that follows it, so a
- * restored session stands where the durable snapshot lets it go on. What a snapshot does not hold is derived: the
- * calls of the turn and the result's text are read from the last assistant item.
+ * The one complication: a snapshot is taken in SNAPSHOTTING and holds the state that follows it, so
+ * a restored session stands where the durable snapshot lets it go on. What a snapshot does not hold
+ * is derived: the calls of the turn and the result's text are read from the last assistant item.
  */
 #include "batch/session/session.h"
 
@@ -15,7 +15,8 @@ void nj_session_checkpoint(const struct nj_session *session, struct nj_snapshot 
 {
     *ret_snapshot = (struct nj_snapshot){
         .sequence = session->sequence,
-        .state = session->state == NJ_SESSION_SNAPSHOTTING ? session->after_snapshot : session->state,
+        .state =
+            session->state == NJ_SESSION_SNAPSHOTTING ? session->after_snapshot : session->state,
         .turn = session->turn,
         .steps = session->steps,
         .calls_done = session->calls_done,
@@ -68,7 +69,8 @@ static int load_conversation(struct nj_session *session, const struct nj_snapsho
 {
     struct load load = {.session = session, .source = source};
 
-    /* Every turn adds at most its reply, its calls and a refusal: a larger count is damage, not work. */
+    /* Every turn adds at most its reply, its calls and a refusal: a larger count is damage, not
+     * work. */
     if (snapshot->items > NJ_LIST_ITEMS_MAX ||
         (snapshot->items > 1 && (snapshot->items - 2) / (NJ_CALLS_MAX + 2) > snapshot->turn))
         return nj_fail(err, NJ_E_CORRUPT, "conversation: %" PRIu64 " items in %" PRIu64 " turns",

@@ -5,7 +5,8 @@
 
 #include "formats/base/banned.h"
 
-static void pack_texts(struct nj_packer *packer, const char *key, const char *const *texts, size_t n)
+static void pack_texts(struct nj_packer *packer, const char *key, const char *const *texts,
+                       size_t n)
 {
     nj_pack_text(packer, key);
     nj_pack_array(packer, n);
@@ -218,7 +219,8 @@ int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
     if (nj_pack_get_uint(&map, "accept_attempts", INT64_MAX, &config->accept_attempts, err) < 0 ||
         get_texts(&map, "accept_command", arena, &config->accept_command, &config->n_accept_command,
                   err) < 0 ||
-        nj_pack_get_uint(&map, "accept_timeout_ms", INT64_MAX, &config->accept_timeout_ms, err) < 0 ||
+        nj_pack_get_uint(&map, "accept_timeout_ms", INT64_MAX, &config->accept_timeout_ms, err) <
+            0 ||
         get_text(&map, "agent", arena, &config->agent, err) < 0 ||
         nj_pack_get_int(&map, "budget_micro_usd", &config->budget_micro_usd, err) < 0 ||
         get_text(&map, "group", arena, &config->group, err) < 0 ||
@@ -236,14 +238,15 @@ int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
         get_text(&map, "role", arena, &config->role, err) < 0 ||
         get_tools(&map, arena, config, err) < 0 ||
         nj_pack_get_uint(&map, "turns_max", INT64_MAX, &config->turns_max, err) < 0 ||
-        get_texts(&map, "writable_paths", arena, &config->writable_paths,
-                  &config->n_writable_paths, err) < 0)
+        get_texts(&map, "writable_paths", arena, &config->writable_paths, &config->n_writable_paths,
+                  err) < 0)
         return -(int)err->code;
     *ret_config = config;
     return 0;
 }
 
-const struct nj_config_tool *nj_config_tool(const struct nj_session_config *config, const char *name)
+const struct nj_config_tool *nj_config_tool(const struct nj_session_config *config,
+                                            const char *name)
 {
     for (size_t i = 0; i < config->n_tools; i++)
         if (strcmp(config->tools[i].name, name) == 0)

@@ -1,9 +1,9 @@
 /*
  * config.h - what a session core is told at birth
  *
- * Made by the plan from the manifest and the item, stored as one CONFIG object, and read back from there
- * by resume and replay: a recorded session never needs (and never trusts) the manifest again. Mounts are
- * digests of trees, not paths of a host; commands run in the box only.
+ * Made by the plan from the manifest and the item, stored as one CONFIG object, and read back from
+ * there by resume and replay: a recorded session never needs (and never trusts) the manifest again.
+ * Mounts are digests of trees, not paths of a host; commands run in the box only.
  */
 #ifndef NJ_SESSION_CONFIG_H
 #define NJ_SESSION_CONFIG_H
@@ -14,8 +14,8 @@
 #define NJ_CONFIG_LIST_MAX 1024
 
 struct nj_config_tool {
-    const char *type; /* "code_execution" */
-    const char *name; /* what the model calls it */
+    const char *type;    /* "code_execution" */
+    const char *name;    /* what the model calls it */
     uint64_t languages;  /* NJ_LANGUAGE_ bits; other tools: 0 */
     uint64_t timeout_ms; /* the most one call may take */
 };
@@ -61,6 +61,7 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
 int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
                      struct nj_session_config **ret_config, struct nj_error *err) NJ_MUST_USE;
 
-const struct nj_config_tool *nj_config_tool(const struct nj_session_config *config, const char *name);
+const struct nj_config_tool *nj_config_tool(const struct nj_session_config *config,
+                                            const char *name);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * drive.c - the loop between core and world
  *
- * The one complication: a world may answer at once, from inside the action it was asked for. Deliveries
- * then only note that the core moved, and the outermost call goes round again, so that ten thousand
- * recorded steps need no stack.
+ * The one complication: a world may answer at once, from inside the action it was asked for.
+ * Deliveries then only note that the core moved, and the outermost call goes round again, so that
+ * ten thousand recorded steps need no stack.
  */
 #include "batch/session/world.h"
 
@@ -52,7 +52,8 @@ static void run(struct nj_seat *seat)
         struct nj_error err = {0};
         struct nj_action action;
 
-        /* A snapshot is never held back: what is done is made durable even when nothing new begins. */
+        /* A snapshot is never held back: what is done is made durable even when nothing new begins.
+         */
         nj_session_action(seat->session, &action);
         if (seat->paused && action.kind != NJ_ACTION_SNAPSHOT && action.kind != NJ_ACTION_NONE)
             break;

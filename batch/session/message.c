@@ -1,8 +1,8 @@
 /*
  * message.c - conversation items: spelled here once, sliced and read everywhere else
  *
- * The one complication: an assistant's content is kept as it came and is parsed only to learn what it
- * asks for; what goes back on the wire is the slice, never a reprint.
+ * The one complication: an assistant's content is kept as it came and is parsed only to learn what
+ * it asks for; what goes back on the wire is the slice, never a reprint.
  */
 #include "batch/session/message.h"
 
@@ -118,7 +118,8 @@ int nj_message_text(struct nj_span item, struct nj_buf *out, struct nj_error *er
     r = parse_blocks(item, &blocks, err);
     if (r < 0)
         return r;
-    json_array_foreach (blocks, i, block) {
+    json_array_foreach(blocks, i, block)
+    {
         const char *type = json_string_value(json_object_get(block, "type"));
 
         if (type && strcmp(type, "text") == 0)
@@ -170,7 +171,8 @@ int nj_message_calls(struct nj_span item, struct nj_calls *ret_calls, struct nj_
     calls.items = calloc(NJ_CALLS_MAX, sizeof(*calls.items));
     if (!calls.items)
         r = nj_fail_nomem(err);
-    json_array_foreach (blocks, i, block) {
+    json_array_foreach(blocks, i, block)
+    {
         const char *type = json_string_value(json_object_get(block, "type"));
 
         if (r == 0 && type && strcmp(type, "tool_use") == 0)
@@ -215,22 +217,26 @@ static int append_limit(const struct nj_call_outcome *outcome, struct nj_buf *ou
     case NJ_LIMIT_NONE:
         return 0;
     case NJ_LIMIT_TIMEOUT:
-        return nj_buf_printf(out, err, "the call was ended after its timeout_seconds of %.6g", (double)value / 1000.0);
+        return nj_buf_printf(out, err, "the call was ended after its timeout_seconds of %.6g",
+                             (double)value / 1000.0);
     case NJ_LIMIT_RUNTIME:
-        return nj_buf_printf(out, err, "the session's max_runtime_seconds of %.6g are used up", (double)value / 1000.0);
+        return nj_buf_printf(out, err, "the session's max_runtime_seconds of %.6g are used up",
+                             (double)value / 1000.0);
     case NJ_LIMIT_MEMORY:
-        return nj_buf_printf(out, err, "max_memory_mb of %" PRIu64 " was reached and processes were killed",
+        return nj_buf_printf(out, err,
+                             "max_memory_mb of %" PRIu64 " was reached and processes were killed",
                              value >> 20);
     case NJ_LIMIT_DISK:
-        return nj_buf_printf(out, err, "the writable paths are full: max_size_mb is %" PRIu64, value >> 20);
+        return nj_buf_printf(out, err, "the writable paths are full: max_size_mb is %" PRIu64,
+                             value >> 20);
     case NJ_LIMIT_PROCESSES:
         return nj_buf_printf(out, err, "max_processes of %" PRIu64 " was reached", value);
     }
     return nj_fail(err, NJ_E_CORRUPT, "outcome: unknown limit %d", (int)outcome->limit);
 }
 
-int nj_message_outcome(const struct nj_call_outcome *outcome, struct nj_buf *out, bool *ret_is_error,
-                       struct nj_error *err)
+int nj_message_outcome(const struct nj_call_outcome *outcome, struct nj_buf *out,
+                       bool *ret_is_error, struct nj_error *err)
 {
     bool failed = outcome->exit != NJ_EXIT_EXITED || outcome->status != 0;
     int r;
@@ -251,7 +257,8 @@ int nj_message_outcome(const struct nj_call_outcome *outcome, struct nj_buf *out
         r = append_heading(out, "", err) < 0
                 ? -(int)err->code
                 : nj_buf_printf(out, err, "[killed by signal %d, SIG%s]", outcome->status,
-                                sigabbrev_np(outcome->status) ? sigabbrev_np(outcome->status) : "?");
+                                sigabbrev_np(outcome->status) ? sigabbrev_np(outcome->status)
+                                                              : "?");
     else if (r == 0 && failed)
         r = append_heading(out, "", err) < 0
                 ? -(int)err->code

@@ -1,10 +1,10 @@
 /*
  * step.c - the session core's transitions
  *
- * One function an event; each checks that the event fits the state before it changes anything. The one
- * complication is the conversation: an item is put as an object, then its digest is appended to the
- * persistent list, and both happen before the state moves, so that a failed put leaves the state as
- * it was.
+ * One function an event; each checks that the event fits the state before it changes anything. The
+ * one complication is the conversation: an item is put as an object, then its digest is appended to
+ * the persistent list, and both happen before the state moves, so that a failed put leaves the
+ * state as it was.
  */
 #include "batch/session/session.h"
 
@@ -59,7 +59,8 @@ void nj_session_free(struct nj_session *session)
     free(session);
 }
 
-static int misfit(const struct nj_session *session, const struct nj_event *event, struct nj_error *err)
+static int misfit(const struct nj_session *session, const struct nj_event *event,
+                  struct nj_error *err)
 {
     return nj_fail(err, NJ_E_CORRUPT, "event %s does not fit state %s at turn %" PRIu64,
                    nj_event_kind_text(event->kind), nj_session_state_text(session->state),
@@ -89,7 +90,8 @@ static void close_with(struct nj_session *session, enum nj_status status, const 
     settle(session, NJ_SESSION_CLOSING);
 }
 
-/* Appends an item whose MESSAGE object is @digest; the session keeps a copy of the bytes for live requests. */
+/* Appends an item whose MESSAGE object is @digest; the session keeps a copy of the bytes for live
+ * requests. */
 static int append_item(struct nj_session *session, struct nj_span bytes,
                        const struct nj_digest *digest, const struct nj_object_sink *sink,
                        struct nj_error *err)
@@ -182,7 +184,8 @@ static void add_usage(struct nj_usage *sum, const struct nj_usage *usage)
     sum->cache_write_1h_tokens += usage->cache_write_1h_tokens;
 }
 
-/* What a whole reply leads to. Without calls it is the agent's last word, unless somebody has to accept it. */
+/* What a whole reply leads to. Without calls it is the agent's last word, unless somebody has to
+ * accept it. */
 static void finish_reply(struct nj_session *session)
 {
     if (session->calls.count > 0 && session->turn >= session->config->turns_max)
@@ -257,7 +260,8 @@ static int on_reply(struct nj_session *session, const struct nj_event *event,
     return 0;
 }
 
-static int on_no_reply(struct nj_session *session, const struct nj_event *event, struct nj_error *err)
+static int on_no_reply(struct nj_session *session, const struct nj_event *event,
+                       struct nj_error *err)
 {
     if (session->state != NJ_SESSION_PROMPTING || event->no_reply.turn != session->turn + 1)
         return misfit(session, event, err);
@@ -293,8 +297,8 @@ static int on_tool_done(struct nj_session *session, const struct nj_event *event
     session->tool_time_ms += event->tool_done.meta.duration_ms;
     session->workspace = (struct nj_workspace_ref){.tree = event->tool_done.outcome.tree,
                                                    .stamps = event->tool_done.meta.stamps};
-    settle(session, session->calls_done < session->calls.count ? NJ_SESSION_ACTING
-                                                               : NJ_SESSION_PROMPTING);
+    settle(session,
+           session->calls_done < session->calls.count ? NJ_SESSION_ACTING : NJ_SESSION_PROMPTING);
     return 0;
 }
 
@@ -310,7 +314,8 @@ static int reject(struct nj_session *session, const struct nj_call_outcome *outc
     nj_buf_init(&text, NJ_MESSAGE_MAX_BYTES);
     nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
     r = nj_buf_printf(&text, err,
-                      "The result was not accepted (attempt %" PRIu64 " of %" PRIu64 "). The check said:\n",
+                      "The result was not accepted (attempt %" PRIu64 " of %" PRIu64
+                      "). The check said:\n",
                       session->judge_rounds + 1, session->config->accept_attempts);
     if (r == 0)
         r = nj_message_outcome(outcome, &text, &is_error, err);
@@ -345,7 +350,8 @@ static int on_judged(struct nj_session *session, const struct nj_event *event,
         settle(session, NJ_SESSION_PROMPTING);
     else
         close_with(session, NJ_STATUS_FAILED, "accept",
-                   "the accept command refused the result %" PRIu64 " times", session->judge_rounds);
+                   "the accept command refused the result %" PRIu64 " times",
+                   session->judge_rounds);
     return 0;
 }
 
@@ -395,7 +401,8 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
     return r;
 }
 
-/* What a model is asked with: the config (role, instructions, tools) and the conversation so far. */
+/* What a model is asked with: the config (role, instructions, tools) and the conversation so far.
+ */
 static void request_digest(const struct nj_session *session, struct nj_digest *ret_digest)
 {
     *ret_digest = (struct nj_digest){0};

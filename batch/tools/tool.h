@@ -1,9 +1,9 @@
 /*
  * tool.h - one tool, one file, one const descriptor
  *
- * A tool turns a call's input into what its box runs (code_execution) or refuses it in words the agent can act
- * on. The result's text is made by the session core from the outcome. What lives here is pure: the engine and a
- * replay run the same preparation and get the same box call.
+ * A tool turns a call's input into what its box runs (code_execution) or refuses it in words the
+ * agent can act on. The result's text is made by the session core from the outcome. What lives here
+ * is pure: the engine and a replay run the same preparation and get the same box call.
  */
 #ifndef NJ_TOOL_H
 #define NJ_TOOL_H
@@ -19,14 +19,15 @@ struct nj_tool_call {
 };
 
 struct nj_tool {
-    const char *type; /* as in the manifest */
+    const char *type;   /* as in the manifest */
     const char *effect; /* "none", "workspace", "outside" */
 
     /* prepare - @input is the model's; unknown or wrong fields are a refusal, not an error */
     int (*prepare)(const struct nj_config_tool *config, const json_t *input, struct nj_arena *arena,
                    struct nj_tool_call *ret_call, struct nj_error *err);
 
-    /* schema - append the tool's definition as the model is shown it (JSON object with name, description, input_schema) */
+    /* schema - append the tool's definition as the model is shown it (JSON object with name,
+     * description, input_schema) */
     int (*schema)(const struct nj_config_tool *config, struct nj_buf *out, struct nj_error *err);
 };
 
@@ -35,13 +36,15 @@ extern const struct nj_tool nj_tool_code_execution;
 /* nj_tool_find - by manifest type, NULL when this build has none */
 const struct nj_tool *nj_tool_find(const char *type);
 
-/* nj_tool_prepare - find the config's tool by the name the model called, and prepare it; an unknown name is a refusal that
- * lists the known ones. Fills the time limits from the config and @runtime_used_ms. */
+/* nj_tool_prepare - find the config's tool by the name the model called, and prepare it; an unknown
+ * name is a refusal that lists the known ones. Fills the time limits from the config and
+ * @runtime_used_ms. */
 int nj_tool_prepare(const struct nj_session_config *config, const char *name, const json_t *input,
                     uint64_t runtime_used_ms, struct nj_arena *arena, struct nj_tool_call *ret_call,
                     struct nj_error *err) NJ_MUST_USE;
 
-/* nj_tool_prepare_command - the accept command as a box call (no tool: it is the job's, not the agent's) */
+/* nj_tool_prepare_command - the accept command as a box call (no tool: it is the job's, not the
+ * agent's) */
 int nj_tool_prepare_command(const struct nj_session_config *config, uint64_t runtime_used_ms,
                             struct nj_arena *arena, struct nj_tool_call *ret_call,
                             struct nj_error *err) NJ_MUST_USE;

@@ -30,7 +30,7 @@ struct nj_buf {
 };
 
 void nj_buf_init(struct nj_buf *buf, size_t max_bytes);
-void nj_buf_done(struct nj_buf *buf); /* frees; the cap stays, the buffer can be used again */
+void nj_buf_done(struct nj_buf *buf);  /* frees; the cap stays, the buffer can be used again */
 void nj_buf_clear(struct nj_buf *buf); /* keeps the memory */
 NJ_DEFINE_AUTO_VAL(struct nj_buf, nj_buf_done);
 
@@ -42,7 +42,8 @@ int nj_buf_text(struct nj_buf *buf, const char *text, struct nj_error *err) NJ_M
 int nj_buf_printf(struct nj_buf *buf, struct nj_error *err, const char *fmt, ...) NJ_MUST_USE
     NJ_PRINTF(3, 4);
 
-/* nj_buf_json_text - append @text as a JSON string with quotes; invalid UTF-8 bytes become U+FFFD */
+/* nj_buf_json_text - append @text as a JSON string with quotes; invalid UTF-8 bytes become U+FFFD
+ */
 int nj_buf_json_text(struct nj_buf *buf, struct nj_span text, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_buf_steal - the bytes, NUL-terminated, now the caller's to free(); NULL when never written */

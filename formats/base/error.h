@@ -42,7 +42,8 @@ struct nj_error {
 /* nj_fail - set a new error; returns -code */
 int nj_fail(struct nj_error *err, enum nj_error_code code, const char *fmt, ...) NJ_PRINTF(3, 4);
 
-/* nj_fail_errno - set NJ_E_SYSTEM (NJ_E_NOMEM for ENOMEM) with ": strerror" appended; returns -code */
+/* nj_fail_errno - set NJ_E_SYSTEM (NJ_E_NOMEM for ENOMEM) with ": strerror" appended; returns -code
+ */
 int nj_fail_errno(struct nj_error *err, int errnum, const char *fmt, ...) NJ_PRINTF(3, 4);
 
 /* nj_fail_nomem - set NJ_E_NOMEM; returns -NJ_E_NOMEM */

@@ -46,7 +46,7 @@ struct armed_fault {
     int action;
 };
 
-static atomic_bool awake; /* something is armed or counted */
+static atomic_bool awake;  /* something is armed or counted */
 static struct role *roles; /* ROLES_MAX of them, shared with all that we fork */
 static struct role *own;   /* the role of this process */
 static pid_t beginner;     /* the process that made @roles */
@@ -116,7 +116,8 @@ static void arm(char *spec, const char *whole)
     faults[n_faults++] = fault;
 }
 
-/* make_roles - tables for this process and all that it forks; in a forked one those of the beginner */
+/* make_roles - tables for this process and all that it forks; in a forked one those of the beginner
+ */
 static void make_roles(const char *count)
 {
     if (roles && beginner == getpid()) {
@@ -184,8 +185,8 @@ static void tell(int fd, const char *role, struct point *point)
 
     if (!name || passes == 0)
         return;
-    len = snprintf(line, sizeof(line), "%.*s %.*s %lu\n", NAME_MAX_BYTES, role, NAME_MAX_BYTES, name,
-                   passes);
+    len = snprintf(line, sizeof(line), "%.*s %.*s %lu\n", NAME_MAX_BYTES, role, NAME_MAX_BYTES,
+                   name, passes);
     if (write(fd, line, (size_t)len) != len) /* one write: lines of processes do not mix */
         perror("NJ_FAULT_COUNT");
 }

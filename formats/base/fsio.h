@@ -25,8 +25,8 @@ int nj_fsio_fallocate(int fd, uint64_t offset, uint64_t len, struct nj_error *er
 int nj_fsio_rename(int old_dir_fd, const char *old_name, int new_dir_fd, const char *new_name,
                    struct nj_error *err) NJ_MUST_USE;
 
-/* nj_fsio_sendmsg - sendmsg(MSG_NOSIGNAL) of a whole SOCK_SEQPACKET message with up to 8 descriptors.
- * Returns 0, or 1 when the socket is full (EAGAIN on a non-blocking socket). */
+/* nj_fsio_sendmsg - sendmsg(MSG_NOSIGNAL) of a whole SOCK_SEQPACKET message with up to 8
+ * descriptors. Returns 0, or 1 when the socket is full (EAGAIN on a non-blocking socket). */
 int nj_fsio_sendmsg(int fd, const void *data, size_t len, const int *fds, size_t n_fds,
                     struct nj_error *err) NJ_MUST_USE;
 
@@ -39,18 +39,20 @@ int nj_fsio_recvmsg(int fd, void *data, size_t max_bytes, size_t *ret_len, int *
 
 /* nj_fsio_read - exactly @len bytes; fails with NJ_E_CORRUPT when the file ends before */
 int nj_fsio_read(int fd, void *data, size_t len, struct nj_error *err) NJ_MUST_USE;
-int nj_fsio_pread(int fd, void *data, size_t len, uint64_t offset, struct nj_error *err) NJ_MUST_USE;
+int nj_fsio_pread(int fd, void *data, size_t len, uint64_t offset,
+                  struct nj_error *err) NJ_MUST_USE;
 
 /* nj_fsio_read_all - append all that @fd still has to @buf; NJ_E_LIMIT beyond the buffer's cap */
 int nj_fsio_read_all(int fd, struct nj_buf *buf, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_fsio_read_file - append a file's bytes to @buf; opens with O_CLOEXEC|O_NONBLOCK|O_NOCTTY and refuses
- * what is not a regular file (NJ_E_INPUT) */
+/* nj_fsio_read_file - append a file's bytes to @buf; opens with O_CLOEXEC|O_NONBLOCK|O_NOCTTY and
+ * refuses what is not a regular file (NJ_E_INPUT) */
 int nj_fsio_read_file(int dir_fd, const char *name, struct nj_buf *buf,
                       struct nj_error *err) NJ_MUST_USE;
 
-/* nj_fsio_publish - a file appears whole under @name or not at all: temporary name, write, fdatasync,
- * rename, sync of the folder. A leftover ".tmp-*" is swept by nj_fsio_sweep(). @name may be a path
+/* nj_fsio_publish - a file appears whole under @name or not at all: temporary name, write,
+ * fdatasync, rename, sync of the folder. A leftover ".tmp-*" is swept by nj_fsio_sweep(). @name may
+ * be a path
  * (@dir_fd AT_FDCWD then works too); its folders must exist. @mode is exact, whatever the umask. */
 int nj_fsio_publish(int dir_fd, const char *name, struct nj_span data, mode_t mode,
                     struct nj_error *err) NJ_MUST_USE;
@@ -58,11 +60,12 @@ int nj_fsio_publish(int dir_fd, const char *name, struct nj_span data, mode_t mo
 /* nj_fsio_sweep - unlink the ".tmp-*" files that a killed process left in the folder */
 int nj_fsio_sweep(int dir_fd, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_fsio_remove_tree - remove a folder and all in it; never follows a link, never leaves it. Missing
- * is 0. A mount inside, a bind mount too, fails with NJ_E_INPUT and is left alone. */
+/* nj_fsio_remove_tree - remove a folder and all in it; never follows a link, never leaves it.
+ * Missing is 0. A mount inside, a bind mount too, fails with NJ_E_INPUT and is left alone. */
 int nj_fsio_remove_tree(int dir_fd, const char *name, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_fsio_open_dir - mkdir (mode 0700, an existing one is fine) and open it O_DIRECTORY|O_CLOEXEC */
+/* nj_fsio_open_dir - mkdir (mode 0700, an existing one is fine) and open it O_DIRECTORY|O_CLOEXEC
+ */
 int nj_fsio_open_dir(int dir_fd, const char *name, int *ret_fd, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_fsio_memfd - an anonymous file, CLOEXEC, sealable */

@@ -1,14 +1,15 @@
 /*
  * pack.h - canonical msgpack, written and read under suspicion
  *
- * The canonical encoding: shortest form of every integer, string, bin, array and map header; map keys
- * are unique UTF-8 strings in ascending byte order; no floats, no ext types; depth at most 24. Same
- * state, same bytes, same digest. Money is integer micro-USD.
+ * The canonical encoding: shortest form of every integer, string, bin, array and map header; map
+ * keys are unique UTF-8 strings in ascending byte order; no floats, no ext types; depth at most 24.
+ * Same state, same bytes, same digest. Money is integer micro-USD.
  *
  * Reading: nj_pack_walk() checks all of this on the raw bytes, lengths against what is left, before
- * msgpack-c sees them. Then nj_pack_doc holds the decoded tree, and a struct nj_pack_at is a place in
- * it that knows its path, so that errors read "calls[2].timeout_ms: not an integer". Places point at
- * each other: a child must not outlive its parent, and none outlives the document or its bytes.
+ * msgpack-c sees them. Then nj_pack_doc holds the decoded tree, and a struct nj_pack_at is a place
+ * in it that knows its path, so that errors read "calls[2].timeout_ms: not an integer". Places
+ * point at each other: a child must not outlive its parent, and none outlives the document or its
+ * bytes.
  */
 #ifndef NJ_BASE_PACK_H
 #define NJ_BASE_PACK_H
@@ -40,15 +41,17 @@ void nj_pack_uint(struct nj_packer *packer, uint64_t value);
 void nj_pack_int(struct nj_packer *packer, int64_t value);
 void nj_pack_bool(struct nj_packer *packer, bool value);
 void nj_pack_nil(struct nj_packer *packer);
-void nj_pack_raw(struct nj_packer *packer, struct nj_span canonical); /* one value, already packed */
+void nj_pack_raw(struct nj_packer *packer,
+                 struct nj_span canonical); /* one value, already packed */
 
-/* nj_packer_end - the sticky failure, or the canonical walk over what was written (asserts: a caller
- * that emits keys out of order is our own mistake) */
+/* nj_packer_end - the sticky failure, or the canonical walk over what was written (asserts: a
+ * caller that emits keys out of order is our own mistake) */
 int nj_packer_end(struct nj_packer *packer, struct nj_error *err) NJ_MUST_USE;
 
 /* ---- reading ---- */
 
-/* nj_pack_walk - check that @bytes is exactly one canonical value; NJ_E_CORRUPT names the offset and rule */
+/* nj_pack_walk - check that @bytes is exactly one canonical value; NJ_E_CORRUPT names the offset
+ * and rule */
 int nj_pack_walk(struct nj_span bytes, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_pack_walk_one - the same for the first value in @bytes; its length to *ret_len */
@@ -83,7 +86,8 @@ NJ_DEFINE_AUTO_VAL(struct nj_pack_doc, nj_pack_done);
 /* Places. All getters fail with NJ_E_CORRUPT and the path. */
 int nj_pack_root(const struct nj_pack_doc *doc, struct nj_pack_at *ret_map,
                  struct nj_error *err) NJ_MUST_USE; /* must be a map */
-bool nj_pack_has(const struct nj_pack_at *map, const char *key); /* present (nil counts as present) */
+bool nj_pack_has(const struct nj_pack_at *map,
+                 const char *key); /* present (nil counts as present) */
 bool nj_pack_is_nil(const struct nj_pack_at *map, const char *key); /* absent or nil */
 int nj_pack_get(const struct nj_pack_at *map, const char *key, struct nj_pack_at *ret_value,
                 struct nj_error *err) NJ_MUST_USE;
@@ -126,8 +130,10 @@ int nj_pack_as_array(const struct nj_pack_at *at, size_t *ret_items,
 int nj_pack_fail(const struct nj_pack_at *at, struct nj_error *err, const char *fmt, ...)
     NJ_PRINTF(3, 4);
 
-/* nj_pack_unknown - append, to @ret_raw, the packed pairs (key, value) of @map whose keys are not in
- * @known (ascending order kept); *ret_pairs counts them. Lets a rewrite keep what it does not know. */
+/* nj_pack_unknown - append, to @ret_raw, the packed pairs (key, value) of @map whose keys are not
+ * in
+ * @known (ascending order kept); *ret_pairs counts them. Lets a rewrite keep what it does not know.
+ */
 int nj_pack_unknown(struct nj_span map, const char *const *known, size_t n_known,
                     struct nj_buf *ret_raw, size_t *ret_pairs, struct nj_error *err) NJ_MUST_USE;
 

@@ -45,8 +45,8 @@ struct nj_pack_head {
     size_t items;         /* of an array; pairs of a map */
 };
 
-/* nj_pack_head_read - the value at @at: in its shortest form, its payload within @bytes, and no more
- * items than bytes are left */
+/* nj_pack_head_read - the value at @at: in its shortest form, its payload within @bytes, and no
+ * more items than bytes are left */
 enum nj_pack_rule nj_pack_head_read(struct nj_span bytes, size_t at, struct nj_pack_head *ret_head);
 
 /* nj_pack_rule_first - the first rule that the first value in @bytes breaks; *ret_at is where it is

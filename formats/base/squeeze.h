@@ -10,7 +10,8 @@
 #define NJ_SQUEEZE_LEVEL_ARCHIVE 3 /* bundles: written once, in a worker */
 
 /* nj_squeeze - append one zstd frame (content size and checksum in its header) to @out */
-int nj_squeeze(struct nj_buf *out, struct nj_span data, int level, struct nj_error *err) NJ_MUST_USE;
+int nj_squeeze(struct nj_buf *out, struct nj_span data, int level,
+               struct nj_error *err) NJ_MUST_USE;
 
 /* nj_unsqueeze - append the decoded bytes of exactly one zstd frame to @out.
  * NJ_E_CORRUPT: damaged, no content size, bytes behind the frame; NJ_E_LIMIT: more than @max_bytes,

@@ -1,5 +1,6 @@
 /*
- * usage.h - tokens that model calls used; journal and snapshot both hold it and do not know each other
+ * usage.h - tokens that model calls used; journal and snapshot both hold it and do not know each
+ * other
  */
 #ifndef NJ_BASE_USAGE_H
 #define NJ_BASE_USAGE_H

@@ -2,22 +2,19 @@
  * bundle.h - one session as one file that tar, zstd and any msgpack reader can open
  *
  * A plain pax tar with these members, in this order:
- *   nightjar.json          tells a person (and a script) what this is; sorted keys, no time of bundling
- *   job.yaml               the manifest as it was run
- *   journal.msgpack.zst    {"kind", "payload", "sequence"} for every EVENT and OUTPUT frame
- *   snapshots.msgpack.zst  {"payload", "sequence"} for every SNAPSHOT frame
- *   objects.msgpack.zst    encoded objects (object.h), each once, in the order added
- *   inputs.msgpack.zst     encoded objects of the mounts (absent with inputs: reference)
- *   SHA256SUMS             `sha256sum -c` reads it
- *   SHA256SUMS.sig         optional; Ed25519 over SHA256SUMS
- * The streams are concatenated zstd frames of concatenated canonical msgpack maps. The same input gives
- * the same bytes, whatever the time zone, user, umask and directory: all tar times are 0, uid and gid
- * 0 without names, modes 0600.
+ *   nightjar.json          tells a person (and a script) what this is; sorted keys, no time of
+ * bundling job.yaml               the manifest as it was run journal.msgpack.zst    {"kind",
+ * "payload", "sequence"} for every EVENT and OUTPUT frame snapshots.msgpack.zst  {"payload",
+ * "sequence"} for every SNAPSHOT frame objects.msgpack.zst    encoded objects (object.h), each
+ * once, in the order added inputs.msgpack.zst     encoded objects of the mounts (absent with
+ * inputs: reference) SHA256SUMS             `sha256sum -c` reads it SHA256SUMS.sig optional;
+ * Ed25519 over SHA256SUMS The streams are concatenated zstd frames of concatenated canonical
+ * msgpack maps. The same input gives the same bytes, whatever the time zone, user, umask and
+ * directory: all tar times are 0, uid and gid 0 without names, modes 0600.
  *
- * Reading treats every byte as hostile: member names, order, sizes and counts are checked before memory
- * is spent, digests before content is believed, and nothing is ever extracted to a path.
- * A bundle's manifest is data, never authority.
- * Source: formats/bundle/FORMAT.md.
+ * Reading treats every byte as hostile: member names, order, sizes and counts are checked before
+ * memory is spent, digests before content is believed, and nothing is ever extracted to a path. A
+ * bundle's manifest is data, never authority. Source: formats/bundle/FORMAT.md.
  */
 #ifndef NJ_BUNDLE_H
 #define NJ_BUNDLE_H
@@ -26,12 +23,13 @@
 
 #define NJ_BUNDLE_MANIFEST_MAX_BYTES (4u << 20)
 #define NJ_BUNDLE_FRAMES_MAX 4000000u
-#define NJ_BUNDLE_STREAM_MAX_BYTES (4ull << 30) /* decoded, each; spooled to an unlinked file, not memory */
+#define NJ_BUNDLE_STREAM_MAX_BYTES                                                                 \
+    (4ull << 30) /* decoded, each; spooled to an unlinked file, not memory */
 
 /* What nightjar.json says. Text is borrowed from the bundle (reading) or the caller (writing). */
 struct nj_bundle_info {
     const char *job;
-    const char *run;     /* the run directory's name */
+    const char *run; /* the run directory's name */
     const char *key;
     const char *group;
     const char *agent;
@@ -41,14 +39,15 @@ struct nj_bundle_info {
     struct nj_record_digests digests;
     bool inputs_embedded;
     const char *reproducible; /* "D0" to "D3": declared */
-    const char *environment;  /* JSON object: kernel, architecture, interpreter versions; "{}" when unknown */
+    const char *environment;  /* JSON object: kernel, architecture, interpreter versions; "{}" when
+                                 unknown */
 };
 
 /* ---- writing ---- */
 
-/* Order: new -> frame()s in sequence order -> object()s -> input()s -> finish. Short streams are kept in
- * memory, long ones spooled to unlinked files in @spool_dir_fd (borrowed; -1: in TMPDIR, else /tmp), so memory
- * stays bounded. */
+/* Order: new -> frame()s in sequence order -> object()s -> input()s -> finish. Short streams are
+ * kept in memory, long ones spooled to unlinked files in @spool_dir_fd (borrowed; -1: in TMPDIR,
+ * else /tmp), so memory stays bounded. */
 struct nj_bundle_writer;
 int nj_bundle_writer_new(int spool_dir_fd, struct nj_bundle_writer **ret_writer,
                          struct nj_error *err) NJ_MUST_USE;
@@ -61,8 +60,9 @@ int nj_bundle_writer_object(struct nj_bundle_writer *writer, const struct nj_obj
 int nj_bundle_writer_input(struct nj_bundle_writer *writer, const struct nj_object *object,
                            struct nj_error *err) NJ_MUST_USE;
 
-/* nj_bundle_writer_finish - write the tar to @fd and fdatasync it. info->digests and info->frames are filled in
- * from the frames that were added, whatever the caller set. Once for each writer, whatever comes of it. */
+/* nj_bundle_writer_finish - write the tar to @fd and fdatasync it. info->digests and info->frames
+ * are filled in from the frames that were added, whatever the caller set. Once for each writer,
+ * whatever comes of it. */
 int nj_bundle_writer_finish(struct nj_bundle_writer *writer, const struct nj_bundle_info *info,
                             struct nj_span manifest, int fd, struct nj_error *err) NJ_MUST_USE;
 
@@ -71,13 +71,15 @@ int nj_bundle_writer_finish(struct nj_bundle_writer *writer, const struct nj_bun
 struct nj_bundle;
 
 enum nj_bundle_flags {
-    NJ_BUNDLE_SALVAGE = 1, /* show what is intact before the damage; nj_bundle_damage() tells it. What comes from a
-                            * zstd frame that was cut off, no checksum covers. nightjar.json must be whole. */
+    NJ_BUNDLE_SALVAGE =
+        1, /* show what is intact before the damage; nj_bundle_damage() tells it. What comes from a
+            * zstd frame that was cut off, no checksum covers. nightjar.json must be whole. */
 };
 
-/* nj_bundle_open - read and check the whole bundle: structure, SHA256SUMS, canonical frames, gapless sequence,
- * object digests, both record digests against nightjar.json. NJ_E_CORRUPT names member and damage,
- * NJ_E_VERSION a newer format, NJ_E_LIMIT which cap, NJ_E_INPUT when it is no bundle at all. */
+/* nj_bundle_open - read and check the whole bundle: structure, SHA256SUMS, canonical frames,
+ * gapless sequence, object digests, both record digests against nightjar.json. NJ_E_CORRUPT names
+ * member and damage, NJ_E_VERSION a newer format, NJ_E_LIMIT which cap, NJ_E_INPUT when it is no
+ * bundle at all. */
 int nj_bundle_open(int fd, const char *name, unsigned flags, struct nj_bundle **ret_bundle,
                    struct nj_error *err) NJ_MUST_USE;
 void nj_bundle_free(struct nj_bundle *bundle);
@@ -87,8 +89,9 @@ const struct nj_bundle_info *nj_bundle_info(const struct nj_bundle *bundle);
 struct nj_span nj_bundle_manifest(const struct nj_bundle *bundle);
 const char *nj_bundle_damage(const struct nj_bundle *bundle); /* NULL when whole */
 
-/* nj_bundle_frame - frame @sequence (1 to info->frames), payload appended to @out and borrowed from it. Session and
- * place are zero. NJ_E_INPUT: no such frame; NJ_E_CORRUPT: lost, which only a salvaged bundle can say. */
+/* nj_bundle_frame - frame @sequence (1 to info->frames), payload appended to @out and borrowed from
+ * it. Session and place are zero. NJ_E_INPUT: no such frame; NJ_E_CORRUPT: lost, which only a
+ * salvaged bundle can say. */
 int nj_bundle_frame(struct nj_bundle *bundle, uint64_t sequence, struct nj_buf *out,
                     struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
 

@@ -3,7 +3,8 @@
  * worth believing); private to them
  */
 #ifndef NJ_BUNDLE_INSIDE_H
-#define NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES 32 /* a zstd frame without content, with room for its options */
+#define NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES                                                           \
+    32 /* a zstd frame without content, with room for its options */
 #define NJ_BUNDLE_INSIDE_H
 
 #include "formats/base/arena.h"

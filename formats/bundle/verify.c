@@ -349,7 +349,8 @@ static struct nj_span squeezed_rest(const struct load *load)
                             load->squeezed.len - load->squeezed_at};
 }
 
-/* squeezed_frame - the length of the zstd frame that @rest begins with; 0 when it is not all there */
+/* squeezed_frame - the length of the zstd frame that @rest begins with; 0 when it is not all there
+ */
 static int squeezed_frame(struct nj_span rest, size_t *ret_len, struct nj_error *err)
 {
     unsigned long long size = ZSTD_getFrameContentSize(rest.data, rest.len);
@@ -423,8 +424,8 @@ static int frame_decode(struct load *load, enum nj_bundle_member member, size_t 
     return r;
 }
 
-/* is_stream_of_nothing - the one place for a frame without content: as the whole member, so that `zstd -d`
- * opens a stream without records, too */
+/* is_stream_of_nothing - the one place for a frame without content: as the whole member, so that
+ * `zstd -d` opens a stream without records, too */
 static bool is_stream_of_nothing(struct load *load, struct nj_span rest)
 {
     struct nj_error ignored = {0};

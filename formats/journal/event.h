@@ -1,11 +1,11 @@
 /*
  * event.h - what happens to a session: the only input of the session core
  *
- * An event's payload is a canonical map {"body": {...}, "kind": n, "meta": {...}}. The body is what happened;
- * meta is when, how long and at which attempt. The content digest chains the bodies of the content
- * events only, so an undisturbed run and a killed-and-resumed one agree; the record digest chains
- * every frame as written. Lifecycle events (attempts, box, suspend, resume) have no place in the content digest.
- * Source: formats/journal/FORMAT.md, "Events".
+ * An event's payload is a canonical map {"body": {...}, "kind": n, "meta": {...}}. The body is what
+ * happened; meta is when, how long and at which attempt. The content digest chains the bodies of
+ * the content events only, so an undisturbed run and a killed-and-resumed one agree; the record
+ * digest chains every frame as written. Lifecycle events (attempts, box, suspend, resume) have no
+ * place in the content digest. Source: formats/journal/FORMAT.md, "Events".
  */
 #ifndef NJ_EVENT_H
 #define NJ_EVENT_H
@@ -15,14 +15,14 @@
 
 /* Each kind once: enumerator, stored number, name, counts for the content digest. */
 #define NJ_EVENT_KINDS(X)                                                                          \
-    X(OPENED, 1, "opened", true)      /* who the session is, its first message and workspace */    \
-    X(REPLY, 2, "reply", true)        /* the model's complete reply */                             \
-    X(NO_REPLY, 3, "no-reply", true)  /* the model failed for good */                              \
-    X(TOOL_DONE, 4, "tool-done", true) /* one tool call ended, whatever way */                      \
-    X(JUDGED, 5, "judged", true)      /* the accept command looked at the workspace */             \
-    X(CLOSED, 6, "closed", true)      /* the end: status and result */                             \
-    X(ATTEMPT, 16, "attempt", false)  /* a model attempt failed and is tried again */              \
-    X(BOX, 17, "box", false)          /* a box was built, restored, evicted or lost */             \
+    X(OPENED, 1, "opened", true)       /* who the session is, its first message and workspace */   \
+    X(REPLY, 2, "reply", true)         /* the model's complete reply */                            \
+    X(NO_REPLY, 3, "no-reply", true)   /* the model failed for good */                             \
+    X(TOOL_DONE, 4, "tool-done", true) /* one tool call ended, whatever way */                     \
+    X(JUDGED, 5, "judged", true)       /* the accept command looked at the workspace */            \
+    X(CLOSED, 6, "closed", true)       /* the end: status and result */                            \
+    X(ATTEMPT, 16, "attempt", false)   /* a model attempt failed and is tried again */             \
+    X(BOX, 17, "box", false)           /* a box was built, restored, evicted or lost */            \
     X(SUSPENDED, 18, "suspended", false)                                                           \
     X(RESUMED, 19, "resumed", false)                                                               \
     X(SNAPSHOTTED, 32, "snapshotted", false) /* never stored: the SNAPSHOT frame is its record */
@@ -105,7 +105,12 @@ enum nj_stop {
 const char *nj_stop_text(enum nj_stop stop);
 
 /* How a session ended; also the "status" of its row in results.jsonl. */
-enum nj_status { NJ_STATUS_SUCCEEDED = 1, NJ_STATUS_FAILED = 2, NJ_STATUS_SUSPENDED = 3, NJ_STATUS_SKIPPED = 4 };
+enum nj_status {
+    NJ_STATUS_SUCCEEDED = 1,
+    NJ_STATUS_FAILED = 2,
+    NJ_STATUS_SUSPENDED = 3,
+    NJ_STATUS_SKIPPED = 4
+};
 const char *nj_status_text(enum nj_status status);
 
 /* Why a box event: text in the record. */
@@ -121,19 +126,21 @@ struct nj_event {
             struct nj_span group;
             struct nj_span agent;
             struct nj_digest identity; /* the session's digest (DESIGN section 2) */
-            struct nj_digest config;   /* the CONFIG object: canonical map of all that the core needs */
-            struct nj_span item;       /* JSON object of the item's fields; "{}" when none */
-            struct nj_digest first;    /* MESSAGE object: the first user message */
+            struct nj_digest
+                config;          /* the CONFIG object: canonical map of all that the core needs */
+            struct nj_span item; /* JSON object of the item's fields; "{}" when none */
+            struct nj_digest first; /* MESSAGE object: the first user message */
             struct nj_digest tree;
-            struct nj_digest stamps;   /* meta */
-            uint8_t seed[32];          /* meta: drawn once, kept for the reproducible layer */
+            struct nj_digest stamps; /* meta */
+            uint8_t seed[32];        /* meta: drawn once, kept for the reproducible layer */
         } opened;
         struct {
             uint64_t turn; /* from 1 */
             struct nj_span model;
             enum nj_stop stop;
             struct nj_digest message; /* MESSAGE object: {"role":"assistant","content":RAW} */
-            struct nj_digest request; /* digest of what was asked: the core computes it, replay compares */
+            struct nj_digest
+                request; /* digest of what was asked: the core computes it, replay compares */
             struct nj_usage usage;
             uint64_t cost_micro_usd;
             uint64_t duration_ms; /* meta */
@@ -142,7 +149,8 @@ struct nj_event {
         } reply;
         struct {
             uint64_t turn;
-            struct nj_span cause; /* overloaded, rate_limited, refusal, context_full, truncated, error */
+            struct nj_span
+                cause; /* overloaded, rate_limited, refusal, context_full, truncated, error */
             struct nj_span text;
             struct nj_digest request;
         } no_reply;
@@ -184,13 +192,15 @@ struct nj_event {
 };
 
 /* nj_event_encode - append the canonical payload of @event (any kind but SNAPSHOTTED) */
-int nj_event_encode(const struct nj_event *event, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+int nj_event_encode(const struct nj_event *event, struct nj_buf *out,
+                    struct nj_error *err) NJ_MUST_USE;
 
 /* nj_event_decode - spans are borrowed from @payload; message_bytes stays empty */
 int nj_event_decode(struct nj_span payload, struct nj_event *ret_event,
                     struct nj_error *err) NJ_MUST_USE;
 
-/* nj_event_body - the raw body of a payload that nj_event_decode() accepted: what the content digest chains */
+/* nj_event_body - the raw body of a payload that nj_event_decode() accepted: what the content
+ * digest chains */
 struct nj_span nj_event_body(struct nj_span payload);
 
 #endif

@@ -1,19 +1,21 @@
 /*
  * journal.h - what happened, in order, append-only: one log per run, all sessions interleaved
  *
- * A journal is a folder of segments (000001.njj ...), each with a header, then frames, each with a header
- * and a payload. Frames are appended to a batch in memory; a batch ends in a COMMIT frame with a
- * checksum over the whole batch, and is made durable by one write and one fdatasync for every session
- * that waits. A reader delivers only frames that a whole commit covers: a batch is there or it is not.
- * Each opening of a run has an epoch; a segment and all its frames carry it, so stale frames in reused
- * space never pass. Commits are numbered over the whole run without gaps, so none can go missing unseen.
+ * A journal is a folder of segments (000001.njj ...), each with a header, then frames, each with a
+ * header and a payload. Frames are appended to a batch in memory; a batch ends in a COMMIT frame
+ * with a checksum over the whole batch, and is made durable by one write and one fdatasync for
+ * every session that waits. A reader delivers only frames that a whole commit covers: a batch is
+ * there or it is not. Each opening of a run has an epoch; a segment and all its frames carry it, so
+ * stale frames in reused space never pass. Commits are numbered over the whole run without gaps, so
+ * none can go missing unseen.
  *
- * Writing: nj_journal_writer_open() -> nj_journal_append()... -> nj_journal_seal() -> nj_journal_batch_write()
- * (any one thread at a time, in the order sealed) -> nj_journal_batch_done(). nj_journal_commit() does the
- * last three at once. After a failed batch write the writer refuses everything: stop, and read again.
- * Reading: nj_journal_open() -> nj_journal_next()... ; beside a live writer it ends at the last commit.
- * Going on: nj_journal_recover() truncates the torn tail, then a writer opens the next epoch.
- * Source: formats/journal/FORMAT.md.
+ * Writing: nj_journal_writer_open() -> nj_journal_append()... -> nj_journal_seal() ->
+ * nj_journal_batch_write() (any one thread at a time, in the order sealed) ->
+ * nj_journal_batch_done(). nj_journal_commit() does the last three at once. After a failed batch
+ * write the writer refuses everything: stop, and read again. Reading: nj_journal_open() ->
+ * nj_journal_next()... ; beside a live writer it ends at the last commit. Going on:
+ * nj_journal_recover() truncates the torn tail, then a writer opens the next epoch. Source:
+ * formats/journal/FORMAT.md.
  */
 #ifndef NJ_JOURNAL_H
 #define NJ_JOURNAL_H
@@ -52,15 +54,16 @@ struct nj_journal_place {
 struct nj_frame {
     enum nj_frame_kind kind;
     uint32_t session;
-    uint64_t sequence; /* per session from 1 without gaps over EVENT, SNAPSHOT, OUTPUT; 0 for the others */
+    uint64_t sequence; /* per session from 1 without gaps over EVENT, SNAPSHOT, OUTPUT; 0 for the
+                          others */
     struct nj_span payload; /* decoded */
     struct nj_journal_place place;
 };
 
 /* ---- digests over a session's frames ---- */
 
-/* record: every sequenced frame as decoded, with kind and sequence. content: the bodies of the content events,
- * in order (event.h). Zeroed to begin. */
+/* record: every sequenced frame as decoded, with kind and sequence. content: the bodies of the
+ * content events, in order (event.h). Zeroed to begin. */
 struct nj_record_digests {
     struct nj_digest record;
     struct nj_digest content;
@@ -77,7 +80,7 @@ struct nj_journal_start {
     uint32_t epoch;         /* from 1; higher than any before */
     uint32_t first_segment; /* from 1; must not exist */
     uint64_t segment_bytes; /* 0: NJ_JOURNAL_SEGMENT_BYTES; tests use small ones */
-    uint64_t commits;       /* how many the journal has already; commits are numbered over all epochs */
+    uint64_t commits; /* how many the journal has already; commits are numbered over all epochs */
 };
 
 struct nj_journal_writer;
@@ -86,40 +89,44 @@ struct nj_journal_batch;
 int nj_journal_writer_open(int dir_fd, const struct nj_journal_start *start,
                            struct nj_journal_writer **ret_writer, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_writer_close - drops what was never written, truncates the last segment to its used length. Every
- * batch that was taken must be back. */
+/* nj_journal_writer_close - drops what was never written, truncates the last segment to its used
+ * length. Every batch that was taken must be back. */
 void nj_journal_writer_close(struct nj_journal_writer *writer);
 NJ_DEFINE_AUTO_PTR(struct nj_journal_writer, nj_journal_writer_close);
 
-/* nj_journal_append - add a frame to the pending batch; the payload is compressed where that pays and copied.
- * ret_place may be NULL. frame->place is not read. Fails with NJ_E_LIMIT (payload too long), NJ_E_SYSTEM (no
- * room for one more segment: ENOSPC is in err->sys_errno) or the writer's earlier failure. The writer keeps a
- * segment in hand: a frame refused for want of room was not appended, but the next ones have a whole segment
- * to suspend in. After that every append that needs another segment fails until there is room again. */
+/* nj_journal_append - add a frame to the pending batch; the payload is compressed where that pays
+ * and copied. ret_place may be NULL. frame->place is not read. Fails with NJ_E_LIMIT (payload too
+ * long), NJ_E_SYSTEM (no room for one more segment: ENOSPC is in err->sys_errno) or the writer's
+ * earlier failure. The writer keeps a segment in hand: a frame refused for want of room was not
+ * appended, but the next ones have a whole segment to suspend in. After that every append that
+ * needs another segment fails until there is room again. */
 int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *frame,
                       struct nj_journal_place *ret_place, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_ticket - the number of the commit that will cover all that is appended so far; it is durable when
- * nj_journal_durable() has reached it */
+/* nj_journal_ticket - the number of the commit that will cover all that is appended so far; it is
+ * durable when nj_journal_durable() has reached it */
 uint64_t nj_journal_ticket(const struct nj_journal_writer *writer);
 uint64_t nj_journal_durable(const struct nj_journal_writer *writer);
 
-/* nj_journal_seal - end the pending batch with its COMMIT frame and take it; *ret_batch NULL when nothing pends.
- * A batch lies in one segment, so appending may have sealed some already: they come first, in order. Call
- * again until NULL. */
+/* nj_journal_seal - end the pending batch with its COMMIT frame and take it; *ret_batch NULL when
+ * nothing pends. A batch lies in one segment, so appending may have sealed some already: they come
+ * first, in order. Call again until NULL. */
 int nj_journal_seal(struct nj_journal_writer *writer, struct nj_journal_batch **ret_batch,
                     struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_batch_write - write and fdatasync; touches nothing that the writer's other calls touch, so another
- * thread may do it. After one failure it refuses every later batch of the writer. */
+/* nj_journal_batch_write - write and fdatasync; touches nothing that the writer's other calls
+ * touch, so another thread may do it. After one failure it refuses every later batch of the writer.
+ */
 int nj_journal_batch_write(struct nj_journal_batch *batch, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_journal_batch_done - give the batch back with its result (0 or negative); frees it */
-void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_batch *batch, int result);
+void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_batch *batch,
+                           int result);
 
 int nj_journal_commit(struct nj_journal_writer *writer, struct nj_error *err) NJ_MUST_USE;
 
-uint64_t nj_journal_bytes_written(const struct nj_journal_writer *writer); /* for metrics and benchmarks */
+uint64_t
+nj_journal_bytes_written(const struct nj_journal_writer *writer); /* for metrics and benchmarks */
 
 /* ---- reading ---- */
 
@@ -134,12 +141,13 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal, nj_journal_free);
 
 /* nj_journal_next - the next committed frame; borrowed until the next call on @journal
  *
- * Returns NJ_JOURNAL_FRAME, NJ_JOURNAL_END, or NJ_JOURNAL_TORN (the last batch was cut off or is still being
- * written; all before it was delivered). A torn tail is legal only at the journal's end. Fails
- * with NJ_E_CORRUPT (segment and offset in the text) where a commit lies behind the damage, NJ_E_VERSION or
- * NJ_E_SYSTEM.
+ * Returns NJ_JOURNAL_FRAME, NJ_JOURNAL_END, or NJ_JOURNAL_TORN (the last batch was cut off or is
+ * still being written; all before it was delivered). A torn tail is legal only at the journal's
+ * end. Fails with NJ_E_CORRUPT (segment and offset in the text) where a commit lies behind the
+ * damage, NJ_E_VERSION or NJ_E_SYSTEM.
  */
-int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
+int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame,
+                    struct nj_error *err) NJ_MUST_USE;
 
 /* nj_journal_rewind - the next nj_journal_next() delivers the first frame again */
 void nj_journal_rewind(struct nj_journal *journal);
@@ -148,19 +156,22 @@ void nj_journal_rewind(struct nj_journal *journal);
 int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_read_frame - the same with kind, session and sequence; ret_frame->payload is borrowed from @out */
+/* nj_journal_read_frame - the same with kind, session and sequence; ret_frame->payload is borrowed
+ * from @out */
 int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
                           struct nj_buf *out, struct nj_frame *ret_frame,
                           struct nj_error *err) NJ_MUST_USE;
 
 struct nj_journal_recovery {
-    struct nj_journal_start next; /* for nj_journal_writer_open(): same run_id, next epoch and segment, and
-                                   * how many commits there are. Where not even a segment's header was ever
-                                   * written, epoch is 1 and run_id zero: draw one, the run begins anew. */
-    uint64_t torn_bytes;          /* cut off */
+    struct nj_journal_start
+        next;            /* for nj_journal_writer_open(): same run_id, next epoch and segment, and
+                          * how many commits there are. Where not even a segment's header was ever
+                          * written, epoch is 1 and run_id zero: draw one, the run begins anew. */
+    uint64_t torn_bytes; /* cut off */
 };
 
-/* nj_journal_recover - find the last whole commit, truncate what lies behind it, say how to go on */
+/* nj_journal_recover - find the last whole commit, truncate what lies behind it, say how to go on
+ */
 int nj_journal_recover(int dir_fd, struct nj_journal_recovery *ret_recovery,
                        struct nj_error *err) NJ_MUST_USE;
 

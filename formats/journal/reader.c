@@ -591,7 +591,8 @@ static int behind_batch(struct nj_journal *journal, bool next_in_use, struct nj_
     return torn || r == 1 ? NJ_JOURNAL_TORN : NJ_JOURNAL_END;
 }
 
-/* before_first - enter segment 1; returns an enum nj_journal_outcome, NJ_JOURNAL_FRAME when entered */
+/* before_first - enter segment 1; returns an enum nj_journal_outcome, NJ_JOURNAL_FRAME when entered
+ */
 static int before_first(struct nj_journal *journal, struct nj_error *err)
 {
     struct nj_segment_header header;

@@ -37,7 +37,7 @@ struct nj_snapshot {
     uint64_t tool_time_ms;
     int64_t time_ns; /* of the last event */
     struct nj_digest config;
-    uint64_t status;           /* how the session is about to close; 0: it is not, and has no error */
+    uint64_t status; /* how the session is about to close; 0: it is not, and has no error */
     struct nj_span error_kind; /* UTF-8, at most NJ_SNAPSHOT_KIND_MAX_BYTES */
     struct nj_span error_text; /* any bytes, at most NJ_SNAPSHOT_TEXT_MAX_BYTES */
     struct nj_span unknown;    /* packed pairs of unknown keys, ascending; as _unpack gave them */

@@ -62,14 +62,23 @@ static inline void run_until_done(struct harness *h)
     }
 }
 
-static inline void start(struct harness *h, const char *run_name)
+/* run_name - unique among runs of the tests at the same time */
+static inline const char *run_name(const char *name)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "%s-%d", name, getpid());
+    return text;
+}
+
+static inline void start(struct harness *h, const char *name)
 {
     struct nj_error err;
 
     memset(h, 0, sizeof(*h));
     h->base = event_base_new();
     assert_non_null(h->base);
-    must(nj_sandbox_start(run_name, &h->sandbox, &err), &err);
+    must(nj_sandbox_start(run_name(name), &h->sandbox, &err), &err);
     must(nj_sandbox_attach(h->sandbox, h->base, &err), &err);
     must(nj_fsio_memfd("test-store", &h->store_fd, &err), &err);
 }
