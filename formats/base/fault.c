@@ -116,17 +116,22 @@ static void arm(char *spec, const char *whole)
     faults[n_faults++] = fault;
 }
 
+/* drop_roles - where this process began, its counts start anew; in a forked one they go on */
+static void drop_roles(void)
+{
+    if (!roles || beginner != getpid())
+        return;
+    (void)munmap(roles, ROLES_MAX * sizeof(*roles));
+    roles = NULL;
+    if (count_fd >= 0)
+        (void)close(count_fd); /* each line was written when it was told */
+    count_fd = -1;
+}
+
 /* make_roles - tables for this process and all that it forks; in a forked one those of the beginner
  */
 static void make_roles(const char *count)
 {
-    if (roles && beginner == getpid()) {
-        (void)munmap(roles, ROLES_MAX * sizeof(*roles)); /* ours from before: counts start anew */
-        roles = NULL;
-        if (count_fd >= 0)
-            (void)close(count_fd); /* each line was written when it was told */
-        count_fd = -1;
-    }
     if (roles)
         return;
     roles = mmap(NULL, ROLES_MAX * sizeof(*roles), PROT_READ | PROT_WRITE,
@@ -160,6 +165,7 @@ void nj_fault_init(const char *role)
 
     atomic_store(&awake, false);
     n_faults = 0;
+    drop_roles();
     if ((!spec || !*spec) && (!count || !*count))
         return;
     make_roles(count);
