@@ -1,8 +1,8 @@
 /*
  * record.c - a bundle, or a session among the frames of a run's journal
  *
- * The one complication is the session that is both: once it is archived its bundle is what counts, but the run still
- * has the inputs that the bundle may only refer to.
+ * The one complication is the session that is both: once it is archived its bundle is what counts,
+ * but the run still has the inputs that the bundle may only refer to.
  */
 #include "replay/record.h"
 
@@ -28,8 +28,13 @@ struct nj_record {
     struct nj_arena arena; /* of info's texts */
 };
 
-static const struct nj_bundle_info empty_info = {
-    .job = "", .run = "", .key = "", .group = "", .agent = "", .reproducible = "", .environment = "{}"};
+static const struct nj_bundle_info empty_info = {.job = "",
+                                                 .run = "",
+                                                 .key = "",
+                                                 .group = "",
+                                                 .agent = "",
+                                                 .reproducible = "",
+                                                 .environment = "{}"};
 
 static int record_new(struct nj_record **ret_record, struct nj_error *err)
 {
@@ -61,7 +66,8 @@ void nj_record_free(struct nj_record *record)
 
 /* ---- from a bundle ---- */
 
-/* nightjar.json is what a person reads first; it must not tell of another session than the frames do. */
+/* nightjar.json is what a person reads first; it must not tell of another session than the frames
+ * do. */
 static int check_info(struct nj_record *record, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
@@ -83,9 +89,10 @@ static int check_info(struct nj_record *record, struct nj_error *err)
     if (!nj_span_is(event.opened.key, info->key) || !nj_span_is(event.opened.group, info->group) ||
         !nj_span_is(event.opened.agent, info->agent) ||
         !nj_digest_equal(&event.opened.identity, &info->identity))
-        return nj_fail(err, NJ_E_CORRUPT,
-                       "nightjar.json tells of another session than the journal (key, group, agent or "
-                       "identity)");
+        return nj_fail(
+            err, NJ_E_CORRUPT,
+            "nightjar.json tells of another session than the journal (key, group, agent or "
+            "identity)");
     return 0;
 }
 
@@ -223,7 +230,8 @@ int nj_record_frame(struct nj_record *record, uint64_t sequence, struct nj_buf *
     if (sequence == 0 || sequence > record->scan.n_places)
         return nj_fail(err, NJ_E_INPUT, "frame %" PRIu64 ": the record has 1 to %zu", sequence,
                        record->scan.n_places);
-    return nj_journal_read_frame(record->journal, &record->scan.places[sequence - 1], out, ret_frame, err);
+    return nj_journal_read_frame(record->journal, &record->scan.places[sequence - 1], out,
+                                 ret_frame, err);
 }
 
 int nj_record_messages(struct nj_record *record, struct nj_event *event, struct nj_buf *out,

@@ -1,8 +1,8 @@
 /*
  * scan.c - two passes over a journal for one session
  *
- * The one complication: an object's frame may come before the OPENED event that tells which session has the
- * key, so the first pass finds the session's number and the second collects.
+ * The one complication: an object's frame may come before the OPENED event that tells which session
+ * has the key, so the first pass finds the session's number and the second collects.
  */
 #include "batch/engine/scan.h"
 
@@ -49,10 +49,11 @@ static int no_such_key(const char *key, const struct keys *keys, struct nj_error
     if (keys->seen == 0)
         return nj_fail(err, NJ_E_INPUT, "no session %s: none has begun in this run yet", key);
     if (near)
-        return nj_fail(err, NJ_E_INPUT, "no session %s has begun in this run; did you mean %s?", key, near);
+        return nj_fail(err, NJ_E_INPUT, "no session %s has begun in this run; did you mean %s?",
+                       key, near);
     return nj_fail(err, NJ_E_INPUT,
-                   "no session %s has begun in this run (%" PRIu64 " others have, the first is %s)", key,
-                   keys->seen, keys->items[0]);
+                   "no session %s has begun in this run (%" PRIu64 " others have, the first is %s)",
+                   key, keys->seen, keys->items[0]);
 }
 
 static int find_number(struct nj_journal *journal, const char *key, struct nj_scan *scan,
@@ -214,7 +215,8 @@ void nj_scan_done(struct nj_scan *scan)
     *scan = (struct nj_scan){0};
 }
 
-static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err)
+static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                      struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
     const struct nj_scan_reader *reader = ctx;
