@@ -14,12 +14,15 @@ struct nj_scan {
     size_t n_places;
     size_t cap_places;
     struct nj_object_index index;
+    struct nj_record_digests digests; /* of those frames */
+    char *job;                        /* its name; NULL: the journal does not tell */
     bool archived;
+    char *bundle;          /* archived: the file's name in the run's bundles folder; NULL: the row does not tell */
     enum nj_status status; /* of its CLOSED; 0: it has not ended */
 };
 
 /* nj_scan_session - read @journal (freshly opened) to its last commit. NJ_E_INPUT when no session has that key; the text names
- * the nearest one. */
+ * the nearest one. NJ_E_CORRUPT when its frames have a gap. */
 int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan *ret_scan,
                     struct nj_error *err) NJ_MUST_USE;
 void nj_scan_done(struct nj_scan *scan);

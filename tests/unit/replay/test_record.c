@@ -136,7 +136,7 @@ static void an_unknown_key_names_the_nearest_one(void **state)
     record_kit_run(&fixture->kit, fixture->path, 3);
     record_kit_must(nj_run_dir_open(fixture->path, false, &fixture->dir, &err), &err);
     assert_int_equal(nj_record_open_run(&fixture->dir, "another-sesion", 0, &record, &err), -NJ_E_INPUT);
-    assert_non_null(strstr(err.text, "\"another-session\""));
+    assert_non_null(strstr(err.text, "another-session?"));
     assert_null(record);
 }
 
