@@ -31,10 +31,6 @@
 
 #include "formats/base/banned.h"
 
-/* Copying init's page tables would be most of what a small call costs. A sanitizer keeps notes on each
- * stack, which two processes in one memory would spoil, so its builds copy (CMakeLists.txt). */
-#define SHARED_MEMORY (NJ_CALL_SHARES_MEMORY ? CLONE_VM : 0)
-
 #define CALL_FDS_MAX 4
 #define EXIT_FAILED 127
 #define PAYLOAD_FILES_MAX 4096
@@ -321,7 +317,7 @@ static int reaper_main(void *argument)
         _exit(EXIT_FAILED);
     clean_stack(payload_stack);
     pid = clone(payload_main, payload_stack + sizeof(payload_stack),
-                SHARED_MEMORY | CLONE_VFORK | SIGCHLD, argument);
+                CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
     if (pid < 0) {
         fail(share, NJ_INIT_FORK, errno);
         _exit(EXIT_FAILED);
@@ -455,7 +451,7 @@ static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
 
     clean_stack(reaper_stack);
     pid = clone(reaper_main, reaper_stack + sizeof(reaper_stack),
-                SHARED_MEMORY | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
+                CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
     for (size_t i = 0; i < n_fds; i++)
         (void)close(fds[i]);
     if (pid < 0) {
