@@ -103,6 +103,7 @@ equal_to_undisturbed() {
 }
 
 @test "a second engine on the same run is refused, reading is not" {
+    sed -i 's/code: "rev/code: "sleep 5; rev/' replies.yaml
     begin nightjar run job.yaml --run-dir run
     until_true 20 replies_delivered 2
     expect 2 nightjar resume run
