@@ -172,7 +172,8 @@ struct start {
 static alignas(64) uint8_t reaper_stack[CLONE_STACK_BYTES];
 static alignas(64) uint8_t payload_stack[CLONE_STACK_BYTES];
 
-/* Under AddressSanitizer a stack stays marked where its last user left it by _exit; absent in every other build. */
+/* Under AddressSanitizer a stack stays marked where its last user left it by _exit; absent in every
+ * other build. */
 extern void __asan_unpoison_memory_region(void const volatile *start, size_t bytes)
     __attribute__((weak));
 
