@@ -321,6 +321,10 @@ static int run_loop(struct nj_engine *engine, struct nj_error *err)
         if (suspend_all(engine, err) < 0)
             return -(int)err->code;
     }
+    if (engine->failed) { /* while they were being suspended */
+        *err = engine->error;
+        return -(int)err->code;
+    }
     return nj_committer_finish(engine->committer, err);
 }
 

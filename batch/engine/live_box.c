@@ -357,7 +357,7 @@ static int take_objects(struct nj_live *live, const struct nj_box_result *result
         struct nj_object object;
         size_t len;
 
-        r = nj_object_decode(rest, false, &object, &len, err);
+        r = nj_object_decode(rest, true, &object, &len, err);
         if (r == 0)
             r = live->seat.sink.put(live->seat.sink.ctx, &object, err);
         if (r == 0)
@@ -365,6 +365,16 @@ static int take_objects(struct nj_live *live, const struct nj_box_result *result
     }
     (void)munmap(map, result->objects_bytes);
     return r < 0 ? r : 0;
+}
+
+/* A snapshot that named what is in no journal could never be restored. */
+static int check_workspace(const struct nj_live *live, const struct nj_box_result *result,
+                           struct nj_error *err)
+{
+    if (!nj_object_index_find(&live->index, &result->outcome.tree) ||
+        !nj_object_index_find(&live->index, &result->meta.stamps))
+        return nj_fail(err, NJ_E_CORRUPT, "a result names a workspace that did not come with it");
+    return 0;
 }
 
 static void on_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
@@ -376,7 +386,7 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
         box_lost(live, err);
         return;
     }
-    if (take_objects(live, result, &take_err) < 0) {
+    if (take_objects(live, result, &take_err) < 0 || check_workspace(live, result, &take_err) < 0) {
         if (live->engine->failed)
             return;
         box_lost(live, &take_err); /* what a supervisor sends is hostile until checked */
