@@ -1,8 +1,8 @@
 /*
  * checkout.c - writing a tree beneath a folder and nowhere else
  *
- * The one complication is hard links: the record names the other name by its path from the root, and that path
- * must be walked without following a link that the same tree has just planted there.
+ * The one complication is hard links: the record names the other name by its path from the root,
+ * and that path must be walked without following a link that the same tree has just planted there.
  */
 #include "replay/checkout.h"
 
@@ -70,12 +70,15 @@ static int folder_load(struct folder *folder, struct writing *writing, const str
         return nj_wrap(err, "tree /%s", writing->path.len ? (const char *)writing->path.data : "");
     writing->entries += folder->tree.n_entries;
     if (writing->entries > NJ_TREE_VISITS_MAX)
-        return nj_fail(err, NJ_E_LIMIT, "the tree unfolds to more than %d entries", NJ_TREE_VISITS_MAX);
+        return nj_fail(err, NJ_E_LIMIT, "the tree unfolds to more than %d entries",
+                       NJ_TREE_VISITS_MAX);
     if (!stamps)
         return 0;
     if (nj_object_get(source, NJ_OBJECT_STAMPS, stamps, &folder->stamps_bytes, err) < 0 ||
-        nj_stamps_decode(nj_buf_span(&folder->stamps_bytes), &folder->arena, &folder->stamps, err) < 0)
-        return nj_wrap(err, "times of /%s", writing->path.len ? (const char *)writing->path.data : "");
+        nj_stamps_decode(nj_buf_span(&folder->stamps_bytes), &folder->arena, &folder->stamps, err) <
+            0)
+        return nj_wrap(err, "times of /%s",
+                       writing->path.len ? (const char *)writing->path.data : "");
     folder->by_name =
         nj_arena_array(&folder->arena, folder->stamps.n_entries + 1, sizeof(*folder->by_name));
     if (!folder->by_name)
@@ -94,7 +97,8 @@ static const struct nj_stamp *stamp_of(const struct folder *folder, struct nj_sp
 
     if (!folder->by_name)
         return NULL;
-    return bsearch(&wanted, folder->by_name, folder->stamps.n_entries, sizeof(wanted), compare_names);
+    return bsearch(&wanted, folder->by_name, folder->stamps.n_entries, sizeof(wanted),
+                   compare_names);
 }
 
 /* ---- the host's side ---- */
@@ -103,7 +107,8 @@ static int open_beneath(int dir_fd, const char *path, uint64_t flags, uint64_t m
 {
     struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
                            .mode = mode,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+                           .resolve =
+                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     long fd;
 
     do {
@@ -149,7 +154,8 @@ static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
     return nj_fsio_write(*(const int *)ctx, piece.data, piece.len, err);
 }
 
-/* With --force what is in the way goes first, unless it is a folder; a link goes itself, not what it points to. */
+/* With --force what is in the way goes first, unless it is a folder; a link goes itself, not what
+ * it points to. */
 static int make_way(struct writing *writing, int dir_fd, const char *name, struct nj_error *err)
 {
     struct stat st;
@@ -253,8 +259,10 @@ static int write_hardlink(struct writing *writing, int dir_fd, const char *name,
 
     if (!target)
         return nj_fail_nomem(err);
-    /* What stood in the folder before (--force) is no name of ours, so only files of the tree are linked to. */
-    if (nj_tree_lookup(&checkout->source, &checkout->workspace.tree, target, &arena, &file, err) != 0 ||
+    /* What stood in the folder before (--force) is no name of ours, so only files of the tree are
+     * linked to. */
+    if (nj_tree_lookup(&checkout->source, &checkout->workspace.tree, target, &arena, &file, err) !=
+            0 ||
         file.type != NJ_FILE_REGULAR)
         return nj_fail(err, NJ_E_CORRUPT, "%s is a hard link to no file", shown_path(writing));
     if (!checkout->only || is_within(target, checkout->only))
@@ -285,7 +293,8 @@ static int write_subfolder(struct writing *writing, int dir_fd, const char *name
                      depth, err) < 0)
         return -(int)err->code;
     writing->report.folders++;
-    /* Only now: a folder may be one that nobody may write in, and writing in it changes its time. */
+    /* Only now: a folder may be one that nobody may write in, and writing in it changes its time.
+     */
     return settle(writing, fd, entry->mode, has_stamps ? &mtime_ns : NULL, err);
 }
 
@@ -366,7 +375,8 @@ struct sum {
     bool overflow;
 };
 
-static int add_size(void *ctx, const char *path, const struct nj_tree_entry *entry, struct nj_error *err)
+static int add_size(void *ctx, const char *path, const struct nj_tree_entry *entry,
+                    struct nj_error *err)
 {
     struct sum *sum = ctx;
 
@@ -390,7 +400,8 @@ static int check_room(const struct nj_checkout *checkout, struct nj_error *err)
     if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &room))
         room = UINT64_MAX;
     if (sum.overflow || sum.bytes > room)
-        return nj_fail(err, NJ_E_LIMIT, "the workspace has %s%llu bytes, the target has room for %llu",
+        return nj_fail(err, NJ_E_LIMIT,
+                       "the workspace has %s%llu bytes, the target has room for %llu",
                        sum.overflow ? "more than " : "", (unsigned long long)sum.bytes,
                        (unsigned long long)room);
     return 0;
@@ -463,9 +474,10 @@ int nj_checkout_target(const char *path, bool force, int *ret_fd, struct nj_erro
     if (is_empty(fd, &empty, path, err) < 0)
         return -(int)err->code;
     if (!empty && !force)
-        return nj_fail(err, NJ_E_INPUT,
-                       "%s is not empty: name another folder, or replace what is in the way with --force",
-                       path);
+        return nj_fail(
+            err, NJ_E_INPUT,
+            "%s is not empty: name another folder, or replace what is in the way with --force",
+            path);
     *ret_fd = nj_steal_fd(&fd);
     return 0;
 }

@@ -22,7 +22,8 @@ struct nj_command {
     const char *summary;   /* one line */
     const char *help;      /* what --help says behind the usage line */
 
-    /* run - argv[0] is the command's name. Returns an exit status, or negative with @err (main tells it). */
+    /* run - argv[0] is the command's name. Returns an exit status, or negative with @err (main
+     * tells it). */
     int (*run)(const struct nj_command *command, int argc, char **argv, struct nj_error *err);
 };
 

@@ -1,7 +1,8 @@
 /*
  * cmd_cat.c - nightjar-replay cat B[@N] PATH: one file of the workspace at a step
  *
- * The one complication: bytes of a sandbox must not reach a terminal as they are, and must reach a pipe so.
+ * The one complication: bytes of a sandbox must not reach a terminal as they are, and must reach a
+ * pipe so.
  */
 #include <getopt.h>
 #include <unistd.h>
@@ -106,7 +107,7 @@ const struct nj_command nj_cmd_cat = {
     .name = "cat",
     .arguments = "B[@N] PATH",
     .summary = "one file of the workspace at a step",
-    .help = "Writes the file's bytes as they were after step N (without @N: the last). On a terminal they are\n"
-            "escaped. Exit status 1: there is no such file.\n",
+    .help = "Writes the file's bytes as they were after step N (without @N: the last).\n"
+            "On a terminal they are escaped. Exit status 1: there is no such file.\n",
     .run = run,
 };

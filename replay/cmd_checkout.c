@@ -54,10 +54,12 @@ static void tell(const struct nj_checkout_report *report, const char *target, ui
                report->dropped_rights);
 }
 
-static int check_out(const struct nj_reading *reading, const struct wish *wish, struct nj_error *err)
+static int check_out(const struct nj_reading *reading, const struct wish *wish,
+                     struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-    struct nj_checkout checkout = {.source = nj_record_objects(reading->record), .force = wish->force};
+    struct nj_checkout checkout = {.source = nj_record_objects(reading->record),
+                                   .force = wish->force};
     struct nj_checkout_report report;
     nj_auto_free char *only = NULL;
     nj_auto_free char *made_up = NULL;
@@ -133,13 +135,16 @@ const struct nj_command nj_cmd_checkout = {
     .name = "checkout",
     .arguments = "B[@N] [PATH] [--to DIR] [--force]",
     .summary = "write the workspace at a step into a folder",
-    .help =
-        "Writes what the writable paths held after step N (without @N: the last) below a folder: PATH keeps\n"
-        "its place, so /workspace/a becomes DIR/workspace/a. Without PATH everything is written.\n"
-        "  --to DIR   the folder, made when missing; it must be empty. Without it, one named KEY@N. An\n"
-        "             operand that does not begin with '/' is taken for it too.\n"
-        "  --force    write into a folder that is not empty, replacing files that are in the way\n"
-        "Modes and times are restored. Links are written, never followed; FIFOs, sockets, extended\n"
-        "attributes and setuid bits are left out. Nothing is written outside the folder.\n",
+    .help = "Writes what the writable paths held after step N (without @N: the last) below\n"
+            "a folder: PATH keeps its place, so /workspace/a becomes DIR/workspace/a.\n"
+            "Without PATH everything is written.\n"
+            "  --to DIR   the folder, made when missing; it must be empty. Without it, one\n"
+            "             named KEY@N. An operand that does not begin with '/' is taken\n"
+            "             for it too.\n"
+            "  --force    write into a folder that is not empty, replacing files that are\n"
+            "             in the way\n"
+            "Modes and times are restored. Links are written, never followed; FIFOs,\n"
+            "sockets, extended attributes and setuid bits are left out. Nothing is written\n"
+            "outside the folder.\n",
     .run = run,
 };

@@ -67,10 +67,10 @@ const struct nj_command nj_cmd_ls = {
     .name = "ls",
     .arguments = "B[@N] [PATH] [-l] [--json]",
     .summary = "the files of the workspace at a step",
-    .help =
-        "Lists what the writable paths held after step N (without @N: the last), everything below PATH, one\n"
-        "absolute path a line; folders end in '/'. A name that is no plain text is quoted.\n"
-        "  -l       type, mode, size, and where links point to\n"
-        "  --json   one JSON object a line\n",
+    .help = "Lists what the writable paths held after step N (without @N: the last),\n"
+            "everything below PATH, one absolute path a line; folders end in '/'. A name\n"
+            "that is no plain text is quoted.\n"
+            "  -l       type, mode, size, and where links point to\n"
+            "  --json   one JSON object a line\n",
     .run = run,
 };

@@ -68,11 +68,12 @@ const struct nj_command nj_cmd_show = {
     .name = "show",
     .arguments = "B[@N] [--json] [--salvage]",
     .summary = "the timeline of a session, or one step in full",
-    .help =
-        "Without @N: who the session is, and a row for everything that happened: when, how long, what it\n"
-        "cost, what was said, run and changed. With @N: that step's request, reply, call, output and files.\n"
-        "  --json      one JSON object a line: the session, then each row; with @N one object\n"
-        "  --salvage   of a damaged bundle, show what is intact, and tell the damage\n"
-        "Whatever came from the session is escaped: it cannot drive a terminal.\n",
+    .help = "Without @N: who the session is, and a row for everything that happened: when,\n"
+            "how long, what it cost, what was said, run and changed. With @N: that step's\n"
+            "request, reply, call, output and files.\n"
+            "  --json      one JSON object a line: the session, then each row; with @N one\n"
+            "              object\n"
+            "  --salvage   of a damaged bundle, show what is intact, and tell the damage\n"
+            "Whatever came from the session is escaped: it cannot drive a terminal.\n",
     .run = run,
 };

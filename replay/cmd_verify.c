@@ -56,11 +56,13 @@ static int tell(void *ctx, const struct nj_verified *verified, struct nj_error *
     return r < 0 ? r : nj_command_print(&out, err);
 }
 
-/* Of several records the gravest counts: this program failed, a record was refused, one differs, one cannot be judged. */
+/* Of several records the gravest counts: this program failed, a record was refused, one differs,
+ * one cannot be judged. */
 static int gravest(const struct telling *telling)
 {
-    static const enum nj_replay_status order[] = {NJ_REPLAY_STOPPED, NJ_REPLAY_ENGINE, NJ_REPLAY_USAGE,
-                                                  NJ_REPLAY_DIVERGED, NJ_REPLAY_ENVIRONMENT};
+    static const enum nj_replay_status order[] = {NJ_REPLAY_STOPPED, NJ_REPLAY_ENGINE,
+                                                  NJ_REPLAY_USAGE, NJ_REPLAY_DIVERGED,
+                                                  NJ_REPLAY_ENVIRONMENT};
 
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
         if (telling->seen[order[i]])
@@ -102,8 +104,8 @@ static int run(const struct nj_command *command, int argc, char **argv, struct n
         else if (option != OPT_JOBS)
             return nj_command_usage(command, err, "%s: no such option", argv[optind - 1]);
         else if (!read_jobs(optarg, &jobs))
-            return nj_command_usage(command, err, "--jobs %s: a number from 1 to %d is expected", optarg,
-                                    JOBS_MAX);
+            return nj_command_usage(command, err, "--jobs %s: a number from 1 to %d is expected",
+                                    optarg, JOBS_MAX);
     }
     if (argc - optind < 1)
         return nj_command_usage(command, err, "at least one record is expected");
@@ -117,15 +119,16 @@ const struct nj_command nj_cmd_verify = {
     .name = "verify",
     .arguments = "B... [--all] [--json] [--jobs N]",
     .summary = "run a session's code again and compare, without a network",
-    .help =
-        "Answers the model from the record, runs every tool call and every check again in a sandbox built\n"
-        "from the record, and compares exit, output, workspace and state of each step. The first step that\n"
-        "differs is named, with the path and the byte (counted from 1); the others are counted.\n"
-        "  --all      name every difference\n"
-        "  --json     one JSON object a record\n"
-        "  --jobs N   so many records at once (without it: as many as there are CPUs)\n"
-        "Exit status: 0 all equal, 1 some differ, 2 a record is refused, 3 this program or host failed,\n"
-        "4 stopped by a signal, 5 something differs, and so does an interpreter that its steps used.\n"
-        "A bundle's manifest plays no part: no path, command, variable or host that it names is used.\n",
+    .help = "Answers the model from the record, runs every tool call and every check again\n"
+            "in a sandbox built from the record, and compares exit, output, workspace and\n"
+            "state of each step. The first step that differs is named, with the path and\n"
+            "the byte (counted from 1); the others are counted.\n"
+            "  --all      name every difference\n"
+            "  --json     one JSON object a record\n"
+            "  --jobs N   so many records at once (without it: as many as there are CPUs)\n"
+            "Exit status: 0 all equal, 1 some differ, 2 a record is refused, 3 this program\n"
+            "or host failed, 4 stopped by a signal, 5 something differs, and so does an\n"
+            "interpreter that its steps used. A bundle's manifest plays no part: no path,\n"
+            "command, variable or host that it names is used.\n",
     .run = run,
 };

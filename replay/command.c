@@ -40,10 +40,12 @@ static void print_help(const struct nj_command *const *commands, FILE *out)
     for (; *commands; commands++)
         fprintf(out, "  %-9s %s\n", (*commands)->name, (*commands)->summary);
     fprintf(out,
-            "\nB is a bundle's path, or RUN:KEY: a run directory and a session's key. N is a step as `show`\n"
+            "\nB is a bundle's path, or RUN:KEY: a run directory and a session's key. N is a step "
+            "as `show`\n"
             "numbers them; 0 is the start, -1 the last.\n"
             "%s COMMAND --help tells more. Exit status: 0 all well, 1 a replay differs (or there\n"
-            "is no such path), 2 wrong usage or a damaged record, 3 this program or host failed, 4 stopped\n"
+            "is no such path), 2 wrong usage or a damaged record, 3 this program or host failed, 4 "
+            "stopped\n"
             "by a signal, 5 the environment differs, so a replay cannot judge.\n",
             PROGRAM);
 }
@@ -105,7 +107,8 @@ int nj_command_main(const struct nj_command *const *commands, int argc, char **a
         print_help(commands, stderr);
         return NJ_REPLAY_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         print_help(commands, stdout);
         return NJ_REPLAY_OK;
     }

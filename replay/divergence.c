@@ -1,8 +1,8 @@
 /*
  * divergence.c - comparing outcomes and saying what differs
  *
- * The one complication is streams: past a cap only head, tail, length and digest are known, so the first
- * difference may lie in bytes that nobody kept. Then the sentence says between which offsets.
+ * The one complication is streams: past a cap only head, tail, length and digest are known, so the
+ * first difference may lie in bytes that nobody kept. Then the sentence says between which offsets.
  */
 #include "replay/divergence.h"
 
@@ -15,7 +15,8 @@
 
 #define CONTEXT_BEFORE_BYTES 12 /* shown in front of the first byte that differs */
 #define CONTEXT_BYTES 48
-#define FILE_COMPARE_MAX_BYTES (256u << 20) /* of one file whose content is looked at byte by byte */
+#define FILE_COMPARE_MAX_BYTES                                                                     \
+    (256u << 20) /* of one file whose content is looked at byte by byte */
 
 const char *nj_divergence_kind_text(enum nj_divergence_kind kind)
 {
@@ -74,9 +75,11 @@ int nj_divergence_add(struct nj_divergences *list, uint64_t place, uint64_t step
 
 /* ---- bytes ---- */
 
-/* A few bytes around @at, quoted; "..." where something was left out. A cut in the middle of a character would show
- * a sound one as bytes, so the window begins and ends on whole ones where it can. */
-static int append_context(struct nj_buf *what, struct nj_span bytes, size_t at, struct nj_error *err)
+/* A few bytes around @at, quoted; "..." where something was left out. A cut in the middle of a
+ * character would show a sound one as bytes, so the window begins and ends on whole ones where it
+ * can. */
+static int append_context(struct nj_buf *what, struct nj_span bytes, size_t at,
+                          struct nj_error *err)
 {
     size_t from = at > CONTEXT_BEFORE_BYTES ? at - CONTEXT_BEFORE_BYTES : 0;
     size_t to = bytes.len - from > CONTEXT_BYTES ? from + CONTEXT_BYTES : bytes.len;
@@ -111,7 +114,8 @@ static int append_sides(struct nj_buf *what, struct nj_span recorded, struct nj_
     return append_context(what, now, at, err);
 }
 
-/* @base is the offset of both spans in the whole. Byte numbers count from 1, as a person's editor does. */
+/* @base is the offset of both spans in the whole. Byte numbers count from 1, as a person's editor
+ * does. */
 static int say_bytes(const char *name, struct nj_span recorded, struct nj_span now, uint64_t base,
                      struct nj_buf *what, struct nj_error *err)
 {
@@ -121,8 +125,9 @@ static int say_bytes(const char *name, struct nj_span recorded, struct nj_span n
     if (at == recorded.len || at == now.len) {
         bool longer = now.len > recorded.len;
 
-        r = nj_buf_printf(what, err, "%s differs at byte %" PRIu64 ": %s ends there, %s goes on with ",
-                          name, base + at + 1, longer ? "the recorded one" : "the one now",
+        r = nj_buf_printf(what, err,
+                          "%s differs at byte %" PRIu64 ": %s ends there, %s goes on with ", name,
+                          base + at + 1, longer ? "the recorded one" : "the one now",
                           longer ? "the one now" : "the recorded one");
         if (r == 0)
             r = append_context(what, longer ? now : recorded, at, err);
@@ -147,8 +152,8 @@ static bool is_whole(const struct nj_stream *stream)
     return stream->bytes == stream->head.len;
 }
 
-static int say_length(const char *name, const struct nj_stream *recorded, const struct nj_stream *now,
-                      struct nj_buf *what, struct nj_error *err)
+static int say_length(const char *name, const struct nj_stream *recorded,
+                      const struct nj_stream *now, struct nj_buf *what, struct nj_error *err)
 {
     int r;
 
@@ -164,8 +169,8 @@ static int say_length(const char *name, const struct nj_stream *recorded, const 
     return r < 0 ? r : 1;
 }
 
-int nj_compare_stream(const char *name, const struct nj_stream *recorded, const struct nj_stream *now,
-                      struct nj_buf *what, struct nj_error *err)
+int nj_compare_stream(const char *name, const struct nj_stream *recorded,
+                      const struct nj_stream *now, struct nj_buf *what, struct nj_error *err)
 {
     struct nj_span a = recorded->head;
     struct nj_span b = now->head;
@@ -184,8 +189,8 @@ int nj_compare_stream(const char *name, const struct nj_stream *recorded, const 
     if (recorded->bytes != now->bytes)
         return say_length(name, recorded, now, what, err);
     if (recorded->tail.len == now->tail.len && !nj_span_equal(recorded->tail, now->tail))
-        return say_bytes(name, recorded->tail, now->tail, recorded->bytes - recorded->tail.len, what,
-                         err);
+        return say_bytes(name, recorded->tail, now->tail, recorded->bytes - recorded->tail.len,
+                         what, err);
     if (!nj_digest_equal(&recorded->digest, &now->digest))
         return say_length(name, recorded, now, what, err);
     return 0;
@@ -205,7 +210,8 @@ static const char *unit_of(enum nj_limit limit)
     return "";
 }
 
-int nj_describe_exit(const struct nj_call_outcome *outcome, struct nj_buf *out, struct nj_error *err)
+int nj_describe_exit(const struct nj_call_outcome *outcome, struct nj_buf *out,
+                     struct nj_error *err)
 {
     int r = 0;
 
@@ -288,7 +294,8 @@ static int say_content(struct comparison *comparison, const struct nj_tree_entry
 
     if (recorded->size > FILE_COMPARE_MAX_BYTES || now->size > FILE_COMPARE_MAX_BYTES)
         return nj_buf_printf(comparison->what, err,
-                             "its content differs: recorded %" PRIu64 " bytes, now %" PRIu64 " bytes",
+                             "its content differs: recorded %" PRIu64 " bytes, now %" PRIu64
+                             " bytes",
                              recorded->size, now->size);
     nj_buf_init(&a, FILE_COMPARE_MAX_BYTES);
     nj_buf_init(&b, FILE_COMPARE_MAX_BYTES);
@@ -345,16 +352,17 @@ static int on_difference(void *ctx, const char *path, const struct nj_tree_entry
     return say_entry(comparison, recorded, now, err);
 }
 
-int nj_compare_trees(const struct nj_object_source *recorded_source, const struct nj_digest *recorded,
-                     const struct nj_object_source *now_source, const struct nj_digest *now,
-                     struct nj_buf *what, struct nj_error *err)
+int nj_compare_trees(const struct nj_object_source *recorded_source,
+                     const struct nj_digest *recorded, const struct nj_object_source *now_source,
+                     const struct nj_digest *now, struct nj_buf *what, struct nj_error *err)
 {
     struct comparison comparison = {
         .recorded_source = recorded_source, .now_source = now_source, .what = what};
 
     if (nj_digest_equal(recorded, now))
         return 0;
-    if (nj_tree_diff(recorded_source, recorded, now_source, now, on_difference, &comparison, err) < 0)
+    if (nj_tree_diff(recorded_source, recorded, now_source, now, on_difference, &comparison, err) <
+        0)
         return nj_wrap(err, "compare workspaces");
     if (comparison.differences == 0)
         return nj_buf_text(what, "the workspace's digest differs", err) < 0 ? -(int)err->code : 1;

@@ -1,9 +1,9 @@
 /*
  * divergence.h - where a replay differs from its record, and how to say it
  *
- * A difference has a place (a step, the end of the session), a subject (exit, standard output, a path of the
- * workspace...) and one sentence that names both sides. The comparisons here are pure; what they say is escaped and can be
- * shown as it is.
+ * A difference has a place (a step, the end of the session), a subject (exit, standard output, a
+ * path of the workspace...) and one sentence that names both sides. The comparisons here are pure;
+ * what they say is escaped and can be shown as it is.
  */
 #ifndef NJ_REPLAY_DIVERGENCE_H
 #define NJ_REPLAY_DIVERGENCE_H
@@ -16,8 +16,8 @@
 
 /* What differs: enumerator, name for machines. */
 #define NJ_DIVERGENCE_KINDS(X)                                                                     \
-    X(REQUEST, "request")     /* what the model was asked with */                                  \
-    X(EXIT, "exit")           /* how a call ended */                                               \
+    X(REQUEST, "request") /* what the model was asked with */                                      \
+    X(EXIT, "exit")       /* how a call ended */                                                   \
     X(STDOUT, "stdout")                                                                            \
     X(STDERR, "stderr")                                                                            \
     X(WORKSPACE, "workspace") /* the tree afterwards */                                            \
@@ -44,9 +44,9 @@ struct nj_divergences {
     struct nj_divergence *items;
     size_t n_items;
     size_t cap_items;
-    uint64_t count;        /* of differences, kept or not */
-    uint64_t steps;        /* of places that differ */
-    uint64_t last_place;   /* of the newest difference; whoever adds does so in order */
+    uint64_t count;      /* of differences, kept or not */
+    uint64_t steps;      /* of places that differ */
+    uint64_t last_place; /* of the newest difference; whoever adds does so in order */
 };
 
 void nj_divergences_done(struct nj_divergences *list);
@@ -68,25 +68,29 @@ int nj_divergence_add(struct nj_divergences *list, uint64_t place, uint64_t step
 int nj_compare_bytes(const char *name, struct nj_span recorded, struct nj_span now,
                      struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_compare_stream - head, tail, length and digest of the whole; where only the left-out middle differs, it says
- * between which bytes */
-int nj_compare_stream(const char *name, const struct nj_stream *recorded, const struct nj_stream *now,
-                      struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
+/* nj_compare_stream - head, tail, length and digest of the whole; where only the left-out middle
+ * differs, it says between which bytes */
+int nj_compare_stream(const char *name, const struct nj_stream *recorded,
+                      const struct nj_stream *now, struct nj_buf *what,
+                      struct nj_error *err) NJ_MUST_USE;
 
 /* nj_compare_exit - kind, status and limit; a refusal by its text */
 int nj_compare_exit(const struct nj_call_outcome *recorded, const struct nj_call_outcome *now,
                     struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_compare_trees - the first path that differs (in the order of a walk), what differs about it, and how many more */
-int nj_compare_trees(const struct nj_object_source *recorded_source, const struct nj_digest *recorded,
-                     const struct nj_object_source *now_source, const struct nj_digest *now,
-                     struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
+/* nj_compare_trees - the first path that differs (in the order of a walk), what differs about it,
+ * and how many more */
+int nj_compare_trees(const struct nj_object_source *recorded_source,
+                     const struct nj_digest *recorded, const struct nj_object_source *now_source,
+                     const struct nj_digest *now, struct nj_buf *what,
+                     struct nj_error *err) NJ_MUST_USE;
 
 /* nj_compare_snapshots - names the fields */
 int nj_compare_snapshots(const struct nj_snapshot *recorded, const struct nj_snapshot *now,
                          struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_describe_exit - append "exit status 3", "killed by signal 9 (KILL)", "refused: ...", and the limit that was met */
+/* nj_describe_exit - append "exit status 3", "killed by signal 9 (KILL)", "refused: ...", and the
+ * limit that was met */
 int nj_describe_exit(const struct nj_call_outcome *outcome, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 

@@ -84,7 +84,8 @@ int nj_environment_compare_host(const struct nj_environment *recorded,
 
         if (a.len == 0 || nj_span_equal(a, b))
             continue;
-        if (nj_buf_printf(what, err, "%s%s: recorded ", what->len > start ? "; " : "", keys[i]) < 0 ||
+        if (nj_buf_printf(what, err, "%s%s: recorded ", what->len > start ? "; " : "", keys[i]) <
+                0 ||
             nj_render_line(what, a, err) < 0 || nj_buf_text(what, ", here ", err) < 0 ||
             nj_render_line(what, b, err) < 0)
             return -(int)err->code;

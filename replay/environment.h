@@ -1,9 +1,10 @@
 /*
  * environment.h - the host a session ran on beside the host of now
  *
- * A record names what it ran on (nj_plan_environment()): kernel, architecture, and each interpreter by the digest of its
- * program. Another kernel alone is a note. An interpreter that a step used, and that is missing or another program here, means
- * that a difference found afterwards cannot be judged. What a record says is text to compare: no path in it is looked at.
+ * A record names what it ran on (nj_plan_environment()): kernel, architecture, and each interpreter
+ * by the digest of its program. Another kernel alone is a note. An interpreter that a step used,
+ * and that is missing or another program here, means that a difference found afterwards cannot be
+ * judged. What a record says is text to compare: no path in it is looked at.
  */
 #ifndef NJ_REPLAY_ENVIRONMENT_H
 #define NJ_REPLAY_ENVIRONMENT_H
@@ -16,7 +17,8 @@ struct nj_environment {
     json_t *root; /* an object; empty when nothing is known */
 };
 
-/* nj_environment_parse - @text is a JSON object, or empty: nothing is known. NJ_E_CORRUPT otherwise. */
+/* nj_environment_parse - @text is a JSON object, or empty: nothing is known. NJ_E_CORRUPT
+ * otherwise. */
 int nj_environment_parse(const char *text, struct nj_environment *ret_environment,
                          struct nj_error *err) NJ_MUST_USE;
 void nj_environment_done(struct nj_environment *environment);
@@ -24,12 +26,14 @@ NJ_DEFINE_AUTO_VAL(struct nj_environment, nj_environment_done);
 
 /* nj_environment_compare_program - is interpreter @name the same program in both?
  *
- * Returns 0 when it is, or the record does not tell; 1 with a sentence appended to @what when it differs or is missing here. */
+ * Returns 0 when it is, or the record does not tell; 1 with a sentence appended to @what when it
+ * differs or is missing here. */
 int nj_environment_compare_program(const struct nj_environment *recorded,
                                    const struct nj_environment *here, const char *name,
                                    struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_environment_compare_host - kernel, architecture and build; as above, each difference in the one sentence */
+/* nj_environment_compare_host - kernel, architecture and build; as above, each difference in the
+ * one sentence */
 int nj_environment_compare_host(const struct nj_environment *recorded,
                                 const struct nj_environment *here, struct nj_buf *what,
                                 struct nj_error *err) NJ_MUST_USE;

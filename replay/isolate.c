@@ -1,8 +1,9 @@
 /*
  * isolate.c - the descriptors and the network of the replaying process
  *
- * The one complication: unshare(CLONE_NEWUSER) gives all capabilities inside the new namespace. They are
- * needed for nothing but the network namespace made in the same call, so they go right away.
+ * The one complication: unshare(CLONE_NEWUSER) gives all capabilities inside the new namespace.
+ * They are needed for nothing but the network namespace made in the same call, so they go right
+ * away.
  */
 #include "replay/isolate.h"
 
@@ -80,8 +81,10 @@ static int drop_capabilities(struct nj_error *err)
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
 
     for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* no right to: then exec cannot regain it either */
-    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* kernels without it have none */
+        (void)prctl(PR_CAPBSET_DROP, cap, 0, 0,
+                    0); /* no right to: then exec cannot regain it either */
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0,
+                0); /* kernels without it have none */
     if (syscall(SYS_capset, &header, none) < 0)
         return nj_fail_errno(err, errno, "drop capabilities");
     return 0;
@@ -93,7 +96,8 @@ static int refused(struct nj_error *err, int errnum)
         err, errnum,
         "this host refuses a network namespace of our own (allow user namespaces: sysctl "
         "user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1, "
-        "kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with a seccomp profile "
+        "kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with a seccomp "
+        "profile "
         "that allows unshare; or run as root)");
     return 1;
 }
@@ -143,14 +147,15 @@ static int check_interfaces(int fd, struct nj_error *err)
         else if (request.ifr_flags & IFF_UP)
             r = nj_fail(err, NJ_E_SYSTEM, "the network is not empty: interface %s is up",
                         at->if_name);
-        /* Some kernels put tunnel fallbacks (sit0, tunl0) into every namespace: down they reach nothing. */
+        /* Some kernels put tunnel fallbacks (sit0, tunl0) into every namespace: down they reach
+         * nothing. */
     }
     if_freenameindex(list);
     return r;
 }
 
-/* A datagram socket's connect() only asks for a route and sends nothing: with loopback down there is none,
- * not even to ourselves. */
+/* A datagram socket's connect() only asks for a route and sends nothing: with loopback down there
+ * is none, not even to ourselves. */
 static int check_no_route(int fd, struct nj_error *err)
 {
     struct sockaddr_in self = {.sin_family = AF_INET,

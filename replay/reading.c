@@ -43,7 +43,8 @@ int nj_source_open(struct nj_source *source, struct nj_error *err)
     return 0;
 }
 
-int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources, struct nj_error *err)
+int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources,
+                              struct nj_error *err)
 {
     char user[32];
     struct stat st;
@@ -103,7 +104,8 @@ int nj_reading_open(const char *text, unsigned flags, struct nj_reading *ret_rea
         return -(int)err->code;
     if (!(flags & NJ_READING_KEEP_USER) && nj_source_drop_privileges(&reading.source, 1, err) < 0)
         return -(int)err->code;
-    if (nj_source_record(&reading.source, salvage ? NJ_BUNDLE_SALVAGE : 0, &reading.record, err) < 0)
+    if (nj_source_record(&reading.source, salvage ? NJ_BUNDLE_SALVAGE : 0, &reading.record, err) <
+        0)
         return -(int)err->code;
     if (nj_timeline_new(reading.record, salvage, &reading.timeline, err) < 0)
         return nj_wrap(err, "%s", reading.source.where.text);

@@ -1,8 +1,9 @@
 /*
- * reading.h - from what a person typed to a record that can be read, with as few rights as that takes
+ * reading.h - from what a person typed to a record that can be read, with as few rights as that
+ * takes
  *
- * The order is the point: the words are understood (stat only), the network is left behind, files are opened, root
- * is given up, and only then is a byte of the record parsed.
+ * The order is the point: the words are understood (stat only), the network is left behind, files
+ * are opened, root is given up, and only then is a byte of the record parsed.
  */
 #ifndef NJ_REPLAY_READING_H
 #define NJ_REPLAY_READING_H
@@ -17,7 +18,10 @@ struct nj_source {
     struct nj_run_dir dir; /* a run */
 };
 
-#define NJ_SOURCE_EMPTY {.fd = -1, .dir = NJ_RUN_DIR_EMPTY}
+#define NJ_SOURCE_EMPTY                                                                            \
+    {                                                                                              \
+        .fd = -1, .dir = NJ_RUN_DIR_EMPTY                                                          \
+    }
 
 void nj_source_done(struct nj_source *source);
 NJ_DEFINE_AUTO_VAL(struct nj_source, nj_source_done);
@@ -25,7 +29,8 @@ NJ_DEFINE_AUTO_VAL(struct nj_source, nj_source_done);
 /* nj_source_open - open what source->where names; a bundle must be a regular file */
 int nj_source_open(struct nj_source *source, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_source_drop_privileges - as root, become the owner of the first run among @sources, else the user of nj_drop_privileges() */
+/* nj_source_drop_privileges - as root, become the owner of the first run among @sources, else the
+ * user of nj_drop_privileges() */
 int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources,
                               struct nj_error *err) NJ_MUST_USE;
 
@@ -40,7 +45,10 @@ struct nj_reading {
     struct nj_timeline *timeline;
 };
 
-#define NJ_READING_EMPTY {.source = NJ_SOURCE_EMPTY}
+#define NJ_READING_EMPTY                                                                           \
+    {                                                                                              \
+        .source = NJ_SOURCE_EMPTY                                                                  \
+    }
 
 void nj_reading_done(struct nj_reading *reading);
 NJ_DEFINE_AUTO_VAL(struct nj_reading, nj_reading_done);
@@ -50,8 +58,8 @@ enum nj_reading_flags {
     NJ_READING_KEEP_USER = 2, /* what is written later belongs to the caller: root stays root */
 };
 
-/* nj_reading_open - @text as nj_where_parse() reads it. Where this host refuses a network namespace, reading goes on
- * without one (and says so at level info). */
+/* nj_reading_open - @text as nj_where_parse() reads it. Where this host refuses a network
+ * namespace, reading goes on without one (and says so at level info). */
 int nj_reading_open(const char *text, unsigned flags, struct nj_reading *ret_reading,
                     struct nj_error *err) NJ_MUST_USE;
 

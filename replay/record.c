@@ -1,25 +1,19 @@
 /*
  * record.c - a bundle, or a session among the frames of a run's journal
  *
- * The one complication: in a journal a session's first objects come before the OPENED event that tells which
- * session they belong to. So the key is looked for first, and the journal then read a second time for
- * that session's number.
+ * The one complication is the session that is both: once it is archived its bundle is what counts,
+ * but the run still has the inputs that the bundle may only refer to.
  */
 #include "replay/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 
 #include "batch/engine/inputs.h"
-#include "batch/engine/object_index.h"
-#include "formats/manifest/yaml.h"
+#include "batch/engine/scan.h"
 
 #include "formats/base/banned.h"
-
-#define BUNDLES_FOLDER "bundles/"
-#define KEYS_NEAR_MAX 2000 /* keys compared for the nearest one: a run may have a million */
 
 struct nj_record {
     struct nj_bundle_info info;
@@ -27,18 +21,20 @@ struct nj_record {
     int bundle_fd;            /* of a bundle that was found in a run; else -1 */
 
     struct nj_journal *journal;
-    struct nj_journal_place *places;
-    size_t n_places;
-    size_t cap_places;
-    struct nj_object_index index;
-    struct nj_buf object; /* the object frame being read */
+    struct nj_scan scan;
+    struct nj_scan_reader reader;
     struct nj_inputs *inputs;
     struct nj_buf manifest;
     struct nj_arena arena; /* of info's texts */
 };
 
-static const struct nj_bundle_info empty_info = {
-    .job = "", .run = "", .key = "", .group = "", .agent = "", .reproducible = "", .environment = "{}"};
+static const struct nj_bundle_info empty_info = {.job = "",
+                                                 .run = "",
+                                                 .key = "",
+                                                 .group = "",
+                                                 .agent = "",
+                                                 .reproducible = "",
+                                                 .environment = "{}"};
 
 static int record_new(struct nj_record **ret_record, struct nj_error *err)
 {
@@ -48,7 +44,6 @@ static int record_new(struct nj_record **ret_record, struct nj_error *err)
         return nj_fail_nomem(err);
     record->bundle_fd = -1;
     record->info = empty_info;
-    nj_buf_init(&record->object, NJ_FRAME_PAYLOAD_MAX_BYTES);
     nj_buf_init(&record->manifest, NJ_BUNDLE_MANIFEST_MAX_BYTES);
     *ret_record = record;
     return 0;
@@ -62,9 +57,7 @@ void nj_record_free(struct nj_record *record)
     if (record->bundle_fd >= 0)
         (void)close(record->bundle_fd);
     nj_journal_free(record->journal);
-    free(record->places);
-    nj_object_index_done(&record->index);
-    nj_buf_done(&record->object);
+    nj_scan_done(&record->scan);
     nj_inputs_free(record->inputs);
     nj_buf_done(&record->manifest);
     nj_arena_done(&record->arena);
@@ -73,7 +66,8 @@ void nj_record_free(struct nj_record *record)
 
 /* ---- from a bundle ---- */
 
-/* nightjar.json is what a person reads first; it must not tell of another session than the frames do. */
+/* nightjar.json is what a person reads first; it must not tell of another session than the frames
+ * do. */
 static int check_info(struct nj_record *record, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
@@ -95,9 +89,10 @@ static int check_info(struct nj_record *record, struct nj_error *err)
     if (!nj_span_is(event.opened.key, info->key) || !nj_span_is(event.opened.group, info->group) ||
         !nj_span_is(event.opened.agent, info->agent) ||
         !nj_digest_equal(&event.opened.identity, &info->identity))
-        return nj_fail(err, NJ_E_CORRUPT,
-                       "nightjar.json tells of another session than the journal (key, group, agent or "
-                       "identity)");
+        return nj_fail(
+            err, NJ_E_CORRUPT,
+            "nightjar.json tells of another session than the journal (key, group, agent or "
+            "identity)");
     return 0;
 }
 
@@ -120,117 +115,24 @@ int nj_record_open_bundle(int fd, const char *name, unsigned flags, struct nj_re
     return 0;
 }
 
-/* ---- from a journal ---- */
+/* ---- from a run ---- */
 
-/* The keys that a wrong one is compared with. */
-struct keys {
-    char *items[KEYS_NEAR_MAX];
-    size_t count;
-    uint64_t seen;
-};
-
-static void keys_done(struct keys *keys)
+/* Returns 0, or 1 when the bundle that the journal names is not there any more. */
+static int open_archived(struct nj_record *record, const struct nj_run_dir *dir, unsigned flags,
+                         struct nj_error *err)
 {
-    for (size_t i = 0; i < keys->count; i++)
-        free(keys->items[i]);
-}
-NJ_DEFINE_AUTO_VAL(struct keys, keys_done);
-
-static int keys_add(struct keys *keys, struct nj_span key, struct nj_error *err)
-{
-    keys->seen++;
-    if (keys->count == KEYS_NEAR_MAX)
-        return 0;
-    keys->items[keys->count] = nj_span_dup(key);
-    if (!keys->items[keys->count])
-        return nj_fail_nomem(err);
-    keys->count++;
-    return 0;
-}
-
-static int no_such_key(const struct nj_run_dir *dir, const char *key, const struct keys *keys,
-                       struct nj_error *err)
-{
-    const char *near = nj_yaml_nearest(key, (const char *const *)keys->items, keys->count);
-
-    if (keys->seen == 0)
-        return nj_fail(err, NJ_E_INPUT, "run %s: no session has begun yet", dir->path);
-    if (near)
-        return nj_fail(err, NJ_E_INPUT, "run %s: no session with key \"%s\" has begun; the nearest is \"%s\"",
-                       dir->path, key, near);
-    return nj_fail(err, NJ_E_INPUT,
-                   "run %s: no session with key \"%s\" has begun (%" PRIu64 " others have, the first is \"%s\")",
-                   dir->path, key, keys->seen, keys->items[0]);
-}
-
-static int is_opened(const struct nj_frame *frame, struct nj_event *event, struct nj_error *err)
-{
-    if (frame->kind != NJ_FRAME_EVENT || frame->sequence != 1)
-        return 0;
-    if (nj_event_decode(frame->payload, event, err) < 0)
-        return nj_wrap(err, "session %" PRIu32 ", frame 1", frame->session);
-    return event->kind == NJ_EVENT_OPENED;
-}
-
-static int find_session(const struct nj_run_dir *dir, const char *key, uint32_t *ret_session,
-                        struct nj_error *err)
-{
-    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
-    NJ_AUTO(keys_done) struct keys keys = {0};
-    struct nj_frame frame;
-    int r;
-
-    if (nj_journal_open(dir->journal_fd, &journal, err) < 0)
+    if (!record->scan.bundle)
+        return 1;
+    record->bundle_fd = openat(dir->bundles_fd, record->scan.bundle,
+                               O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (record->bundle_fd < 0 && errno == ENOENT)
+        return 1;
+    if (record->bundle_fd < 0)
+        return nj_fail_errno(err, errno, "open bundle %s", record->scan.bundle);
+    if (nj_bundle_open(record->bundle_fd, record->scan.bundle, flags, &record->bundle, err) < 0)
         return -(int)err->code;
-    while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
-        struct nj_event event;
-
-        r = is_opened(&frame, &event, err);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            continue;
-        if (nj_span_is(event.opened.key, key)) {
-            *ret_session = frame.session;
-            return 0;
-        }
-        r = keys_add(&keys, event.opened.key, err);
-        if (r < 0)
-            return r;
-    }
-    if (r < 0)
-        return r;
-    return no_such_key(dir, key, &keys, err);
-}
-
-static int note_place(struct nj_record *record, const struct nj_frame *frame, struct nj_error *err)
-{
-    if (frame->sequence != record->n_places + 1)
-        return nj_fail(err, NJ_E_CORRUPT, "frame %" PRIu64 " stands where %zu belongs",
-                       frame->sequence, record->n_places + 1);
-    if (record->n_places == record->cap_places) {
-        size_t cap = record->cap_places ? record->cap_places * 2 : 64;
-        struct nj_journal_place *grown = reallocarray(record->places, cap, sizeof(*grown));
-
-        if (!grown)
-            return nj_fail_nomem(err);
-        record->places = grown;
-        record->cap_places = cap;
-    }
-    record->places[record->n_places++] = frame->place;
-    return nj_record_digests_add(&record->info.digests, frame, err);
-}
-
-static int note_object(struct nj_record *record, const struct nj_frame *frame, struct nj_error *err)
-{
-    struct nj_object object;
-    size_t len;
-
-    if (nj_object_decode(frame->payload, false, &object, &len, err) < 0)
-        return -(int)err->code;
-    if (nj_object_index_find(&record->index, &object.digest))
-        return 0; /* put again after a crash */
-    return nj_object_index_add(&record->index, &object.digest, &frame->place, err);
+    record->info = *nj_bundle_info(record->bundle);
+    return check_info(record, err);
 }
 
 static int keep_text(struct nj_record *record, struct nj_span text, const char **ret_text,
@@ -240,119 +142,38 @@ static int keep_text(struct nj_record *record, struct nj_span text, const char *
     return *ret_text ? 0 : nj_fail_nomem(err);
 }
 
-static int note_event(struct nj_record *record, const struct nj_frame *frame, struct nj_error *err)
-{
-    struct nj_event event;
-
-    if (nj_event_decode(frame->payload, &event, err) < 0)
-        return -(int)err->code;
-    if (event.kind == NJ_EVENT_OPENED && frame->sequence == 1) {
-        record->info.identity = event.opened.identity;
-        if (keep_text(record, event.opened.key, &record->info.key, err) < 0 ||
-            keep_text(record, event.opened.group, &record->info.group, err) < 0 ||
-            keep_text(record, event.opened.agent, &record->info.agent, err) < 0)
-            return -(int)err->code;
-    } else if (event.kind == NJ_EVENT_CLOSED) {
-        record->info.status = event.closed.status;
-    }
-    return 0;
-}
-
-static int note_run(struct nj_record *record, const struct nj_frame *frame, struct nj_error *err)
-{
-    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
-    struct nj_pack_at map;
-    struct nj_span job;
-
-    if (nj_pack_open(&doc, "run", frame->payload, err) < 0 || nj_pack_root(&doc, &map, err) < 0 ||
-        nj_pack_get_text(&map, "job", &job, err) < 0)
-        return -(int)err->code;
-    return keep_text(record, job, &record->info.job, err);
-}
-
-/* The row names the bundle; only a plain name in the bundles folder counts. 1: there is none any more. */
-static int open_archived(struct nj_record *record, const struct nj_run_dir *dir,
-                         const struct nj_frame *frame, unsigned flags, struct nj_error *err)
-{
-    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
-    struct nj_pack_at map;
-    struct nj_span row;
-    const char *path;
-    json_t *json;
-    int r = 1;
-
-    if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
-        nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0)
-        return -(int)err->code;
-    json = json_loadb((const char *)row.data, row.len, JSON_REJECT_DUPLICATES, NULL);
-    path = json_string_value(json_object_get(json, "bundle"));
-    if (path && strncmp(path, BUNDLES_FOLDER, strlen(BUNDLES_FOLDER)) == 0 &&
-        !strchr(path + strlen(BUNDLES_FOLDER), '/')) {
-        record->bundle_fd = openat(dir->bundles_fd, path + strlen(BUNDLES_FOLDER),
-                                   O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-        if (record->bundle_fd >= 0)
-            r = nj_bundle_open(record->bundle_fd, path, flags, &record->bundle, err);
-        else if (errno != ENOENT)
-            r = nj_fail_errno(err, errno, "open %s", path);
-    }
-    json_decref(json);
-    return r;
-}
-
-/* Returns 1 when the session was archived and is read from its bundle from now on. */
-static int note_frame(struct nj_record *record, const struct nj_run_dir *dir,
-                      const struct nj_frame *frame, unsigned flags, struct nj_error *err)
-{
-    int r;
-
-    switch (frame->kind) {
-    case NJ_FRAME_OBJECT:
-        return note_object(record, frame, err);
-    case NJ_FRAME_ARCHIVED:
-        r = open_archived(record, dir, frame, flags, err);
-        return r < 0 ? r : r == 0;
-    case NJ_FRAME_EVENT:
-        r = note_event(record, frame, err);
-        return r < 0 ? r : note_place(record, frame, err);
-    case NJ_FRAME_SNAPSHOT:
-    case NJ_FRAME_OUTPUT:
-        return note_place(record, frame, err);
-    case NJ_FRAME_RUN:
-    case NJ_FRAME_COMMIT:
-        break;
-    }
-    return 0;
-}
-
-static int scan(struct nj_record *record, const struct nj_run_dir *dir, uint32_t session,
-                unsigned flags, struct nj_error *err)
-{
-    struct nj_frame frame;
-    int r;
-
-    while ((r = nj_journal_next(record->journal, &frame, err)) == NJ_JOURNAL_FRAME) {
-        if (frame.session == session)
-            r = note_frame(record, dir, &frame, flags, err);
-        else if (frame.kind == NJ_FRAME_RUN)
-            r = note_run(record, &frame, err);
-        if (r < 0)
-            return nj_wrap(err, "session %" PRIu32, session);
-        if (r == 1)
-            return 1;
-    }
-    return r < 0 ? r : 0; /* a torn tail is what a live engine is writing, or a crash left */
-}
-
-static int read_manifest(struct nj_record *record, const struct nj_run_dir *dir, struct nj_error *err)
+/* The manifest is shown, not used: a run without it can be read all the same. */
+static void read_manifest(struct nj_record *record, const struct nj_run_dir *dir)
 {
     struct nj_error ignored = {0};
 
-    /* The manifest is shown, not used: a run without it can be read all the same. */
-    if (faccessat(dir->fd, "job.yaml", F_OK, 0) < 0)
-        return 0;
     if (nj_fsio_read_file(dir->fd, "job.yaml", &record->manifest, &ignored) < 0)
         nj_buf_clear(&record->manifest);
-    (void)err;
+}
+
+/* What a bundle's nightjar.json would say, from the first frame and the scan. */
+static int fill_info(struct nj_record *record, const struct nj_run_dir *dir, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    struct nj_bundle_info *info = &record->info;
+    struct nj_frame frame;
+    struct nj_event event;
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (nj_record_frame(record, 1, &payload, &frame, err) < 0 ||
+        nj_event_decode(frame.payload, &event, err) < 0)
+        return nj_wrap(err, "frame 1");
+    if (keep_text(record, event.opened.key, &info->key, err) < 0 ||
+        keep_text(record, event.opened.group, &info->group, err) < 0 ||
+        keep_text(record, event.opened.agent, &info->agent, err) < 0)
+        return -(int)err->code;
+    info->job = record->scan.job ? record->scan.job : "";
+    info->run = dir->name;
+    info->identity = record->scan.identity;
+    info->status = record->scan.status;
+    info->frames = record->scan.n_places;
+    info->digests = record->scan.digests;
+    read_manifest(record, dir);
     return 0;
 }
 
@@ -360,27 +181,21 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
                        struct nj_record **ret_record, struct nj_error *err)
 {
     NJ_AUTO(nj_record_free) struct nj_record *record = NULL;
-    uint32_t session = 0;
-    int r;
+    int r = 1;
 
-    if (record_new(&record, err) < 0 || find_session(dir, key, &session, err) < 0 ||
-        nj_journal_open(dir->journal_fd, &record->journal, err) < 0)
+    if (record_new(&record, err) < 0)
         return -(int)err->code;
-    r = scan(record, dir, session, flags, err);
-    if (r < 0)
+    if (nj_journal_open(dir->journal_fd, &record->journal, err) < 0 ||
+        nj_scan_session(record->journal, key, &record->scan, err) < 0)
         return nj_wrap(err, "run %s", dir->path);
-    if (r == 1) {
-        record->info = *nj_bundle_info(record->bundle);
-        if (check_info(record, err) < 0)
-            return nj_wrap(err, "run %s", dir->path);
-    } else {
-        record->info.run = dir->name;
-        record->info.frames = record->n_places;
-    }
+    record->reader = (struct nj_scan_reader){.journal = record->journal, .scan = &record->scan};
+    if (record->scan.archived)
+        r = open_archived(record, dir, flags, err);
+    if (r == 1)
+        r = fill_info(record, dir, err);
     /* A bundle without its inputs can still be verified here: the run has them. */
-    if (nj_inputs_open(dir->inputs_fd, &record->inputs, err) < 0 ||
-        read_manifest(record, dir, err) < 0)
-        return -(int)err->code;
+    if (r < 0 || nj_inputs_open(dir->inputs_fd, &record->inputs, err) < 0)
+        return nj_wrap(err, "run %s", dir->path);
     *ret_record = nj_steal_ptr(&record);
     return 0;
 }
@@ -412,29 +227,11 @@ int nj_record_frame(struct nj_record *record, uint64_t sequence, struct nj_buf *
 {
     if (record->bundle)
         return nj_bundle_frame(record->bundle, sequence, out, ret_frame, err);
-    if (sequence == 0 || sequence > record->n_places)
+    if (sequence == 0 || sequence > record->scan.n_places)
         return nj_fail(err, NJ_E_INPUT, "frame %" PRIu64 ": the record has 1 to %zu", sequence,
-                       record->n_places);
-    return nj_journal_read_frame(record->journal, &record->places[sequence - 1], out, ret_frame, err);
-}
-
-static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
-                      struct nj_error *err)
-{
-    struct nj_record *record = ctx;
-    const struct nj_journal_place *place = nj_object_index_find(&record->index, digest);
-    struct nj_object object;
-    char hex[NJ_DIGEST_HEX_CHARS + 1];
-    size_t len;
-
-    nj_digest_hex(digest, hex);
-    if (!place)
-        return nj_fail(err, NJ_E_CORRUPT, "session %s has no object %s", record->info.key, hex);
-    nj_buf_clear(&record->object);
-    if (nj_journal_read(record->journal, place, &record->object, err) < 0 ||
-        nj_object_decode(nj_buf_span(&record->object), true, &object, &len, err) < 0)
-        return nj_wrap(err, "object %s", hex);
-    return nj_buf_append(out, object.bytes.data, object.bytes.len, err);
+                       record->scan.n_places);
+    return nj_journal_read_frame(record->journal, &record->scan.places[sequence - 1], out,
+                                 ret_frame, err);
 }
 
 int nj_record_messages(struct nj_record *record, struct nj_event *event, struct nj_buf *out,
@@ -464,7 +261,7 @@ struct nj_object_source nj_record_objects(struct nj_record *record)
 {
     if (record->bundle)
         return nj_bundle_objects(record->bundle);
-    return (struct nj_object_source){.get = get_object, .ctx = record};
+    return nj_scan_source(&record->reader);
 }
 
 struct nj_object_source nj_record_inputs(struct nj_record *record)

@@ -1,13 +1,15 @@
 /*
  * record.h - one session's record, wherever it lies
  *
- * A bundle and a session in a run's journal look the same from here on: frames by sequence number, objects by
- * digest, inputs, and what is known about the session as a whole. What is read is checked below (bundle
- * reader, journal reader, objects against their digests), and everything in it is data, never authority:
- * nothing here opens a path, runs a command or looks at a variable that a record names.
+ * A bundle and a session in a run's journal look the same from here on: frames by sequence number,
+ * objects by digest, inputs, and what is known about the session as a whole. What is read is
+ * checked below (bundle reader, journal reader, objects against their digests), and everything in
+ * it is data, never authority: nothing here opens a path, runs a command or looks at a variable
+ * that a record names.
  *
- * Opening: nj_record_open_bundle() takes a descriptor, nj_record_open_run() an open run directory, so that a caller
- * can open both while it still may, give up its rights, and only then have bytes parsed.
+ * Opening: nj_record_open_bundle() takes a descriptor, nj_record_open_run() an open run directory,
+ * so that a caller can open both while it still may, give up its rights, and only then have bytes
+ * parsed.
  */
 #ifndef NJ_REPLAY_RECORD_H
 #define NJ_REPLAY_RECORD_H
@@ -26,9 +28,9 @@ int nj_record_open_bundle(int fd, const char *name, unsigned flags, struct nj_re
  *
  * @dir  borrowed for the record's life; needs no lock and works beside a live engine
  *
- * An archived session is read from its bundle in the run, from the journal where that bundle is gone. Fails with
- * NJ_E_INPUT when the run has no such session (the nearest key is named), or as nj_bundle_open() and
- * nj_journal_next().
+ * An archived session is read from its bundle in the run, from the journal where that bundle is
+ * gone. Fails with NJ_E_INPUT when the run has no such session (the nearest key is named), or as
+ * nj_bundle_open() and nj_journal_next().
  */
 int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned flags,
                        struct nj_record **ret_record, struct nj_error *err) NJ_MUST_USE;
@@ -36,20 +38,23 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
 void nj_record_free(struct nj_record *record);
 NJ_DEFINE_AUTO_PTR(struct nj_record, nj_record_free);
 
-/* nj_record_info - borrowed from the record. status is 0 while the session has not ended. For a session in a journal the
- * host is not known (environment "{}"), and the agent's level (reproducible "") stands in its config only. */
+/* nj_record_info - borrowed from the record. status is 0 while the session has not ended. For a
+ * session in a journal the host is not known (environment "{}"), and the agent's level
+ * (reproducible "") stands in its config only. */
 const struct nj_bundle_info *nj_record_info(const struct nj_record *record);
 
 /* nj_record_manifest - the manifest's bytes, as a curiosity to show; empty when there is none */
 struct nj_span nj_record_manifest(const struct nj_record *record);
 
-/* nj_record_damage - with NJ_BUNDLE_SALVAGE: what is broken behind the frames that are there; NULL: whole */
+/* nj_record_damage - with NJ_BUNDLE_SALVAGE: what is broken behind the frames that are there; NULL:
+ * whole */
 const char *nj_record_damage(const struct nj_record *record);
 
 /* nj_record_is_bundle - false while it is read from a journal */
 bool nj_record_is_bundle(const struct nj_record *record);
 
-/* nj_record_frame - frame @sequence, 1 to info->frames; the payload is appended to @out and borrowed from it */
+/* nj_record_frame - frame @sequence, 1 to info->frames; the payload is appended to @out and
+ * borrowed from it */
 int nj_record_frame(struct nj_record *record, uint64_t sequence, struct nj_buf *out,
                     struct nj_frame *ret_frame, struct nj_error *err) NJ_MUST_USE;
 
@@ -64,8 +69,8 @@ int nj_record_frame(struct nj_record *record, uint64_t sequence, struct nj_buf *
 int nj_record_messages(struct nj_record *record, struct nj_event *event, struct nj_buf *out,
                        struct nj_span *ret_first, struct nj_error *err) NJ_MUST_USE;
 
-/* The session's objects, and the run's inputs (mounts). Both live as long as the record; every object is
- * checked against its digest by nj_object_get(). */
+/* The session's objects, and the run's inputs (mounts). Both live as long as the record; every
+ * object is checked against its digest by nj_object_get(). */
 struct nj_object_source nj_record_objects(struct nj_record *record);
 struct nj_object_source nj_record_inputs(struct nj_record *record);
 

@@ -1,9 +1,10 @@
 /*
  * recorded_box.c - a box for the calls that are run again
  *
- * Before every call the box is made to hold exactly what the record says the call began with, times included. The
- * one complication is what that costs: mostly only times differ (nothing virtualises them yet), so a restore that
- * follows an equal step sends directories and times but no contents, which the box still has.
+ * Before every call the box is made to hold exactly what the record says the call began with, times
+ * included. The one complication is what that costs: mostly only times differ (nothing virtualises
+ * them yet), so a restore that follows an equal step sends directories and times but no contents,
+ * which the box still has.
  */
 #include "replay/recorded_inside.h"
 
@@ -81,7 +82,8 @@ static int take_objects(struct nj_recorded *recorded, const struct nj_box_result
     return 0;
 }
 
-/* After an equal step the record holds all that the call left, its times apart, which nobody asks for. */
+/* After an equal step the record holds all that the call left, its times apart, which nobody asks
+ * for. */
 static void forget_newest(struct nj_recorded *recorded)
 {
     struct nj_recorded_objects *newest = recorded->kept;
@@ -91,7 +93,8 @@ static void forget_newest(struct nj_recorded *recorded)
     objects_free(newest);
 }
 
-static int get_now(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err)
+static int get_now(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                   struct nj_error *err)
 {
     struct nj_recorded *recorded = ctx;
     struct nj_object_source record = nj_record_objects(recorded->record);
@@ -103,8 +106,9 @@ static int get_now(void *ctx, const struct nj_digest *digest, struct nj_buf *out
 
         if (!place)
             continue;
-        if (nj_object_decode((struct nj_span){(const uint8_t *)at->map + place->offset, place->bytes},
-                             false, &object, &len, err) < 0)
+        if (nj_object_decode(
+                (struct nj_span){(const uint8_t *)at->map + place->offset, place->bytes}, false,
+                &object, &len, err) < 0)
             return -(int)err->code;
         return nj_buf_append(out, object.bytes.data, object.bytes.len, err);
     }
@@ -174,7 +178,8 @@ static int fill(struct nj_recorded *recorded, int fd, struct nj_error *err)
 
     nj_buf_init(&filling.bytes, NJ_OBJECT_MAX_BYTES);
     nj_buf_init(&filling.encoded, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    r = nj_tree_reach(&filling.source, &recorded->seat.session->workspace, fill_object, &filling, err);
+    r = nj_tree_reach(&filling.source, &recorded->seat.session->workspace, fill_object, &filling,
+                      err);
     nj_buf_done(&filling.bytes);
     nj_buf_done(&filling.encoded);
     return r < 0 ? r : 0;
@@ -184,7 +189,8 @@ static void on_restored(void *ctx, const struct nj_error *err)
 {
     struct nj_recorded *recorded = ctx;
 
-    if (err && recorded->lean) { /* build it whole: the box did not have what it was thought to have */
+    if (err &&
+        recorded->lean) { /* build it whole: the box did not have what it was thought to have */
         nj_recorded_drop_box(recorded);
         go_on(recorded);
         return;

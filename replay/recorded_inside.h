@@ -60,8 +60,8 @@ struct nj_recorded {
 
 /* recorded_box.c */
 
-/* nj_recorded_run - recorded->call in a box that holds the session's workspace; ends in nj_recorded_ran() or with the
- * seat's failure */
+/* nj_recorded_run - recorded->call in a box that holds the session's workspace; ends in
+ * nj_recorded_ran() or with the seat's failure */
 void nj_recorded_run(struct nj_recorded *recorded);
 void nj_recorded_drop_box(struct nj_recorded *recorded);
 

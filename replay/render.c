@@ -139,7 +139,8 @@ int nj_render_time(struct nj_buf *out, int64_t time_ns, struct nj_error *err)
     if (!gmtime_r(&s, &tm) || tm.tm_year < -1900 || tm.tm_year > 8099 ||
         strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
         return nj_buf_printf(out, err, "%" PRId64 "ns", time_ns);
-    return nj_buf_printf(out, err, "%s.%03dZ", text, (int)((ns < 0 ? ns + 1000000000 : ns) / 1000000));
+    return nj_buf_printf(out, err, "%s.%03dZ", text,
+                         (int)((ns < 0 ? ns + 1000000000 : ns) / 1000000));
 }
 
 int nj_render_digest(struct nj_buf *out, const struct nj_digest *digest, struct nj_error *err)
@@ -213,7 +214,8 @@ int nj_json_line(struct nj_buf *out, json_t *value, struct nj_error *err)
     nj_auto_free char *text = NULL;
 
     if (value)
-        text = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+        text =
+            json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     json_decref(value);
     if (!text)
         return nj_fail_nomem(err);

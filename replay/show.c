@@ -28,7 +28,8 @@ void nj_shown_done(struct nj_shown *shown)
 
 /* ---- loading ---- */
 
-/* Rows come in order, so the calls of a turn are mostly at hand; a reply that cannot be read tells when it is shown. */
+/* Rows come in order, so the calls of a turn are mostly at hand; a reply that cannot be read tells
+ * when it is shown. */
 static void keep_calls(struct nj_show *show, const struct nj_event *event)
 {
     struct nj_calls calls = {0};
@@ -54,8 +55,9 @@ static int load_call(struct nj_show *show, const struct nj_row *row, struct nj_s
         show->calls_turn = row->turn;
     }
     if (row->call >= show->calls.count)
-        return nj_fail(err, NJ_E_CORRUPT, "turn %" PRIu64 " asked for %zu calls, not for a call %" PRIu64,
-                       row->turn, show->calls.count, row->call + 1);
+        return nj_fail(err, NJ_E_CORRUPT,
+                       "turn %" PRIu64 " asked for %zu calls, not for a call %" PRIu64, row->turn,
+                       show->calls.count, row->call + 1);
     shown->call = &show->calls.items[row->call];
     return 0;
 }
@@ -151,7 +153,8 @@ static int field_totals(struct nj_show *show, struct nj_buf *out, struct nj_erro
     nj_show_count(show, &counts);
     last.time_ns = counts.time_last_ns;
     if (nj_buf_printf(out, err,
-                      "steps     %zu: %" PRIu64 " replies, %" PRIu64 " calls, %" PRIu64 " checks\ncost      ",
+                      "steps     %zu: %" PRIu64 " replies, %" PRIu64 " calls, %" PRIu64
+                      " checks\ncost      ",
                       show->timeline->n_steps, counts.replies, counts.calls, counts.checks) < 0 ||
         nj_render_money(out, counts.cost_micro_usd, err) < 0 ||
         nj_buf_text(out, "\nbegan     ", err) < 0 || nj_render_time(out, first->time_ns, err) < 0 ||
@@ -218,7 +221,8 @@ static int excerpt_message(struct nj_buf *out, struct nj_span item, struct nj_er
 
 static int say_opened(const struct nj_shown *shown, struct nj_buf *out, struct nj_error *err)
 {
-    if (nj_buf_printf(out, err, "opened with %" PRIu64 " files and folders: ", shown->changes.added) < 0)
+    if (nj_buf_printf(out, err,
+                      "opened with %" PRIu64 " files and folders: ", shown->changes.added) < 0)
         return -(int)err->code;
     return excerpt_message(out, shown->first, err);
 }
@@ -258,7 +262,8 @@ static int say_outcome(const struct nj_shown *shown, struct nj_buf *out, struct 
     if (nj_buf_printf(out, err, "\n%s  ", INDENT) < 0 || nj_describe_exit(outcome, out, err) < 0)
         return -(int)err->code;
     if (changes->added + changes->modified + changes->deleted > 0 &&
-        nj_buf_printf(out, err, "; files: %" PRIu64 " added, %" PRIu64 " modified, %" PRIu64 " deleted",
+        nj_buf_printf(out, err,
+                      "; files: %" PRIu64 " added, %" PRIu64 " modified, %" PRIu64 " deleted",
                       changes->added, changes->modified, changes->deleted) < 0)
         return -(int)err->code;
     if (say_stream("out", &outcome->out, out, err) < 0)
@@ -345,8 +350,8 @@ static int say(const struct nj_shown *shown, struct nj_buf *out, struct nj_error
         return say_failed("no reply", event->no_reply.turn, event->no_reply.cause,
                           event->no_reply.text, out, err);
     case NJ_EVENT_ATTEMPT:
-        return say_failed("a failed attempt", event->attempt_failed.turn, event->attempt_failed.cause,
-                          event->attempt_failed.text, out, err);
+        return say_failed("a failed attempt", event->attempt_failed.turn,
+                          event->attempt_failed.cause, event->attempt_failed.text, out, err);
     case NJ_EVENT_CLOSED:
         return say_closed(event, out, err);
     case NJ_EVENT_BOX:

@@ -1,8 +1,9 @@
 /*
  * show.h - a session's timeline and its steps, as text for a person or one JSON object a line
  *
- * Each call appends to a buffer that the caller prints and clears, so that a long session needs the memory of one row. What
- * cannot be read in a damaged record (nj_show's salvage) is shown as lost, with its reason, and the rest goes on.
+ * Each call appends to a buffer that the caller prints and clears, so that a long session needs the
+ * memory of one row. What cannot be read in a damaged record (nj_show's salvage) is shown as lost,
+ * with its reason, and the rest goes on.
  */
 #ifndef NJ_REPLAY_SHOW_H
 #define NJ_REPLAY_SHOW_H

@@ -43,7 +43,8 @@ void nj_show_count(const struct nj_show *show, struct nj_counts *ret_counts);
 /* show_step.c and show_json.c */
 int nj_show_step_text(struct nj_show *show, const struct nj_row *row, struct nj_buf *out,
                       struct nj_error *err) NJ_MUST_USE;
-int nj_show_session_json(struct nj_show *show, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+int nj_show_session_json(struct nj_show *show, struct nj_buf *out,
+                         struct nj_error *err) NJ_MUST_USE;
 int nj_show_row_json(struct nj_show *show, const struct nj_row *row, bool full, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 

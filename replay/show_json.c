@@ -1,7 +1,8 @@
 /*
  * show_json.c - the same as JSON, one object a line
  *
- * The one complication: recorded bytes need not be text. A stream that is not UTF-8 is given as base64 as well.
+ * The one complication: recorded bytes need not be text. A stream that is not UTF-8 is given as
+ * base64 as well.
  */
 #include <inttypes.h>
 
@@ -52,8 +53,8 @@ static json_t *session_json(struct nj_show *show)
          nj_json_set(object, "content_digest", nj_json_digest(&info->digests.content)) &&
          nj_json_set(object, "record_digest", nj_json_digest(&info->digests.record)) &&
          set_number(object, "steps", timeline->n_steps) &&
-         set_number(object, "replies", counts.replies) && set_number(object, "calls", counts.calls) &&
-         set_number(object, "checks", counts.checks) &&
+         set_number(object, "replies", counts.replies) &&
+         set_number(object, "calls", counts.calls) && set_number(object, "checks", counts.checks) &&
          set_number(object, "cost_micro_usd", counts.cost_micro_usd) &&
          nj_json_set(object, "time_ns", json_integer(timeline->rows[0].time_ns));
     if (ok && nj_record_damage(timeline->record))
@@ -146,7 +147,8 @@ static json_t *calls_json(struct nj_span message)
     for (size_t i = 0; i < calls.count; i++) {
         json_t *call = json_object();
 
-        if (!set_text(call, "id", calls.items[i].id) || !set_text(call, "tool", calls.items[i].name) ||
+        if (!set_text(call, "id", calls.items[i].id) ||
+            !set_text(call, "tool", calls.items[i].name) ||
             !nj_json_set(call, "input", json_incref(calls.items[i].input)) ||
             json_array_append_new(array, call) < 0) {
             json_decref(array);
@@ -250,7 +252,8 @@ static bool add_row(json_t *object, const struct nj_show *show, const struct nj_
 {
     bool ok;
 
-    ok = set_text(object, "type", "row") && set_text(object, "kind", nj_event_kind_text(row->kind)) &&
+    ok = set_text(object, "type", "row") &&
+         set_text(object, "kind", nj_event_kind_text(row->kind)) &&
          nj_json_set(object, "step", row->is_step ? number(row->step) : json_null()) &&
          set_number(object, "sequence", row->sequence) &&
          nj_json_set(object, "time_ns", json_integer(row->time_ns)) &&
@@ -302,7 +305,10 @@ static int add_change(void *ctx, const char *path, const struct nj_tree_entry *a
         return nj_fail_nomem(err);
     }
     if (!set_text(change, "path", absolute) ||
-        !set_text(change, "change", !a ? "added" : !b ? "deleted" : "modified") ||
+        !set_text(change, "change",
+                  !a   ? "added"
+                  : !b ? "deleted"
+                       : "modified") ||
         !set_text(change, "file_type", type_text(entry->type)) ||
         (entry->type == NJ_FILE_REGULAR && !set_number(change, "size", entry->size)) ||
         json_array_append_new(ctx, change) < 0)

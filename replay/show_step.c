@@ -23,7 +23,8 @@ static int say_value(const json_t *value, struct nj_buf *out, struct nj_error *e
     nj_auto_free char *text = NULL;
 
     if (json_is_string(value)) {
-        struct nj_span span = {(const uint8_t *)json_string_value(value), json_string_length(value)};
+        struct nj_span span = {(const uint8_t *)json_string_value(value),
+                               json_string_length(value)};
 
         if (!span.len || !memchr(span.data, '\n', span.len)) {
             if (nj_buf_text(out, " ", err) < 0 || nj_render_line(out, span, err) < 0)
@@ -53,7 +54,8 @@ static int say_input(const struct nj_call *call, struct nj_buf *out, struct nj_e
         nj_buf_text(out, ", id ", err) < 0 ||
         nj_render_line(out, nj_span_text(call->id), err) < 0 || nj_buf_text(out, "\n", err) < 0)
         return -(int)err->code;
-    json_object_foreach (call->input, key, value) {
+    json_object_foreach(call->input, key, value)
+    {
         if (nj_render_line(out, nj_span_text(key), err) < 0 || nj_buf_text(out, ":", err) < 0 ||
             say_value(value, out, err) < 0)
             return -(int)err->code;
@@ -84,8 +86,8 @@ static int say_outcome(const struct nj_shown *shown, struct nj_buf *out, struct 
 
     if (nj_buf_text(out, "\n--- ", err) < 0 || nj_describe_exit(outcome, out, err) < 0 ||
         nj_buf_text(out, "\ntook ", err) < 0 ||
-        nj_render_duration(out, meta->duration_ms, err) < 0 || nj_buf_text(out, ", cpu ", err) < 0 ||
-        nj_render_duration(out, meta->cpu_ms, err) < 0)
+        nj_render_duration(out, meta->duration_ms, err) < 0 ||
+        nj_buf_text(out, ", cpu ", err) < 0 || nj_render_duration(out, meta->cpu_ms, err) < 0)
         return -(int)err->code;
     if (meta->memory_peak_bytes > 0 &&
         nj_buf_printf(out, err, ", memory peak %" PRIu64 " KiB", meta->memory_peak_bytes >> 10) < 0)
@@ -134,7 +136,10 @@ static int say_change(void *ctx, const char *path, const struct nj_tree_entry *a
     struct nj_buf *out = changing->out;
 
     changing->count++;
-    if (nj_buf_printf(out, err, "  %c /", !a ? '+' : !b ? '-' : '~') < 0 ||
+    if (nj_buf_printf(out, err, "  %c /",
+                      !a   ? '+'
+                      : !b ? '-'
+                           : '~') < 0 ||
         nj_render_name(out, nj_span_text(path), err) < 0 || say_size(b ? b : a, out, err) < 0)
         return -(int)err->code;
     if (a && b && (nj_buf_text(out, ", was", err) < 0 || say_size(a, out, err) < 0))
@@ -188,14 +193,14 @@ static int say_reply(const struct nj_event *event, struct nj_buf *out, struct nj
         nj_message_calls(event->reply.message_bytes, &calls, err) < 0 ||
         nj_buf_text(out, "\n--- reply of ", err) < 0 ||
         nj_render_line(out, event->reply.model, err) < 0 ||
-        nj_buf_printf(out, err, " (%s)\ntokens: %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
-                                " from the cache, %" PRIu64 " into it; cost ",
+        nj_buf_printf(out, err,
+                      " (%s)\ntokens: %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
+                      " from the cache, %" PRIu64 " into it; cost ",
                       nj_stop_text(event->reply.stop), usage->input_tokens, usage->output_tokens,
                       usage->cache_read_tokens,
                       usage->cache_write_5m_tokens + usage->cache_write_1h_tokens) < 0 ||
         nj_render_money(out, event->reply.cost_micro_usd, err) < 0 ||
-        nj_buf_text(out, "\n", err) < 0 ||
-        nj_render_text(out, nj_buf_span(&text), INDENT, err) < 0)
+        nj_buf_text(out, "\n", err) < 0 || nj_render_text(out, nj_buf_span(&text), INDENT, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < calls.count; i++)
         if (say_input(&calls.items[i], out, err) < 0)
@@ -245,7 +250,8 @@ static int title(struct nj_show *show, const struct nj_row *row, struct nj_buf *
         nj_buf_printf(out, err, ": the reply of turn %" PRIu64, row->turn) < 0)
         return -(int)err->code;
     if (row->kind == NJ_EVENT_TOOL_DONE &&
-        nj_buf_printf(out, err, ": call %" PRIu64 " of turn %" PRIu64, row->call + 1, row->turn) < 0)
+        nj_buf_printf(out, err, ": call %" PRIu64 " of turn %" PRIu64, row->call + 1, row->turn) <
+            0)
         return -(int)err->code;
     if (row->kind == NJ_EVENT_JUDGED && nj_buf_printf(out, err, ": check %" PRIu64, row->call) < 0)
         return -(int)err->code;

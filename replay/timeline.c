@@ -168,21 +168,23 @@ int nj_timeline_new(struct nj_record *record, bool salvage, struct nj_timeline *
     return 0;
 }
 
-int nj_timeline_step(const struct nj_timeline *timeline, int64_t wanted, const struct nj_row **ret_row,
-                     struct nj_error *err)
+int nj_timeline_step(const struct nj_timeline *timeline, int64_t wanted,
+                     const struct nj_row **ret_row, struct nj_error *err)
 {
     int64_t last = (int64_t)timeline->n_steps;
     int64_t step = wanted >= 0 ? wanted : last + 1 + wanted;
 
     if (step < 0 || step > last)
         return nj_fail(err, NJ_E_INPUT,
-                       "step %" PRId64 ": the session has steps 0 (its start) to %" PRId64, wanted, last);
+                       "step %" PRId64 ": the session has steps 0 (its start) to %" PRId64, wanted,
+                       last);
     *ret_row = &timeline->rows[timeline->steps[step]];
     return 0;
 }
 
-int nj_timeline_event(const struct nj_timeline *timeline, const struct nj_row *row, struct nj_buf *buf,
-                      struct nj_event *ret_event, struct nj_span *ret_first, struct nj_error *err)
+int nj_timeline_event(const struct nj_timeline *timeline, const struct nj_row *row,
+                      struct nj_buf *buf, struct nj_event *ret_event, struct nj_span *ret_first,
+                      struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf messages = {0};
     struct nj_frame frame;
@@ -192,7 +194,8 @@ int nj_timeline_event(const struct nj_timeline *timeline, const struct nj_row *r
     if (nj_record_frame(timeline->record, row->sequence, buf, &frame, err) < 0 ||
         nj_event_decode(frame.payload, ret_event, err) < 0)
         return nj_wrap(err, "frame %" PRIu64, row->sequence);
-    /* Appending the message may move the buffer under the event's spans: read it, then decode again. */
+    /* Appending the message may move the buffer under the event's spans: read it, then decode
+     * again. */
     nj_buf_init(&messages, NJ_OBJECT_MAX_BYTES);
     if (nj_record_messages(timeline->record, ret_event, &messages, ret_first, err) < 0)
         return nj_wrap(err, "frame %" PRIu64, row->sequence);
@@ -225,7 +228,8 @@ int nj_timeline_workspace(const struct nj_timeline *timeline, const struct nj_ro
     if (event.kind == NJ_EVENT_OPENED)
         *ret_ref = (struct nj_workspace_ref){event.opened.tree, event.opened.stamps};
     else if (event.kind == NJ_EVENT_TOOL_DONE)
-        *ret_ref = (struct nj_workspace_ref){event.tool_done.outcome.tree, event.tool_done.meta.stamps};
+        *ret_ref =
+            (struct nj_workspace_ref){event.tool_done.outcome.tree, event.tool_done.meta.stamps};
     else
         *ret_ref = (struct nj_workspace_ref){event.judged.outcome.tree, event.judged.meta.stamps};
     return 0;
@@ -262,7 +266,8 @@ static int drop_object(void *ctx, const struct nj_object *object, struct nj_erro
     return 0;
 }
 
-/* The last snapshot at or before @sequence as a session; without one, a session that is not yet opened. */
+/* The last snapshot at or before @sequence as a session; without one, a session that is not yet
+ * opened. */
 static int restore_before(const struct nj_timeline *timeline, uint64_t sequence, struct nj_buf *buf,
                           uint64_t *ret_folded, struct nj_session **ret_session,
                           struct nj_error *err)

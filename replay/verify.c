@@ -1,9 +1,9 @@
 /*
  * verify.c - opening, living again, judging
  *
- * The one complication is the order of giving up: the network goes before anything else, the helper is born
- * without it and keeps what building boxes needs, files are opened while root still can, then root goes too; only
- * after that is the first byte of a record parsed.
+ * The one complication is the order of giving up: the network goes before anything else, the helper
+ * is born without it and keeps what building boxes needs, files are opened while root still can,
+ * then root goes too; only after that is the first byte of a record parsed.
  */
 #include "replay/verify.h"
 
@@ -109,7 +109,8 @@ static int parse_names(struct nj_verify *verify, struct nj_error *err)
         if (nj_where_parse(verify->names[i], where, err) < 0)
             return -(int)err->code;
         if (where->has_step)
-            return nj_fail(err, NJ_E_INPUT, "%s: a whole session is verified, not one step", verify->names[i]);
+            return nj_fail(err, NJ_E_INPUT, "%s: a whole session is verified, not one step",
+                           verify->names[i]);
     }
     return 0;
 }
@@ -220,9 +221,10 @@ int nj_verify_open(char *const *names, size_t n_names, struct nj_verify **ret_ve
         nj_buf_init(&verify->subjects[i].host, HOST_MAX_BYTES);
     }
     raise_descriptors();
-    if (parse_names(verify, err) < 0 || leave_network(err) < 0 || read_environment(verify, err) < 0 ||
-        start_sandbox(verify, err) < 0 || open_sources(verify, err) < 0 ||
-        drop_privileges(verify, err) < 0 || make_loop(verify, err) < 0)
+    if (parse_names(verify, err) < 0 || leave_network(err) < 0 ||
+        read_environment(verify, err) < 0 || start_sandbox(verify, err) < 0 ||
+        open_sources(verify, err) < 0 || drop_privileges(verify, err) < 0 ||
+        make_loop(verify, err) < 0)
         return -(int)err->code;
     *ret_verify = nj_steal_ptr(&verify);
     return 0;

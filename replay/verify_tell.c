@@ -36,7 +36,8 @@ static int say_work(const struct nj_verified *verified, struct nj_buf *out, stru
         nj_buf_printf(out, err, ", %" PRIu64 " not judged (their sandbox was lost when recorded)",
                       result->unjudged) < 0)
         return -(int)err->code;
-    if (!result->closed && nj_buf_text(out, ", to its last commit (the session has not ended)", err) < 0)
+    if (!result->closed &&
+        nj_buf_text(out, ", to its last commit (the session has not ended)", err) < 0)
         return -(int)err->code;
     if (nj_buf_text(out, ", in ", err) < 0)
         return -(int)err->code;
@@ -60,9 +61,11 @@ static int say_differences(const struct nj_verified *verified, bool all, struct 
             return -(int)err->code;
     }
     if (all && list->count > list->n_items)
-        return nj_buf_printf(out, err, "  and %" PRIu64 " more differences\n", list->count - list->n_items);
+        return nj_buf_printf(out, err, "  and %" PRIu64 " more differences\n",
+                             list->count - list->n_items);
     if (!all && more > 0)
-        return nj_buf_printf(out, err, "  and %" PRIu64 " more step%s differ%s (--all names them)\n", more,
+        return nj_buf_printf(out, err,
+                             "  and %" PRIu64 " more step%s differ%s (--all names them)\n", more,
                              plural(more), more == 1 ? "s" : "");
     return 0;
 }
@@ -84,10 +87,11 @@ static int say_notes(const struct nj_verified *verified, struct nj_buf *out, str
     if (verified->host[0] && nj_buf_printf(out, err, "  host: %s\n", verified->host) < 0)
         return -(int)err->code;
     if (declares_reproduction(verified))
-        return nj_buf_printf(out, err,
-                             "  note: level %s is declared, but this version does not virtualise time and "
-                             "randomness: a step that depends on them differs\n",
-                             verified->level);
+        return nj_buf_printf(
+            out, err,
+            "  note: level %s is declared, but this version does not virtualise time and "
+            "randomness: a step that depends on them differs\n",
+            verified->level);
     return 0;
 }
 
@@ -117,7 +121,8 @@ int nj_verified_text(const struct nj_verified *verified, bool all, struct nj_buf
 
 static bool set_number(json_t *object, const char *key, uint64_t value)
 {
-    return nj_json_set(object, key, json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));
+    return nj_json_set(object, key,
+                       json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));
 }
 
 static bool set_text(json_t *object, const char *key, const char *text)
@@ -148,7 +153,8 @@ static bool add_result(json_t *object, const struct nj_verified *verified)
 {
     const struct nj_recorded_result *result = verified->result;
 
-    return set_number(object, "steps", result->steps) && set_number(object, "replies", result->replies) &&
+    return set_number(object, "steps", result->steps) &&
+           set_number(object, "replies", result->replies) &&
            set_number(object, "calls_run", result->calls) &&
            set_number(object, "checks_run", result->checks) &&
            set_number(object, "refusals", result->refusals) &&
@@ -169,11 +175,12 @@ static json_t *verified_json(const struct nj_verified *verified)
     ok = set_text(object, "record", verified->name) &&
          set_text(object, "verdict", nj_verdict_text(verified->verdict)) &&
          set_number(object, "duration_ms", verified->duration_ms) &&
-         set_text(object, "level_declared", verified->level) && set_text(object, "level_reached", "D0") &&
-         set_text(object, "host", verified->host);
+         set_text(object, "level_declared", verified->level) &&
+         set_text(object, "level_reached", "D0") && set_text(object, "host", verified->host);
     if (ok && verified->info)
-        ok = set_text(object, "key", verified->info->key) &&
-             nj_json_set(object, "content_digest", nj_json_digest(&verified->info->digests.content));
+        ok =
+            set_text(object, "key", verified->info->key) &&
+            nj_json_set(object, "content_digest", nj_json_digest(&verified->info->digests.content));
     if (ok && verified->result)
         ok = add_result(object, verified);
     if (ok && verified->verdict == NJ_VERDICT_FAILED)

@@ -49,7 +49,6 @@ static const char *run_colon(const char *text)
     return NULL;
 }
 
-
 /* Reads "12", "-1", "last" or "start". */
 static bool read_step(const char *text, int64_t *ret_step)
 {

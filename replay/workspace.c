@@ -24,8 +24,8 @@ int nj_workspace_path(const char *text, char **ret_path, struct nj_error *err)
     if (!path)
         return nj_fail_nomem(err);
     if (len > 0 && !nj_tree_path_valid(nj_span_text(path)))
-        return nj_fail(err, NJ_E_INPUT, "%s: a path in the workspace is expected, such as /workspace/out",
-                       text);
+        return nj_fail(err, NJ_E_INPUT,
+                       "%s: a path in the workspace is expected, such as /workspace/out", text);
     *ret_path = nj_steal_ptr(&path);
     return 0;
 }
@@ -97,7 +97,8 @@ static int long_columns(const struct nj_tree_entry *entry, struct nj_buf *out, s
     for (unsigned i = 0; i < 9; i++)
         if (!has_target(entry) && !(entry->mode & (0400u >> i)))
             bits[i] = '-';
-    return nj_buf_printf(out, err, "%c%s %12" PRIu64 " ", type_letter(entry->type), bits, entry->size);
+    return nj_buf_printf(out, err, "%c%s %12" PRIu64 " ", type_letter(entry->type), bits,
+                         entry->size);
 }
 
 static int say_text(struct lister *lister, const char *path, const struct nj_tree_entry *entry,
@@ -107,8 +108,8 @@ static int say_text(struct lister *lister, const char *path, const struct nj_tre
     bool is_long = lister->listing == NJ_LISTING_LONG;
     nj_auto_free char *absolute = NULL;
 
-    if (asprintf(&absolute, "/%s%s", path,
-                 entry->type == NJ_FILE_DIRECTORY && path[0] ? "/" : "") < 0) {
+    if (asprintf(&absolute, "/%s%s", path, entry->type == NJ_FILE_DIRECTORY && path[0] ? "/" : "") <
+        0) {
         absolute = NULL;
         return nj_fail_nomem(err);
     }
@@ -164,7 +165,8 @@ static int say(struct lister *lister, const char *path, const struct nj_tree_ent
     return r < 0 ? r : lister->print(lister->out, err);
 }
 
-static int visit(void *ctx, const char *path, const struct nj_tree_entry *entry, struct nj_error *err)
+static int visit(void *ctx, const char *path, const struct nj_tree_entry *entry,
+                 struct nj_error *err)
 {
     struct lister *lister = ctx;
     nj_auto_free char *full = NULL;

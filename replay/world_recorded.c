@@ -1,9 +1,10 @@
 /*
  * world_recorded.c - answers from the record, and judgement
  *
- * The one complication is order. The core asks in the order in which the engine journaled, so the record is read with
- * one cursor: what stands between two answers (boxes, failed attempts, suspensions, pieces of output) is folded or
- * passed over on the way, and an answer of another kind than the one that is due is a difference of its own.
+ * The one complication is order. The core asks in the order in which the engine journaled, so the
+ * record is read with one cursor: what stands between two answers (boxes, failed attempts,
+ * suspensions, pieces of output) is folded or passed over on the way, and an answer of another kind
+ * than the one that is due is a difference of its own.
  */
 #include "replay/world_recorded.h"
 
@@ -59,7 +60,8 @@ static int say_where(struct nj_recorded *recorded, struct nj_error *err)
 }
 
 /* recorded->what holds the sentence. */
-static int diverged(struct nj_recorded *recorded, enum nj_divergence_kind kind, struct nj_error *err)
+static int diverged(struct nj_recorded *recorded, enum nj_divergence_kind kind,
+                    struct nj_error *err)
 {
     if (say_where(recorded, err) < 0)
         return -(int)err->code;
@@ -132,7 +134,8 @@ static int fold_lifecycle(struct nj_recorded *recorded, const struct nj_event *e
     return nj_wrap(err, "frame %" PRIu64, sequence);
 }
 
-/* The next frame that is no mere circumstance: a content event or a snapshot. 1: the record ends here. */
+/* The next frame that is no mere circumstance: a content event or a snapshot. 1: the record ends
+ * here. */
 static int advance(struct nj_recorded *recorded, struct nj_frame *frame, struct nj_event *event,
                    struct nj_error *err)
 {
@@ -166,8 +169,9 @@ static int stop_apart(struct nj_recorded *recorded, const char *due, const char 
                       struct nj_error *err)
 {
     nj_buf_clear(&recorded->what);
-    if (nj_buf_printf(&recorded->what, err, "%s was due, but the record goes on with %s (frame %" PRIu64 ")",
-                      due, found, recorded->next) < 0 ||
+    if (nj_buf_printf(&recorded->what, err,
+                      "%s was due, but the record goes on with %s (frame %" PRIu64 ")", due, found,
+                      recorded->next) < 0 ||
         diverged(recorded, NJ_DIVERGENCE_RECORD, err) < 0)
         return -(int)err->code;
     finish(recorded);
@@ -175,8 +179,8 @@ static int stop_apart(struct nj_recorded *recorded, const char *due, const char 
 }
 
 /*
- * The content event that is due, taken from the record into recorded->event. Returns 0, or 1 when the replay is over:
- * the record ends, or something else stands there.
+ * The content event that is due, taken from the record into recorded->event. Returns 0, or 1 when
+ * the replay is over: the record ends, or something else stands there.
  */
 static int take_event(struct nj_recorded *recorded, enum nj_event_kind kind,
                       enum nj_event_kind or_kind, const char *due, struct nj_error *err)
@@ -221,8 +225,8 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
                                                      : &recorded->event.no_reply.request;
     if (!nj_digest_equal(request, &action->request)) {
         nj_buf_clear(&recorded->what);
-        if (nj_buf_text(&recorded->what, "the model was asked with something else: recorded request ",
-                        err) < 0 ||
+        if (nj_buf_text(&recorded->what,
+                        "the model was asked with something else: recorded request ", err) < 0 ||
             nj_render_digest(&recorded->what, request, err) < 0 ||
             nj_buf_text(&recorded->what, ", now ", err) < 0 ||
             nj_render_digest(&recorded->what, &action->request, err) < 0 ||
@@ -268,7 +272,8 @@ static int compare_outcome(struct nj_recorded *recorded, const struct nj_call_ou
         r = note(recorded, nj_compare_stream("standard output", &then->out, &now->out, what, err),
                  NJ_DIVERGENCE_STDOUT, err);
     if (r == 0)
-        r = note(recorded, nj_compare_stream("standard error", &then->errors, &now->errors, what, err),
+        r = note(recorded,
+                 nj_compare_stream("standard error", &then->errors, &now->errors, what, err),
                  NJ_DIVERGENCE_STDERR, err);
     if (r == 0)
         r = note(recorded,
@@ -341,7 +346,8 @@ static int run_call(struct nj_recorded *recorded, struct nj_error *err)
     if (recorded->call.refusal)
         return refused(recorded, err);
     if (outcome_then(recorded)->exit == NJ_EXIT_REFUSED && recorded->boxes_lost > 0) {
-        recorded->result.unjudged++; /* its box was lost until the engine gave up: nothing ran to its end */
+        recorded->result
+            .unjudged++; /* its box was lost until the engine gave up: nothing ran to its end */
         go_on_as_recorded(recorded);
         return 0;
     }
@@ -380,8 +386,8 @@ static int judge(struct nj_world *world, struct nj_seat *seat, const struct nj_a
         return r < 0 ? r : 0;
     nj_arena_reset(&recorded->arena);
     recorded->judging = true;
-    if (nj_tool_prepare_command(seat->session->config, seat->session->tool_time_ms, &recorded->arena,
-                                &recorded->call, err) < 0)
+    if (nj_tool_prepare_command(seat->session->config, seat->session->tool_time_ms,
+                                &recorded->arena, &recorded->call, err) < 0)
         return nj_wrap(err, "accept command");
     return run_call(recorded, err);
 }
@@ -441,7 +447,8 @@ static int save(struct nj_world *world, struct nj_seat *seat, const struct nj_ac
 
 /* ---- closing ---- */
 
-/* Everything that is put is derived from the record, which has it already; only its digest is of interest. */
+/* Everything that is put is derived from the record, which has it already; only its digest is of
+ * interest. */
 static int drop_object(void *ctx, const struct nj_object *object, struct nj_error *err)
 {
     (void)ctx;
@@ -464,7 +471,8 @@ static int compare_outputs(struct nj_recorded *recorded, struct nj_error *err)
         return nj_wrap(err, "collect outputs");
     if (has_now != then->closed.has_outputs) {
         if (nj_buf_printf(&recorded->what, err, "outputs: recorded %s, now %s",
-                          then->closed.has_outputs ? "some" : "none", has_now ? "some" : "none") < 0)
+                          then->closed.has_outputs ? "some" : "none",
+                          has_now ? "some" : "none") < 0)
             return -(int)err->code;
         return 1;
     }
@@ -565,7 +573,8 @@ static int visit_input(void *ctx, enum nj_object_kind kind, const struct nj_dige
     return 0;
 }
 
-/* The helper places mounts into boxes; all that it will need must be there before the first call. */
+/* The helper places mounts into boxes; all that it will need must be there before the first call.
+ */
 static int give_mounts(struct nj_recorded *recorded, struct nj_error *err)
 {
     const struct nj_session_config *config = recorded->seat.session->config;
@@ -578,10 +587,11 @@ static int give_mounts(struct nj_recorded *recorded, struct nj_error *err)
         r = nj_tree_reach(&inputs, &mount->input, visit_input, NULL, err);
         if (r < 0 && !nj_record_info(recorded->record)->inputs_embedded &&
             nj_record_is_bundle(recorded->record))
-            return nj_fail(err, NJ_E_INPUT,
-                           "mount %s: the bundle keeps its inputs by reference only; verify the session in "
-                           "its run, as RUN:KEY, or bundle it with `archive: {inputs: embed}`",
-                           mount->target);
+            return nj_fail(
+                err, NJ_E_INPUT,
+                "mount %s: the bundle keeps its inputs by reference only; verify the session in "
+                "its run, as RUN:KEY, or bundle it with `archive: {inputs: embed}`",
+                mount->target);
         if (r == 0)
             r = nj_sandbox_add_input(recorded->hall->sandbox, &mount->input, &inputs, err);
         if (r < 0)

@@ -1,14 +1,16 @@
 /*
  * world_recorded.h - the recorded world: a session lived again, from its record and in a real box
  *
- * The same core and the same loop as the engine's (batch/session/world.h) look at this world. The model's answers come
- * from the record; each tool call and each look of the accept command is run again in a box that is built from the
- * CONFIG object of the record, with the workspace that the record says it began with; and what comes out is compared. After
- * a difference the recorded event is folded in all the same, so every step is judged on its own.
+ * The same core and the same loop as the engine's (batch/session/world.h) look at this world. The
+ * model's answers come from the record; each tool call and each look of the accept command is run
+ * again in a box that is built from the CONFIG object of the record, with the workspace that the
+ * record says it began with; and what comes out is compared. After a difference the recorded event
+ * is folded in all the same, so every step is judged on its own.
  *
  *     nj_recorded_start() -> the loop runs -> done() -> nj_recorded_result() -> nj_recorded_free()
  *
- * The record's manifest plays no part. Mounts are the record's own inputs; nothing of the host is named by it.
+ * The record's manifest plays no part. Mounts are the record's own inputs; nothing of the host is
+ * named by it.
  */
 #ifndef NJ_REPLAY_WORLD_RECORDED_H
 #define NJ_REPLAY_WORLD_RECORDED_H
@@ -36,10 +38,12 @@ struct nj_recorded_result {
     uint64_t checks;    /* looks of the accept command run again */
     uint64_t refusals;  /* calls that were refused then and are refused now, without a box */
     uint64_t snapshots; /* compared */
-    uint64_t unjudged;  /* calls whose box was lost when they were recorded: there is nothing to compare */
+    uint64_t unjudged;  /* calls whose box was lost when they were recorded: there is nothing to
+                           compare */
     uint64_t steps;
-    bool closed;        /* the record reaches the session's end; else it was verified to its last commit */
-    struct nj_buf environment; /* a line for each program that a step used and that is another one here */
+    bool closed; /* the record reaches the session's end; else it was verified to its last commit */
+    struct nj_buf
+        environment; /* a line for each program that a step used and that is another one here */
     bool failed;
     struct nj_error error; /* failed: why the replay could not go on */
 };
@@ -50,8 +54,8 @@ struct nj_recorded_result {
  * @record  borrowed until nj_recorded_free()
  * @done    called once, from the loop
  *
- * Fails at once with NJ_E_INPUT when the record's box or mounts cannot be had: a plan that is not allowed, or inputs that
- * are not in the bundle (archive: {inputs: reference}).
+ * Fails at once with NJ_E_INPUT when the record's box or mounts cannot be had: a plan that is not
+ * allowed, or inputs that are not in the bundle (archive: {inputs: reference}).
  */
 int nj_recorded_start(const struct nj_recorded_hall *hall, struct nj_record *record,
                       void (*done)(void *ctx), void *ctx, struct nj_recorded **ret_recorded,
@@ -63,7 +67,8 @@ const struct nj_recorded_result *nj_recorded_result(const struct nj_recorded *re
 /* nj_recorded_level - the level of reproducibility that the agent declares, "D0" to "D3" */
 const char *nj_recorded_level(const struct nj_recorded *recorded);
 
-/* nj_recorded_free - accepts NULL; ends its box. A session under way is given up, done() does not come. */
+/* nj_recorded_free - accepts NULL; ends its box. A session under way is given up, done() does not
+ * come. */
 void nj_recorded_free(struct nj_recorded *recorded);
 NJ_DEFINE_AUTO_PTR(struct nj_recorded, nj_recorded_free);
 

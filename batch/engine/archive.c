@@ -26,7 +26,8 @@ static int add_frames(const struct nj_archive *archive, struct nj_bundle_writer 
         struct nj_frame frame = {.place = archive->places[i]};
 
         nj_buf_clear(&payload);
-        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) < 0 ||
+        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) <
+                0 ||
             nj_bundle_writer_frame(writer, &frame, err) < 0)
             return nj_wrap(err, "frame %zu", i + 1);
     }
@@ -94,8 +95,8 @@ int nj_archive_write(const struct nj_archive *archive, const struct nj_bundle_in
     return nj_bundle_writer_finish(writer, info, archive->manifest, fd, err);
 }
 
-int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info, int dir_fd,
-                       const char *name, struct nj_error *err)
+int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info,
+                       int dir_fd, const char *name, struct nj_error *err)
 {
     nj_auto_close int fd = -1;
     char temp[64];

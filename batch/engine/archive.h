@@ -1,5 +1,6 @@
 /*
- * archive.h - one session's record as a bundle: what the engine does at a session's end and `bundle` does at any time
+ * archive.h - one session's record as a bundle: what the engine does at a session's end and
+ * `bundle` does at any time
  */
 #ifndef NJ_ARCHIVE_H
 #define NJ_ARCHIVE_H
@@ -19,12 +20,13 @@ struct nj_archive {
     struct nj_span manifest;
 };
 
-/* nj_archive_write - the bundle to @fd; streams are spooled in @spool_dir_fd. @info as in nj_bundle_writer_finish(). */
+/* nj_archive_write - the bundle to @fd; streams are spooled in @spool_dir_fd. @info as in
+ * nj_bundle_writer_finish(). */
 int nj_archive_write(const struct nj_archive *archive, const struct nj_bundle_info *info,
                      int spool_dir_fd, int fd, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_archive_publish - the bundle appears whole as @name in @dir_fd, or not at all */
-int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info, int dir_fd,
-                       const char *name, struct nj_error *err) NJ_MUST_USE;
+int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info,
+                       int dir_fd, const char *name, struct nj_error *err) NJ_MUST_USE;
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * committer.c - the writer thread and the queue of those who wait
  *
- * The one complication: a batch is handed over at the end of a loop round, not at the first request, so
- * that all sessions that finished a step in this round share the sync.
+ * The one complication: a batch is handed over at the end of a loop round, not at the first
+ * request, so that all sessions that finished a step in this round share the sync.
  */
 #include "batch/engine/committer.h"
 
@@ -64,7 +64,8 @@ static void *write_batches(void *arg)
         committer->batch_err = err;
         committer->batch_written = true;
         pthread_cond_broadcast(&committer->handed);
-        (void)!write(committer->written_fd, &one, sizeof(one)); /* an eventfd at its limit still wakes */
+        (void)!write(committer->written_fd, &one,
+                     sizeof(one)); /* an eventfd at its limit still wakes */
     }
     pthread_mutex_unlock(&committer->lock);
     return NULL;

@@ -1,12 +1,12 @@
 /*
  * committer.h - group commit: one write and one fdatasync for all sessions that wait
  *
- * The loop appends frames to the journal's pending batch and asks to be told when what is appended so far is
- * durable. While one batch is being written by the writer thread, the next one fills; whoever asks in
- * between shares it. Callbacks come from the loop, in the order of asking.
+ * The loop appends frames to the journal's pending batch and asks to be told when what is appended
+ * so far is durable. While one batch is being written by the writer thread, the next one fills;
+ * whoever asks in between shares it. Callbacks come from the loop, in the order of asking.
  *
- * After a failed write or sync nothing is tried again: on_failure is called once, no waiter is ever told
- * that it is durable, and the engine stops.
+ * After a failed write or sync nothing is tried again: on_failure is called once, no waiter is ever
+ * told that it is durable, and the engine stops.
  */
 #ifndef NJ_COMMITTER_H
 #define NJ_COMMITTER_H
@@ -24,7 +24,8 @@ struct nj_commit_waiter {
     bool queued;
 };
 
-/* nj_committer_new - starts the writer thread. @writer is borrowed and must not be committed by others. */
+/* nj_committer_new - starts the writer thread. @writer is borrowed and must not be committed by
+ * others. */
 int nj_committer_new(struct event_base *base, struct nj_journal_writer *writer,
                      void (*on_failure)(void *ctx, const struct nj_error *err), void *ctx,
                      struct nj_committer **ret_committer, struct nj_error *err) NJ_MUST_USE;

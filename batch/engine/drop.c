@@ -58,7 +58,8 @@ static int choose(const char *user, const struct nj_run_dir *dir, uid_t *ret_uid
     for (size_t i = 0; i < sizeof(fallbacks) / sizeof(fallbacks[0]); i++)
         if (find_user(fallbacks[i], ret_uid, ret_gid) && *ret_uid != 0)
             return 0;
-    return nj_fail(err, NJ_E_INPUT, "there is no user \"nightjar\" and no \"nobody\": name one with --user");
+    return nj_fail(err, NJ_E_INPUT,
+                   "there is no user \"nightjar\" and no \"nobody\": name one with --user");
 }
 
 int nj_drop_privileges(const char *user, const struct nj_run_dir *dir, struct nj_error *err)

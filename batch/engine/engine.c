@@ -1,9 +1,9 @@
 /*
  * engine.c - who runs when: one loop from the first session to the last row
  *
- * Sessions start in plan order while fewer than limits.sessions are alive and their groups' predecessors have ended.
- * Nothing here waits: a session is started, paused or ended by events, and between two rounds of the loop
- * the engine looks whether there is anything left to wait for.
+ * Sessions start in plan order while fewer than limits.sessions are alive and their groups'
+ * predecessors have ended. Nothing here waits: a session is started, paused or ended by events, and
+ * between two rounds of the loop the engine looks whether there is anything left to wait for.
  */
 #include "batch/engine/live.h"
 
@@ -18,7 +18,8 @@
 
 #include "formats/base/banned.h"
 
-#define GRACE_S 10 /* after the first signal: how long calls under way may take to end by themselves */
+#define GRACE_S                                                                                    \
+    10 /* after the first signal: how long calls under way may take to end by themselves */
 
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err)
 {
@@ -89,7 +90,8 @@ static void start_session(struct nj_engine *engine, size_t index)
     if (nj_live_open(live, &err) == 0)
         return;
     if (live->seat.session && (err.code == NJ_E_INPUT || err.code == NJ_E_LIMIT))
-        nj_seat_fail(&live->seat, &err); /* what this one is given cannot be: the others can go on */
+        nj_seat_fail(&live->seat,
+                     &err); /* what this one is given cannot be: the others can go on */
     else
         nj_engine_fail(engine, &err);
 }
@@ -148,7 +150,8 @@ void nj_engine_ended(struct nj_live *live)
         nj_engine_suspend(engine, "fail_over");
     TAILQ_REMOVE(&engine->lives, live, live_link);
     engine->n_lives--;
-    nj_live_free(live); /* called from the committer only: no frame of the session's is on the stack */
+    nj_live_free(
+        live); /* called from the committer only: no frame of the session's is on the stack */
     nj_engine_reschedule(engine);
 }
 
@@ -173,9 +176,9 @@ static bool is_quiet(const struct nj_engine *engine)
 {
     const struct nj_live *live;
 
-    TAILQ_FOREACH (live, &engine->lives, live_link)
-        if (is_busy(live))
-            return false;
+    TAILQ_FOREACH(live, &engine->lives, live_link)
+    if (is_busy(live))
+        return false;
     return true;
 }
 
@@ -205,7 +208,8 @@ void nj_engine_suspend(struct nj_engine *engine, const char *reason)
         return;
     engine->stopping = true;
     engine->stop_reason = reason;
-    TAILQ_FOREACH (live, &engine->lives, live_link) {
+    TAILQ_FOREACH(live, &engine->lives, live_link)
+    {
         nj_seat_pause(&live->seat);
         nj_live_release_slot_queue(live); /* a call that has not begun is begun after the resume */
     }
@@ -222,7 +226,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         (void)event_base_loopbreak(engine->base);
         return;
     }
-    nj_log(NJ_LOG_WARN, "SIG%s: suspending; calls under way may end (%d s at most), again to stop at once",
+    nj_log(NJ_LOG_WARN,
+           "SIG%s: suspending; calls under way may end (%d s at most), again to stop at once",
            sigabbrev_np((int)number), GRACE_S);
     nj_engine_suspend(engine, "signal");
 }
@@ -273,7 +278,8 @@ static int suspend_all(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_live *live;
 
-    TAILQ_FOREACH (live, &engine->lives, live_link) {
+    TAILQ_FOREACH(live, &engine->lives, live_link)
+    {
         if (live->seat.over || !live->seat.session)
             continue; /* closed already: only its publication is left, and it is repeated */
         if (suspend_one(live, engine->stop_reason ? engine->stop_reason : "waiting", err) < 0)
@@ -315,6 +321,10 @@ static int run_loop(struct nj_engine *engine, struct nj_error *err)
         if (suspend_all(engine, err) < 0)
             return -(int)err->code;
     }
+    if (engine->failed) { /* while they were being suspended */
+        *err = engine->error;
+        return -(int)err->code;
+    }
     return nj_committer_finish(engine->committer, err);
 }
 
@@ -333,25 +343,28 @@ static void say_how_it_ended(const struct nj_engine *engine, int outcome)
     const struct nj_progress *progress = &engine->progress;
 
     if (engine->scan_misses > 0)
-        nj_log(NJ_LOG_ERROR, "%llu files differed from their last capture: their steps' snapshots are stale",
+        nj_log(NJ_LOG_ERROR,
+               "%llu files differed from their last capture: their steps' snapshots are stale",
                (unsigned long long)engine->scan_misses);
     if (engine->options->quiet)
         return;
     if (outcome == NJ_RUN_SUSPENDED)
-        nj_log(NJ_LOG_INFO, "suspended with %zu of %zu sessions ended; go on with: nightjar resume %s",
+        nj_log(NJ_LOG_INFO,
+               "suspended with %zu of %zu sessions ended; go on with: nightjar resume %s",
                engine->ended, engine->plan->n_sessions, engine->dir.path);
     else
         nj_log(NJ_LOG_INFO, "%zu succeeded, %zu failed; results: %s/results.jsonl",
                progress->succeeded, progress->failed, engine->dir.path);
 }
 
-/* Everything that may call back ends before what it would call. Workers come first: they were forked with the boxes'
- * sockets, which end a box only when every copy is closed. */
+/* Everything that may call back ends before what it would call. Workers come first: they were
+ * forked with the boxes' sockets, which end a box only when every copy is closed. */
 static void engine_done(struct nj_engine *engine)
 {
     struct nj_live *live;
 
-    TAILQ_FOREACH (live, &engine->lives, live_link) {
+    TAILQ_FOREACH(live, &engine->lives, live_link)
+    {
         nj_live_cancel_worker(live);
         nj_live_drop_box(live, NULL);
     }
@@ -391,8 +404,9 @@ static void engine_done(struct nj_engine *engine)
 
 NJ_DEFINE_AUTO_VAL(struct nj_engine, engine_done);
 
-/* What was appended before the failure is worth a last commit: replies among it are paid for. A full disk leaves
- * room for that (journal.h); after a failed write or sync the committer refuses. */
+/* What was appended before the failure is worth a last commit: replies among it are paid for. A
+ * full disk leaves room for that (journal.h); after a failed write or sync the committer refuses.
+ */
 static void save_what_can_be(struct nj_engine *engine)
 {
     struct nj_error ignored = {0}; /* told beside the first error, which is the cause */
@@ -405,8 +419,8 @@ static void save_what_can_be(struct nj_engine *engine)
 static int run_once(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
                     struct nj_error *err)
 {
-    NJ_AUTO(engine_done) struct nj_engine engine = {
-        .dir = NJ_RUN_DIR_EMPTY, .options = options, .files_fd = -1};
+    NJ_AUTO(engine_done)
+    struct nj_engine engine = {.dir = NJ_RUN_DIR_EMPTY, .options = options, .files_fd = -1};
     int outcome;
 
     TAILQ_INIT(&engine.lives);
@@ -421,20 +435,23 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
     if (add_events(&engine, err) < 0)
         return -(int)err->code;
     nj_progress_init(&engine.progress, options->quiet, engine.plan->n_sessions);
-    for (size_t i = 0; i < engine.plan->n_sessions; i++) { /* what earlier processes of the run ended */
+    for (size_t i = 0; i < engine.plan->n_sessions;
+         i++) { /* what earlier processes of the run ended */
         engine.progress.succeeded += engine.seats[i].status == NJ_STATUS_SUCCEEDED;
         engine.progress.failed += engine.seats[i].status == NJ_STATUS_FAILED;
     }
     if (run_loop(&engine, err) < 0) {
         nj_progress_done(&engine.progress);
         save_what_can_be(&engine);
-        return nj_wrap(err, "run %s stopped; what is durable is kept, go on with `nightjar resume %s`",
+        return nj_wrap(err,
+                       "run %s stopped; what is durable is kept, go on with `nightjar resume %s`",
                        engine.dir.path, engine.dir.path);
     }
     nj_progress_done(&engine.progress);
     outcome = outcome_of(&engine);
     if (nj_engine_publish_results(&engine, err) < 0 ||
-        nj_engine_publish_state(&engine, outcome == NJ_RUN_SUSPENDED ? "suspended" : "finished", err) < 0)
+        nj_engine_publish_state(&engine, outcome == NJ_RUN_SUSPENDED ? "suspended" : "finished",
+                                err) < 0)
         return nj_wrap(err, "run %s", engine.dir.path);
     say_how_it_ended(&engine, outcome);
     return outcome;

@@ -9,9 +9,9 @@
 #include "formats/manifest/manifest.h"
 
 struct nj_engine_options {
-    const char *job_path; /* run: the manifest; resume: NULL */
-    const char *run_path; /* run: NULL for a name of its own; resume: the run directory */
-    const char *user;     /* as root: who to become; NULL: see nj_engine_run() */
+    const char *job_path;           /* run: the manifest; resume: NULL */
+    const char *run_path;           /* run: NULL for a name of its own; resume: the run directory */
+    const char *user;               /* as root: who to become; NULL: see nj_engine_run() */
     const char *const *allow_paths; /* NULL-terminated; may be NULL */
     bool quiet;
 };
@@ -26,11 +26,11 @@ enum nj_engine_outcome {
 /*
  * nj_engine_run - run a job, or go on with a run
  *
- * As root it builds the helper, hands the run directory to the unprivileged user (--user; else the directory's owner;
- * else "nightjar" if there is such a user; else "nobody") and becomes it.
+ * As root it builds the helper, hands the run directory to the unprivileged user (--user; else the
+ * directory's owner; else "nightjar" if there is such a user; else "nobody") and becomes it.
  *
- * Returns an enum nj_engine_outcome. Fails with NJ_E_INPUT (manifest: @faults is filled), or any other code when the
- * engine itself could not go on; the run can then be resumed.
+ * Returns an enum nj_engine_outcome. Fails with NJ_E_INPUT (manifest: @faults is filled), or any
+ * other code when the engine itself could not go on; the run can then be resumed.
  */
 int nj_engine_run(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
                   struct nj_error *err) NJ_MUST_USE;

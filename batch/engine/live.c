@@ -1,9 +1,9 @@
 /*
  * live.c - a session's objects and frames in the journal, its beginning and its end
  *
- * The one complication: an object may be asked for only when it is durable, because what is pending is in
- * no file yet. That holds by order: whatever reads objects (restoring a box, collecting outputs) happens
- * after the snapshot that names them was waited for.
+ * The one complication: an object may be asked for only when it is durable, because what is pending
+ * is in no file yet. That holds by order: whatever reads objects (restoring a box, collecting
+ * outputs) happens after the snapshot that names them was waited for.
  */
 #include "batch/engine/live.h"
 
@@ -39,8 +39,10 @@ int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame, struc
 int nj_live_append(struct nj_live *live, enum nj_frame_kind kind, struct nj_span payload,
                    struct nj_error *err)
 {
-    struct nj_frame frame = {
-        .kind = kind, .session = live->plan->number, .sequence = live->sequence + 1, .payload = payload};
+    struct nj_frame frame = {.kind = kind,
+                             .session = live->plan->number,
+                             .sequence = live->sequence + 1,
+                             .payload = payload};
 
     if (nj_journal_append(live->engine->writer, &frame, &frame.place, err) < 0 ||
         nj_live_note_place(live, &frame, err) < 0) {
@@ -115,8 +117,8 @@ void nj_live_cancel_worker(struct nj_live *live)
     live->worker = NULL;
 }
 
-int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan, struct nj_live **ret_live,
-                struct nj_error *err)
+int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
+                struct nj_live **ret_live, struct nj_error *err)
 {
     NJ_AUTO(nj_live_free) struct nj_live *live = calloc(1, sizeof(*live));
 
@@ -157,9 +159,10 @@ void nj_live_free(struct nj_live *live)
     free(live);
 }
 
-/* A row as agents get it: without bundle and replay, its last two keys. These are paths of this host, which is nobody's
- * business in a box, and another run directory would make another conversation of the same work. What looks like the key
- * inside a text has a backslash before its quotes. */
+/* A row as agents get it: without bundle and replay, its last two keys. These are paths of this
+ * host, which is nobody's business in a box, and another run directory would make another
+ * conversation of the same work. What looks like the key inside a text has a backslash before its
+ * quotes. */
 static int append_for_agents(const char *row, struct nj_buf *out, struct nj_error *err)
 {
     static const char key[] = ",\"bundle\":";
@@ -265,7 +268,8 @@ static int append_result(struct nj_buf *row, struct nj_span result, struct nj_er
     return nj_buf_text(row, text, err);
 }
 
-static int append_error(struct nj_buf *row, const char *kind, const char *text, struct nj_error *err)
+static int append_error(struct nj_buf *row, const char *kind, const char *text,
+                        struct nj_error *err)
 {
     if (!kind || !kind[0])
         return nj_buf_text(row, "null", err);
@@ -288,7 +292,8 @@ static int append_bundle(struct nj_buf *row, const struct nj_live *live, enum nj
         return nj_buf_text(row, ",\"bundle\":null,\"replay\":null", err);
     (void)nj_live_bundle_name(live->plan, name, sizeof(name));
     if (status == NJ_STATUS_SUSPENDED) { /* its record is in the run's journal still */
-        if (asprintf(&replay, "nightjar-replay show %s:%s", live->engine->dir.path, live->plan->key) < 0)
+        if (asprintf(&replay, "nightjar-replay show %s:%s", live->engine->dir.path,
+                     live->plan->key) < 0)
             return nj_fail_nomem(err);
         if (nj_buf_text(row, ",\"bundle\":null,\"replay\":", err) < 0)
             return -(int)err->code;
@@ -331,7 +336,8 @@ int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_k
                       session->steps, session->cost_micro_usd / 1000000,
                       session->cost_micro_usd % 1000000, session->usage.input_tokens,
                       session->usage.output_tokens, session->usage.cache_read_tokens,
-                      session->usage.cache_write_5m_tokens + session->usage.cache_write_1h_tokens) < 0 ||
+                      session->usage.cache_write_5m_tokens + session->usage.cache_write_1h_tokens) <
+            0 ||
         append_bundle(&row, live, status, err) < 0 || nj_buf_text(&row, "}", err) < 0)
         return -(int)err->code;
     free(live->row);

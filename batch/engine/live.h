@@ -1,10 +1,10 @@
 /*
  * live.h - the engine's own view of its sessions; private to batch/engine
  *
- * One struct nj_live is one session alive: its seat (core and world), its objects and frames in the journal, its
- * box, and what it waits for. The files: live.c (objects, frames, life), world_live.c (what the core asks
- * for), live_box.c (tool slots and boxes), publish.c (bundle and outputs), recover.c (the fold after a
- * crash), engine.c (who runs when).
+ * One struct nj_live is one session alive: its seat (core and world), its objects and frames in the
+ * journal, its box, and what it waits for. The files: live.c (objects, frames, life), world_live.c
+ * (what the core asks for), live_box.c (tool slots and boxes), publish.c (bundle and outputs),
+ * recover.c (the fold after a crash), engine.c (who runs when).
  */
 #ifndef NJ_LIVE_H
 #define NJ_LIVE_H
@@ -27,11 +27,19 @@
 #include "batch/tools/tool.h"
 
 #define NJ_LIVE_SCRATCH_MAX_BYTES (64u << 20)
-#define NJ_BOX_TRIES_MAX 3         /* a call whose box was lost is begun anew this often */
-#define NJ_PARK_AFTER_S 30         /* a box idle for longer is evicted */
-#define NJ_RESTORE_INLINE_BYTES (256u << 10) /* journal bytes that the loop reads itself; more: a worker */
+#define NJ_BOX_TRIES_MAX 3 /* a call whose box was lost is begun anew this often */
+#define NJ_PARK_AFTER_S 30 /* a box idle for longer is evicted */
+#define NJ_RESTORE_INLINE_BYTES                                                                    \
+    (256u << 10) /* journal bytes that the loop reads itself; more: a worker */
 
-enum nj_box_phase { NJ_BOX_NONE, NJ_BOX_OPENING, NJ_BOX_RESTORING, NJ_BOX_IDLE, NJ_BOX_CALLING, NJ_BOX_SCANNING };
+enum nj_box_phase {
+    NJ_BOX_NONE,
+    NJ_BOX_OPENING,
+    NJ_BOX_RESTORING,
+    NJ_BOX_IDLE,
+    NJ_BOX_CALLING,
+    NJ_BOX_SCANNING
+};
 
 struct nj_live {
     struct nj_seat seat;
@@ -71,16 +79,16 @@ struct nj_live {
 
     /* its end */
     struct nj_worker *worker;
-    struct nj_event closed; /* filled while closing; spans point into the session */
+    struct nj_event closed;     /* filled while closing; spans point into the session */
     struct nj_buf closed_bytes; /* after a crash: what closed was read from */
-    bool scanned;           /* the workspace was walked since the last call */
+    bool scanned;               /* the workspace was walked since the last call */
     void (*after_scan)(struct nj_live *live);
-    bool failed;            /* the engine gave it up: error below */
+    bool failed; /* the engine gave it up: error below */
     struct nj_error error;
-    char *row;              /* its line in results.jsonl, NULL until it has one */
+    char *row; /* its line in results.jsonl, NULL until it has one */
     bool publish_queued;
     TAILQ_ENTRY(nj_live) publish_link;
-    bool finished;          /* archived, or as far as it goes in this process */
+    bool finished; /* archived, or as far as it goes in this process */
     TAILQ_ENTRY(nj_live) live_link;
 };
 
@@ -106,13 +114,13 @@ struct nj_engine {
     struct nj_buf job;  /* its bytes */
     int files_fd;       /* inputs/files: copies of what the models read */
 
-    struct nj_engine_seat {   /* by plan order */
-        char *row;            /* its line in results.jsonl once it ended */
+    struct nj_engine_seat {    /* by plan order */
+        char *row;             /* its line in results.jsonl once it ended */
         enum nj_status status; /* 0 until then */
-        bool started;         /* alive now, or ended */
-        struct nj_live *past; /* recovered, to be gone on with; NULL once it lives again */
-    } *seats;
-    size_t *group_left;       /* by group: sessions that have not ended */
+        bool started;          /* alive now, or ended */
+        struct nj_live *past;  /* recovered, to be gone on with; NULL once it lives again */
+    } * seats;
+    size_t *group_left; /* by group: sessions that have not ended */
     struct nj_live_list lives;
     size_t n_lives;
     size_t next_session; /* plan order: all before have been started */
@@ -147,15 +155,17 @@ struct nj_engine {
 };
 
 /* live.c */
-int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan, struct nj_live **ret_live,
-                struct nj_error *err) NJ_MUST_USE;
+int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
+                struct nj_live **ret_live, struct nj_error *err) NJ_MUST_USE;
 void nj_live_free(struct nj_live *live); /* its box and whatever is under way end too */
 NJ_DEFINE_AUTO_PTR(struct nj_live, nj_live_free);
 void nj_live_cancel_worker(struct nj_live *live);
-int nj_live_open(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* prepare, deliver OPENED */
+int nj_live_open(struct nj_live *live,
+                 struct nj_error *err) NJ_MUST_USE; /* prepare, deliver OPENED */
 int nj_live_append(struct nj_live *live, enum nj_frame_kind kind, struct nj_span payload,
                    struct nj_error *err) NJ_MUST_USE;
-int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err) NJ_MUST_USE;
+int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame,
+                       struct nj_error *err) NJ_MUST_USE;
 struct nj_object_source nj_live_source(struct nj_live *live);
 struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kind);
 struct nj_live *nj_live_of(struct nj_seat *seat);
@@ -168,7 +178,8 @@ void nj_world_live_init(struct nj_world *world);
 void nj_live_cancel_model(struct nj_live *live);
 
 /* live_box.c */
-int nj_live_call(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* live->call is prepared */
+int nj_live_call(struct nj_live *live,
+                 struct nj_error *err) NJ_MUST_USE; /* live->call is prepared */
 void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live));
 void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without an event */
 void nj_live_release_slot(struct nj_live *live);
@@ -177,18 +188,22 @@ void nj_live_grant_slots(struct nj_engine *engine);
 
 /* publish.c */
 int nj_live_publish(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
-int nj_live_reclose(struct nj_live *live, struct nj_error *err) NJ_MUST_USE; /* read its CLOSED back after a crash */
+int nj_live_reclose(struct nj_live *live,
+                    struct nj_error *err) NJ_MUST_USE; /* read its CLOSED back after a crash */
 
 /* recover.c */
-int nj_engine_scan(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;    /* before the writer is open */
+int nj_engine_scan(struct nj_engine *engine,
+                   struct nj_error *err) NJ_MUST_USE; /* before the writer is open */
 int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE; /* after */
 
 /* engine.c */
-void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err); /* the run cannot go on: exit 3 */
-void nj_engine_ended(struct nj_live *live);     /* it has its row: make room for the next */
+void nj_engine_fail(struct nj_engine *engine,
+                    const struct nj_error *err); /* the run cannot go on: exit 3 */
+void nj_engine_ended(struct nj_live *live);      /* it has its row: make room for the next */
 void nj_engine_reschedule(struct nj_engine *engine);
 bool nj_engine_is_over_budget(const struct nj_engine *engine);
-void nj_engine_suspend(struct nj_engine *engine, const char *reason); /* the run: calls under way may end */
-void nj_engine_park(struct nj_live *live, const char *reason);        /* one session; the run goes on */
+void nj_engine_suspend(struct nj_engine *engine,
+                       const char *reason); /* the run: calls under way may end */
+void nj_engine_park(struct nj_live *live, const char *reason); /* one session; the run goes on */
 
 #endif

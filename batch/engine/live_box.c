@@ -1,9 +1,10 @@
 /*
  * live_box.c - tool slots, warm boxes, and calls in them
  *
- * A call waits for one of limits.tool_calls slots, then for a box that holds the session's workspace: the warm one, or a
- * new one with the last snapshot restored. The one complication is loss: a box may vanish at any of these
- * moments, and the call is begun anew in a restored workspace, a bounded number of times.
+ * A call waits for one of limits.tool_calls slots, then for a box that holds the session's
+ * workspace: the warm one, or a new one with the last snapshot restored. The one complication is
+ * loss: a box may vanish at any of these moments, and the call is begun anew in a restored
+ * workspace, a bounded number of times.
  */
 #include "batch/engine/live.h"
 
@@ -30,7 +31,8 @@ static void note_box(struct nj_live *live, enum nj_box_change change, const char
 static void deliver_outcome(struct nj_live *live, const struct nj_call_outcome *outcome,
                             const struct nj_call_meta *meta)
 {
-    struct nj_event event = nj_live_event(live, live->judging ? NJ_EVENT_JUDGED : NJ_EVENT_TOOL_DONE);
+    struct nj_event event =
+        nj_live_event(live, live->judging ? NJ_EVENT_JUDGED : NJ_EVENT_TOOL_DONE);
     const struct nj_session *session = live->seat.session;
 
     if (live->judging) {
@@ -81,7 +83,8 @@ void nj_live_release_slot(struct nj_live *live)
     if (live->has_slot) {
         live->has_slot = false;
         engine->tool_slots_used--;
-        nj_engine_reschedule(engine); /* whoever waits for it begins from the loop, not from in here */
+        nj_engine_reschedule(
+            engine); /* whoever waits for it begins from the loop, not from in here */
     }
 }
 
@@ -174,15 +177,17 @@ static void box_lost(struct nj_live *live, const struct nj_error *err)
     deliver_refusal(live, text);
 }
 
-/* Lost, refused, or not to be filled, before the call began: that is never the call's doing, so in the end the session
- * fails; at once where trying again cannot help, because the plan or the record is at fault. */
+/* Lost, refused, or not to be filled, before the call began: that is never the call's doing, so in
+ * the end the session fails; at once where trying again cannot help, because the plan or the record
+ * is at fault. */
 static void box_not_ready(struct nj_live *live, const struct nj_error *err)
 {
     struct nj_error final = *err;
 
     nj_live_drop_box(live, NULL);
     note_box(live, NJ_BOX_LOST, err->text);
-    if (err->code != NJ_E_INPUT && err->code != NJ_E_CORRUPT && ++live->box_tries < NJ_BOX_TRIES_MAX) {
+    if (err->code != NJ_E_INPUT && err->code != NJ_E_CORRUPT &&
+        ++live->box_tries < NJ_BOX_TRIES_MAX) {
         go_on(live);
         return;
     }
@@ -281,7 +286,8 @@ static void restore(struct nj_live *live)
         return;
     }
     if (journal_bytes(&live->index) > NJ_RESTORE_INLINE_BYTES) {
-        if (nj_worker_start(live->engine->base, fill_restore, on_filled, live, &live->worker, &err) < 0)
+        if (nj_worker_start(live->engine->base, fill_restore, on_filled, live, &live->worker,
+                            &err) < 0)
             box_not_ready(live, &err);
         return;
     }
@@ -327,8 +333,10 @@ static void open_box(struct nj_live *live)
 
 /* ---- calling ---- */
 
-/* Every object the call left behind goes into the journal; what is known already is dropped there. */
-static int take_objects(struct nj_live *live, const struct nj_box_result *result, struct nj_error *err)
+/* Every object the call left behind goes into the journal; what is known already is dropped there.
+ */
+static int take_objects(struct nj_live *live, const struct nj_box_result *result,
+                        struct nj_error *err)
 {
     struct nj_span rest;
     uint8_t *map;
@@ -349,7 +357,7 @@ static int take_objects(struct nj_live *live, const struct nj_box_result *result
         struct nj_object object;
         size_t len;
 
-        r = nj_object_decode(rest, false, &object, &len, err);
+        r = nj_object_decode(rest, true, &object, &len, err);
         if (r == 0)
             r = live->seat.sink.put(live->seat.sink.ctx, &object, err);
         if (r == 0)
@@ -357,6 +365,16 @@ static int take_objects(struct nj_live *live, const struct nj_box_result *result
     }
     (void)munmap(map, result->objects_bytes);
     return r < 0 ? r : 0;
+}
+
+/* A snapshot that named what is in no journal could never be restored. */
+static int check_workspace(const struct nj_live *live, const struct nj_box_result *result,
+                           struct nj_error *err)
+{
+    if (!nj_object_index_find(&live->index, &result->outcome.tree) ||
+        !nj_object_index_find(&live->index, &result->meta.stamps))
+        return nj_fail(err, NJ_E_CORRUPT, "a result names a workspace that did not come with it");
+    return 0;
 }
 
 static void on_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
@@ -368,13 +386,14 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
         box_lost(live, err);
         return;
     }
-    if (take_objects(live, result, &take_err) < 0) {
+    if (take_objects(live, result, &take_err) < 0 || check_workspace(live, result, &take_err) < 0) {
         if (live->engine->failed)
             return;
         box_lost(live, &take_err); /* what a supervisor sends is hostile until checked */
         return;
     }
-    live->box_state = (struct nj_workspace_ref){.tree = result->outcome.tree, .stamps = result->meta.stamps};
+    live->box_state =
+        (struct nj_workspace_ref){.tree = result->outcome.tree, .stamps = result->meta.stamps};
     live->scanned = false;
     become_idle(live);
     if (live->engine->evict_always)
@@ -383,7 +402,8 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
     deliver_outcome(live, &result->outcome, &result->meta);
 }
 
-/* A long call's output is taken down as it comes: after a crash it shows how far the call had got. */
+/* A long call's output is taken down as it comes: after a crash it shows how far the call had got.
+ */
 static void on_output(void *ctx, int stream, struct nj_span piece)
 {
     struct nj_live *live = ctx;

@@ -1,8 +1,8 @@
 /*
  * object_index.h - where a session's objects lie in the run's journal
  *
- * One index a session: an object belongs to the session whose frame carried it, and nothing is found
- * across sessions.
+ * One index a session: an object belongs to the session whose frame carried it, and nothing is
+ * found across sessions.
  */
 #ifndef NJ_OBJECT_INDEX_H
 #define NJ_OBJECT_INDEX_H
@@ -30,7 +30,8 @@ const struct nj_journal_place *nj_object_index_find(const struct nj_object_index
 int nj_object_index_add(struct nj_object_index *index, const struct nj_digest *digest,
                         const struct nj_journal_place *place, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_object_index_sorted - a heap array of the @index->count used slots in the order they were written */
+/* nj_object_index_sorted - a heap array of the @index->count used slots in the order they were
+ * written */
 struct nj_object_index_slot *nj_object_index_sorted(const struct nj_object_index *index);
 
 #endif

@@ -1,8 +1,9 @@
 /*
  * publish.c - a session's end: bundle and outputs appear, then its row
  *
- * A worker at a time for each CPU; the others wait their turn. Order: CLOSED durable -> a worker publishes the outputs and the bundle (each atomic, both idempotent) -> ARCHIVED
- * with the row durable -> the session is ended. A crash in between begins the publication again.
+ * A worker at a time for each CPU; the others wait their turn. Order: CLOSED durable -> a worker
+ * publishes the outputs and the bundle (each atomic, both idempotent) -> ARCHIVED with the row
+ * durable -> the session is ended. A crash in between begins the publication again.
  */
 #include "batch/engine/live.h"
 
@@ -194,7 +195,8 @@ int nj_live_publish(struct nj_live *live, struct nj_error *err)
         return r;
     if (live->sequence == 0) /* it failed before it was opened: no record, so no bundle */
         return append_archived(live, err);
-    nj_committer_forget(live->engine->committer, &live->waiter); /* a snapshot's, when the seat failed under it */
+    nj_committer_forget(live->engine->committer,
+                        &live->waiter); /* a snapshot's, when the seat failed under it */
     live->waiter.durable = on_closed_durable;
     nj_committer_wait(live->engine->committer, &live->waiter);
     return 0;

@@ -1,17 +1,17 @@
 /*
  * recover.c - the fold after a crash: every session as it stood at its last durable step
  *
- * One pass over the journal notes, for each session, where its frames and objects lie, its last snapshot,
- * and the events behind it; then each session that is not archived is restored from that snapshot and the
- * few events behind it are folded in (which may write an object that a torn commit took along, so the
- * journal's next epoch is open by then). A session that was archived only gives its row.
+ * One pass over the journal notes, for each session, where its frames and objects lie, its last
+ * snapshot, and the events behind it; then each session that is not archived is restored from that
+ * snapshot and the few events behind it are folded in (which may write an object that a torn commit
+ * took along, so the journal's next epoch is open by then). A session that was archived only gives
+ * its row.
  */
 #include "batch/engine/live.h"
 
 #include <assert.h>
 
 #include "formats/base/banned.h"
-
 
 static struct nj_live *live_of_frame(struct nj_engine *engine, const struct nj_frame *frame,
                                      struct nj_error *err)

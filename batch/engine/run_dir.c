@@ -1,8 +1,9 @@
 /*
  * run_dir.c - making, locking and opening a run's folder
  *
- * The one complication: a process that a killed engine had forked holds the lock until the kernel has ended it too,
- * a moment later. That is wanted, since it may be writing still, so whoever comes next waits that moment.
+ * The one complication: a process that a killed engine had forked holds the lock until the kernel
+ * has ended it too, a moment later. That is wanted, since it may be writing still, so whoever comes
+ * next waits that moment.
  */
 #include "batch/engine/run_dir.h"
 
@@ -86,10 +87,12 @@ static int open_parts(struct nj_run_dir *dir, bool create, struct nj_error *err)
                 return nj_wrap(err, "run %s", dir->path);
             continue;
         }
-        *parts[i].fd = openat(dir->fd, parts[i].name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        *parts[i].fd =
+            openat(dir->fd, parts[i].name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (*parts[i].fd < 0 && errno == ENOENT)
-            return nj_fail(err, NJ_E_INPUT, "run %s: it has no folder %s, so nothing of it can have run",
-                           dir->path, parts[i].name);
+            return nj_fail(err, NJ_E_INPUT,
+                           "run %s: it has no folder %s, so nothing of it can have run", dir->path,
+                           parts[i].name);
         if (*parts[i].fd < 0)
             return nj_fail_errno(err, errno, "run %s: open %s", dir->path, parts[i].name);
     }
@@ -156,10 +159,12 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
         return nj_fail_errno(err, errno, "make run %s", dir.path);
     if (open_dir(dir.path, &dir, err) < 0 || lock_dir(&dir, err) < 0)
         return -(int)err->code;
-    /* job.yaml comes last: a folder without it was given up before anything ran, and is begun anew. */
+    /* job.yaml comes last: a folder without it was given up before anything ran, and is begun anew.
+     */
     if (faccessat(dir.fd, "run.json", F_OK, 0) == 0 || faccessat(dir.fd, "job.yaml", F_OK, 0) == 0)
         return nj_fail(err, NJ_E_INPUT,
-                       "run %s: there is a run already; go on with `nightjar resume %s`, or name another folder",
+                       "run %s: there is a run already; go on with `nightjar resume %s`, or name "
+                       "another folder",
                        dir.path, dir.path);
     if (fchmod(dir.fd, 0700) < 0)
         return nj_fail_errno(err, errno, "run %s: set its mode", dir.path);
@@ -211,7 +216,8 @@ void nj_run_dir_done(struct nj_run_dir *dir)
     dir->name = NULL;
 }
 
-/* Whoever owns the folder may have put another name of somebody's file into it: that is not given away. */
+/* Whoever owns the folder may have put another name of somebody's file into it: that is not given
+ * away. */
 static int give_file(int dir_fd, const char *name, uid_t uid, gid_t gid, struct nj_error *err)
 {
     nj_auto_close int fd = openat(dir_fd, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
@@ -222,7 +228,8 @@ static int give_file(int dir_fd, const char *name, uid_t uid, gid_t gid, struct 
     if (st.st_uid == uid && st.st_gid == gid)
         return 0;
     if (st.st_nlink != 1)
-        return nj_fail(err, NJ_E_INPUT, "%s is a hard link to a file of user %u: remove it", name, st.st_uid);
+        return nj_fail(err, NJ_E_INPUT, "%s is a hard link to a file of user %u: remove it", name,
+                       st.st_uid);
     if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
         return nj_fail_errno(err, errno, "give %s to user %u", name, uid);
     return 0;

@@ -1,24 +1,68 @@
 /*
- * scan.c - one pass over a journal for one session
+ * scan.c - two passes over a journal for one session
  *
- * The one complication: an object's frame may come before the OPENED event that tells which session has the
- * key, so the first pass finds the session's number and the second collects.
+ * The one complication: an object's frame may come before the OPENED event that tells which session
+ * has the key, so the first pass finds the session's number and the second collects.
  */
 #include "batch/engine/scan.h"
 
+#include <inttypes.h>
+#include <jansson.h>
+
+#include "formats/manifest/yaml.h"
+
 #include "formats/base/banned.h"
 
-#define SHOWN_KEYS 5
+#define BUNDLES_FOLDER "bundles/"
+#define KEYS_NEAR_MAX 2000 /* keys compared for the nearest one: a run may have a million */
+
+/* The keys that a wrong one is compared with. */
+struct keys {
+    char *items[KEYS_NEAR_MAX];
+    size_t count;
+    uint64_t seen;
+};
+
+static void keys_done(struct keys *keys)
+{
+    for (size_t i = 0; i < keys->count; i++)
+        free(keys->items[i]);
+}
+NJ_DEFINE_AUTO_VAL(struct keys, keys_done);
+
+static int keys_add(struct keys *keys, struct nj_span key, struct nj_error *err)
+{
+    keys->seen++;
+    if (keys->count == KEYS_NEAR_MAX)
+        return 0;
+    keys->items[keys->count] = nj_span_dup(key);
+    if (!keys->items[keys->count])
+        return nj_fail_nomem(err);
+    keys->count++;
+    return 0;
+}
+
+static int no_such_key(const char *key, const struct keys *keys, struct nj_error *err)
+{
+    const char *near = nj_yaml_nearest(key, (const char *const *)keys->items, keys->count);
+
+    if (keys->seen == 0)
+        return nj_fail(err, NJ_E_INPUT, "no session %s: none has begun in this run yet", key);
+    if (near)
+        return nj_fail(err, NJ_E_INPUT, "no session %s has begun in this run; did you mean %s?",
+                       key, near);
+    return nj_fail(err, NJ_E_INPUT,
+                   "no session %s has begun in this run (%" PRIu64 " others have, the first is %s)",
+                   key, keys->seen, keys->items[0]);
+}
 
 static int find_number(struct nj_journal *journal, const char *key, struct nj_scan *scan,
                        struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf known = {0};
+    NJ_AUTO(keys_done) struct keys keys = {0};
     struct nj_frame frame;
-    size_t n_known = 0;
     int r;
 
-    nj_buf_init(&known, 4096);
     while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
         struct nj_event event;
 
@@ -34,20 +78,19 @@ static int find_number(struct nj_journal *journal, const char *key, struct nj_sc
             scan->config = event.opened.config;
             return 0;
         }
-        if (n_known++ < SHOWN_KEYS &&
-            nj_buf_printf(&known, err, "%s%.*s", n_known > 1 ? ", " : "", (int)event.opened.key.len,
-                          (const char *)event.opened.key.data) < 0)
+        if (keys_add(&keys, event.opened.key, err) < 0)
             return -(int)err->code;
     }
     if (r < 0)
         return r;
-    return nj_fail(err, NJ_E_INPUT, "no session %s has begun in this run; there %s %s%s", key,
-                   n_known == 1 ? "is" : "are", n_known ? (const char *)known.data : "none",
-                   n_known > SHOWN_KEYS ? "..." : "");
+    return no_such_key(key, &keys, err);
 }
 
-static int add_place(struct nj_scan *scan, const struct nj_journal_place *place, struct nj_error *err)
+static int add_place(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
 {
+    if (frame->sequence != scan->n_places + 1)
+        return nj_fail(err, NJ_E_CORRUPT, "frame %" PRIu64 " stands where %zu belongs",
+                       frame->sequence, scan->n_places + 1);
     if (scan->n_places == scan->cap_places) {
         size_t cap = scan->cap_places ? scan->cap_places * 2 : 64;
         struct nj_journal_place *grown = reallocarray(scan->places, cap, sizeof(*grown));
@@ -57,8 +100,52 @@ static int add_place(struct nj_scan *scan, const struct nj_journal_place *place,
         scan->places = grown;
         scan->cap_places = cap;
     }
-    scan->places[scan->n_places++] = *place;
-    return 0;
+    scan->places[scan->n_places++] = frame->place;
+    return nj_record_digests_add(&scan->digests, frame, err);
+}
+
+/* The row names the bundle; only a plain name in the bundles folder counts. */
+static int read_row(struct nj_scan *scan, struct nj_span row, struct nj_error *err)
+{
+    json_t *json = json_loadb((const char *)row.data, row.len, JSON_REJECT_DUPLICATES, NULL);
+    const char *path = json_string_value(json_object_get(json, "bundle"));
+    int r = 0;
+
+    if (path && strncmp(path, BUNDLES_FOLDER, strlen(BUNDLES_FOLDER)) == 0 &&
+        !strchr(path + strlen(BUNDLES_FOLDER), '/')) {
+        free(scan->bundle);
+        scan->bundle = strdup(path + strlen(BUNDLES_FOLDER));
+        r = scan->bundle ? 0 : nj_fail_nomem(err);
+    }
+    json_decref(json);
+    return r;
+}
+
+static int on_archived(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
+{
+    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    struct nj_pack_at map;
+    struct nj_span row;
+
+    scan->archived = true;
+    if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
+        nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0)
+        return -(int)err->code;
+    return read_row(scan, row, err);
+}
+
+static int on_run(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
+{
+    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    struct nj_pack_at map;
+    struct nj_span job;
+
+    if (nj_pack_open(&doc, "run", frame->payload, err) < 0 || nj_pack_root(&doc, &map, err) < 0 ||
+        nj_pack_get_text(&map, "job", &job, err) < 0)
+        return -(int)err->code;
+    free(scan->job);
+    scan->job = nj_span_dup(job);
+    return scan->job ? 0 : nj_fail_nomem(err);
 }
 
 static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
@@ -72,20 +159,19 @@ static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct 
         if (nj_object_decode(frame->payload, false, &object, &len, err) < 0)
             return -(int)err->code;
         if (nj_object_index_find(&scan->index, &object.digest))
-            return 0;
+            return 0; /* put again after a crash */
         return nj_object_index_add(&scan->index, &object.digest, &frame->place, err);
     case NJ_FRAME_EVENT:
         if (nj_event_decode(frame->payload, &event, err) < 0)
             return -(int)err->code;
         if (event.kind == NJ_EVENT_CLOSED)
             scan->status = event.closed.status;
-        return add_place(scan, &frame->place, err);
+        return add_place(scan, frame, err);
     case NJ_FRAME_SNAPSHOT:
     case NJ_FRAME_OUTPUT:
-        return add_place(scan, &frame->place, err);
+        return add_place(scan, frame, err);
     case NJ_FRAME_ARCHIVED:
-        scan->archived = true;
-        return 0;
+        return on_archived(scan, frame, err);
     case NJ_FRAME_RUN:
     case NJ_FRAME_COMMIT:
         break;
@@ -105,7 +191,11 @@ int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan 
         return r;
     nj_journal_rewind(journal);
     while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
-        r = frame.session == scan.session ? add_frame(&scan, &frame, err) : 0;
+        r = 0;
+        if (frame.kind == NJ_FRAME_RUN)
+            r = on_run(&scan, &frame, err);
+        else if (frame.session == scan.session)
+            r = add_frame(&scan, &frame, err);
         if (r < 0)
             return nj_wrap(err, "session %s", key);
     }
@@ -119,11 +209,14 @@ int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan 
 void nj_scan_done(struct nj_scan *scan)
 {
     free(scan->places);
+    free(scan->job);
+    free(scan->bundle);
     nj_object_index_done(&scan->index);
     *scan = (struct nj_scan){0};
 }
 
-static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err)
+static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                      struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
     const struct nj_scan_reader *reader = ctx;

@@ -1,5 +1,6 @@
 /*
- * scan.h - one session's record in a run's journal, found by its key: for those who read beside an engine
+ * scan.h - one session's record in a run's journal, found by its key: for those who read beside an
+ * engine
  */
 #ifndef NJ_SCAN_H
 #define NJ_SCAN_H
@@ -14,18 +15,22 @@ struct nj_scan {
     size_t n_places;
     size_t cap_places;
     struct nj_object_index index;
+    struct nj_record_digests digests; /* of those frames */
+    char *job;                        /* its name; NULL: the journal does not tell */
     bool archived;
+    char *bundle;          /* archived: its file in the run's bundles folder; NULL: not told */
     enum nj_status status; /* of its CLOSED; 0: it has not ended */
 };
 
-/* nj_scan_session - read @journal (freshly opened) to its last commit. NJ_E_INPUT when no session has that key; the text names
- * the nearest one. */
+/* nj_scan_session - read @journal (freshly opened) to its last commit. NJ_E_INPUT when no session
+ * has that key; the text names the nearest one. NJ_E_CORRUPT when its frames have a gap. */
 int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan *ret_scan,
                     struct nj_error *err) NJ_MUST_USE;
 void nj_scan_done(struct nj_scan *scan);
 NJ_DEFINE_AUTO_VAL(struct nj_scan, nj_scan_done);
 
-/* nj_scan_source - the session's objects; both arguments must outlive the source, which is @reader's memory */
+/* nj_scan_source - the session's objects; both arguments must outlive the source, which is
+ * @reader's memory */
 struct nj_scan_reader {
     struct nj_journal *journal;
     const struct nj_scan *scan;

@@ -1,9 +1,9 @@
 /*
  * start.c - from a command line to a ready engine, and what a run tells in its folder
  *
- * The one complication is order. Reading what the manifest names needs the rights of whoever started the run;
- * the sandbox's helper must be forked before there are threads; and everything from the journal on is done
- * by the unprivileged user, who then owns the folder.
+ * The one complication is order. Reading what the manifest names needs the rights of whoever
+ * started the run; the sandbox's helper must be forked before there are threads; and everything
+ * from the journal on is done by the unprivileged user, who then owns the folder.
  */
 #include "batch/engine/start.h"
 
@@ -27,7 +27,8 @@
 
 #include "formats/base/banned.h"
 
-#define BOXES_PER_SLOT 4 /* warm boxes by default: enough for sessions that wait between two calls */
+#define BOXES_PER_SLOT                                                                             \
+    4 /* warm boxes by default: enough for sessions that wait between two calls */
 
 /* ---- run.json and results.jsonl ---- */
 
@@ -37,9 +38,9 @@ static json_t *count_sessions(const struct nj_engine *engine)
 
     for (size_t i = 0; i < engine->plan->n_sessions; i++)
         counts[engine->seats[i].status]++;
-    return json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)engine->plan->n_sessions, "succeeded",
-                     counts[NJ_STATUS_SUCCEEDED], "failed", counts[NJ_STATUS_FAILED], "suspended",
-                     counts[NJ_STATUS_SUSPENDED]);
+    return json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)engine->plan->n_sessions,
+                     "succeeded", counts[NJ_STATUS_SUCCEEDED], "failed", counts[NJ_STATUS_FAILED],
+                     "suspended", counts[NJ_STATUS_SUSPENDED]);
 }
 
 int nj_engine_publish_state(struct nj_engine *engine, const char *state, struct nj_error *err)
@@ -74,11 +75,12 @@ static int append_waiting(const struct nj_engine *engine, size_t index, struct n
         nj_buf_text(out, ",\"group\":", err) < 0 ||
         nj_buf_json_text(out, nj_span_text(engine->manifest->groups[session->group].name), err) < 0)
         return -(int)err->code;
-    return nj_buf_text(out,
-                       ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":0,\"steps\":0,"
-                       "\"cost_usd\":0,\"tokens\":{\"input\":0,\"output\":0,\"cache_read\":0,"
-                       "\"cache_write\":0},\"bundle\":null,\"replay\":null}",
-                       err);
+    return nj_buf_text(
+        out,
+        ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":0,\"steps\":0,"
+        "\"cost_usd\":0,\"tokens\":{\"input\":0,\"output\":0,\"cache_read\":0,"
+        "\"cache_write\":0},\"bundle\":null,\"replay\":null}",
+        err);
 }
 
 int nj_engine_publish_results(struct nj_engine *engine, struct nj_error *err)
@@ -143,7 +145,8 @@ static int keep_script(struct nj_engine *engine, int dir_fd, int files_fd, const
     return nj_fsio_publish(fd, part, nj_buf_span(&bytes), 0600, err);
 }
 
-static int keep_scripts(struct nj_engine *engine, int dir_fd, int *ret_files_fd, struct nj_error *err)
+static int keep_scripts(struct nj_engine *engine, int dir_fd, int *ret_files_fd,
+                        struct nj_error *err)
 {
     const struct nj_manifest *manifest = engine->manifest;
 
@@ -152,7 +155,8 @@ static int keep_scripts(struct nj_engine *engine, int dir_fd, int *ret_files_fd,
     for (size_t i = 0; i < manifest->n_roles; i++)
         for (size_t k = 0; k < manifest->roles[i].n_chain; k++)
             if (manifest->roles[i].chain[k].script &&
-                keep_script(engine, dir_fd, *ret_files_fd, manifest->roles[i].chain[k].script, err) < 0)
+                keep_script(engine, dir_fd, *ret_files_fd, manifest->roles[i].chain[k].script,
+                            err) < 0)
                 return nj_wrap(err, "keep a copy of %s", manifest->roles[i].chain[k].script);
     return 0;
 }
@@ -176,7 +180,8 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
     return 0;
 }
 
-static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults, struct nj_error *err)
+static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
+                   struct nj_error *err)
 {
     nj_auto_free char *dir_copy = strdup(engine->options->job_path);
     nj_auto_free char *name_copy = strdup(engine->options->job_path);
@@ -222,32 +227,36 @@ static int read_manifest_dir(struct nj_engine *engine, struct nj_error *err)
     return engine->manifest_dir ? 0 : nj_fail_nomem(err);
 }
 
-static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults, struct nj_error *err)
+static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
+                   struct nj_error *err)
 {
     if (nj_run_dir_open(engine->options->run_path, true, &engine->dir, err) < 0)
         return -(int)err->code;
     engine->resumed = true;
     if (faccessat(engine->dir.fd, "job.yaml", F_OK, 0) < 0)
         return nj_fail(err, NJ_E_INPUT,
-                       "run %s: it was ended before its plan was complete, and nothing has run; start it again",
+                       "run %s: it was ended before its plan was complete, and nothing has run; "
+                       "start it again",
                        engine->dir.path);
     if (nj_fsio_sweep(engine->dir.fd, err) < 0 || nj_fsio_sweep(engine->dir.bundles_fd, err) < 0 ||
-        nj_fsio_sweep(engine->dir.outputs_fd, err) < 0 || nj_fsio_sweep(engine->dir.inputs_fd, err) < 0 ||
-        read_manifest_dir(engine, err) < 0 ||
+        nj_fsio_sweep(engine->dir.outputs_fd, err) < 0 ||
+        nj_fsio_sweep(engine->dir.inputs_fd, err) < 0 || read_manifest_dir(engine, err) < 0 ||
         read_job(engine, engine->dir.fd, "job.yaml", "job.yaml", faults, err) < 0 ||
         nj_fsio_open_dir(engine->dir.inputs_fd, "files", &engine->files_fd, err) < 0 ||
         nj_models_new(engine->manifest, engine->files_fd, &engine->models, err) < 0 ||
         nj_inputs_open(engine->dir.inputs_fd, &engine->inputs, err) < 0 ||
-        nj_plan_load(engine->manifest, engine->dir.inputs_fd, engine->models, &engine->plan, err) < 0)
+        nj_plan_load(engine->manifest, engine->dir.inputs_fd, engine->models, &engine->plan, err) <
+            0)
         return nj_wrap(err, "run %s", engine->dir.path);
     return 0;
 }
 
 /* ---- the ready engine ---- */
 
-/* What a killed run leaves (cgroups) is named after it and swept at its next start: two runs in folders that are called
- * alike must not sweep each other's. */
-static int leftovers_name(const struct nj_engine *engine, char *name, size_t size, struct nj_error *err)
+/* What a killed run leaves (cgroups) is named after it and swept at its next start: two runs in
+ * folders that are called alike must not sweep each other's. */
+static int leftovers_name(const struct nj_engine *engine, char *name, size_t size,
+                          struct nj_error *err)
 {
     char slug[NJ_SLUG_MAX_BYTES + 1];
     struct stat st;
@@ -287,9 +296,8 @@ static int open_journal(struct nj_engine *engine, struct nj_error *err)
     if (recovery.torn_bytes > 0)
         nj_log(NJ_LOG_INFO, "journal: %" PRIu64 " bytes of an unfinished commit were cut off",
                recovery.torn_bytes);
-    if (recovery.next.epoch == 1 &&
-        getrandom(recovery.next.run_id, sizeof(recovery.next.run_id), 0) !=
-            (ssize_t)sizeof(recovery.next.run_id))
+    if (recovery.next.epoch == 1 && getrandom(recovery.next.run_id, sizeof(recovery.next.run_id),
+                                              0) != (ssize_t)sizeof(recovery.next.run_id))
         return nj_fail(err, NJ_E_SYSTEM, "no randomness for the run's id");
     if (nj_journal_open(engine->dir.journal_fd, &engine->reader, err) < 0)
         return -(int)err->code;
@@ -340,8 +348,8 @@ static void set_limits(struct nj_engine *engine)
     int cpus = get_nprocs();
 
     engine->tool_slots = limits->tool_calls ? (size_t)limits->tool_calls : (size_t)cpus;
-    engine->warm_max = limits->warm_boxes ? (size_t)limits->warm_boxes
-                                          : engine->tool_slots * BOXES_PER_SLOT;
+    engine->warm_max =
+        limits->warm_boxes ? (size_t)limits->warm_boxes : engine->tool_slots * BOXES_PER_SLOT;
     engine->workers_max = (unsigned)cpus;
     engine->evict_always = evict && strcmp(evict, "1") == 0;
 }
@@ -378,7 +386,8 @@ static int keep_environment(struct nj_engine *engine, struct nj_error *err)
     return 0;
 }
 
-int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults, struct nj_error *err)
+int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
+                    struct nj_error *err)
 {
     int r;
 

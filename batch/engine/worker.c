@@ -108,7 +108,8 @@ int nj_worker_start(struct event_base *base, nj_worker_main work, nj_worker_done
     }
     worker->report_fd = fds[0];
     worker->report = event_new(base, fds[0], EV_READ, on_report, worker);
-    /* A signal that reached the child with the loop's handlers still in place would be told to the engine again. */
+    /* A signal that reached the child with the loop's handlers still in place would be told to the
+     * engine again. */
     sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     worker->pid = worker->report ? fork() : -1;

@@ -1,8 +1,9 @@
 /*
  * world_live.c - the live world: models, boxes and the journal behind the core's window
  *
- * Everything that comes back is turned into one event, taken down in the journal's pending batch, and only
- * then folded in; the consequence leaves the process when the snapshot behind it is durable.
+ * Everything that comes back is turned into one event, taken down in the journal's pending batch,
+ * and only then folded in; the consequence leaves the process when the snapshot behind it is
+ * durable.
  */
 #include "batch/engine/live.h"
 

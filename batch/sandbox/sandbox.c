@@ -239,7 +239,8 @@ static void detach_box(struct nj_box *box)
     if (box->event)
         event_free(box->event);
     box->event = NULL;
-    /* A process that was forked meanwhile holds a copy of the descriptor; that must not keep the box alive. */
+    /* A process that was forked meanwhile holds a copy of the descriptor; that must not keep the
+     * box alive. */
     if (box->fd >= 0)
         (void)shutdown(box->fd, SHUT_RDWR);
     nj_close_auto(&box->fd);

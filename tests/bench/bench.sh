@@ -72,7 +72,7 @@ job() {
 # sound NAME - did its boxes do what they were told? A call that failed is quick, and must not pass for speed.
 sound() {
     grep -q code_execution "$1/replies.yaml" || return 0
-    ! grep -v '"result":"\[\]"' "$1/run/results.jsonl" || die "a call of the job $1 failed"
+    ! grep -v '"result":\[\]' "$1/run/results.jsonl" || die "a call of the job $1 failed"
 }
 
 # timed NAME - run it once into NAME/run; prints seconds

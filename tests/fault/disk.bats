@@ -51,6 +51,26 @@ partly() {
     struck
 }
 
+@test "no space when the journal turns to its next segment" {
+    local n
+    # Bytes that do not compress and are the same each time: three files, two journal segments.
+    {
+        echo "replies:"
+        for n in 1 2 3; do
+            printf '  - {when: {turn: %d}, call: [{tool: code_execution, input: {language: python, code: %s, timeout_seconds: 60}}]}\n' "$n" \
+                "\"import random; open('f$n', 'wb').write(random.Random($n).randbytes(11 << 20))\""
+        done
+        echo '  - {say: "written"}'
+    } >replies.yaml
+    printf '%s\n' 'nightjar: 1' 'job: turn' 'models:' '  worker: [{provider: script, script: replies.yaml}]' \
+        'agents:' '  tester: {model: worker, tools: [{type: code_execution, languages: [python]}]}' \
+        'sessions:' '  - {name: one, agent: tester, key: one, input: "Go."}' >job.yaml
+    undisturbed
+    [ "$(passes engine fallocate)" -ge 3 ] || complain "the journal never turned"
+    sweep engine fallocate 1 no_space
+    struck
+}
+
 @test "a sync that fails: exit 3, and the run can be resumed" {
     undisturbed
     sweep engine fdatasync "$(partly engine fdatasync)" io_error
@@ -109,6 +129,9 @@ on_a_small_disk() {
     local command=(unshare --mount)
     [ "$(id -u)" -eq 0 ] || command=(unshare --user --map-current-user --keep-caps --mount)
     "${command[@]}" true 2>/dev/null || skip "no mount namespaces here"
+    SEGMENT_MB=$(sed -n 's/^#define NJ_JOURNAL_SEGMENT_BYTES (\([0-9]*\)u << 20).*/\1/p' "$NJ_ROOT/formats/journal/journal.h")
+    [ -n "$SEGMENT_MB" ] || complain "how long is a journal segment?" || return 1
+    export SEGMENT_MB
     mkdir small
     "${command[@]}" bash -c "$1" 3>&-
 }
@@ -117,8 +140,8 @@ on_a_small_disk() {
     undisturbed
     on_a_small_disk '
         set -e
-        # Journal segments are 64 MiB each and one is kept in hand: the second does not fit.
-        mount -t tmpfs -o size=100m,mode=0777 tmpfs small
+        # One segment is kept in hand: the second does not fit.
+        mount -t tmpfs -o size=$((SEGMENT_MB * 3 / 2))m,mode=0777 tmpfs small
         status=0
         nightjar run job.yaml --run-dir small/run --quiet >run.out 2>run.err || status=$?
         [ "$status" -eq 3 ] || { echo "exit $status"; cat run.err; exit 1; }
@@ -137,7 +160,7 @@ on_a_small_disk() {
     undisturbed
     on_a_small_disk '
         set -e
-        mount -t tmpfs -o size=200m,mode=0777 tmpfs small
+        mount -t tmpfs -o size=$((SEGMENT_MB * 3))m,mode=0777 tmpfs small
         # The first reply that is delivered fills the disk; the journal has its segments by then, bundles have no room.
         (until [ -s log ]; do sleep 0.01; done; dd if=/dev/zero of=small/ballast bs=1M 2>/dev/null) &
         status=0

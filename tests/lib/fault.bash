@@ -17,9 +17,10 @@ fault_setup() {
     skip_without namespaces
     [ -x "$NJ_JOURNAL_EVENTS" ] || { echo "no $NJ_JOURNAL_EVENTS: build the tests" >&2; return 1; }
     FAULT_BASE=$PWD
-    # The ordinary user is killed in the same way as root: fewer points do.
+    # The ordinary user is killed in the same way as root, and sanitizers are slow: fewer points do.
     STRIDE=1
     [ "$(id -u)" -eq 0 ] || STRIDE=4
+    [ "$NJ_SLOW" -eq 1 ] || STRIDE=$((STRIDE * 5))
     [ "${NJ_FULL:-0}" = 0 ] || STRIDE=1
 }
 

@@ -1,12 +1,12 @@
 /*
  * record_kit.h - a session's record made by hand: the core is driven, the frames are kept
  *
- * What a call printed and left is whatever the test says, true or not, and every digest follows from it: a
- * record that lies is as consistent as one that does not, so only running the code again can tell.
- * Header only, because the programs that use it are each linked alone.
+ * What a call printed and left is whatever the test says, true or not, and every digest follows
+ * from it: a record that lies is as consistent as one that does not, so only running the code again
+ * can tell. Header only, because the programs that use it are each linked alone.
  *
- *     record_kit_open(&kit, ...); record_kit_reply(...); record_kit_call(...); record_kit_close(&kit);
- *     fd = record_kit_bundle(&kit);   or   record_kit_run(&kit, folder)
+ *     record_kit_open(&kit, ...); record_kit_reply(...); record_kit_call(...);
+ * record_kit_close(&kit); fd = record_kit_bundle(&kit);   or   record_kit_run(&kit, folder)
  */
 #ifndef NJ_TESTS_RECORD_KIT_H
 #define NJ_TESTS_RECORD_KIT_H
@@ -154,8 +154,10 @@ static inline void record_kit_frame_add(struct record_kit *kit, enum nj_frame_ki
     kit->n_frames++;
 }
 
-/* record_kit_event - record @event as the engine would: EVENT, fold, and where one is due a SNAPSHOT */
-static inline void record_kit_event(struct record_kit *kit, struct nj_event *event, struct nj_span first)
+/* record_kit_event - record @event as the engine would: EVENT, fold, and where one is due a
+ * SNAPSHOT */
+static inline void record_kit_event(struct record_kit *kit, struct nj_event *event,
+                                    struct nj_span first)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
     struct nj_object_sink sink = memory_objects_sink(&kit->store);
@@ -176,7 +178,8 @@ static inline void record_kit_event(struct record_kit *kit, struct nj_event *eve
     nj_session_checkpoint(kit->session, &snapshot);
     record_kit_must(nj_snapshot_pack(&snapshot, &payload, &err), &err);
     record_kit_frame_add(kit, NJ_FRAME_SNAPSHOT, &payload);
-    record_kit_must(nj_session_step(kit->session, &durable, (struct nj_span){0}, &sink, &err), &err);
+    record_kit_must(nj_session_step(kit->session, &durable, (struct nj_span){0}, &sink, &err),
+                    &err);
 }
 
 static inline void record_kit_open(struct record_kit *kit, const struct record_kit_file *files,
@@ -192,11 +195,13 @@ static inline void record_kit_open(struct record_kit *kit, const struct record_k
     nj_buf_init(&first, NJ_MESSAGE_MAX_BYTES);
     record_kit_must(nj_session_new(&kit->config, &kit->session, &err), &err);
     record_kit_must(nj_config_encode(&kit->config, &config, &err), &err);
-    record_kit_must(nj_object_put(&sink, NJ_OBJECT_CONFIG, nj_buf_span(&config), &event.opened.config, &err),
-                    &err);
+    record_kit_must(
+        nj_object_put(&sink, NJ_OBJECT_CONFIG, nj_buf_span(&config), &event.opened.config, &err),
+        &err);
     record_kit_must(nj_message_user_text(nj_span_text(message), &first, &err), &err);
-    record_kit_must(nj_object_put(&sink, NJ_OBJECT_MESSAGE, nj_buf_span(&first), &event.opened.first, &err),
-                    &err);
+    record_kit_must(
+        nj_object_put(&sink, NJ_OBJECT_MESSAGE, nj_buf_span(&first), &event.opened.first, &err),
+        &err);
     kit->workspace = record_kit_tree(kit, files);
     event.opened.key = nj_span_text(kit->config.key);
     event.opened.group = nj_span_text(kit->config.group);
@@ -208,7 +213,8 @@ static inline void record_kit_open(struct record_kit *kit, const struct record_k
     record_kit_event(kit, &event, nj_buf_span(&first));
 }
 
-/* record_kit_content - a reply with this content array; the request's digest is the right one, or @request */
+/* record_kit_content - a reply with this content array; the request's digest is the right one, or
+ * @request */
 static inline void record_kit_content(struct record_kit *kit, const char *content,
                                       const struct nj_digest *request)
 {
@@ -229,7 +235,8 @@ static inline void record_kit_content(struct record_kit *kit, const char *conten
     event.reply.cost_micro_usd = 1500;
     event.reply.message_bytes = nj_buf_span(&item);
     record_kit_must(
-        nj_object_put(&sink, NJ_OBJECT_MESSAGE, nj_buf_span(&item), &event.reply.message, &err), &err);
+        nj_object_put(&sink, NJ_OBJECT_MESSAGE, nj_buf_span(&item), &event.reply.message, &err),
+        &err);
     record_kit_event(kit, &event, (struct nj_span){0});
 }
 
@@ -244,11 +251,13 @@ static inline void record_kit_reply(struct record_kit *kit, const char *text, co
     record_kit_must(nj_buf_json_text(&content, nj_span_text(text), &err), &err);
     record_kit_must(nj_buf_text(&content, "}", &err), &err);
     if (code) {
-        record_kit_must(nj_buf_text(&content,
-                                    ",{\"type\":\"tool_use\",\"id\":\"id\",\"name\":\"code_execution\",\"input\":{"
-                                    "\"language\":\"bash\",\"code\":",
-                                    &err),
-                        &err);
+        record_kit_must(
+            nj_buf_text(
+                &content,
+                ",{\"type\":\"tool_use\",\"id\":\"id\",\"name\":\"code_execution\",\"input\":{"
+                "\"language\":\"bash\",\"code\":",
+                &err),
+            &err);
         record_kit_must(nj_buf_json_text(&content, nj_span_text(code), &err), &err);
         record_kit_must(nj_buf_text(&content, "}}", &err), &err);
     }
@@ -285,7 +294,8 @@ static inline void record_kit_call(struct record_kit *kit, const struct nj_call_
     event.tool_done.call = kit->session->calls_done;
     event.tool_done.id = nj_span_text("id");
     event.tool_done.outcome = *outcome;
-    event.tool_done.meta = (struct nj_call_meta){.stamps = kit->workspace.stamps, .duration_ms = 30};
+    event.tool_done.meta =
+        (struct nj_call_meta){.stamps = kit->workspace.stamps, .duration_ms = 30};
     record_kit_event(kit, &event, (struct nj_span){0});
 }
 
@@ -317,7 +327,8 @@ static inline void record_kit_close(struct record_kit *kit)
     if (action.status == NJ_STATUS_SUCCEEDED && kit->config.n_outputs > 0) {
         event.closed.has_outputs = true;
         record_kit_must(nj_outputs_collect(&source, &kit->workspace.tree, kit->config.outputs,
-                                           kit->config.n_outputs, &sink, &event.closed.outputs, &err),
+                                           kit->config.n_outputs, &sink, &event.closed.outputs,
+                                           &err),
                         &err);
     }
     kit->status = action.status;
@@ -374,13 +385,13 @@ static inline int record_kit_bundle(struct record_kit *kit)
         record_kit_must(nj_bundle_writer_input(writer, &object, &err), &err);
     }
     record_kit_must(nj_fsio_memfd("bundle", &fd, &err), &err);
-    record_kit_must(
-        nj_bundle_writer_finish(writer, &info, nj_span_text(kit->manifest), fd, &err), &err);
+    record_kit_must(nj_bundle_writer_finish(writer, &info, nj_span_text(kit->manifest), fd, &err),
+                    &err);
     return fd;
 }
 
-/* record_kit_run - a run directory at @path, with the session's first @n_frames frames in its journal, as session 2 behind
- * another one that only began */
+/* record_kit_run - a run directory at @path, with the session's first @n_frames frames in its
+ * journal, as session 2 behind another one that only began */
 static inline void record_kit_run(struct record_kit *kit, const char *path, size_t n_frames)
 {
     NJ_AUTO(nj_journal_writer_close) struct nj_journal_writer *writer = NULL;
@@ -405,8 +416,8 @@ static inline void record_kit_run(struct record_kit *kit, const char *path, size
 
         nj_buf_clear(&buf);
         record_kit_must(nj_object_encode(&object, &buf, &err), &err);
-        frame = (struct nj_frame){
-            .kind = NJ_FRAME_OBJECT, .session = 2, .payload = nj_buf_span(&buf)};
+        frame =
+            (struct nj_frame){.kind = NJ_FRAME_OBJECT, .session = 2, .payload = nj_buf_span(&buf)};
         record_kit_must(nj_journal_append(writer, &frame, NULL, &err), &err);
     }
     for (size_t i = 0; i < n_frames; i++) {
@@ -417,7 +428,8 @@ static inline void record_kit_run(struct record_kit *kit, const char *path, size
     record_kit_must(nj_journal_commit(writer, &err), &err);
 }
 
-/* record_kit_small - four steps: a reply, a call that writes a file, another reply, the last word */
+/* record_kit_small - four steps: a reply, a call that writes a file, another reply, the last word
+ */
 static const struct record_kit_file record_kit_after[] = {{"workspace/a", 0644, "first\n"}, {0}};
 static inline void record_kit_small(struct record_kit *kit)
 {

@@ -54,7 +54,8 @@ static int tear_down(void **state)
 
 /* ---- trees by hand ---- */
 
-static struct nj_digest put_tree(struct fixture *fixture, const struct nj_tree_entry *entries, size_t n)
+static struct nj_digest put_tree(struct fixture *fixture, const struct nj_tree_entry *entries,
+                                 size_t n)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     struct nj_tree tree = {entries, n};
@@ -62,7 +63,8 @@ static struct nj_digest put_tree(struct fixture *fixture, const struct nj_tree_e
 
     nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
     record_kit_must(nj_tree_encode(&tree, &bytes, &err), &err);
-    record_kit_must(nj_object_put(&fixture->sink, NJ_OBJECT_TREE, nj_buf_span(&bytes), &digest, &err), &err);
+    record_kit_must(
+        nj_object_put(&fixture->sink, NJ_OBJECT_TREE, nj_buf_span(&bytes), &digest, &err), &err);
     return digest;
 }
 
@@ -75,15 +77,16 @@ static struct nj_digest put_stamps(struct fixture *fixture, int64_t mtime_ns,
 
     nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
     record_kit_must(nj_stamps_encode(&stamps, &bytes, &err), &err);
-    record_kit_must(nj_object_put(&fixture->sink, NJ_OBJECT_STAMPS, nj_buf_span(&bytes), &digest, &err),
-                    &err);
+    record_kit_must(
+        nj_object_put(&fixture->sink, NJ_OBJECT_STAMPS, nj_buf_span(&bytes), &digest, &err), &err);
     return digest;
 }
 
 static struct nj_tree_entry entry_file(struct fixture *fixture, const char *name, unsigned mode,
                                        const char *content)
 {
-    struct nj_tree_entry entry = {.name = nj_span_text(name), .type = NJ_FILE_REGULAR, .mode = mode};
+    struct nj_tree_entry entry = {
+        .name = nj_span_text(name), .type = NJ_FILE_REGULAR, .mode = mode};
 
     record_kit_must(nj_parts_put(&fixture->sink, nj_span_text(content), &entry, &err), &err);
     return entry;
@@ -195,7 +198,8 @@ static void a_wide_umask_or_a_narrow_one_changes_nothing(void **state)
 
 static void rights_special_files_and_attributes_are_left_out_and_counted(void **state)
 {
-    static const struct nj_xattr xattrs[] = {{{(const uint8_t *)"user.x", 6}, {(const uint8_t *)"1", 1}}};
+    static const struct nj_xattr xattrs[] = {
+        {{(const uint8_t *)"user.x", 6}, {(const uint8_t *)"1", 1}}};
     struct fixture *fixture = *state;
     struct nj_tree_entry top[] = {
         entry_file(fixture, "a", 06755, "#!/bin/sh\n"),
@@ -237,7 +241,8 @@ static void only_what_was_asked_for_is_written(void **state)
 
 /* ---- what is not ---- */
 
-/* A link first, then the same name as a folder is impossible in a sound tree; but the target may hold such a link. */
+/* A link first, then the same name as a folder is impossible in a sound tree; but the target may
+ * hold such a link. */
 static void a_link_in_the_target_is_not_followed(void **state)
 {
     struct fixture *fixture = *state;

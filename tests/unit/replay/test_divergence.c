@@ -67,10 +67,11 @@ static void the_first_byte_that_differs_is_named_with_both_sides(void **state)
 static void a_long_text_is_shown_around_the_place(void **state)
 {
     (void)state;
-    says(nj_compare_bytes("it", text("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.."),
-                          text("0123456789abcdefghijXlmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.."), &what,
-                          &err),
-         "it differs at byte 21: recorded ...\"89abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST\"..., "
+    says(nj_compare_bytes(
+             "it", text("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.."),
+             text("0123456789abcdefghijXlmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.."), &what, &err),
+         "it differs at byte 21: recorded "
+         "...\"89abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST\"..., "
          "now ...\"89abcdefghijXlmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST\"...");
 }
 
@@ -134,10 +135,12 @@ static void a_whole_stream_beside_a_longer_one_ends_where_it_ends(void **state)
 
     (void)state;
     assert_int_equal(nj_compare_stream("out", &a, &b, &what, &err), 1);
-    assert_non_null(strstr((const char *)what.data, "differs at byte 5: the recorded one ends there"));
+    assert_non_null(
+        strstr((const char *)what.data, "differs at byte 5: the recorded one ends there"));
 }
 
-/* A head that was changed while length and digest were not: the digest alone would call it equal. */
+/* A head that was changed while length and digest were not: the digest alone would call it equal.
+ */
 static void a_head_that_belies_its_digest_is_found(void **state)
 {
     struct nj_stream a = record_kit_stream("said-one");
@@ -164,16 +167,14 @@ static void exits_differ_by_kind_status_limit_and_reason(void **state)
     b.status = 0;
     says(nj_compare_exit(&a, &b, &what, &err),
          "the exit differs: recorded exit status 3, now exit status 0");
-    b = (struct nj_call_outcome){.exit = NJ_EXIT_SIGNALLED,
-                                 .status = 9,
-                                 .limit = NJ_LIMIT_TIMEOUT,
-                                 .limit_value = 60000};
+    b = (struct nj_call_outcome){
+        .exit = NJ_EXIT_SIGNALLED, .status = 9, .limit = NJ_LIMIT_TIMEOUT, .limit_value = 60000};
     says(nj_compare_exit(&a, &b, &what, &err),
          "the exit differs: recorded exit status 3, now killed by signal 9 (KILL), at its limit "
          "timeout_seconds of 60000 ms");
     a = (struct nj_call_outcome){.exit = NJ_EXIT_REFUSED, .text = text("no such\ntool")};
-    says(nj_compare_exit(&a, &(struct nj_call_outcome){.exit = NJ_EXIT_REFUSED, .text = text("x")}, &what,
-                         &err),
+    says(nj_compare_exit(&a, &(struct nj_call_outcome){.exit = NJ_EXIT_REFUSED, .text = text("x")},
+                         &what, &err),
          "the exit differs: recorded refused: no such\\ntool, now refused: x");
 }
 
@@ -184,8 +185,8 @@ struct pair {
     struct nj_object_source source;
 };
 
-static void compare(struct pair *pair, const struct record_kit_file *a, const struct record_kit_file *b,
-                    const char *sentence)
+static void compare(struct pair *pair, const struct record_kit_file *a,
+                    const struct record_kit_file *b, const char *sentence)
 {
     struct nj_digest x = record_kit_tree(&pair->kit, a).tree;
     struct nj_digest y = record_kit_tree(&pair->kit, b).tree;
@@ -216,18 +217,21 @@ static void workspaces_differ_at_a_path_and_by_something(void **state)
     pair.source = memory_objects_source(&pair.kit.store);
     compare(&pair, file, file, NULL);
     compare(&pair, file, other,
-            "the workspace differs at /workspace/a: its content differs at byte 5: recorded \"first\\n\", "
+            "the workspace differs at /workspace/a: its content differs at byte 5: recorded "
+            "\"first\\n\", "
             "now \"firsT\\n\"");
     compare(&pair, file, mode,
             "the workspace differs at /workspace/a: its mode differs: recorded 0644, now 0755");
-    compare(&pair, file, folder,
-            "the workspace differs at /workspace/a: its type differs: recorded a file, now a folder");
+    compare(
+        &pair, file, folder,
+        "the workspace differs at /workspace/a: its type differs: recorded a file, now a folder");
     compare(&pair, file, none,
             "the workspace differs at /workspace/a: missing; the record has a file");
     compare(&pair, none, folder,
             "the workspace differs at /workspace/a: a folder that the record does not have");
     compare(&pair, file, two,
-            "the workspace differs at /workspace/a: its content differs at byte 5: recorded \"first\\n\", "
+            "the workspace differs at /workspace/a: its content differs at byte 5: recorded "
+            "\"first\\n\", "
             "now \"firsT\\n\" (and 1 more paths)");
     compare(&pair, file, odd,
             "the workspace differs at /\"workspace/b\\x1b\": a file that the record does not have");
@@ -257,8 +261,10 @@ static void differences_of_one_place_are_one_step(void **state)
     NJ_AUTO(nj_divergences_done) struct nj_divergences list = {0};
 
     (void)state;
-    record_kit_must(nj_divergence_add(&list, 7, 2, NJ_DIVERGENCE_STDOUT, "step 2", "x", &err), &err);
-    record_kit_must(nj_divergence_add(&list, 7, 2, NJ_DIVERGENCE_STDERR, "step 2", "y", &err), &err);
+    record_kit_must(nj_divergence_add(&list, 7, 2, NJ_DIVERGENCE_STDOUT, "step 2", "x", &err),
+                    &err);
+    record_kit_must(nj_divergence_add(&list, 7, 2, NJ_DIVERGENCE_STDERR, "step 2", "y", &err),
+                    &err);
     record_kit_must(nj_divergence_add(&list, 9, 3, NJ_DIVERGENCE_EXIT, "step 3", "z", &err), &err);
     assert_int_equal(list.count, 3);
     assert_int_equal(list.steps, 2);

@@ -49,10 +49,13 @@ static void hosts(struct fixture *fixture, const char *then, const char *now)
 
 static int program(struct fixture *fixture, const char *name)
 {
-    return nj_environment_compare_program(&fixture->then, &fixture->now, name, &fixture->what, &err);
+    return nj_environment_compare_program(&fixture->then, &fixture->now, name, &fixture->what,
+                                          &err);
 }
 
-#define PYTHON(digest) "{\"interpreters\":{\"python3\":{\"path\":\"/usr/bin/python3.11\",\"sha256\":\"" digest "\"}}}"
+#define PYTHON(digest)                                                                             \
+    "{\"interpreters\":{\"python3\":{\"path\":\"/usr/bin/python3.11\",\"sha256\":\"" digest "\"}}" \
+                                                                                            "}"
 
 static void the_same_program_says_nothing(void **state)
 {
@@ -89,7 +92,8 @@ static void what_the_record_does_not_tell_does_not_differ(void **state)
 
     hosts(fixture, "", PYTHON("aa"));
     assert_int_equal(program(fixture, "python3"), 0);
-    assert_int_equal(nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 0);
+    assert_int_equal(
+        nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 0);
 }
 
 static void kernel_and_build_are_one_sentence(void **state)
@@ -98,7 +102,8 @@ static void kernel_and_build_are_one_sentence(void **state)
 
     hosts(fixture, "{\"kernel\":\"6.1\",\"build\":\"0.1.0\",\"architecture\":\"x86_64\"}",
           "{\"kernel\":\"6.8\",\"build\":\"0.2.0\",\"architecture\":\"x86_64\"}");
-    assert_int_equal(nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 1);
+    assert_int_equal(
+        nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 1);
     assert_string_equal((const char *)fixture->what.data,
                         "build: recorded 0.1.0, here 0.2.0; kernel: recorded 6.1, here 6.8");
 }
@@ -107,10 +112,13 @@ static void what_a_record_says_cannot_drive_a_terminal(void **state)
 {
     struct fixture *fixture = *state;
 
-    hosts(fixture, "{\"kernel\":\"\\u001b[2J\",\"interpreters\":{\"x\":{\"path\":\"\\u202e\",\"sha256\":\"\\u0007\"}}}",
+    hosts(fixture,
+          "{\"kernel\":\"\\u001b[2J\",\"interpreters\":{\"x\":{\"path\":\"\\u202e\",\"sha256\":"
+          "\"\\u0007\"}}}",
           "{}");
     assert_int_equal(program(fixture, "x"), 1);
-    assert_int_equal(nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 1);
+    assert_int_equal(
+        nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 1);
     assert_null(memchr(fixture->what.data, 0x1b, fixture->what.len));
     assert_null(memchr(fixture->what.data, 0x07, fixture->what.len));
     assert_null(strstr((const char *)fixture->what.data, "\xe2\x80\xae"));

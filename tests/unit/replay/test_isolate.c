@@ -1,5 +1,6 @@
 /*
- * test_isolate.c - a process that left the network reaches nothing, and one that did not is told apart
+ * test_isolate.c - a process that left the network reaches nothing, and one that did not is told
+ * apart
  *
  * Each case is a child of its own: a namespace cannot be left again. Addresses are loopback only.
  */
@@ -51,7 +52,8 @@ static int listen_on_loopback(struct sockaddr_in *address)
     socklen_t len = sizeof(*address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    *address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0 || bind(fd, (struct sockaddr *)address, sizeof(*address)) < 0 || listen(fd, 1) < 0 ||
         getsockname(fd, (struct sockaddr *)address, &len) < 0)
         return -1;
@@ -80,7 +82,8 @@ static int reaches_nothing(void)
         errno != ENETUNREACH)
         return 3;
     datagram = socket(AF_INET, SOCK_DGRAM, 0);
-    if (datagram < 0 || sendto(datagram, "x", 1, 0, (struct sockaddr *)&address, sizeof(address)) >= 0)
+    if (datagram < 0 ||
+        sendto(datagram, "x", 1, 0, (struct sockaddr *)&address, sizeof(address)) >= 0)
         return 4;
     return 0;
 }
@@ -93,10 +96,11 @@ static void a_process_that_left_the_network_reaches_nothing(void **state)
 
 static int as_nobody(int (*check)(void))
 {
-    if (geteuid() == 0 &&
-        (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+                           setresuid(65534, 65534, 65534) < 0))
         return 9;
-    /* A change of user makes a process undumpable and its /proc/self root's; a program's start undoes that. */
+    /* A change of user makes a process undumpable and its /proc/self root's; a program's start
+     * undoes that. */
     if (prctl(PR_SET_DUMPABLE, 1) < 0)
         return 8;
     return check();

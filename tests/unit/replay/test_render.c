@@ -61,7 +61,8 @@ static void controls_that_reorder_a_line_are_named(void **state)
     (void)state;
     /* U+0085 (a C1 control), U+202E, U+2066, U+2028 */
     assert_int_equal(
-        nj_render_line(&out, nj_span_text("\xc2\x85\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8"), &err), 0);
+        nj_render_line(&out, nj_span_text("\xc2\x85\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8"), &err),
+        0);
     assert_string_equal(text(), "\\u{0085}\\u{202e}\\u{2066}\\u{2028}");
 }
 
@@ -173,11 +174,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_line_escapes_what_drives_a_terminal, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bytes_that_are_no_text_are_shown_as_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bytes_that_are_no_text_are_shown_as_bytes, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(controls_that_reorder_a_line_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(quoted_text_can_be_read_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(text_keeps_its_lines_and_is_indented, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_plain_name_stays_and_another_is_quoted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_plain_name_stays_and_another_is_quoted, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(no_bytes_at_all_leave_something_unsafe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(figures_are_for_people, set_up, tear_down),
         cmocka_unit_test_setup_teardown(times_are_utc_and_a_time_without_a_date_is_a_number, set_up,

@@ -57,7 +57,8 @@ static void show_all(struct fixture *fixture)
     nj_buf_clear(&fixture->out);
     record_kit_must(nj_show_session(&fixture->show, &fixture->out, &err), &err);
     for (size_t i = 0; i < fixture->timeline->n_rows; i++)
-        record_kit_must(nj_show_row(&fixture->show, &fixture->timeline->rows[i], &fixture->out, &err), &err);
+        record_kit_must(
+            nj_show_row(&fixture->show, &fixture->timeline->rows[i], &fixture->out, &err), &err);
 }
 
 static void show_step(struct fixture *fixture, int64_t step)
@@ -101,9 +102,11 @@ static void the_timeline_tells_what_was_said_run_printed_and_changed(void **stat
     has(fixture, "session   one\n");
     has(fixture, "status    succeeded\n");
     has(fixture, "steps     5: 3 replies, 2 calls, 0 checks\ncost      $0.004500\n");
-    has(fixture, "    1     +1ms      0ms  $0.001500  reply of turn 1 (script:by-hand, tool_use): I write a "
-                 "file. [1 call]\n");
-    has(fixture, "call 1 of turn 1, code_execution: echo first >a\\necho said-one\\necho warned >&2\n");
+    has(fixture,
+        "    1     +1ms      0ms  $0.001500  reply of turn 1 (script:by-hand, tool_use): I write a "
+        "file. [1 call]\n");
+    has(fixture,
+        "call 1 of turn 1, code_execution: echo first >a\\necho said-one\\necho warned >&2\n");
     has(fixture, "exit status 0; files: 1 added, 0 modified, 0 deleted\n");
     has(fixture, "out: said-one\n");
     has(fixture, "err: warned\n");
@@ -163,7 +166,8 @@ static void bytes_left_out_of_a_stream_are_counted(void **state)
     open_show(fixture);
     show_step(fixture, 2);
     has(fixture, "--- killed by signal 9 (KILL), at its limit timeout_seconds of 60000 ms\n");
-    has(fixture, "--- standard output (1000 bytes)\n    head\n    [... 991 bytes left out ...]\n    tail\n");
+    has(fixture,
+        "--- standard output (1000 bytes)\n    head\n    [... 991 bytes left out ...]\n    tail\n");
     show_all(fixture);
     has(fixture, "status    suspended\n");
 }
@@ -275,8 +279,9 @@ static void salvage_tells_what_is_lost_and_goes_on(void **state)
     store->items[at].data[0] = 'X';
     nj_digest_bytes(store->items[at].data, store->items[at].len, &store->items[at].digest);
     open_show(fixture);
-    assert_int_equal(nj_show_row(&fixture->show, &fixture->timeline->rows[1], &fixture->out, &failure),
-                     -NJ_E_CORRUPT);
+    assert_int_equal(
+        nj_show_row(&fixture->show, &fixture->timeline->rows[1], &fixture->out, &failure),
+        -NJ_E_CORRUPT);
     fixture->show.salvage = true;
     show_all(fixture);
     has(fixture, "reply (lost: ");

@@ -1,8 +1,10 @@
 /*
- * test_world_recorded.c - records lived again in real boxes: true ones are equal, each lie is named where it stands
+ * test_world_recorded.c - records lived again in real boxes: true ones are equal, each lie is named
+ * where it stands
  *
- * The records are made by hand (tests/lib/record_kit.h), so all digests of a lying one are mended: only running the
- * code again can tell. Without a sandbox on this host the cases are skipped, and the reason is printed.
+ * The records are made by hand (tests/lib/record_kit.h), so all digests of a lying one are mended:
+ * only running the code again can tell. Without a sandbox on this host the cases are skipped, and
+ * the reason is printed.
  */
 #include <event2/event.h>
 #include <fcntl.h>
@@ -40,12 +42,13 @@ static int group_set_up(void **state)
         return 0;
     }
     hall.base = event_base_new();
-    record_kit_must(nj_environment_parse("{\"interpreters\":{\"bash\":{\"path\":\"/bin/bash\",\"sha256\":\"bb\"}}}",
-                                         &hall.here, &err),
+    record_kit_must(nj_environment_parse(
+                        "{\"interpreters\":{\"bash\":{\"path\":\"/bin/bash\",\"sha256\":\"bb\"}}}",
+                        &hall.here, &err),
                     &err);
     record_kit_must(nj_sandbox_attach(hall.sandbox, hall.base, &err), &err);
-    hall.hall = (struct nj_recorded_hall){
-        .base = hall.base, .sandbox = hall.sandbox, .here = &hall.here};
+    hall.hall =
+        (struct nj_recorded_hall){.base = hall.base, .sandbox = hall.sandbox, .here = &hall.here};
     return 0;
 }
 
@@ -109,8 +112,9 @@ static void live_again(struct fixture *fixture)
     struct nj_error err = {0};
 
     open_record(fixture);
-    record_kit_must(nj_recorded_start(&hall.hall, fixture->record, on_done, fixture, &fixture->recorded, &err),
-                    &err);
+    record_kit_must(
+        nj_recorded_start(&hall.hall, fixture->record, on_done, fixture, &fixture->recorded, &err),
+        &err);
     while (!fixture->done)
         assert_true(event_base_dispatch(hall.base) >= 0);
     fixture->result = nj_recorded_result(fixture->recorded);
@@ -127,8 +131,8 @@ static void is_equal(const struct fixture *fixture)
 }
 
 /* Exactly one difference: there, of that kind, saying that. */
-static void differs_once(const struct fixture *fixture, enum nj_divergence_kind kind, const char *where,
-                         const char *sentence)
+static void differs_once(const struct fixture *fixture, enum nj_divergence_kind kind,
+                         const char *where, const char *sentence)
 {
     const struct nj_divergences *list = &fixture->result->divergences;
 
@@ -257,9 +261,9 @@ static void a_call_that_was_refused_is_refused_again(void **state)
     needs_sandbox();
     record_kit_init(kit);
     record_kit_open(kit, NULL, "Begin.");
-    record_kit_content(kit,
-                       "[{\"type\":\"tool_use\",\"id\":\"id\",\"name\":\"surf\",\"input\":{\"to\":\"x\"}}]",
-                       NULL);
+    record_kit_content(
+        kit, "[{\"type\":\"tool_use\",\"id\":\"id\",\"name\":\"surf\",\"input\":{\"to\":\"x\"}}]",
+        NULL);
     outcome.text = nj_span_text("\"surf\": no such tool; there is code_execution");
     nj_digest_bytes("", 0, &outcome.out.digest);
     nj_digest_bytes("", 0, &outcome.errors.digest);
@@ -347,8 +351,9 @@ static void a_byte_of_recorded_output_is_named(void **state)
     record_kit_init(&fixture->kit);
     one_call(&fixture->kit, "echo said-one", 0, "said-0ne\n", "", NULL);
     live_again(fixture);
-    differs_once(fixture, NJ_DIVERGENCE_STDOUT, "step 2 (call 1 of turn 1)",
-                 "standard output differs at byte 6: recorded \"said-0ne\\n\", now \"said-one\\n\"");
+    differs_once(
+        fixture, NJ_DIVERGENCE_STDOUT, "step 2 (call 1 of turn 1)",
+        "standard output differs at byte 6: recorded \"said-0ne\\n\", now \"said-one\\n\"");
 }
 
 static void a_byte_of_recorded_standard_error_is_named(void **state)
@@ -371,8 +376,9 @@ static void a_byte_of_a_tools_input_is_named_by_what_it_does(void **state)
     record_kit_init(&fixture->kit);
     one_call(&fixture->kit, "echo said-0ne", 0, "said-one\n", "", NULL);
     live_again(fixture);
-    differs_once(fixture, NJ_DIVERGENCE_STDOUT, "step 2 (call 1 of turn 1)",
-                 "standard output differs at byte 6: recorded \"said-one\\n\", now \"said-0ne\\n\"");
+    differs_once(
+        fixture, NJ_DIVERGENCE_STDOUT, "step 2 (call 1 of turn 1)",
+        "standard output differs at byte 6: recorded \"said-one\\n\", now \"said-0ne\\n\"");
 }
 
 static void a_recorded_exit_status_is_named(void **state)
@@ -387,7 +393,8 @@ static void a_recorded_exit_status_is_named(void **state)
                  "the exit differs: recorded exit status 4, now exit status 3");
 }
 
-/* The step that wrote the file is named; the one that reads it is judged by the record's own workspace. */
+/* The step that wrote the file is named; the one that reads it is judged by the record's own
+ * workspace. */
 static void a_byte_of_a_workspace_file_is_named_and_later_steps_stand_alone(void **state)
 {
     static const struct record_kit_file bent[] = {{"workspace/a", 0644, "firsT\n"}, {0}};
@@ -435,8 +442,9 @@ static void several_differences_of_a_step_are_one_step_and_the_next_is_another(v
     live_again(fixture);
     assert_int_equal(fixture->result->divergences.count, 3);
     assert_int_equal(fixture->result->divergences.steps, 2);
-    assert_string_equal(fixture->result->divergences.items[1].what,
-                        "the workspace differs at /workspace/b: a file that the record does not have");
+    assert_string_equal(
+        fixture->result->divergences.items[1].what,
+        "the workspace differs at /workspace/b: a file that the record does not have");
     assert_string_equal(fixture->result->divergences.items[2].where, "step 4 (call 1 of turn 2)");
     assert_string_equal(fixture->result->divergences.items[2].what,
                         "standard output differs at byte 1: recorded \"z\\n\", now \"x\\n\"");
@@ -457,7 +465,8 @@ static void a_recorded_request_is_compared(void **state)
     live_again(fixture);
     assert_int_equal(fixture->result->divergences.count, 1);
     assert_int_equal(fixture->result->divergences.items[0].kind, NJ_DIVERGENCE_REQUEST);
-    assert_string_equal(fixture->result->divergences.items[0].where, "step 1 (the reply of turn 1)");
+    assert_string_equal(fixture->result->divergences.items[0].where,
+                        "step 1 (the reply of turn 1)");
 }
 
 static void a_recorded_snapshot_is_compared(void **state)
@@ -473,9 +482,10 @@ static void a_recorded_snapshot_is_compared(void **state)
     record_kit_small(&fixture->kit);
     frame = &fixture->kit.frames[5];
     assert_int_equal(frame->kind, NJ_FRAME_SNAPSHOT);
-    record_kit_must(nj_snapshot_unpack((struct nj_span){(const uint8_t *)frame->payload, frame->len}, &arena,
-                                       &snapshot, &err),
-                    &err);
+    record_kit_must(
+        nj_snapshot_unpack((struct nj_span){(const uint8_t *)frame->payload, frame->len}, &arena,
+                           &snapshot, &err),
+        &err);
     snapshot.cost_micro_usd++;
     nj_buf_init(&packed, NJ_SNAPSHOT_MAX_BYTES);
     record_kit_must(nj_snapshot_pack(&snapshot, &packed, &err), &err);
@@ -538,7 +548,9 @@ static void add_mount(struct record_kit *kit, struct nj_config_mount *mount)
     struct nj_error err = {0};
 
     record_kit_must(nj_tree_builder_new(&builder, &err), &err);
-    record_kit_must(nj_tree_builder_file(builder, "x", 0444, 0, nj_span_text("from-mount\n"), &sink, &err), &err);
+    record_kit_must(
+        nj_tree_builder_file(builder, "x", 0444, 0, nj_span_text("from-mount\n"), &sink, &err),
+        &err);
     record_kit_must(nj_tree_builder_finish(builder, &sink, &mount->input, &err), &err);
     mount->target = "/mounted";
     kit->config.mounts = mount;
@@ -602,7 +614,8 @@ static void another_interpreter_is_told_once(void **state)
 
     needs_sandbox();
     record_kit_small(&fixture->kit);
-    fixture->kit.environment = "{\"interpreters\":{\"bash\":{\"path\":\"/bin/bash\",\"sha256\":\"aa\"}}}";
+    fixture->kit.environment =
+        "{\"interpreters\":{\"bash\":{\"path\":\"/bin/bash\",\"sha256\":\"aa\"}}}";
     live_again(fixture);
     is_equal(fixture);
     assert_string_equal((const char *)fixture->result->environment.data,
@@ -645,8 +658,9 @@ static void a_session_given_up_in_the_middle_leaves_nothing(void **state)
     record_kit_init(&fixture->kit);
     one_call(&fixture->kit, "sleep 30", 0, "", "", NULL);
     open_record(fixture);
-    record_kit_must(nj_recorded_start(&hall.hall, fixture->record, on_done, fixture, &fixture->recorded, &err),
-                    &err);
+    record_kit_must(
+        nj_recorded_start(&hall.hall, fixture->record, on_done, fixture, &fixture->recorded, &err),
+        &err);
     assert_int_equal(event_base_loop(hall.base, EVLOOP_ONCE), 0); /* the box is on its way */
     nj_recorded_free(fixture->recorded);
     fixture->recorded = NULL;
