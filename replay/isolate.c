@@ -106,7 +106,7 @@ int nj_isolate_network(struct nj_error *err)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    ino_t before, after;
+    ino_t before = 0, after = 0;
     int r;
 
     r = network_inode(&before, err);

@@ -366,8 +366,7 @@ static uint64_t read_number(int fd, const char *key)
 void nj_cgroup_memory_peak_reset(const struct nj_cgroup *cgroup)
 {
     if (cgroup->memory_peak_fd >= 0)
-        (void)pwrite(cgroup->memory_peak_fd, "0", 1,
-                     0); /* else the peak is that of the box's life */
+        (void)!pwrite(cgroup->memory_peak_fd, "0", 1, 0); /* else the peak is of the box's life */
 }
 
 uint64_t nj_cgroup_memory_peak(const struct nj_cgroup *cgroup)

@@ -3,8 +3,9 @@
  *
  * usage: journal_events RUN/journal
  *
- * Prints "KEY EVENT" and, where they have them, turn and call, or what became of the box: the fault tests compare it with
- * the log of delivered replies. It reads only, beside a live engine or after a kill, and ends at the last whole commit.
+ * Prints "KEY EVENT" and, where they have them, turn and call, or what became of the box: the fault
+ * tests compare it with the log of delivered replies. It reads only, beside a live engine or after
+ * a kill, and ends at the last whole commit.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,8 @@ static int print_event(const struct nj_frame *frame, struct nj_error *err)
     if (nj_event_decode(frame->payload, &event, err) < 0)
         return -(int)err->code;
     if (frame->session >= SESSIONS_MAX)
-        return nj_fail(err, NJ_E_LIMIT, "session %u: at most %d are shown", frame->session, SESSIONS_MAX);
+        return nj_fail(err, NJ_E_LIMIT, "session %u: at most %d are shown", frame->session,
+                       SESSIONS_MAX);
     if (event.kind == NJ_EVENT_OPENED && !keys[frame->session])
         keys[frame->session] = nj_span_dup(event.opened.key);
     key = keys[frame->session];
@@ -77,7 +79,8 @@ static int print_all(const char *path, struct nj_error *err)
 int main(int argc, char **argv)
 {
     struct nj_error err = {0};
-    int r = argc == 2 ? print_all(argv[1], &err) : nj_fail(&err, NJ_E_INPUT, "usage: journal_events RUN/journal");
+    int r = argc == 2 ? print_all(argv[1], &err)
+                      : nj_fail(&err, NJ_E_INPUT, "usage: journal_events RUN/journal");
 
     if (r < 0)
         fprintf(stderr, "journal_events: %s\n", err.text);

@@ -14,7 +14,8 @@
 #define OTHER_SESSION 3u
 #define NAME "invoice-0041-01020304.njb"
 
-/* A journal in which the kit's session lies between frames of another one, and what is known of it. */
+/* A journal in which the kit's session lies between frames of another one, and what is known of it.
+ */
 struct stage {
     struct fixture *fixture;
     struct nj_journal *journal;
@@ -78,7 +79,8 @@ static void fill_inputs(struct stage *stage)
 {
     struct nj_object_sink sink = memory_objects_sink(&stage->inputs);
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    struct nj_tree_entry entry = {.name = nj_span_text("check.py"), .type = NJ_FILE_REGULAR, .mode = 0644};
+    struct nj_tree_entry entry = {
+        .name = nj_span_text("check.py"), .type = NJ_FILE_REGULAR, .mode = 0644};
     struct nj_tree tree = {.entries = &entry, .n_entries = 1};
     struct nj_stamp stamp = {.name = entry.name, .mtime_ns = 1};
     struct nj_stamps stamps = {.entries = &stamp, .n_entries = 1};
@@ -90,7 +92,8 @@ static void fill_inputs(struct stage *stage)
     must(nj_object_put(&sink, NJ_OBJECT_TREE, nj_buf_span(&buf), &stage->mount.tree, &err), &err);
     nj_buf_clear(&buf);
     must(nj_stamps_encode(&stamps, &buf, &err), &err);
-    must(nj_object_put(&sink, NJ_OBJECT_STAMPS, nj_buf_span(&buf), &stage->mount.stamps, &err), &err);
+    must(nj_object_put(&sink, NJ_OBJECT_STAMPS, nj_buf_span(&buf), &stage->mount.stamps, &err),
+         &err);
 }
 
 static int stage_up(void **state)
@@ -234,7 +237,8 @@ static void inputs_stay_out_where_the_job_says_reference(void **state)
 }
 
 /* publish_as - in a process of its own, somewhere else in the world */
-static void publish_as(struct stage *stage, const char *zone, mode_t mask, const char *cwd, uid_t uid)
+static void publish_as(struct stage *stage, const char *zone, mode_t mask, const char *cwd,
+                       uid_t uid)
 {
     int status;
     pid_t pid = fork();
@@ -246,7 +250,8 @@ static void publish_as(struct stage *stage, const char *zone, mode_t mask, const
         if (setenv("TZ", zone, 1) != 0 || setenv("LC_ALL", "tr_TR.UTF-8", 1) != 0 || chdir(cwd) < 0)
             _exit(2);
         (void)umask(mask);
-        if (uid != 0 && (fchown(stage->bundles_fd, uid, uid) < 0 || setgid(uid) < 0 || setuid(uid) < 0))
+        if (uid != 0 &&
+            (fchown(stage->bundles_fd, uid, uid) < 0 || setgid(uid) < 0 || setuid(uid) < 0))
             _exit(3);
         if (nj_archive_publish(&stage->archive, &stage->info, stage->bundles_fd, NAME, &err) < 0) {
             fprintf(stderr, "%s\n", err.text);
@@ -292,7 +297,7 @@ static void the_bytes_are_the_same_whatever_the_zone_umask_folder_and_user(void 
 
 static void what_fails_leaves_the_bundle_before_it_and_no_file(void **state)
 {
-    static const char *const faults[] = {"write:enospc",   "write:eio", "fdatasync:eio",
+    static const char *const faults[] = {"write:enospc", "write:eio", "fdatasync:eio",
                                          "fdatasync#2:eio", "rename:eio"};
     NJ_AUTO(nj_buf_done) struct nj_buf before = {0};
     struct stage *stage = *state;
@@ -336,7 +341,9 @@ static void a_damaged_frame_or_object_is_named(void **state)
     assert_int_equal(pread(fd, &byte, 1, at), 1);
     byte ^= 0x20;
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    assert_int_equal(nj_archive_publish(&stage->archive, &stage->info, stage->bundles_fd, NAME, &err), -NJ_E_CORRUPT);
+    assert_int_equal(
+        nj_archive_publish(&stage->archive, &stage->info, stage->bundles_fd, NAME, &err),
+        -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "frame 3"));
     assert_int_equal(strangers(stage), 0);
     assert_int_equal(faccessat(stage->bundles_fd, NAME, F_OK, 0), -1);

@@ -54,7 +54,8 @@ static int stage_up(void **state)
         return -1;
     stage = (struct stage){.fixture = *state, .base = event_base_new()};
     must(nj_journal_writer_open(stage.fixture->dir_fd, &start, &stage.writer, &err), &err);
-    must(nj_committer_new(stage.base, stage.writer, on_failure, &stage, &stage.committer, &err), &err);
+    must(nj_committer_new(stage.base, stage.writer, on_failure, &stage, &stage.committer, &err),
+         &err);
     return 0;
 }
 
@@ -204,7 +205,8 @@ static void who_is_forgotten_is_not_told_wherever_it_stood(void **state)
     nj_committer_forget(stage.committer, &stage.waiters[0]); /* the first */
     nj_committer_forget(stage.committer, &stage.waiters[5]); /* the last: the queue's end moves */
     nj_committer_forget(stage.committer, &stage.waiters[5]);
-    stage.waiters[2].durable = on_durable_forget_the_next; /* the next in line, while the line is walked */
+    stage.waiters[2].durable =
+        on_durable_forget_the_next; /* the next in line, while the line is walked */
     add_frame();
     wait_as(6);
     turn(4);
@@ -264,7 +266,8 @@ static void a_failed_sync_is_told_once_and_nothing_is_durable_after_it(void **st
     assert_int_equal(stage.failures, 1);
     assert_int_equal(stage.n_told, 0);
     assert_true(nj_committer_finish(stage.committer, &err) < 0);
-    assert_int_equal(nj_fault("fdatasync"), NJ_FAULT_ENOSPC); /* the second pass is this one: nothing was retried */
+    assert_int_equal(nj_fault("fdatasync"),
+                     NJ_FAULT_ENOSPC); /* the second pass is this one: nothing was retried */
 }
 
 static void a_failed_write_is_an_end_too(void **state)

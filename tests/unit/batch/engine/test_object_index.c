@@ -26,7 +26,8 @@ static struct nj_digest digest_of(unsigned n)
 
 static struct nj_journal_place place_of(unsigned n)
 {
-    return (struct nj_journal_place){.segment = 1 + n / 100, .bytes = 40 + n, .offset = 64 + 1000 * (n % 100)};
+    return (struct nj_journal_place){
+        .segment = 1 + n / 100, .bytes = 40 + n, .offset = 64 + 1000 * (n % 100)};
 }
 
 static void add(struct nj_object_index *index, unsigned n)

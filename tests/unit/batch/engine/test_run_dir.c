@@ -102,7 +102,8 @@ static void a_run_that_is_there_is_not_written_over(void **state)
     (void)state;
     nj_run_dir_done(&dir);
     scratch_file(&scratch, "run/job.yaml", "nightjar: 1\n", 0600);
-    refused(nj_run_dir_create(scratch_join(&scratch, "run"), "job", &dir, &err), &err, "nightjar resume");
+    refused(nj_run_dir_create(scratch_join(&scratch, "run"), "job", &dir, &err), &err,
+            "nightjar resume");
 }
 
 static void what_a_killed_start_left_is_taken_over(void **state)
@@ -123,9 +124,11 @@ static void opening_tells_what_is_missing_by_name(void **state)
 
     (void)state;
     nj_run_dir_done(&dir);
-    refused(nj_run_dir_open(scratch_join(&scratch, "nowhere"), true, &dir, &err), &err, "there is no run");
+    refused(nj_run_dir_open(scratch_join(&scratch, "nowhere"), true, &dir, &err), &err,
+            "there is no run");
     scratch_file(&scratch, "file", "text", 0600);
-    refused(nj_run_dir_open(scratch_join(&scratch, "file"), true, &dir, &err), &err, "there is no run");
+    refused(nj_run_dir_open(scratch_join(&scratch, "file"), true, &dir, &err), &err,
+            "there is no run");
     scratch_dir(&scratch, "empty");
     refused(nj_run_dir_open(scratch_join(&scratch, "empty"), true, &dir, &err), &err, "no journal");
     assert_int_equal(unlinkat(scratch.fd, "run/outputs", AT_REMOVEDIR), 0);

@@ -142,7 +142,8 @@ static void who_is_cancelled_is_never_told_of(void **state)
     (void)usleep(50000);
     nj_worker_cancel(stage.worker);
     nj_worker_cancel(NULL);
-    assert_int_equal(event_base_loop(stage.base, EVLOOP_NONBLOCK), 1); /* no event is left to wait for */
+    assert_int_equal(event_base_loop(stage.base, EVLOOP_NONBLOCK),
+                     1); /* no event is left to wait for */
     assert_int_equal(stage.done, 0);
 }
 
@@ -233,7 +234,8 @@ static void it_does_not_outlive_the_engine(void **state)
     pid_t engine;
 
     (void)state;
-    shared_pid = mmap(NULL, sizeof(*shared_pid), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared_pid =
+        mmap(NULL, sizeof(*shared_pid), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(shared_pid != MAP_FAILED);
     engine = fork();
     assert_true(engine >= 0);
