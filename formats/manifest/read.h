@@ -1,11 +1,11 @@
 /*
  * read.h - what the files of this module share while a manifest is being read; not for callers
  *
- * parse.c walks the root and the small parts, parse_agent.c and parse_group.c the large ones. Each
- * reads what it can: a value with a fault keeps its default, a list item with a fault is left out,
- * a reference with a fault is NJ_MANIFEST_NONE. check.c then judges what only the whole can tell
- * and must therefore bear NULL texts and missing references. Nobody outside ever sees such a
- * manifest.
+ * parse.c walks the root and the small parts, parse_model.c, parse_agent.c and parse_group.c the
+ * large ones. Each reads what it can: a value with a fault keeps its default, a list item with a
+ * fault is left out, a reference with a fault is NJ_MANIFEST_NONE. check.c then judges what only
+ * the whole can tell and must therefore bear NULL texts and missing references. Nobody outside ever
+ * sees such a manifest.
  */
 #ifndef NJ_MANIFEST_READ_H
 #define NJ_MANIFEST_READ_H
@@ -68,8 +68,14 @@ void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml
                             const char *key, size_t min, size_t max, nj_manifest_text_check check,
                             struct nj_manifest_texts *ret);
 
-/* ---- parse_agent.c, parse_group.c, check.c ---- */
+/* one text that must pass @check, at most 2048 bytes */
+void nj_manifest_read_checked(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                              const char *key, nj_manifest_text_check check, const char **ret);
 
+/* ---- parse_model.c, parse_agent.c, parse_group.c, check.c ---- */
+
+void nj_manifest_read_roles(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+void nj_manifest_read_credentials(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_read_agents(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_read_groups(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_check(struct nj_manifest_reading *in);
