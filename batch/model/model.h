@@ -4,8 +4,8 @@
  * A role of the manifest is a chain of physical models. nj_model_ask() begins one logical call: the
  * chain and its retries are walked inside; @attempt is told of each failed try (to be journaled),
  * and exactly one of the two endings comes, never from inside nj_model_ask() itself but from the
- * loop. What a provider does on the wire is its dialect's business: one provider, one const
- * descriptor.
+ * loop. What a provider does on the wire is its own business: one provider, one const descriptor
+ * (provider.h).
  */
 #ifndef NJ_MODEL_H
 #define NJ_MODEL_H
@@ -34,12 +34,15 @@ struct nj_model_reply {
     struct nj_usage usage;
     uint64_t cost_micro_usd;
     uint64_t duration_ms;
+    const char *request_id; /* the provider's own, NULL when it gave none */
 };
 
 struct nj_model_failure {
     const char *cause; /* overloaded, rate_limited, refusal, context_full, error */
     const char *text;
     const char *model;
+    const char *request_id; /* NULL: none */
+    struct nj_span raw;     /* what was received, under a cap; borrowed for the callback */
 };
 
 struct nj_model_callbacks {

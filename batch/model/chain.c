@@ -1,0 +1,410 @@
+/*
+ * chain.c - one call: the walk along its role's chain, try by try
+ *
+ * The one complication: a provider may keep counters over a session's turns (`times` in a script),
+ * but a crash leaves only the conversation and the number of failed tries of the turn under way. So
+ * the counters are kept in memory while the engine lives, and are rebuilt when a call does not
+ * continue what memory holds: every earlier turn is foreseen once more from the item before its
+ * reply, failures included, and then the failed tries of this turn. Foreseeing is pure, so the same
+ * counters come out. Only roles with counters pay for this. A provider that cannot foresee begins a
+ * turn that a crash interrupted at its chain's first model again.
+ */
+#include "batch/model/inside.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <search.h>
+#include <time.h>
+
+#include "batch/model/retry.h"
+
+#include "formats/base/banned.h"
+
+/* Where a session stands: before the try that comes next. */
+struct walk {
+    struct nj_retry retry;
+    uint64_t turn;
+    uint64_t attempts; /* failed tries of this turn */
+    uint32_t *tally;   /* by model and counter; NULL when nothing is counted */
+};
+
+struct memory {
+    size_t role;
+    char *key;
+    struct walk walk;
+};
+
+struct nj_model_call {
+    struct nj_models *models;
+    const struct nj_models_role *role;
+    size_t role_index;
+    struct nj_model_request request;
+    struct nj_model_callbacks callbacks;
+    struct event *timer;   /* between two tries; NULL until the first wait */
+    struct nj_try *try;    /* under way, or NULL */
+    struct memory *memory; /* NULL when the role does not count */
+    struct walk walk;      /* the tally is the memory's */
+    struct timespec began;
+    bool calling; /* inside the attempt callback */
+    bool cancelled;
+};
+
+/* ---- memories ---- */
+
+static int by_role_and_key(const void *a, const void *b)
+{
+    const struct memory *left = a, *right = b;
+
+    if (left->role != right->role)
+        return left->role < right->role ? -1 : 1;
+    return strcmp(left->key, right->key);
+}
+
+static void memory_free(void *object)
+{
+    struct memory *memory = object;
+
+    if (!memory)
+        return;
+    free(memory->key);
+    free(memory->walk.tally);
+    free(memory);
+}
+
+void nj_chain_forget_all(struct nj_models *models)
+{
+    tdestroy(models->memories, memory_free);
+    models->memories = NULL;
+}
+
+/* Finds the memory of a session, or makes an empty one, whose turn 0 no call continues. */
+static int remember(struct nj_models *models, size_t role, const char *key,
+                    struct memory **ret_memory, struct nj_error *err)
+{
+    struct memory probe = {.role = role, .key = (char *)(uintptr_t)key};
+    struct memory *const *found = tfind(&probe, &models->memories, by_role_and_key);
+    struct memory *made;
+
+    if (found) {
+        *ret_memory = *found;
+        return 0;
+    }
+    made = calloc(1, sizeof(*made));
+    if (!made)
+        return nj_fail_nomem(err);
+    made->role = role;
+    made->key = strdup(key);
+    made->walk.tally = calloc(models->n_tally, sizeof(*made->walk.tally));
+    if (!made->key || !made->walk.tally || !tsearch(made, &models->memories, by_role_and_key)) {
+        memory_free(made);
+        return nj_fail_nomem(err);
+    }
+    *ret_memory = made;
+    return 0;
+}
+
+static void forget(struct nj_models *models, struct memory *memory)
+{
+    if (!memory)
+        return;
+    (void)tdelete(memory, &models->memories, by_role_and_key); /* its parent node: no use */
+    memory_free(memory);
+}
+
+static void keep(struct nj_model_call *call)
+{
+    if (call->memory)
+        call->memory->walk = call->walk;
+}
+
+/* ---- the walk ---- */
+
+static const struct nj_model *model_of(const struct nj_models_role *role, const struct walk *walk)
+{
+    return &role->chain[walk->retry.model];
+}
+
+/* The request of the try that comes next, for a turn that sees the first @n_messages. */
+static struct nj_try_request next_try(const struct nj_model_call *call, const struct walk *walk,
+                                      size_t n_messages)
+{
+    return (struct nj_try_request){
+        .session = call->request.session,
+        .n_messages = n_messages,
+        .turn = walk->turn,
+        .attempt = walk->attempts + 1,
+        .item_json = call->request.item_json,
+        .tally = walk->tally ? walk->tally + model_of(call->role, walk)->tally_first : NULL,
+    };
+}
+
+/* Walks a turn up to its reply, or up to @attempts failed tries. A script that was edited may lead
+ * elsewhere than it did then; the walk ends there, since a turn has one reply whatever led to it.
+ */
+static int walk_turn(const struct nj_model_call *call, struct walk *walk, uint64_t turn,
+                     size_t n_messages, uint64_t attempts, struct nj_error *err)
+{
+    walk->retry = (struct nj_retry){0};
+    walk->turn = turn;
+    for (walk->attempts = 0; walk->attempts < attempts; walk->attempts++) {
+        struct nj_foreseen seen = {
+            .failed = true, .cause = NJ_CAUSE_ERROR, .verdict = NJ_TRY_FINAL};
+        const struct nj_model *model = model_of(call->role, walk);
+        struct nj_try_request request = next_try(call, walk, n_messages);
+
+        if (model->provider && !model->provider->foresee)
+            break;
+        if (model->provider && model->provider->foresee(model, &request, &seen, err) < 0)
+            return -(int)err->code;
+        if (!seen.failed || nj_retry_failed(&walk->retry, call->role->spec, seen.cause,
+                                            seen.verdict != NJ_TRY_AGAIN) == NJ_RETRY_OVER)
+            break;
+    }
+    return 0;
+}
+
+/* The session's counters as of its turn under way, from its conversation. */
+static int rebuild(const struct nj_model_call *call, struct walk *walk, struct nj_error *err)
+{
+    const struct nj_session *session = call->request.session;
+    uint64_t turn = 0;
+
+    if (walk->tally)
+        memset(walk->tally, 0, call->models->n_tally * sizeof(*walk->tally));
+    for (size_t i = 1; walk->tally && i < session->n_messages; i++) {
+        struct nj_span item = {(const uint8_t *)session->messages[i].bytes,
+                               session->messages[i].len};
+        struct nj_span content;
+        enum nj_role speaker;
+
+        if (nj_message_content(item, &speaker, &content, err) < 0)
+            return -(int)err->code;
+        if (speaker == NJ_ROLE_ASSISTANT && walk_turn(call, walk, ++turn, i, UINT64_MAX, err) < 0)
+            return -(int)err->code;
+    }
+    if (walk_turn(call, walk, call->request.turn, session->n_messages,
+                  call->request.attempts_failed, err) < 0)
+        return -(int)err->code;
+    walk->attempts = call->request.attempts_failed;
+    return 0;
+}
+
+/* The walk goes on where memory has it, or is rebuilt: after a crash, and for a session that begins
+ * anew. */
+static int find_place(struct nj_model_call *call, struct nj_error *err)
+{
+    if (call->role->counts) {
+        if (remember(call->models, call->role_index, call->request.session->config->key,
+                     &call->memory, err) < 0)
+            return -(int)err->code;
+        call->walk = call->memory->walk;
+        if (call->walk.turn == call->request.turn &&
+            call->walk.attempts == call->request.attempts_failed)
+            return 0;
+    }
+    if (rebuild(call, &call->walk, err) < 0)
+        return -(int)err->code;
+    keep(call);
+    return 0;
+}
+
+/* ---- endings ---- */
+
+static uint64_t elapsed_ms(const struct timespec *since)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (uint64_t)((now.tv_sec - since->tv_sec) * 1000 +
+                      (now.tv_nsec - since->tv_nsec) / 1000000);
+}
+
+static void call_free(struct nj_model_call *call)
+{
+    if (!call)
+        return;
+    if (call->try)
+        model_of(call->role, &call->walk)->provider->cancel(call->try);
+    if (call->timer)
+        event_free(call->timer);
+    call->models->n_calls--;
+    free(call);
+}
+NJ_DEFINE_AUTO_PTR(struct nj_model_call, call_free);
+
+static const char *model_name(const struct nj_model_call *call, const char *answered, char *text,
+                              size_t room)
+{
+    const struct nj_manifest_model *model = model_of(call->role, &call->walk)->spec;
+
+    if (!answered)
+        answered = model->script ? model->script : model->model;
+    (void)snprintf(text, room, "%s:%s", nj_manifest_provider_text(model->provider), answered);
+    return text;
+}
+
+static void end_failed(struct nj_model_call *call, enum nj_manifest_cause cause, const char *text,
+                       const char *model)
+{
+    struct nj_model_failure failure = {
+        .cause = nj_retry_cause_text(cause), .text = text, .model = model};
+    struct nj_model_callbacks callbacks = call->callbacks;
+
+    forget(call->models, call->memory);
+    call_free(call);
+    callbacks.failed(callbacks.ctx, &failure);
+}
+
+static uint64_t cost(const struct nj_manifest_price *price, const struct nj_usage *usage)
+{
+    /* Each product stays below 2^103, so their sum fits; half a micro-USD is rounded up. */
+    __extension__ typedef unsigned __int128 wide;
+    wide sum = (wide)usage->input_tokens * (uint64_t)price->input +
+               (wide)usage->output_tokens * (uint64_t)price->output +
+               (wide)usage->cache_read_tokens * (uint64_t)price->cache_read +
+               (wide)usage->cache_write_5m_tokens * (uint64_t)price->cache_write_5m +
+               (wide)usage->cache_write_1h_tokens * (uint64_t)price->cache_write_1h;
+
+    sum = (sum + 500000) / 1000000;
+    return sum > INT64_MAX ? INT64_MAX : (uint64_t)sum;
+}
+
+/* ---- tries ---- */
+
+static int begin_try(struct nj_model_call *call, struct nj_error *err);
+
+static void on_wait_over(int fd, short what, void *ctx)
+{
+    struct nj_model_call *call = ctx;
+    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
+    struct nj_error err = {0};
+
+    (void)fd;
+    (void)what;
+    if (begin_try(call, &err) < 0)
+        end_failed(call, NJ_CAUSE_ERROR, err.text, model_name(call, NULL, name, sizeof(name)));
+}
+
+/* Begins the next try after @wait_ms; it never ends from inside here. */
+static int schedule(struct nj_model_call *call, uint64_t wait_ms, struct nj_error *err)
+{
+    struct timeval delay = {.tv_sec = (time_t)(wait_ms / 1000),
+                            .tv_usec = (suseconds_t)(wait_ms % 1000) * 1000};
+
+    if (wait_ms == 0)
+        return begin_try(call, err);
+    if (!call->timer)
+        call->timer = evtimer_new(call->models->services.base, on_wait_over, call);
+    if (!call->timer || evtimer_add(call->timer, &delay) < 0)
+        return nj_fail(err, NJ_E_SYSTEM, "model call: cannot set a timer");
+    return 0;
+}
+
+static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
+{
+    struct nj_model_call *call = ctx;
+    struct nj_model_callbacks callbacks = call->callbacks;
+    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
+    struct nj_model_reply reply = {.content = tried->content,
+                                   .stop = tried->stop,
+                                   .usage = tried->usage,
+                                   .request_id = tried->request_id,
+                                   .duration_ms = elapsed_ms(&call->began)};
+
+    call->try = NULL;
+    reply.model = nj_span_text(model_name(call, tried->model, name, sizeof(name)));
+    reply.cost_micro_usd = cost(&model_of(call->role, &call->walk)->spec->price, &tried->usage);
+    call->walk.turn++;
+    call->walk.attempts = 0;
+    call->walk.retry = (struct nj_retry){0};
+    keep(call);
+    /* A reply without calls is mostly the last; where it is not, the counters are rebuilt. */
+    if (reply.stop != NJ_STOP_TOOLS)
+        forget(call->models, call->memory);
+    call_free(call);
+    callbacks.replied(callbacks.ctx, &reply);
+}
+
+static void on_try_failed(void *ctx, const struct nj_try_failure *tried)
+{
+    struct nj_model_call *call = ctx;
+    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
+    struct nj_model_failure failure = {.cause = nj_retry_cause_text(tried->cause),
+                                       .text = tried->text,
+                                       .model = model_name(call, NULL, name, sizeof(name)),
+                                       .request_id = tried->request_id,
+                                       .raw = tried->raw};
+    enum nj_retry_next next = NJ_RETRY_OVER;
+    struct nj_error err = {0};
+    uint64_t wait_ms = 0;
+
+    call->try = NULL;
+    if (tried->verdict != NJ_TRY_OVER)
+        next = nj_retry_failed(&call->walk.retry, call->role->spec, tried->cause,
+                               tried->verdict != NJ_TRY_AGAIN);
+    if (next == NJ_RETRY_OVER) {
+        end_failed(call, tried->cause, tried->text, name);
+        return;
+    }
+    call->walk.attempts++;
+    keep(call);
+    if (next == NJ_RETRY_AGAIN)
+        wait_ms = nj_retry_delay_ms(&call->walk.retry, call->models->retry_base_ms,
+                                    call->request.session->config->key, call->walk.turn,
+                                    call->walk.attempts);
+    call->calling = true;
+    call->callbacks.attempt(call->callbacks.ctx, &failure);
+    call->calling = false;
+    if (call->cancelled)
+        call_free(call);
+    else if (schedule(call, wait_ms, &err) < 0)
+        end_failed(call, NJ_CAUSE_ERROR, err.text, name);
+}
+
+static int begin_try(struct nj_model_call *call, struct nj_error *err)
+{
+    const struct nj_try_callbacks callbacks = {
+        .replied = on_try_replied, .failed = on_try_failed, .ctx = call};
+    const struct nj_model *model = model_of(call->role, &call->walk);
+    struct nj_try_request request = next_try(call, &call->walk, call->request.session->n_messages);
+
+    if (!model->provider)
+        return nj_fail(err, NJ_E_INPUT, "this build has no provider %s",
+                       nj_manifest_provider_text(model->spec->provider));
+    return model->provider->begin(model, &request, &callbacks, &call->try, err);
+}
+
+/* ---- calls ---- */
+
+int nj_model_ask(struct nj_models *models, size_t role, const struct nj_model_request *request,
+                 const struct nj_model_callbacks *callbacks, struct nj_model_call **ret_call,
+                 struct nj_error *err)
+{
+    NJ_AUTO(call_free) struct nj_model_call *call = NULL;
+
+    assert(models->services.base && role < models->n_roles);
+    call = calloc(1, sizeof(*call));
+    if (!call)
+        return nj_fail_nomem(err);
+    call->models = models;
+    models->n_calls++;
+    call->role = &models->roles[role];
+    call->role_index = role;
+    call->request = *request;
+    call->callbacks = *callbacks;
+    (void)clock_gettime(CLOCK_MONOTONIC, &call->began); /* cannot fail for this clock */
+    if (find_place(call, err) < 0 || begin_try(call, err) < 0)
+        return -(int)err->code;
+    *ret_call = nj_steal_ptr(&call);
+    return 0;
+}
+
+void nj_model_cancel(struct nj_model_call *call)
+{
+    if (!call)
+        return;
+    if (call->calling)
+        call->cancelled = true; /* the attempt callback is on the stack: freed when it returns */
+    else
+        call_free(call);
+}
