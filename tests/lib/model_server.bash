@@ -1,0 +1,45 @@
+# model_server.bash - starting the scripted model server (model_server.py) from a suite
+#
+#   models_serve [NAME] [ARGUMENT...] <SCRIPT   start one; $models_url and $models_log (its journal) are set. NAME (default
+#                                               "server") keeps several apart: NAME.json, NAME.log, NAME.port
+#   models_sound [NAME]                         fail where a request was refused, and show why
+#   models_log_of EXPRESSION [NAME]             evaluate a Python expression over `asked`, `answered`, `refused`: lists of
+#                                               the journal's objects
+#   models_tls                                  ca.pem, and server.pem with server.key for 127.0.0.1 and localhost
+
+models_serve() {
+    local name=${1:-server}
+    shift || true
+    rm -f "$name.port"
+    cat >"$name.json"
+    python3 -B "$NJ_ROOT/tests/lib/model_server.py" --script "$name.json" --journal "$name.log" --port-file "$name.port" "$@" \
+        >"$name.out" 2>&1 </dev/null 3>&- &
+    nj_started+=("$!")
+    until_true 20 test -s "$name.port" || { cat "$name.out" >&2; return 1; }
+    models_url=http://127.0.0.1:$(<"$name.port")
+    [[ " $* " != *" --tls "* ]] || models_url=https${models_url#http}
+    models_log=$PWD/$name.log
+}
+
+models_log_of() {
+    python3 -I - "$1" "${2:-server}.log" <<-'PYTHON'
+	import collections, json, sys
+	lines = [json.loads(line) for line in open(sys.argv[2], encoding="utf-8")]
+	asked, answered, refused = ([line for line in lines if line["event"] == kind] for kind in ("asked", "answered", "refused"))
+	value = eval(sys.argv[1])
+	print(value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False))
+	PYTHON
+}
+
+models_sound() {
+    same "$(models_log_of '[(line["status"], line["why"]) for line in refused]' "${1:-server}")" "[]" "refused requests"
+}
+
+# Made anew for each case: no key is kept anywhere.
+models_tls() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=test authority" \
+        -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem 2>tls.err &&
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=localhost" -keyout server.key -out server.csr 2>>tls.err &&
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem \
+            -extfile <(echo "subjectAltName=IP:127.0.0.1,DNS:localhost") 2>>tls.err || complain "$(<tls.err)"
+}
