@@ -111,6 +111,18 @@ static int take_scripts(struct nj_planning *planning, size_t at, struct nj_error
     return 0;
 }
 
+/* The nearest that was given counts: of the group, of the agent, of the run. */
+static int64_t session_budget(const struct nj_manifest *manifest,
+                              const struct nj_manifest_agent *agent,
+                              const struct nj_manifest_group *group)
+{
+    if (group->limits.session_budget_micro_usd >= 0)
+        return group->limits.session_budget_micro_usd;
+    if (agent->limits.session_budget_micro_usd >= 0)
+        return agent->limits.session_budget_micro_usd;
+    return manifest->limits.session_budget_micro_usd;
+}
+
 int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_group *group,
                        struct nj_session_config *ret_config, struct nj_error *err)
 {
@@ -122,14 +134,14 @@ int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_gr
         .role = agent->role == NJ_MANIFEST_NONE ? "" : planning->manifest->roles[agent->role].name,
         .instructions = agent->instructions,
         .reproducible = levels[agent->reproducible],
-        .turns_max = agent->turns_max,
+        .turns_max = group->limits.turns ? group->limits.turns : agent->limits.turns,
         .max_size_bytes = sandbox->max_size_mb << 20,
         .max_memory_bytes = sandbox->max_memory_mb << 20,
         .max_processes = sandbox->max_processes,
         .max_runtime_ms = sandbox->max_runtime_seconds * 1000,
         .accept_attempts = group->accept_attempts,
         .accept_timeout_ms = group->accept_timeout_seconds * 1000,
-        .budget_micro_usd = planning->manifest->limits.session_budget_micro_usd,
+        .budget_micro_usd = session_budget(planning->manifest, agent, group),
     };
 
     if (take_texts(planning, &sandbox->writable_paths, &config.writable_paths,

@@ -239,6 +239,35 @@ static void dump_tool(struct dump *dump, const struct nj_manifest *manifest,
     put_word(dump, "        on_uncertain: ", nj_manifest_uncertains[tool->on_uncertain]);
 }
 
+static void dump_limit(struct dump *dump, const struct nj_manifest_limit *limit)
+{
+    if (limit->turns == 0 && limit->mark.line == 0)
+        return;
+    put(dump, "    limits:\n");
+    if (limit->sessions > 0)
+        put_number(dump, "      sessions: ", limit->sessions);
+    if (limit->budget_micro_usd >= 0)
+        put_micro(dump, "      budget_usd: ", limit->budget_micro_usd);
+    if (limit->session_budget_micro_usd >= 0)
+        put_micro(dump, "      session_budget_usd: ", limit->session_budget_micro_usd);
+    if (limit->turns > 0)
+        put_number(dump, "      turns: ", limit->turns);
+}
+
+static void dump_retry(struct dump *dump, const char *indent, const struct nj_manifest_retry *retry)
+{
+    put(dump, indent);
+    put(dump, "retry:\n");
+    put(dump, indent);
+    put_number(dump, "  attempts: ", retry->attempts);
+    put(dump, indent);
+    put_bits(dump, "  on: ", nj_manifest_retries, NJ_COUNT(nj_manifest_retries), retry->on);
+    put(dump, indent);
+    put_number(dump, "  backoff_seconds: ", retry->backoff_seconds);
+    put(dump, indent);
+    put_number(dump, "  backoff_max_seconds: ", retry->backoff_max_seconds);
+}
+
 static void dump_agent(struct dump *dump, const struct nj_manifest *manifest,
                        const struct nj_manifest_agent *agent)
 {
@@ -260,7 +289,7 @@ static void dump_agent(struct dump *dump, const struct nj_manifest *manifest,
         put_text(dump, "    memory:\n      store: ", agent->memory_store);
         put_word(dump, "      access: ", agent->memory_writable ? "read_write" : "read_only");
     }
-    put_number(dump, "    limits:\n      turns: ", agent->turns_max);
+    dump_limit(dump, &agent->limits);
 }
 
 static void dump_group(struct dump *dump, const struct nj_manifest *manifest,
@@ -293,6 +322,9 @@ static void dump_group(struct dump *dump, const struct nj_manifest *manifest,
         put_quoted(dump, manifest->groups[group->after[i]].name);
     }
     put(dump, "]\n");
+    dump_limit(dump, &group->limits);
+    if (group->retry.mark.line > 0)
+        dump_retry(dump, "    ", &group->retry);
 }
 
 static void dump_limits(struct dump *dump, const struct nj_manifest *manifest)
@@ -308,10 +340,26 @@ static void dump_limits(struct dump *dump, const struct nj_manifest *manifest)
     if (limits->session_budget_micro_usd >= 0)
         put_micro(dump, "  session_budget_usd: ", limits->session_budget_micro_usd);
     put_text(dump, "  deadline: ", limits->deadline);
-    put_micro(dump, "  fail_over: ", limits->fail_over_ppm);
-    put_number(dump, "retry:\n  attempts: ", manifest->retry.attempts);
-    put_bits(dump, "  on: ", nj_manifest_retries, NJ_COUNT(nj_manifest_retries),
-             manifest->retry.on);
+    if (limits->fail_over_count != NJ_MANIFEST_NO_COUNT)
+        put_number(dump, "  fail_over: ", limits->fail_over_count);
+    else
+        put_micro(dump, "  fail_over: ", limits->fail_over_ppm);
+    put_number(dump, "  disk_free_mb: ", limits->disk_free_mb);
+    dump_retry(dump, "", &manifest->retry);
+}
+
+static void dump_archive(struct dump *dump, const struct nj_manifest *manifest)
+{
+    uint64_t seconds = manifest->retain_seconds;
+    char text[32];
+
+    put_word(dump, "archive:\n  inputs: ", nj_manifest_input_modes[manifest->archive_inputs]);
+    if (seconds == 0)
+        return;
+    (void)snprintf(text, sizeof(text), "%llu%c",
+                   (unsigned long long)(seconds % 86400 == 0 ? seconds / 86400 : seconds / 3600),
+                   seconds % 86400 == 0 ? 'd' : 'h');
+    put_text(dump, "  retain: ", text);
 }
 
 static void dump_alerts(struct dump *dump, const struct nj_manifest *manifest)
@@ -342,7 +390,7 @@ int nj_manifest_dump(const struct nj_manifest *manifest, struct nj_buf *out, str
     for (size_t i = 0; i < manifest->n_groups; i++)
         dump_group(&dump, manifest, &manifest->groups[i]);
     dump_limits(&dump, manifest);
-    put_word(&dump, "archive:\n  inputs: ", nj_manifest_input_modes[manifest->archive_inputs]);
+    dump_archive(&dump, manifest);
     dump_alerts(&dump, manifest);
     put_text(&dump, "telemetry:\n  otlp: ", manifest->telemetry_otlp);
     return dump.r;

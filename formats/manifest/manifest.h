@@ -209,6 +209,16 @@ struct nj_manifest_tool {
     enum nj_manifest_uncertain on_uncertain; /* custom, mcp: default ask */
 };
 
+/* What one agent or one group may take, beside and below the limits of the run. */
+struct nj_manifest_limit {
+    struct nj_mark mark;              /* line 0: not given */
+    uint64_t sessions;                /* alive at once; 0: only the run's limit */
+    int64_t budget_micro_usd;         /* of all its sessions together; -1: only the run's */
+    int64_t session_budget_micro_usd; /* of each; -1: what stands above it (group, agent, run) */
+    uint64_t turns; /* model replies in one session; of an agent default 100, of a group 0: its
+                       agent's */
+};
+
 struct nj_manifest_agent {
     const char *name;
     struct nj_mark mark;
@@ -222,7 +232,7 @@ struct nj_manifest_agent {
     struct nj_mark memory_mark; /* line 0: no memory */
     const char *memory_store;
     bool memory_writable;
-    uint64_t turns_max; /* limits.turns: model replies in one session; default 100 */
+    struct nj_manifest_limit limits;
 };
 
 /* ---- sessions ---- */
@@ -241,6 +251,28 @@ struct nj_manifest_file {
     struct nj_mark source_mark; /* of whichever was given */
     const char *target;         /* template; absolute, normal, inside a writable path */
     struct nj_mark target_mark;
+};
+
+#define NJ_MANIFEST_RETRY_ON(X)                                                                    \
+    X(ENGINE, 0x1, "engine")                                                                       \
+    X(MODEL, 0x2, "model")                                                                         \
+    X(LIMIT, 0x4, "limit")                                                                         \
+    X(ACCEPT, 0x8, "accept")
+
+enum nj_manifest_retry_on {
+#define X(name, bit, text) NJ_RETRY_##name = bit,
+    NJ_MANIFEST_RETRY_ON(X)
+#undef X
+};
+
+/* When a session that failed is begun anew. The wait before attempt n + 1 is backoff_seconds times
+ * 2^(n - 1), at most backoff_max_seconds. */
+struct nj_manifest_retry {
+    struct nj_mark mark;          /* line 0: not given */
+    uint64_t attempts;            /* of one session in all; default 1: no second try */
+    unsigned on;                  /* NJ_RETRY_ bits; default engine and model */
+    uint64_t backoff_seconds;     /* default 10 */
+    uint64_t backoff_max_seconds; /* at least backoff_seconds; default 600 */
 };
 
 struct nj_manifest_group {
@@ -264,6 +296,8 @@ struct nj_manifest_group {
     uint64_t accept_timeout_seconds; /* of one check; default 60 */
     const size_t *after;             /* indices of groups, no cycles */
     size_t n_after;
+    struct nj_manifest_limit limits;
+    struct nj_manifest_retry retry; /* what counts for it: what it does not say is the run's */
 };
 
 /* ---- the rest ---- */
@@ -278,24 +312,11 @@ struct nj_manifest_limits {
     struct nj_mark deadline_mark;
     uint32_t fail_over_ppm; /* share of failed sessions above which the run stops; default 1000000:
                                never */
+    uint64_t fail_over_count; /* their number instead; NJ_MANIFEST_NO_COUNT: the share counts */
+    uint64_t disk_free_mb;    /* no session begins with less free where the run is; default 1024 */
 };
 
-#define NJ_MANIFEST_RETRY_ON(X)                                                                    \
-    X(ENGINE, 0x1, "engine")                                                                       \
-    X(MODEL, 0x2, "model")                                                                         \
-    X(LIMIT, 0x4, "limit")
-
-enum nj_manifest_retry_on {
-#define X(name, bit, text) NJ_RETRY_##name = bit,
-    NJ_MANIFEST_RETRY_ON(X)
-#undef X
-};
-
-struct nj_manifest_retry {
-    struct nj_mark mark; /* line 0: not given */
-    uint64_t attempts;   /* of one session in all; default 1: no second try */
-    unsigned on;         /* NJ_RETRY_ bits; default engine and model */
-};
+#define NJ_MANIFEST_NO_COUNT UINT64_MAX
 
 #define NJ_MANIFEST_ALERTS(X)                                                                      \
     X(DENIED_DOMAIN, 0x1, "denied_domain")                                                         \
@@ -334,6 +355,7 @@ struct nj_manifest {
     struct nj_mark limits_mark;
     struct nj_manifest_retry retry;
     enum nj_manifest_inputs archive_inputs;
+    uint64_t retain_seconds; /* archive.retain: how long `gc` keeps the run; 0: for ever */
     const struct nj_manifest_alert *alerts;
     size_t n_alerts;
     const char *telemetry_otlp; /* NULL: none */

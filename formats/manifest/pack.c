@@ -148,7 +148,7 @@ static void pack_one_agent(struct nj_packer *p, const struct nj_manifest *manife
     nj_pack_array(p, agent->n_tools);
     for (size_t i = 0; i < agent->n_tools; i++)
         pack_tool(p, manifest, &agent->tools[i]);
-    pack_key_uint(p, "turns", agent->turns_max);
+    pack_key_uint(p, "turns", agent->limits.turns);
 }
 
 /* Each agent that can be called from here, once: two ways to one agent must not double the text. */
@@ -217,7 +217,7 @@ int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, str
     struct nj_packer p;
 
     nj_packer_init(&p, out);
-    nj_pack_map(&p, 6);
+    nj_pack_map(&p, g->limits.turns > 0 ? 7 : 6);
     nj_pack_text(&p, "accept");
     if (g->accept_command.count == 0) {
         nj_pack_nil(&p);
@@ -244,5 +244,7 @@ int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, str
     pack_key_text(&p, "name", g->name);
     nj_pack_text(&p, "outputs");
     pack_texts(&p, &g->outputs);
+    if (g->limits.turns > 0)
+        pack_key_uint(&p, "turns", g->limits.turns);
     return nj_packer_end(&p, err);
 }

@@ -1,5 +1,5 @@
 /*
- * parse.c - from the tree to the job: single values, the root, limits and what is small
+ * parse.c - from the tree to the job: single values, the root and what is small
  *
  * The complication: a fault must not end the reading, for a person wants all of them at once. So
  * each reader takes what is right, adds a fault for what is not, and read.h says what is left
@@ -13,11 +13,6 @@
 
 #define TEXT_MAX_BYTES (1u << 20) /* instructions, input, content: one text */
 #define URL_MAX_BYTES 2048
-#define MICRO 1000000
-#define BUDGET_MAX (1000000000LL * MICRO)
-#define SESSIONS_MAX 100000
-#define AT_ONCE_MAX 4096
-#define ATTEMPTS_MAX 100
 
 /* ---- readers of single values ---- */
 
@@ -250,92 +245,7 @@ static void collect_names(struct nj_manifest_reading *in, const char *key,
     }
 }
 
-/* ---- limits, retry, archive, alerts, telemetry ---- */
-
-/* "06:00 Europe/Berlin". Whether the zone exists is for the engine, which has the zone files. */
-static const char *deadline_fault(const char *text)
-{
-    static const char *const zone_chars =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-/";
-    static const char *const shape = "expected a time and a zone, such as \"06:00 Europe/Berlin\"";
-    const char *zone = text + 6;
-
-    if (strlen(text) < 7 || strlen(text) > 64 || text[2] != ':' || text[5] != ' ')
-        return shape;
-    for (size_t i = 0; i < 5; i++) {
-        if (i != 2 && (text[i] < '0' || text[i] > '9'))
-            return shape;
-    }
-    if (text[0] > '2' || (text[0] == '2' && text[1] > '3') || text[3] > '5')
-        return "expected a time from 00:00 to 23:59";
-    if (zone[strspn(zone, zone_chars)] || *zone == '/' || strstr(zone, "//") ||
-        zone[strlen(zone) - 1] == '/')
-        return shape;
-    return NULL;
-}
-
-static void read_limits(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
-{
-    static const char *const keys[] = {"sessions",   "tool_calls",         "warm_boxes",
-                                       "budget_usd", "session_budget_usd", "deadline",
-                                       "fail_over"};
-    struct nj_manifest_limits *limits = &in->manifest->limits;
-    const struct nj_yaml_node *child;
-    int64_t fail_over = MICRO;
-
-    *limits = (struct nj_manifest_limits){.sessions = 64,
-                                          .budget_micro_usd = -1,
-                                          .session_budget_micro_usd = -1,
-                                          .fail_over_ppm = MICRO};
-    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
-        return;
-    in->manifest->limits_mark = node->mark;
-    nj_manifest_read_uint(in, node, "sessions", 1, SESSIONS_MAX, &limits->sessions);
-    nj_manifest_read_uint(in, node, "tool_calls", 0, AT_ONCE_MAX, &limits->tool_calls);
-    nj_manifest_read_uint(in, node, "warm_boxes", 0, AT_ONCE_MAX, &limits->warm_boxes);
-    child = nj_yaml_get(node, "budget_usd");
-    if (child)
-        (void)nj_yaml_micro(&in->yaml, child, 1, BUDGET_MAX, &limits->budget_micro_usd);
-    child = nj_yaml_get(node, "session_budget_usd");
-    if (child)
-        (void)nj_yaml_micro(&in->yaml, child, 1, BUDGET_MAX, &limits->session_budget_micro_usd);
-    child = nj_yaml_get(node, "deadline");
-    if (child)
-        limits->deadline_mark = child->mark;
-    nj_manifest_read_checked(in, node, "deadline", deadline_fault, &limits->deadline);
-    child = nj_yaml_get(node, "fail_over");
-    if (child && nj_yaml_micro(&in->yaml, child, 0, MICRO, &fail_over))
-        limits->fail_over_ppm = (uint32_t)fail_over;
-}
-
-static void read_retry(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
-{
-    static const char *const keys[] = {"attempts", "on"};
-    struct nj_manifest_retry *retry = &in->manifest->retry;
-
-    retry->attempts = 1;
-    retry->on = NJ_RETRY_ENGINE | NJ_RETRY_MODEL;
-    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
-        return;
-    retry->mark = node->mark;
-    nj_manifest_read_uint(in, node, "attempts", 1, ATTEMPTS_MAX, &retry->attempts);
-    nj_manifest_read_bits(in, node, "on", "kind of failure", nj_manifest_retries,
-                          NJ_COUNT(nj_manifest_retries), &retry->on);
-}
-
-static void read_archive(struct nj_manifest_reading *in, const struct nj_yaml_node *node)
-{
-    static const char *const keys[] = {"inputs"};
-    const struct nj_yaml_node *inputs;
-    size_t word = 0;
-
-    if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
-        return;
-    inputs = nj_yaml_get(node, "inputs");
-    if (inputs && nj_yaml_enum(&in->yaml, inputs, "way", nj_manifest_input_modes,
-                               NJ_COUNT(nj_manifest_input_modes), &word))
-        in->manifest->archive_inputs = (enum nj_manifest_inputs)word;
-}
+/* ---- alerts, telemetry ---- */
 
 static void read_alert(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                        struct nj_manifest_alert *alert)
@@ -410,10 +320,10 @@ static void read_root(struct nj_manifest_reading *in)
     nj_manifest_read_credentials(in, nj_yaml_get(root, "credentials"));
     nj_manifest_read_roles(in, nj_yaml_get(root, "models"));
     nj_manifest_read_agents(in, nj_yaml_need(&in->yaml, root, "agents"));
+    nj_manifest_read_run_limits(in, nj_yaml_get(root, "limits"));
+    nj_manifest_read_retry(in, nj_yaml_get(root, "retry"), NULL, &in->manifest->retry);
     nj_manifest_read_groups(in, nj_yaml_need(&in->yaml, root, "sessions"));
-    read_limits(in, nj_yaml_get(root, "limits"));
-    read_retry(in, nj_yaml_get(root, "retry"));
-    read_archive(in, nj_yaml_get(root, "archive"));
+    nj_manifest_read_archive(in, nj_yaml_get(root, "archive"));
     read_alerts(in, nj_yaml_get(root, "alerts"));
     read_telemetry(in, nj_yaml_get(root, "telemetry"));
     nj_manifest_check(in);

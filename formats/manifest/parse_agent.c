@@ -13,7 +13,7 @@
 #define MB_MAX (1u << 20)         /* a TiB */
 #define SECONDS_MAX (7u * 86400u) /* a week */
 #define PROCESSES_MAX 65536
-#define TURNS_MAX 10000
+#define TURNS_DEFAULT 100
 #define SCHEMA_MAX_BYTES (256u << 10)
 #define DOMAIN_MAX_BYTES 253
 #define LABEL_MAX_BYTES 63
@@ -400,15 +400,6 @@ static void read_memory(struct nj_manifest_reading *in, const struct nj_yaml_nod
         agent->memory_writable = word == 1;
 }
 
-static void read_agent_limits(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
-                              struct nj_manifest_agent *agent)
-{
-    static const char *const keys[] = {"turns"};
-
-    if (node && nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
-        nj_manifest_read_uint(in, node, "turns", 1, TURNS_MAX, &agent->turns_max);
-}
-
 static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                        struct nj_manifest_agent *agent)
 {
@@ -422,7 +413,7 @@ static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node
     agent->role = NJ_MANIFEST_NONE;
     agent->instructions = "";
     agent->reproducible = NJ_D2;
-    agent->turns_max = 100;
+    nj_manifest_read_limit(in, NULL, TURNS_DEFAULT, &agent->limits);
     sandbox_defaults(in, node->key_mark, &agent->sandbox);
     if (!nj_manifest_read_key_name(in, node) ||
         !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
@@ -445,7 +436,7 @@ static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node
     else
         read_tools(in, child, agent);
     read_memory(in, nj_yaml_get(node, "memory"), agent);
-    read_agent_limits(in, nj_yaml_get(node, "limits"), agent);
+    nj_manifest_read_limit(in, nj_yaml_get(node, "limits"), TURNS_DEFAULT, &agent->limits);
 }
 
 void nj_manifest_read_agents(struct nj_manifest_reading *in, const struct nj_yaml_node *node)

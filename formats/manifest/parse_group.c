@@ -215,8 +215,8 @@ static void read_after(struct nj_manifest_reading *in, const struct nj_yaml_node
 static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                        struct nj_manifest_group *group)
 {
-    static const char *const keys[] = {"name",  "agent",   "for_each", "key",  "files",
-                                       "input", "outputs", "accept",   "after"};
+    static const char *const keys[] = {"name",    "agent",  "for_each", "key",    "files", "input",
+                                       "outputs", "accept", "after",    "limits", "retry"};
     const struct nj_yaml_node *child;
     const char *input;
 
@@ -227,6 +227,8 @@ static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node
     group->agent = NJ_MANIFEST_NONE;
     group->accept_attempts = 3;
     group->accept_timeout_seconds = 60;
+    nj_manifest_read_limit(in, NULL, 0, &group->limits);
+    nj_manifest_read_retry(in, NULL, &in->manifest->retry, &group->retry);
     if (!nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
         return;
     nj_manifest_read_name(in, nj_yaml_need(&in->yaml, node, "name"), &group->name);
@@ -247,6 +249,8 @@ static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node
     nj_manifest_read_texts(in, node, "outputs", 0, NJ_MANIFEST_FILES_MAX,
                            nj_manifest_box_glob_fault, &group->outputs);
     read_accept(in, nj_yaml_get(node, "accept"), group);
+    nj_manifest_read_limit(in, nj_yaml_get(node, "limits"), 0, &group->limits);
+    nj_manifest_read_retry(in, nj_yaml_get(node, "retry"), &in->manifest->retry, &group->retry);
 }
 
 void nj_manifest_read_groups(struct nj_manifest_reading *in, const struct nj_yaml_node *node)

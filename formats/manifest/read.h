@@ -72,6 +72,17 @@ void nj_manifest_read_texts(struct nj_manifest_reading *in, const struct nj_yaml
 void nj_manifest_read_checked(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
                               const char *key, nj_manifest_text_check check, const char **ret);
 
+/* ---- parse_limits.c ---- */
+
+void nj_manifest_read_run_limits(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+/* of an agent or a group; @turns is what counts where it is not given */
+void nj_manifest_read_limit(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                            uint64_t turns, struct nj_manifest_limit *ret);
+/* what is not given is as @above, or the default where that is NULL */
+void nj_manifest_read_retry(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                            const struct nj_manifest_retry *above, struct nj_manifest_retry *ret);
+void nj_manifest_read_archive(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+
 /* ---- parse_model.c, parse_agent.c, parse_group.c, check.c ---- */
 
 void nj_manifest_read_roles(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
@@ -102,7 +113,7 @@ extern const char *const nj_manifest_input_modes[2];
 extern const char *const nj_manifest_for_each_kinds[4]; /* the first, "", stands for none */
 extern const struct nj_manifest_word nj_manifest_causes[5];
 extern const struct nj_manifest_word nj_manifest_languages[3];
-extern const struct nj_manifest_word nj_manifest_retries[3];
+extern const struct nj_manifest_word nj_manifest_retries[4];
 extern const struct nj_manifest_word nj_manifest_alert_words[4];
 
 #endif

@@ -182,7 +182,7 @@ static void everything_has_a_default(void **state)
     assert_int_equal(agent->role, 0);
     assert_string_equal(agent->instructions, "");
     assert_int_equal(agent->reproducible, NJ_D2);
-    assert_int_equal(agent->turns_max, 100);
+    assert_int_equal(agent->limits.turns, 100);
     assert_int_equal(agent->sandbox.max_size_mb, 512);
     assert_int_equal(agent->sandbox.writable_paths.count, 2);
     assert_string_equal(agent->sandbox.writable_paths.items[0].text, "/workspace");
