@@ -24,6 +24,8 @@
 #define READ_BYTES (64u << 10)
 #define LIVE_AFTER_MS 250 /* shorter calls send their output once, at the end */
 #define WATCH_EVERY_MS 100
+#define WATCH_LEAST_MS 4
+#define WATCH_BYTES_PER_MS (UINT64_C(4) << 20) /* no faster can a box of this size claim memory */
 #define KILL_TIMEOUT_MS 20000 /* from the kill to "over"; beyond, the box is given up */
 #define NS_PER_MS 1000000
 
@@ -338,23 +340,70 @@ static void strike_deadline(struct call *call, int64_t now)
     }
 }
 
-/* watch - where no cgroup bounds them: what the box's processes hold */
+/* watch_processes - where no cgroup bounds them: what the box's processes hold */
+static void watch_processes(struct call *call, struct nj_watch *seen)
+{
+    nj_watch_read(call->supervisor->proc_fd, call->supervisor->init_pid, seen);
+    if (seen->processes >= NJ_CGROUP_OVERHEAD_PROCESSES)
+        seen->processes -= NJ_CGROUP_OVERHEAD_PROCESSES;
+}
+
+/* watch_memory - by the box's cgroup, in which the workspace's pages count as well, apart from
+ * those that a restore brought: they were charged to us. So this says too little rather than too
+ * much, and all that is missing is bounded by the kernel's limit. */
+static uint64_t watch_memory(const struct call *call)
+{
+    uint64_t held = nj_cgroup_memory_held(&call->supervisor->setup->cgroup);
+    uint64_t workspace = nj_workspace_memory(call->supervisor->workspace);
+
+    return held > workspace ? held - workspace : 0;
+}
+
+/* watch - the limits that the kernel does not keep by itself, and how soon to look again */
 static void watch(struct call *call)
 {
     const struct nj_box_plan *plan = call->supervisor->setup->plan;
-    struct nj_watch seen;
+    const struct nj_cgroup *cgroup = &call->supervisor->setup->cgroup;
+    uint64_t pause_ms = WATCH_EVERY_MS;
+    struct nj_watch seen = {0};
 
-    nj_watch_read(call->supervisor->proc_fd, call->supervisor->init_pid, &seen);
-    if (seen.processes >= NJ_CGROUP_OVERHEAD_PROCESSES)
-        seen.processes -= NJ_CGROUP_OVERHEAD_PROCESSES;
+    if (call->supervisor->proc_fd >= 0)
+        watch_processes(call, &seen);
+    if (cgroup->memory_usage_fd >= 0) {
+        seen.memory_bytes = watch_memory(call);
+        if (seen.memory_bytes < plan->max_memory_bytes)
+            pause_ms = (plan->max_memory_bytes - seen.memory_bytes) / WATCH_BYTES_PER_MS;
+    }
     if (seen.memory_bytes > call->watched_memory)
         call->watched_memory = seen.memory_bytes;
     if (seen.processes > call->watched_processes)
         call->watched_processes = seen.processes;
     if (seen.memory_bytes > plan->max_memory_bytes)
         strike(call, NJ_LIMIT_MEMORY, seen.memory_bytes);
+    else if (nj_cgroup_oom_kills(cgroup) > call->oom_kills_before)
+        strike(call, NJ_LIMIT_MEMORY, nj_cgroup_memory_peak(cgroup)); /* of v1: half a pipeline */
     else if (seen.processes > plan->max_processes)
         strike(call, NJ_LIMIT_PROCESSES, seen.processes);
+    if (pause_ms > WATCH_EVERY_MS)
+        pause_ms = WATCH_EVERY_MS;
+    if (pause_ms < WATCH_LEAST_MS)
+        pause_ms = WATCH_LEAST_MS;
+    call->next_watch_ns = now_ns(CLOCK_MONOTONIC) + (int64_t)pause_ms * NS_PER_MS;
+}
+
+/* first_watch_ms - an empty box of this size cannot pass its limit before */
+static uint64_t first_watch_ms(const struct call *call)
+{
+    uint64_t ms = call->supervisor->setup->plan->max_memory_bytes / WATCH_BYTES_PER_MS;
+
+    return ms < WATCH_LEAST_MS ? WATCH_LEAST_MS : ms > WATCH_EVERY_MS ? WATCH_EVERY_MS : ms;
+}
+
+static bool is_watched(const struct call *call)
+{
+    const struct nj_supervisor *s = call->supervisor;
+
+    return s->proc_fd >= 0 || s->setup->cgroup.memory_usage_fd >= 0;
 }
 
 /* send_pieces - what of the heads the engine has not seen; stops when its socket is full */
@@ -385,7 +434,7 @@ static int wait_ms(const struct call *call, int64_t now, bool unsent)
     int64_t until = call->killed_ns ? call->killed_ns + (int64_t)KILL_TIMEOUT_MS * NS_PER_MS
                                     : call->deadline_ns;
 
-    if (call->supervisor->proc_fd >= 0 && !call->killed_ns && call->next_watch_ns < until)
+    if (is_watched(call) && !call->killed_ns && call->next_watch_ns < until)
         until = call->next_watch_ns;
     if (unsent && now - call->started_ns < (int64_t)LIVE_AFTER_MS * NS_PER_MS &&
         call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS < until)
@@ -419,6 +468,26 @@ static int hear_engine(struct call *call, struct nj_error *err)
     return 0;
 }
 
+/* out_of_memory - memory was out, and the kernel ended the box's cgroup as a whole, init with it.
+ * The workspace is still ours to read, so the call gets its result; the box is at its end, which
+ * serve() finds next. */
+static bool out_of_memory(struct call *call)
+{
+    const struct nj_cgroup *cgroup = &call->supervisor->setup->cgroup;
+    const struct timespec pause = {0, NS_PER_MS};
+
+    if (nj_cgroup_oom_kills(cgroup) <= call->oom_kills_before)
+        return false;
+    strike(call, NJ_LIMIT_MEMORY, nj_cgroup_memory_peak(cgroup));
+    /* Its socket closed before the last of its processes ended; these may still write. */
+    for (int ms = 0; ms < KILL_TIMEOUT_MS; ms++) {
+        if (waitpid(call->supervisor->init_pid, NULL, WNOHANG | __WALL) != 0)
+            return true;
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 static int hear_init(struct call *call, struct nj_error *err)
 {
     char byte;
@@ -426,7 +495,7 @@ static int hear_init(struct call *call, struct nj_error *err)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n != 1 || byte != 'D')
+    if ((n != 1 || byte != 'D') && !out_of_memory(call))
         return nj_fail(err, NJ_E_UPSTREAM, "the box was lost: its init ended during a call");
     call->over = true;
     call->ended_ns = now_ns(CLOCK_MONOTONIC);
@@ -444,9 +513,8 @@ static int check_time(struct call *call, int64_t now, struct nj_error *err)
     }
     if (now >= call->deadline_ns) {
         strike_deadline(call, now);
-    } else if (call->supervisor->proc_fd >= 0 && now >= call->next_watch_ns) {
+    } else if (is_watched(call) && now >= call->next_watch_ns) {
         watch(call);
-        call->next_watch_ns = now_ns(CLOCK_MONOTONIC) + (int64_t)WATCH_EVERY_MS * NS_PER_MS;
     }
     return 0;
 }
@@ -745,7 +813,7 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     call->began_ns = now_ns(CLOCK_REALTIME);
     call->started_ns = now_ns(CLOCK_MONOTONIC);
     call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
-    call->next_watch_ns = call->started_ns + (int64_t)WATCH_EVERY_MS * NS_PER_MS;
+    call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NS_PER_MS;
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)
         return r;

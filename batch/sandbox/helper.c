@@ -48,7 +48,6 @@ struct helper {
     int engine_fd;
     int engine_pid_fd; /* -1: gone already */
     int signal_fd;
-    const char *run_name;
     char group_name[128]; /* of cgroups: the run's name and our pid */
     const char *store;
     bool own_uids;
@@ -210,7 +209,9 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
         return r;
     h->own_uids = nj_helper_own_uids();
     nj_cgroups_find(&h->cgroups);
-    nj_cgroups_sweep(&h->cgroups, h->run_name);
+    r = nj_cgroups_begin(&h->cgroups, h->group_name, err);
+    if (r < 0)
+        return r;
     r = enter_namespaces(h, err);
     if (r < 0)
         return r;
@@ -289,15 +290,13 @@ static void keep_fds(int *fds, size_t n)
 
 static void become_supervisor(const struct helper *h, struct nj_supervisor_setup *setup)
 {
-    const struct nj_cgroup *cgroup = &setup->cgroup;
-    int fds[] = {setup->engine_fd,      setup->alive_fd,        cgroup->procs_fd[0],
-                 cgroup->procs_fd[1],   cgroup->procs_fd[2],    cgroup->memory_peak_fd,
-                 cgroup->memory_oom_fd, cgroup->pids_events_fd, cgroup->cpu_usage_fd};
+    int fds[2 + NJ_CGROUP_FDS_MAX] = {setup->engine_fd, setup->alive_fd};
     sigset_t none;
 
     (void)h;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    nj_cgroup_fds(&setup->cgroup, fds + 2);
     keep_fds(fds, sizeof(fds) / sizeof(fds[0]));
     nj_supervisor_run(setup);
 }
@@ -305,13 +304,13 @@ static void become_supervisor(const struct helper *h, struct nj_supervisor_setup
 static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_fd, uint32_t slot,
                            struct nj_error *err)
 {
-    NJ_AUTO(nj_cgroup_close) struct nj_cgroup cgroup = NJ_CGROUP_NONE;
+    NJ_AUTO(nj_cgroup_close) struct nj_cgroup cgroup = NJ_CGROUP_NOTHING;
     nj_auto_close int reading = -1, writing = -1;
     struct nj_supervisor_setup setup;
     pid_t self = getpid(), pid;
     int pipe_fds[2], r;
 
-    r = nj_cgroup_make(&h->cgroups, h->group_name, msg->open.box, &msg->open.plan, &cgroup, err);
+    r = nj_cgroup_make(&h->cgroups, msg->open.box, &msg->open.plan, &cgroup, err);
     if (r < 0)
         return r;
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -356,7 +355,7 @@ static int open_box(struct helper *h, const struct nj_msg *msg, int box_fd, stru
     r = fork_supervisor(h, msg, box_fd, slot, err);
     if (r < 0) {
         h->slots[slot] = false;
-        (void)nj_cgroup_remove(&h->cgroups, h->group_name, msg->open.box); /* perhaps half made */
+        (void)nj_cgroup_remove(&h->cgroups, msg->open.box); /* perhaps half made */
     }
     return r;
 }
@@ -389,7 +388,7 @@ static bool tidy(struct helper *h)
             i++;
             continue;
         }
-        if (!nj_cgroup_remove(&h->cgroups, h->group_name, box->number)) {
+        if (!nj_cgroup_remove(&h->cgroups, box->number)) {
             again = true; /* its last tasks are not quite gone from the group */
             i++;
             continue;
@@ -521,6 +520,7 @@ static void shut_down(struct helper *h)
         if (h->n_boxes > 0)
             (void)!step(h, again ? RETRY_MS : 1000, false, &ignored);
     }
+    nj_cgroups_end(&h->cgroups);
 }
 
 static int serve(struct helper *h, struct nj_error *err)
@@ -545,14 +545,16 @@ void nj_helper_run(int engine_fd, const char *run_name)
     int r;
 
     nj_fault_init("helper");
-    (void)prctl(PR_SET_NAME, NJ_HELPER_COMM, 0, 0, 0);
+    (void)prctl(PR_SET_NAME, "nj-helper", 0, 0, 0);
     h.engine_fd = engine_fd;
     h.engine_pid_fd = -1;
-    h.run_name = run_name;
+    for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++)
+        h.cgroups.lock_fd[i] = -1;
     (void)snprintf(h.group_name, sizeof(h.group_name), "%s-%d", run_name, getpid()); /* fits */
     r = set_up(&h, engine_pid, &err);
     if (r < 0) {
         ready = (struct nj_msg){.kind = NJ_MSG_FAILED, .failed = err};
+        nj_cgroups_end(&h.cgroups);
         (void)!nj_msg_send(engine_fd, &ready, NULL, 0, &ignored);
         _exit(1);
     }

@@ -245,6 +245,16 @@ void nj_workspace_usage(struct nj_workspace *workspace, uint64_t *ret_bytes, boo
     *ret_full = fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_ffree == 0);
 }
 
+uint64_t nj_workspace_memory(struct nj_workspace *workspace)
+{
+    struct statfs fs;
+
+    if (fstatfs(workspace->root_fd, &fs) < 0)
+        return 0;
+    return (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize +
+           (uint64_t)(fs.f_files - fs.f_ffree) * 1024;
+}
+
 void nj_workspace_settle(struct nj_workspace *workspace)
 {
     struct timespec now, pause = {0, 0};

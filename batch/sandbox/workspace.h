@@ -74,6 +74,9 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
 /* nj_workspace_usage - bytes and inodes in use, and whether either is exhausted */
 void nj_workspace_usage(struct nj_workspace *workspace, uint64_t *ret_bytes, bool *ret_full);
 
+/* nj_workspace_memory - what it costs the kernel: its pages, and about 1 KiB an inode */
+uint64_t nj_workspace_memory(struct nj_workspace *workspace);
+
 /* nj_workspace_input - build the tree of @ref in the empty directory @dir_fd for reading only:
  * modes without write bits, readable by all */
 int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
