@@ -37,6 +37,7 @@ int nj_command_main(const char *program, const struct nj_command *const *command
 
 extern const struct nj_command nj_cmd_run;
 extern const struct nj_command nj_cmd_resume;
+extern const struct nj_command nj_cmd_stop;
 extern const struct nj_command nj_cmd_check;
 extern const struct nj_command nj_cmd_bundle;
 

@@ -208,6 +208,7 @@ void nj_engine_suspend(struct nj_engine *engine, const char *reason)
         return;
     engine->stopping = true;
     engine->stop_reason = reason;
+    nj_engine_post_state(engine);
     TAILQ_FOREACH(live, &engine->lives, live_link)
     {
         nj_seat_pause(&live->seat);
@@ -230,6 +231,15 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
            "SIG%s: suspending; calls under way may end (%d s at most), again to stop at once",
            sigabbrev_np((int)number), GRACE_S);
     nj_engine_suspend(engine, "signal");
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct nj_engine *engine = arg;
+
+    (void)fd;
+    (void)what;
+    nj_engine_post_state(engine);
 }
 
 static int suspend_one(struct nj_live *live, const char *reason, struct nj_error *err)
@@ -292,14 +302,18 @@ static int suspend_all(struct nj_engine *engine, struct nj_error *err)
 
 static int add_events(struct nj_engine *engine, struct nj_error *err)
 {
+    struct timeval second = {.tv_sec = 1};
+
     engine->sigint = evsignal_new(engine->base, SIGINT, on_signal, engine);
     engine->sigterm = evsignal_new(engine->base, SIGTERM, on_signal, engine);
     engine->schedule = event_new(engine->base, -1, 0, on_schedule, engine);
     engine->grace = event_new(engine->base, -1, 0, on_grace, engine);
+    engine->tick = event_new(engine->base, -1, EV_PERSIST, on_tick, engine);
     if (!engine->sigint || !engine->sigterm || !engine->schedule || !engine->grace ||
-        event_add(engine->sigint, NULL) < 0 || event_add(engine->sigterm, NULL) < 0)
+        !engine->tick || event_add(engine->sigint, NULL) < 0 ||
+        event_add(engine->sigterm, NULL) < 0 || event_add(engine->tick, &second) < 0)
         return nj_fail_nomem(err);
-    return 0;
+    return nj_state_writer_new(engine->dir.fd, &engine->state_writer, err);
 }
 
 static int run_loop(struct nj_engine *engine, struct nj_error *err)
@@ -380,11 +394,13 @@ static void engine_done(struct nj_engine *engine)
     }
     free(engine->seats);
     free(engine->group_left);
+    nj_state_writer_free(engine->state_writer);
     nj_committer_free(engine->committer);
     nj_journal_writer_close(engine->writer);
     nj_journal_free(engine->reader);
     nj_models_free(engine->models);
-    struct event *events[] = {engine->sigint, engine->sigterm, engine->schedule, engine->grace};
+    struct event *events[] = {engine->sigint, engine->sigterm, engine->schedule, engine->grace,
+                              engine->tick};
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i])
             event_free(events[i]);

@@ -19,6 +19,7 @@
 #include "batch/engine/outputs.h"
 #include "batch/engine/plan.h"
 #include "batch/engine/run_dir.h"
+#include "batch/engine/state.h"
 #include "batch/engine/worker.h"
 #include "batch/model/model.h"
 #include "batch/report/progress.h"
@@ -138,6 +139,10 @@ struct nj_engine {
     struct event *sigterm;
     struct event *schedule;
     struct event *grace;
+    struct event *tick; /* once a second: what depends on the hour, the disk, or readers */
+    struct nj_state_writer *state_writer;
+    int64_t created_s; /* the run's first process */
+    int64_t started_s; /* this one */
     bool resumed;
     bool stop_now;
     bool stopping;

@@ -10,17 +10,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <limits.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <time.h>
+
+#include "batch/engine/holder.h"
 
 #include "formats/base/banned.h"
 
 #define LOCK_WAIT_MS 2000
 #define LOCK_RETRY_MS 10
-#define RUN_JSON_MAX_BYTES (1u << 20)
+#define RUNS_FOLDER "runs"
+#define STAMP_CHARS 20 /* 2026-11-22T02-00-00Z */
 
 static int make_parents(const char *path, struct nj_error *err)
 {
@@ -37,36 +37,33 @@ static int make_parents(const char *path, struct nj_error *err)
     return 0;
 }
 
-/* Is the engine that run.json names still a process? Where that cannot be known: no. */
-static bool engine_lives(const struct nj_run_dir *dir)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    struct nj_error ignored = {0};
-    json_t *json = NULL;
-    json_int_t pid = 0;
-
-    nj_buf_init(&bytes, RUN_JSON_MAX_BYTES);
-    if (nj_fsio_read_file(dir->fd, "run.json", &bytes, &ignored) == 0)
-        json = json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
-    pid = json_integer_value(json_object_get(json, "pid"));
-    json_decref(json);
-    return pid > 0 && pid <= INT_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
-}
-
 static int lock_dir(struct nj_run_dir *dir, struct nj_error *err)
 {
     struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000};
+    struct nj_holder holder;
+    char who[200];
 
     for (int waited_ms = 0; flock(dir->fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
         if (errno != EWOULDBLOCK)
             return nj_fail_errno(err, errno, "lock run %s", dir->path);
-        if (waited_ms >= LOCK_WAIT_MS || (waited_ms == 0 && engine_lives(dir)))
+        nj_holder_read(dir->fd, &holder);
+        if (waited_ms >= LOCK_WAIT_MS || nj_holder_state(&holder) == NJ_HOLDER_LIVES) {
+            nj_holder_text(&holder, who, sizeof(who));
             return nj_fail(err, NJ_E_INPUT,
-                           "run %s: another engine is at work on it; wait for it, or stop it first",
-                           dir->path);
+                           "run %s: another engine is at work on it (%s); wait for it, or stop it "
+                           "with `nightjar stop %s`",
+                           dir->path, who, dir->path);
+        }
         (void)nanosleep(&pause, NULL); /* waking early only asks again */
     }
     return 0;
+}
+
+static void tell_holder(const struct nj_run_dir *dir)
+{
+    struct nj_error ignored = {0}; /* the lock is as good without: words are lost */
+
+    (void)!nj_holder_write(dir->fd, &ignored);
 }
 
 static int open_parts(struct nj_run_dir *dir, bool create, struct nj_error *err)
@@ -127,6 +124,64 @@ static int open_dir(const char *path, struct nj_run_dir *dir, struct nj_error *e
     return 0;
 }
 
+/* Is @name what a run of @job is called that was started without a name? */
+static bool is_run_of(const char *name, const char *job)
+{
+    return strlen(name) > STAMP_CHARS && name[STAMP_CHARS] == '-' &&
+           strcmp(name + STAMP_CHARS + 1, job) == 0;
+}
+
+/* Last night's run may be going on still, and two of a job would do the same work and write to the
+ * same places. The folder of all runs is locked until the new run's own lock is held, so that two
+ * that begin at once see each other. */
+static int refuse_beside_another(int runs_fd, const char *job, struct nj_error *err)
+{
+    int fd = openat(runs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct dirent *entry;
+    DIR *stream;
+    int r = 0;
+
+    if (fd < 0 || !(stream = fdopendir(fd))) {
+        nj_close_auto(&fd);
+        return nj_fail_errno(err, errno, "look at " RUNS_FOLDER);
+    }
+    while (r == 0 && (entry = readdir(stream))) {
+        nj_auto_close int run_fd = -1;
+        struct nj_holder holder;
+        char who[200];
+
+        if (!is_run_of(entry->d_name, job))
+            continue;
+        run_fd = openat(runs_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (run_fd < 0 || !nj_holder_is_locked(run_fd))
+            continue; /* another user's run cannot be opened, and is no business of ours */
+        nj_holder_read(run_fd, &holder);
+        nj_holder_text(&holder, who, sizeof(who));
+        r = nj_fail(err, NJ_E_INPUT,
+                    "job %s: a run of it is still going on: " RUNS_FOLDER
+                    "/%s (%s); wait for it, stop it with `nightjar stop " RUNS_FOLDER
+                    "/%s`, or start beside it with --run-dir DIR",
+                    job, entry->d_name, who, entry->d_name);
+    }
+    (void)closedir(stream);
+    return r;
+}
+
+static int lock_runs(const char *job, int *ret_fd, struct nj_error *err)
+{
+    nj_auto_close int fd = -1;
+
+    if (mkdir(RUNS_FOLDER, 0777) < 0 && errno != EEXIST)
+        return nj_fail_errno(err, errno, "make folder " RUNS_FOLDER);
+    fd = open(RUNS_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX) < 0)
+        return nj_fail_errno(err, errno, "lock folder " RUNS_FOLDER);
+    if (refuse_beside_another(fd, job, err) < 0)
+        return -(int)err->code;
+    *ret_fd = nj_steal_fd(&fd);
+    return 0;
+}
+
 static const struct nj_run_dir empty_dir = NJ_RUN_DIR_EMPTY;
 
 static void move_out(struct nj_run_dir *from, struct nj_run_dir *to)
@@ -140,6 +195,7 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
 {
     NJ_AUTO(nj_run_dir_done) struct nj_run_dir dir = NJ_RUN_DIR_EMPTY;
     nj_auto_free char *made = NULL;
+    nj_auto_close int runs_fd = -1;
 
     if (!path) {
         char stamp[32];
@@ -148,8 +204,10 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
 
         gmtime_r(&now, &tm);
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H-%M-%SZ", &tm);
-        if (asprintf(&made, "runs/%s-%s", stamp, job) < 0)
+        if (asprintf(&made, RUNS_FOLDER "/%s-%s", stamp, job) < 0)
             return nj_fail_nomem(err);
+        if (lock_runs(job, &runs_fd, err) < 0)
+            return -(int)err->code;
         path = made;
     }
     if (set_names(&dir, path, err) < 0 || make_parents(dir.path, err) < 0)
@@ -170,13 +228,15 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
         return nj_fail_errno(err, errno, "run %s: set its mode", dir.path);
     if (open_parts(&dir, true, err) < 0)
         return -(int)err->code;
+    tell_holder(&dir);
     move_out(&dir, ret_dir);
     return 0;
 }
 
 void nj_run_dir_unmake(struct nj_run_dir *dir)
 {
-    static const char *const parts[] = {"journal", "inputs", "bundles", "outputs", "job.yaml"};
+    static const char *const parts[] = {"journal", "inputs",   "bundles",
+                                        "outputs", "job.yaml", "lock"};
     struct nj_error ignored = {0}; /* a leftover harms nobody: the folder holds no run */
 
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
@@ -198,6 +258,8 @@ int nj_run_dir_open(const char *path, bool lock, struct nj_run_dir *ret_dir, str
         return nj_fail(err, NJ_E_INPUT, "run %s: it has no journal, so it is no run", dir.path);
     if (open_parts(&dir, false, err) < 0)
         return -(int)err->code;
+    if (lock)
+        tell_holder(&dir);
     move_out(&dir, ret_dir);
     return 0;
 }

@@ -29,7 +29,8 @@ struct nj_run_dir {
 
 /* nj_run_dir_create - make the folder (and its parents) and its parts, and lock it; NJ_E_INPUT when
  * a run is there already. What a start left behind that was killed before its job.yaml was
- * published is taken over. @path NULL: runs/<UTC time>-<job> below the working directory. */
+ * published is taken over. @path NULL: runs/<UTC time>-<job> below the working directory, refused
+ * (NJ_E_INPUT) while another run there that was named likewise is going on. */
 int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_dir,
                       struct nj_error *err) NJ_MUST_USE;
 

@@ -1,5 +1,5 @@
 /*
- * start.c - from a command line to a ready engine, and what a run tells in its folder
+ * start.c - from a command line to a ready engine
  *
  * The one complication is order. Reading what the manifest names needs the rights of whoever
  * started the run; the sandbox's helper must be forked before there are threads; and everything
@@ -29,74 +29,6 @@
 
 #define BOXES_PER_SLOT                                                                             \
     4 /* warm boxes by default: enough for sessions that wait between two calls */
-
-/* ---- run.json and results.jsonl ---- */
-
-static json_t *count_sessions(const struct nj_engine *engine)
-{
-    json_int_t counts[NJ_STATUS_SKIPPED + 1] = {0};
-
-    for (size_t i = 0; i < engine->plan->n_sessions; i++)
-        counts[engine->seats[i].status]++;
-    return json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)engine->plan->n_sessions,
-                     "succeeded", counts[NJ_STATUS_SUCCEEDED], "failed", counts[NJ_STATUS_FAILED],
-                     "suspended", counts[NJ_STATUS_SUSPENDED]);
-}
-
-int nj_engine_publish_state(struct nj_engine *engine, const char *state, struct nj_error *err)
-{
-    nj_auto_free char *text = NULL;
-    char stamp[32];
-    struct tm tm;
-    time_t now = time(NULL);
-    json_t *json;
-
-    gmtime_r(&now, &tm);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    json = json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:f, s:o}", "nightjar_run", 0, "version",
-                     NJ_VERSION, "job", engine->manifest->job, "state", state, "pid", (int)getpid(),
-                     "updated", stamp, "manifest_dir", engine->manifest_dir, "cost_usd",
-                     (double)engine->spent_micro_usd / 1e6, "sessions", count_sessions(engine));
-    text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    json_decref(json);
-    if (!text)
-        return nj_fail_nomem(err);
-    return nj_fsio_publish(engine->dir.fd, "run.json", nj_span_text(text), 0600, err);
-}
-
-/* A session that never began in a suspended run: everything about it is still to come. */
-static int append_waiting(const struct nj_engine *engine, size_t index, struct nj_buf *out,
-                          struct nj_error *err)
-{
-    const struct nj_plan_session *session = &engine->plan->sessions[index];
-
-    if (nj_buf_text(out, "{\"key\":", err) < 0 ||
-        nj_buf_json_text(out, nj_span_text(session->key), err) < 0 ||
-        nj_buf_text(out, ",\"group\":", err) < 0 ||
-        nj_buf_json_text(out, nj_span_text(engine->manifest->groups[session->group].name), err) < 0)
-        return -(int)err->code;
-    return nj_buf_text(
-        out,
-        ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":0,\"steps\":0,"
-        "\"cost_usd\":0,\"tokens\":{\"input\":0,\"output\":0,\"cache_read\":0,"
-        "\"cache_write\":0},\"bundle\":null,\"replay\":null}",
-        err);
-}
-
-int nj_engine_publish_results(struct nj_engine *engine, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
-
-    nj_buf_init(&out, SIZE_MAX / 2);
-    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
-        int r = engine->seats[i].row ? nj_buf_text(&out, engine->seats[i].row, err)
-                                     : append_waiting(engine, i, &out, err);
-
-        if (r < 0 || nj_buf_text(&out, "\n", err) < 0)
-            return -(int)err->code;
-    }
-    return nj_fsio_publish(engine->dir.fd, "results.jsonl", nj_buf_span(&out), 0600, err);
-}
 
 /* ---- what was read is kept ---- */
 
@@ -210,20 +142,16 @@ static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
     return 0;
 }
 
-static int read_manifest_dir(struct nj_engine *engine, struct nj_error *err)
+/* What earlier processes of the run told. Nothing depends on it, so a damaged one is passed over.
+ */
+static int read_state(struct nj_engine *engine, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    const char *text;
-    json_t *json;
+    NJ_AUTO(nj_run_state_done) struct nj_run_state state = {0};
+    struct nj_error ignored = {0};
 
-    nj_buf_init(&bytes, 1u << 20);
-    if (faccessat(engine->dir.fd, "run.json", F_OK, 0) == 0 &&
-        nj_fsio_read_file(engine->dir.fd, "run.json", &bytes, err) < 0)
-        return -(int)err->code;
-    json = json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
-    text = json_string_value(json_object_get(json, "manifest_dir"));
-    engine->manifest_dir = strdup(text ? text : "");
-    json_decref(json);
+    (void)!nj_run_state_read(engine->dir.fd, &state, &ignored);
+    engine->manifest_dir = strdup(state.manifest_dir ? state.manifest_dir : "");
+    engine->created_s = state.created_s;
     return engine->manifest_dir ? 0 : nj_fail_nomem(err);
 }
 
@@ -240,7 +168,7 @@ static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
                        engine->dir.path);
     if (nj_fsio_sweep(engine->dir.fd, err) < 0 || nj_fsio_sweep(engine->dir.bundles_fd, err) < 0 ||
         nj_fsio_sweep(engine->dir.outputs_fd, err) < 0 ||
-        nj_fsio_sweep(engine->dir.inputs_fd, err) < 0 || read_manifest_dir(engine, err) < 0 ||
+        nj_fsio_sweep(engine->dir.inputs_fd, err) < 0 || read_state(engine, err) < 0 ||
         read_job(engine, engine->dir.fd, "job.yaml", "job.yaml", faults, err) < 0 ||
         nj_fsio_open_dir(engine->dir.inputs_fd, "files", &engine->files_fd, err) < 0 ||
         nj_models_new(engine->manifest, engine->files_fd, &engine->models, err) < 0 ||
@@ -391,9 +319,12 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
 {
     int r;
 
+    engine->started_s = time(NULL);
     r = engine->options->job_path ? new_run(engine, faults, err) : old_run(engine, faults, err);
     if (r < 0)
         return r;
+    if (engine->created_s == 0)
+        engine->created_s = engine->started_s;
     set_limits(engine);
     if (keep_environment(engine, err) < 0 || start_sandbox(engine, err) < 0) {
         if (!engine->resumed)

@@ -7,6 +7,8 @@
 
 #include "batch/engine/live.h"
 
+/* ---- start.c ---- */
+
 /*
  * nj_engine_start - everything up to a ready engine
  *
@@ -18,9 +20,15 @@
 int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
                     struct nj_error *err) NJ_MUST_USE;
 
-/* nj_engine_publish_state - run.json; @state is running, suspended, finished or failed */
+/* ---- tell.c ---- */
+
+/* nj_engine_publish_state - run.json, durable; @state is running, suspended, finished or failed.
+ * Ends the thread that kept it current, if there was one. */
 int nj_engine_publish_state(struct nj_engine *engine, const char *state,
                             struct nj_error *err) NJ_MUST_USE;
+
+/* nj_engine_post_state - run.json as the running engine stands now, soon; never blocks */
+void nj_engine_post_state(struct nj_engine *engine);
 
 /* nj_engine_publish_results - results.jsonl, a row a session in plan order */
 int nj_engine_publish_results(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;

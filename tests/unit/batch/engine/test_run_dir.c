@@ -176,20 +176,52 @@ static void a_second_engine_is_refused_a_reader_is_not(void **state)
 {
     struct nj_run_dir dir = create("run");
     struct timespec began;
-    char text[64];
 
     (void)state;
     clock_gettime(CLOCK_MONOTONIC, &began);
     assert_int_equal(in_child(try_to_lock), 1);
-    assert_true(elapsed_ms(&began) >= 1000); /* it might have been what a killed engine left */
+    assert_true(elapsed_ms(&began) < 1000); /* it lives, so there is nothing to wait for */
     assert_int_equal(in_child(try_to_read), 0);
-    (void)snprintf(text, sizeof(text), "{\"pid\": %d}", (int)getpid());
-    scratch_file(&scratch, "run/run.json", text, 0600);
+    assert_int_equal(unlinkat(scratch.fd, "run/lock", 0), 0);
     clock_gettime(CLOCK_MONOTONIC, &began);
     assert_int_equal(in_child(try_to_lock), 1);
-    assert_true(elapsed_ms(&began) < 1000); /* it lives, so there is nothing to wait for */
+    assert_true(elapsed_ms(&began) >= 1000); /* it might have been what a killed engine left */
     nj_run_dir_done(&dir);
     assert_int_equal(in_child(try_to_lock), 0);
+}
+
+static void the_refusal_tells_who_holds_the_run_and_since_when(void **state)
+{
+    struct nj_run_dir dir = create("run");
+    struct nj_run_dir second = NJ_RUN_DIR_EMPTY;
+    struct nj_error err = {0};
+    char who[32];
+
+    (void)state;
+    (void)snprintf(who, sizeof(who), "(pid %d on ", (int)getpid());
+    refused(nj_run_dir_open(scratch_join(&scratch, "run"), true, &second, &err), &err, who);
+    assert_non_null(strstr(err.text, " UTC)"));
+    assert_non_null(strstr(err.text, "nightjar stop "));
+    nj_run_dir_done(&dir);
+}
+
+static void a_run_of_the_same_job_is_refused_while_last_nights_goes_on(void **state)
+{
+    NJ_AUTO(nj_run_dir_done) struct nj_run_dir first = NJ_RUN_DIR_EMPTY;
+    NJ_AUTO(nj_run_dir_done) struct nj_run_dir other = NJ_RUN_DIR_EMPTY;
+    nj_auto_close int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct nj_run_dir second = NJ_RUN_DIR_EMPTY;
+    struct nj_error err = {0};
+
+    (void)state;
+    assert_int_equal(fchdir(scratch.fd), 0);
+    must(nj_run_dir_create(NULL, "bills", &first, &err), &err);
+    refused(nj_run_dir_create(NULL, "bills", &second, &err), &err, first.path);
+    assert_non_null(strstr(err.text, "still going on"));
+    must(nj_run_dir_create(NULL, "more-bills", &other, &err), &err); /* its name ends alike */
+    must(nj_run_dir_create("named", "bills", &second, &err), &err);
+    nj_run_dir_done(&second);
+    assert_int_equal(fchdir(before), 0);
 }
 
 static void what_a_killed_engine_had_forked_is_waited_for(void **state)
@@ -199,6 +231,7 @@ static void what_a_killed_engine_had_forked_is_waited_for(void **state)
     pid_t pid;
 
     (void)state;
+    assert_int_equal(unlinkat(scratch.fd, "run/lock", 0), 0); /* it names us, who live */
     pid = fork(); /* its worker: it holds the lock, since it has the descriptor */
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -273,6 +306,8 @@ int main(void)
         CASE(what_a_killed_start_left_is_taken_over),
         CASE(opening_tells_what_is_missing_by_name),
         CASE(a_second_engine_is_refused_a_reader_is_not),
+        CASE(the_refusal_tells_who_holds_the_run_and_since_when),
+        CASE(a_run_of_the_same_job_is_refused_while_last_nights_goes_on),
         CASE(what_a_killed_engine_had_forked_is_waited_for),
         CASE(unmake_removes_what_create_made_and_nothing_else),
         CASE(all_in_the_folder_is_given_but_no_other_name_of_a_file),

@@ -1,0 +1,116 @@
+/*
+ * tell.c - what a run tells in its folder: run.json while it works, results.jsonl at its end
+ *
+ * Before the loop and behind it the files are published here; in between run.json is the writer
+ * thread's (state.h), which gets its text from here.
+ */
+#include "batch/engine/start.h"
+
+#include <time.h>
+
+#include "batch/engine/holder.h"
+#include "formats/base/log.h"
+
+#include "formats/base/banned.h"
+
+/* ---- run.json ---- */
+
+static void count_sessions(const struct nj_engine *engine, struct nj_run_counts *ret_counts)
+{
+    uint64_t by_status[NJ_STATUS_SKIPPED + 1] = {0};
+    struct nj_run_counts counts = {.total = engine->plan->n_sessions, .running = engine->n_lives};
+
+    for (size_t i = 0; i < engine->plan->n_sessions; i++)
+        by_status[engine->seats[i].status]++;
+    counts.succeeded = by_status[NJ_STATUS_SUCCEEDED];
+    counts.failed = by_status[NJ_STATUS_FAILED];
+    counts.suspended = by_status[NJ_STATUS_SUSPENDED];
+    counts.skipped = by_status[NJ_STATUS_SKIPPED];
+    counts.waiting = by_status[0] > counts.running ? by_status[0] - counts.running : 0;
+    *ret_counts = counts;
+}
+
+static int state_text(const struct nj_engine *engine, const char *word, struct nj_buf *out,
+                      struct nj_error *err)
+{
+    struct nj_run_state state = {
+        .manifest_dir = engine->manifest_dir,
+        .pid = getpid(),
+        .created_s = engine->created_s,
+        .started_s = engine->started_s,
+        .updated_s = time(NULL),
+        .spent_micro_usd = engine->spent_micro_usd,
+        .budget_micro_usd = engine->manifest->limits.budget_micro_usd,
+    };
+    struct nj_holder self;
+
+    nj_holder_read(engine->dir.fd, &self);
+    (void)snprintf(state.host, sizeof(state.host), "%s", self.host);
+    (void)snprintf(state.boot_id, sizeof(state.boot_id), "%s", self.boot_id);
+    (void)snprintf(state.job, sizeof(state.job), "%s", engine->manifest->job);
+    (void)snprintf(state.state, sizeof(state.state), "%s", word);
+    (void)snprintf(state.stop_reason, sizeof(state.stop_reason), "%s",
+                   engine->stop_reason ? engine->stop_reason : "");
+    count_sessions(engine, &state.sessions);
+    return nj_run_state_write(&state, out, err);
+}
+
+int nj_engine_publish_state(struct nj_engine *engine, const char *state, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+
+    nj_state_writer_free(nj_steal_ptr(&engine->state_writer));
+    nj_buf_init(&text, 1u << 20);
+    if (state_text(engine, state, &text, err) < 0)
+        return -(int)err->code;
+    return nj_fsio_publish(engine->dir.fd, NJ_STATE_FILE, nj_buf_span(&text), 0600, err);
+}
+
+void nj_engine_post_state(struct nj_engine *engine)
+{
+    struct nj_buf text = {0};
+    struct nj_error ignored = {0}; /* the next one tells */
+
+    if (!engine->state_writer)
+        return;
+    nj_buf_init(&text, 1u << 20);
+    if (state_text(engine, "running", &text, &ignored) == 0)
+        nj_state_writer_post(engine->state_writer, nj_buf_steal(&text));
+    nj_buf_done(&text);
+}
+
+/* ---- results.jsonl ---- */
+
+/* A session that never began in a suspended run: everything about it is still to come. */
+static int append_waiting(const struct nj_engine *engine, size_t index, struct nj_buf *out,
+                          struct nj_error *err)
+{
+    const struct nj_plan_session *session = &engine->plan->sessions[index];
+
+    if (nj_buf_text(out, "{\"key\":", err) < 0 ||
+        nj_buf_json_text(out, nj_span_text(session->key), err) < 0 ||
+        nj_buf_text(out, ",\"group\":", err) < 0 ||
+        nj_buf_json_text(out, nj_span_text(engine->manifest->groups[session->group].name), err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(
+        out,
+        ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":0,\"steps\":0,"
+        "\"cost_usd\":0,\"tokens\":{\"input\":0,\"output\":0,\"cache_read\":0,"
+        "\"cache_write\":0},\"bundle\":null,\"replay\":null}",
+        err);
+}
+
+int nj_engine_publish_results(struct nj_engine *engine, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+
+    nj_buf_init(&out, SIZE_MAX / 2);
+    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
+        int r = engine->seats[i].row ? nj_buf_text(&out, engine->seats[i].row, err)
+                                     : append_waiting(engine, i, &out, err);
+
+        if (r < 0 || nj_buf_text(&out, "\n", err) < 0)
+            return -(int)err->code;
+    }
+    return nj_fsio_publish(engine->dir.fd, "results.jsonl", nj_buf_span(&out), 0600, err);
+}
