@@ -61,6 +61,20 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
                   struct nj_error *err) NJ_MUST_USE;
 void nj_models_free(struct nj_models *models);
 NJ_DEFINE_AUTO_PTR(struct nj_models, nj_models_free);
+/* Where secrets come from: a vault that is no part of this process, or a test. header() writes the
+ * whole line ("x-api-key: ...") that the credential gives for @host (name:port) and @method into
+ * @line; the names by default are the provider's, used where the manifest gives none. The caller
+ * wipes the line. Fails with NJ_E_INPUT when the credential is not for that host, with its cure. */
+struct nj_credentials {
+    int (*header)(void *ctx, size_t credential, const char *host, const char *method,
+                  const char *default_header, const char *default_format, char *line, size_t size,
+                  struct nj_error *err);
+    void *ctx;
+};
+
+/* nj_models_set_credentials - copied; without it a model that has a credential cannot be asked */
+void nj_models_set_credentials(struct nj_models *models, const struct nj_credentials *credentials);
+
 int nj_models_attach(struct nj_models *models, struct event_base *base,
                      struct nj_error *err) NJ_MUST_USE;
 

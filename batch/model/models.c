@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "batch/http/client.h"
 #include "batch/model/retry.h"
 
 #include "formats/base/banned.h"
@@ -152,16 +153,33 @@ void nj_models_free(struct nj_models *models)
         free(models->roles[i].chain);
     }
     free(models->roles);
+    nj_http_free(models->services.http);
     if (models->services.script_log_fd >= 0)
         (void)close(models->services.script_log_fd); /* each line was written when it was due */
     free(models);
 }
 
+void nj_models_set_credentials(struct nj_models *models, const struct nj_credentials *credentials)
+{
+    models->services.credentials = *credentials;
+}
+
+static bool needs_http(const struct nj_models *models)
+{
+    for (size_t i = 0; i < models->n_roles; i++)
+        for (size_t k = 0; k < models->roles[i].n_opened; k++)
+            if (models->roles[i].chain[k].spec->provider != NJ_PROVIDER_SCRIPT)
+                return true;
+    return false;
+}
+
 int nj_models_attach(struct nj_models *models, struct event_base *base, struct nj_error *err)
 {
-    (void)err; /* a provider with connections of its own will have something to fail at */
+    /* The variable that OpenSSL's own programs and curl honour, for hosts of a company's own. */
+    const struct nj_http_options options = {.ca_file = getenv("SSL_CERT_FILE")};
+
     models->services.base = base;
-    return 0;
+    return needs_http(models) ? nj_http_new(base, &options, &models->services.http, err) : 0;
 }
 
 int nj_models_digest(const struct nj_models *models, size_t role, struct nj_digest *ret_digest,

@@ -16,17 +16,22 @@
 #ifndef NJ_MODEL_PROVIDER_H
 #define NJ_MODEL_PROVIDER_H
 
+#include "batch/http/header.h"
+#include "batch/model/model.h"
 #include "batch/session/session.h"
 #include "formats/manifest/manifest.h"
 
 struct event_base;
+struct nj_http;
 struct nj_model;
 struct nj_try;
 
 /* What the providers share; owned by struct nj_models, valid for the life of every model. */
 struct nj_model_services {
-    struct event_base *base; /* NULL until nj_models_attach() */
-    int script_log_fd;       /* NJ_SCRIPT_LOG, or -1 */
+    struct event_base *base;           /* NULL until nj_models_attach() */
+    struct nj_http *http;              /* NULL until then, and while no model needs it */
+    struct nj_credentials credentials; /* header is NULL: there are none */
+    int script_log_fd;                 /* NJ_SCRIPT_LOG, or -1 */
 };
 
 /* One model of a chain, opened. */
@@ -79,18 +84,12 @@ struct nj_try_failure {
     struct nj_usage usage;  /* as far as it is known: what a cut stream had told so far */
 };
 
-/* One header of an answer, as it came. */
-struct nj_try_header {
-    struct nj_span name;
-    struct nj_span value;
-};
-
 struct nj_try_callbacks {
     void (*replied)(void *ctx, const struct nj_try_reply *reply);
     void (*failed)(void *ctx, const struct nj_try_failure *failure);
     /* headers - those of the final answer, before its body: rate limits are read from them. May be
      * NULL. */
-    void (*headers)(void *ctx, int http_status, const struct nj_try_header *headers,
+    void (*headers)(void *ctx, int http_status, const struct nj_http_header *headers,
                     size_t n_headers);
     /* first_byte - the reply begins to come: its prompt is in the provider's cache now. May be
      * NULL. */

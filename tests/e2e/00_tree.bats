@@ -55,6 +55,11 @@ teardown() {
     includes batch/tools | { grep -E ': batch/(model|engine|report|cli)/' || true; } | none
 }
 
+@test "the HTTP client knows no model, box or session" {
+    includes batch/http | { grep -vE ': (formats/base|batch/http)/' || true; } | none
+    grep -rln 'curl/curl.h' formats batch replay --include='*.[ch]' | { grep -v '^batch/http/' || true; } | none
+}
+
 @test "reports read the journal and nothing else of batch" {
     includes batch/report | { grep -E ': batch/(model|engine|tools|sandbox|cli)/' || true; } | none
 }

@@ -1,0 +1,423 @@
+/*
+ * slice.c - checking and slicing JSON
+ *
+ * One function, value_end(), knows the grammar; it walks without recursion and keeps a kind for
+ * each open list or object. Checking and slicing both use it.
+ */
+#include "batch/model/slice.h"
+
+#include "formats/base/utf8.h"
+
+#include "formats/base/banned.h"
+
+/* Where and what was wrong, for whoever asked to know. */
+struct fault {
+    size_t at;
+    const char *wanted;
+};
+
+static bool is_blank(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+static size_t skip_blanks(struct nj_span text, size_t at)
+{
+    while (at < text.len && is_blank(text.data[at]))
+        at++;
+    return at;
+}
+
+static bool is_digit(struct nj_span text, size_t at)
+{
+    return at < text.len && text.data[at] >= '0' && text.data[at] <= '9';
+}
+
+static int hex_value(uint8_t byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    if (byte >= 'a' && byte <= 'f')
+        return byte - 'a' + 10;
+    if (byte >= 'A' && byte <= 'F')
+        return byte - 'A' + 10;
+    return -1;
+}
+
+/* 0: it is wrong, and *fault says where. */
+static size_t wrong(struct fault *fault, size_t at, const char *wanted)
+{
+    *fault = (struct fault){.at = at, .wanted = wanted};
+    return 0;
+}
+
+static size_t escape_end(struct nj_span text, size_t at, struct fault *fault)
+{
+    if (at + 1 >= text.len)
+        return wrong(fault, at, "the rest of an escape");
+    if (text.data[at + 1] != 'u')
+        return strchr("\"\\/bfnrt", text.data[at + 1]) && text.data[at + 1]
+                   ? at + 2
+                   : wrong(fault, at, "an escape that JSON knows");
+    for (size_t i = 0; i < 4; i++)
+        if (at + 2 + i >= text.len || hex_value(text.data[at + 2 + i]) < 0)
+            return wrong(fault, at, "four hexadecimal digits behind \\u");
+    return at + 6;
+}
+
+/* @at is at the opening quote. */
+static size_t string_end(struct nj_span text, size_t at, struct fault *fault)
+{
+    at++;
+    while (at < text.len && text.data[at] != '"') {
+        uint8_t byte = text.data[at];
+
+        if (byte == '\\') {
+            at = escape_end(text, at, fault);
+            if (!at)
+                return 0;
+        } else if (byte < 0x20) {
+            return wrong(fault, at, "no control character in a string");
+        } else if (byte < 0x80) {
+            at++;
+        } else {
+            uint32_t code_point;
+            size_t len = nj_utf8_next((struct nj_span){text.data + at, text.len - at}, &code_point);
+
+            if (!len)
+                return wrong(fault, at, "UTF-8");
+            at += len;
+        }
+    }
+    return at < text.len ? at + 1 : wrong(fault, at, "the end of a string");
+}
+
+static size_t number_end(struct nj_span text, size_t at, struct fault *fault)
+{
+    size_t begin = at;
+
+    if (at < text.len && text.data[at] == '-')
+        at++;
+    if (!is_digit(text, at))
+        return wrong(fault, begin, "a value");
+    if (text.data[at] == '0')
+        at++;
+    else
+        while (is_digit(text, at))
+            at++;
+    if (at < text.len && text.data[at] == '.') {
+        if (!is_digit(text, ++at))
+            return wrong(fault, at, "a digit behind the point");
+        while (is_digit(text, at))
+            at++;
+    }
+    if (at < text.len && (text.data[at] | 0x20) == 'e') {
+        at++;
+        if (at < text.len && (text.data[at] == '+' || text.data[at] == '-'))
+            at++;
+        if (!is_digit(text, at))
+            return wrong(fault, at, "a digit of the exponent");
+        while (is_digit(text, at))
+            at++;
+    }
+    return at;
+}
+
+static size_t word_end(struct nj_span text, size_t at, const char *word, struct fault *fault)
+{
+    size_t len = strlen(word);
+
+    if (text.len - at < len || memcmp(text.data + at, word, len) != 0)
+        return wrong(fault, at, "a value");
+    return at + len;
+}
+
+static size_t scalar_end(struct nj_span text, size_t at, struct fault *fault)
+{
+    switch (text.data[at]) {
+    case '"':
+        return string_end(text, at, fault);
+    case 't':
+        return word_end(text, at, "true", fault);
+    case 'f':
+        return word_end(text, at, "false", fault);
+    case 'n':
+        return word_end(text, at, "null", fault);
+    default:
+        return number_end(text, at, fault);
+    }
+}
+
+/* A key and its colon; the place of its value, or 0. */
+static size_t key_end(struct nj_span text, size_t at, struct fault *fault)
+{
+    at = skip_blanks(text, at);
+    if (at >= text.len || text.data[at] != '"')
+        return wrong(fault, at, "a key in quotes");
+    at = string_end(text, at, fault);
+    if (!at)
+        return 0;
+    at = skip_blanks(text, at);
+    return at < text.len && text.data[at] == ':' ? skip_blanks(text, at + 1)
+                                                 : wrong(fault, at, "a colon behind the key");
+}
+
+/* The end of the value that begins at @at (no blank), or 0. */
+static size_t value_end(struct nj_span text, size_t at, struct fault *fault)
+{
+    uint8_t closers[NJ_SLICE_DEPTH_MAX];
+    size_t depth = 0;
+
+    for (;;) {
+        bool opened = false;
+
+        if (at >= text.len)
+            return wrong(fault, at, "a value");
+        if (text.data[at] == '{' || text.data[at] == '[') {
+            if (depth == NJ_SLICE_DEPTH_MAX)
+                return wrong(fault, at, "less depth: 200 lists and objects within each other");
+            closers[depth++] = text.data[at] == '{' ? '}' : ']';
+            at = skip_blanks(text, at + 1);
+            opened = true;
+        } else {
+            at = scalar_end(text, at, fault);
+            if (!at || depth == 0)
+                return at;
+        }
+        /* Close what ends here; an opened one may be empty. */
+        for (;;) {
+            at = skip_blanks(text, at);
+            if (at >= text.len || text.data[at] != closers[depth - 1])
+                break;
+            at++;
+            if (--depth == 0)
+                return at;
+            opened = false;
+        }
+        if (!opened) {
+            if (at >= text.len || text.data[at] != ',')
+                return wrong(fault, at,
+                             closers[depth - 1] == '}' ? "a comma or }" : "a comma or ]");
+            at = skip_blanks(text, at + 1);
+        }
+        if (closers[depth - 1] == '}') {
+            at = key_end(text, at, fault);
+            if (!at)
+                return 0;
+        }
+    }
+}
+
+int nj_slice_check(struct nj_span text, struct nj_span *ret_value, struct nj_error *err)
+{
+    struct fault fault = {0};
+    size_t begin = skip_blanks(text, 0), end = value_end(text, begin, &fault);
+
+    if (end && skip_blanks(text, end) < text.len)
+        end = wrong(&fault, skip_blanks(text, end), "nothing behind the value");
+    if (!end)
+        return nj_fail(err, NJ_E_INPUT, "JSON: byte %zu of %zu: expected %s", fault.at, text.len,
+                       fault.wanted);
+    *ret_value = (struct nj_span){text.data + begin, end - begin};
+    return 0;
+}
+
+enum nj_slice_kind nj_slice_kind(struct nj_span value)
+{
+    if (value.len == 0)
+        return NJ_SLICE_NONE;
+    switch (value.data[0]) {
+    case '{':
+        return NJ_SLICE_OBJECT;
+    case '[':
+        return NJ_SLICE_ARRAY;
+    case '"':
+        return NJ_SLICE_STRING;
+    case 't':
+        return NJ_SLICE_TRUE;
+    case 'f':
+        return NJ_SLICE_FALSE;
+    case 'n':
+        return NJ_SLICE_NULL;
+    default:
+        return NJ_SLICE_NUMBER;
+    }
+}
+
+/* Moves to the next element; false at the end. */
+static bool next(struct nj_span value, uint8_t open, struct nj_slice_walk *walk)
+{
+    size_t at = walk->at;
+
+    if (value.len == 0 || value.data[0] != open)
+        return false;
+    at = skip_blanks(value, at == 0 ? 1 : at);
+    if (walk->at != 0 && at < value.len && value.data[at] == ',')
+        at = skip_blanks(value, at + 1);
+    walk->at = at;
+    return at < value.len && value.data[at] != ']' && value.data[at] != '}';
+}
+
+static bool take_value(struct nj_span value, struct nj_slice_walk *walk, size_t begin,
+                       struct nj_span *ret_value)
+{
+    struct fault fault;
+    size_t end = value_end(value, begin, &fault);
+
+    if (!end)
+        return false;
+    walk->at = end;
+    *ret_value = (struct nj_span){value.data + begin, end - begin};
+    return true;
+}
+
+bool nj_slice_member(struct nj_span value, struct nj_slice_walk *walk, struct nj_span *ret_key,
+                     struct nj_span *ret_value)
+{
+    struct fault fault;
+    size_t begin, end, at;
+
+    if (!next(value, '{', walk))
+        return false;
+    begin = walk->at;
+    at = key_end(value, begin, &fault);
+    if (!at)
+        return false;
+    end = string_end(value, begin, &fault);
+    *ret_key = (struct nj_span){value.data + begin, end - begin};
+    return take_value(value, walk, at, ret_value);
+}
+
+bool nj_slice_item(struct nj_span value, struct nj_slice_walk *walk, struct nj_span *ret_value)
+{
+    return next(value, '[', walk) && take_value(value, walk, walk->at, ret_value);
+}
+
+struct nj_span nj_slice_inner(struct nj_span string)
+{
+    if (string.len < 2 || string.data[0] != '"')
+        return (struct nj_span){0};
+    return (struct nj_span){string.data + 1, string.len - 2};
+}
+
+bool nj_slice_is(struct nj_span string, const char *text)
+{
+    return nj_slice_kind(string) == NJ_SLICE_STRING && nj_span_is(nj_slice_inner(string), text);
+}
+
+struct nj_span nj_slice_get(struct nj_span object, const char *key)
+{
+    struct nj_slice_walk walk = {0};
+    struct nj_span found = {0}, name, value;
+
+    while (nj_slice_member(object, &walk, &name, &value))
+        if (nj_slice_is(name, key))
+            found = value;
+    return found;
+}
+
+static int append_code_point(uint32_t code_point, struct nj_buf *out, struct nj_error *err)
+{
+    uint8_t bytes[4];
+    size_t n = 0;
+
+    if (code_point < 0x80) {
+        bytes[n++] = (uint8_t)code_point;
+    } else if (code_point < 0x800) {
+        bytes[n++] = (uint8_t)(0xc0 | code_point >> 6);
+        bytes[n++] = (uint8_t)(0x80 | (code_point & 0x3f));
+    } else if (code_point < 0x10000) {
+        bytes[n++] = (uint8_t)(0xe0 | code_point >> 12);
+        bytes[n++] = (uint8_t)(0x80 | (code_point >> 6 & 0x3f));
+        bytes[n++] = (uint8_t)(0x80 | (code_point & 0x3f));
+    } else {
+        bytes[n++] = (uint8_t)(0xf0 | code_point >> 18);
+        bytes[n++] = (uint8_t)(0x80 | (code_point >> 12 & 0x3f));
+        bytes[n++] = (uint8_t)(0x80 | (code_point >> 6 & 0x3f));
+        bytes[n++] = (uint8_t)(0x80 | (code_point & 0x3f));
+    }
+    return nj_buf_append(out, bytes, n, err);
+}
+
+/* The unit behind "\u" at @at, or UINT32_MAX when there is none. */
+static uint32_t unit_at(struct nj_span text, size_t at)
+{
+    uint32_t unit = 0;
+
+    if (text.len < 6 || at > text.len - 6 || text.data[at] != '\\' || text.data[at + 1] != 'u')
+        return UINT32_MAX;
+    for (size_t i = 2; i < 6; i++) {
+        int digit = hex_value(text.data[at + i]);
+
+        if (digit < 0)
+            return UINT32_MAX;
+        unit = unit << 4 | (uint32_t)digit;
+    }
+    return unit;
+}
+
+/* Undoes the escape at *at, and moves behind it. */
+static int unescape(struct nj_span text, size_t *at, struct nj_buf *out, struct nj_error *err)
+{
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    uint32_t unit = unit_at(text, *at), low;
+    const char *name;
+
+    if (unit == UINT32_MAX) {
+        name = *at + 1 < text.len && text.data[*at + 1] ? strchr(names, text.data[*at + 1]) : NULL;
+        if (!name)
+            return nj_fail(err, NJ_E_INPUT, "JSON string: byte %zu: an unknown escape", *at);
+        *at += 2;
+        return nj_buf_append(out, &values[name - names], 1, err);
+    }
+    if (unit < 0xd800 || unit > 0xdfff) {
+        *at += 6;
+        return append_code_point(unit, out, err);
+    }
+    low = unit < 0xdc00 ? unit_at(text, *at + 6) : UINT32_MAX;
+    if (low < 0xdc00 || low > 0xdfff)
+        return nj_fail(err, NJ_E_INPUT, "JSON string: byte %zu: half of a surrogate pair", *at);
+    *at += 12;
+    return append_code_point(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00), out, err);
+}
+
+int nj_slice_text(struct nj_span string, struct nj_buf *out, struct nj_error *err)
+{
+    struct nj_span text = nj_slice_inner(string);
+    size_t at = 0;
+
+    if (nj_slice_kind(string) != NJ_SLICE_STRING)
+        return nj_fail(err, NJ_E_INPUT, "JSON: expected a string");
+    while (at < text.len) {
+        const uint8_t *escape = memchr(text.data + at, '\\', text.len - at);
+        size_t len = escape ? (size_t)(escape - text.data) - at : text.len - at;
+
+        if (nj_buf_append(out, text.data + at, len, err) < 0)
+            return -(int)err->code;
+        at += len;
+        if (escape && unescape(text, &at, out, err) < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
+int nj_slice_uint(struct nj_span value, uint64_t max, const char *what, uint64_t *ret,
+                  struct nj_error *err)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < value.len; i++) {
+        if (!is_digit(value, i))
+            return nj_fail(err, NJ_E_INPUT, "%s: expected a whole number, found %.*s", what,
+                           (int)(value.len < 40 ? value.len : 40), (const char *)value.data);
+        if (__builtin_mul_overflow(sum, 10u, &sum) ||
+            __builtin_add_overflow(sum, (uint64_t)(value.data[i] - '0'), &sum) || sum > max)
+            return nj_fail(err, NJ_E_INPUT, "%s: larger than %llu: %.*s", what,
+                           (unsigned long long)max, (int)(value.len < 40 ? value.len : 40),
+                           (const char *)value.data);
+    }
+    if (value.len == 0)
+        return nj_fail(err, NJ_E_INPUT, "%s: missing", what);
+    *ret = sum;
+    return 0;
+}

@@ -1,0 +1,452 @@
+/*
+ * test_client.c - exchanges over real sockets with a server that says what each case needs
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "batch/http/client.h"
+#include "tests/lib/http_stub.h"
+
+#include "formats/base/banned.h"
+
+#define BIG_BYTES (1u << 20)
+
+struct stage {
+    struct event_base *base;
+    struct stub stub;
+    struct stub_answer answer;
+    struct nj_http *http;
+    char url[64];
+};
+
+struct seen {
+    struct stage *stage;
+    struct nj_http_call *call;
+    int status;
+    char kind[64];
+    struct nj_buf body;
+    size_t n_ended;
+    enum nj_http_end end;
+    char text[300];
+    size_t stop_after; /* bytes; 0: never */
+    bool cancel_at_body;
+    size_t again; /* further exchanges to begin from inside ended */
+};
+
+static void stage_init(struct stage *stage, const struct nj_http_options *options)
+{
+    struct nj_error err = {0};
+
+    memset(stage, 0, sizeof(*stage));
+    stage->base = event_base_new();
+    assert_non_null(stage->base);
+    stub_init(&stage->stub, stage->base);
+    stage->stub.answers[0] = &stage->answer;
+    stage->stub.n_answers = 1;
+    assert_int_equal(nj_http_new(stage->base, options, &stage->http, &err), 0);
+    (void)snprintf(stage->url, sizeof(stage->url), "http://127.0.0.1:%u/v1/x", stage->stub.port);
+}
+
+static void stage_done(struct stage *stage)
+{
+    nj_http_free(stage->http);
+    stub_done(&stage->stub);
+    event_base_free(stage->base);
+}
+
+static void say(struct stage *stage, const char *text)
+{
+    stage->answer.pieces[stage->answer.n_pieces++] = nj_span_text(text);
+}
+
+static void on_headers(void *ctx, int status, const struct nj_http_header *headers, size_t n)
+{
+    struct seen *seen = ctx;
+    struct nj_span kind = nj_http_header_find(headers, n, "x-KIND");
+
+    seen->status = status;
+    (void)snprintf(seen->kind, sizeof(seen->kind), "%.*s", (int)kind.len,
+                   kind.data ? (const char *)kind.data : "");
+}
+
+static bool on_body(void *ctx, struct nj_span bytes)
+{
+    struct seen *seen = ctx;
+    struct nj_error err = {0};
+
+    assert_int_equal(nj_buf_append(&seen->body, bytes.data, bytes.len, &err), 0);
+    if (seen->cancel_at_body) {
+        nj_http_cancel(seen->call);
+        return true;
+    }
+    return !seen->stop_after || seen->body.len < seen->stop_after;
+}
+
+static void ask(struct stage *stage, struct seen *seen, const struct nj_http_request *request);
+
+static void on_ended(void *ctx, const struct nj_http_result *result)
+{
+    struct seen *seen = ctx;
+
+    seen->n_ended++;
+    seen->end = result->end;
+    seen->status = result->status;
+    (void)snprintf(seen->text, sizeof(seen->text), "%s", result->text);
+    if (seen->again) {
+        seen->again--;
+        ask(seen->stage, seen, NULL);
+    }
+}
+
+static void ask(struct stage *stage, struct seen *seen, const struct nj_http_request *wanted)
+{
+    struct nj_http_request request = wanted ? *wanted : (struct nj_http_request){0};
+    struct nj_http_callbacks callbacks = {
+        .headers = on_headers, .body = on_body, .ended = on_ended, .ctx = seen};
+    struct nj_error err = {0};
+
+    seen->stage = stage;
+    if (!seen->body.max)
+        nj_buf_init(&seen->body, 64u << 20);
+    if (!request.method)
+        request.method = "GET";
+    if (!request.url)
+        request.url = stage->url;
+    if (nj_http_begin(stage->http, &request, &callbacks, &seen->call, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void turn(struct stage *stage, const struct seen *seen, size_t n_ended)
+{
+    for (unsigned i = 0; i < 20000 && seen->n_ended < n_ended; i++)
+        (void)event_base_loop(stage->base, EVLOOP_ONCE);
+    assert_int_equal(seen->n_ended, n_ended);
+}
+
+static void an_answer_comes_with_its_headers_and_body(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stage stage;
+    struct seen seen = {0};
+
+    (void)state;
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nX-Ki");
+    say(&stage, "nd:  a b \r\nContent-Length: 5\r\n\r\nhe");
+    say(&stage, "llo");
+    ask(&stage, &seen, NULL);
+    assert_int_equal(seen.n_ended, 0);
+    turn(&stage, &seen, 1);
+    assert_int_equal(seen.end, NJ_HTTP_WHOLE);
+    assert_int_equal(seen.status, 201);
+    assert_string_equal(seen.kind, "a b");
+    assert_true(nj_span_is(nj_buf_span(&seen.body), "hello"));
+    nj_buf_done(&seen.body);
+    stage_done(&stage);
+}
+
+static void bodies_arrive_byte_for_byte_in_one_piece_or_many(void **state)
+{
+    static const size_t sizes[] = {0, 1, NJ_HTTP_FLAT_MAX_BYTES, NJ_HTTP_FLAT_MAX_BYTES + 1,
+                                   BIG_BYTES};
+    const char *const headers[] = {"X-Key: not-a-secret", "Content-Type: text/plain"};
+    struct nj_http_options options = {0};
+    nj_auto_free uint8_t *bytes = malloc(BIG_BYTES);
+    struct stage stage;
+
+    (void)state;
+    assert_non_null(bytes);
+    for (size_t i = 0; i < BIG_BYTES; i++)
+        bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t third = sizes[i] / 3;
+        struct nj_span body[] = {{bytes, third}, {bytes, 0}, {bytes + third, sizes[i] - third}};
+        struct nj_http_request request = {
+            .method = "POST", .headers = headers, .n_headers = 2, .body = body, .n_body = 3};
+        struct seen seen = {0};
+        const char *sent;
+
+        ask(&stage, &seen, &request);
+        turn(&stage, &seen, 1);
+        assert_int_equal(seen.end, NJ_HTTP_WHOLE);
+        assert_non_null(strstr((char *)stage.stub.last.data, "\r\nX-Key: not-a-secret\r\n"));
+        assert_null(strstr((char *)stage.stub.last.data, "Expect"));
+        sent = strstr((char *)stage.stub.last.data, "\r\n\r\n");
+        assert_non_null(sent);
+        assert_true(nj_span_equal(
+            (struct nj_span){(const uint8_t *)sent + 4,
+                             stage.stub.last.len -
+                                 (size_t)((const uint8_t *)sent + 4 - stage.stub.last.data)},
+            (struct nj_span){bytes, sizes[i]}));
+        nj_buf_done(&seen.body);
+    }
+    assert_int_equal(stage.stub.n_connections, 1); /* kept alive and used again */
+    stage_done(&stage);
+}
+
+static void expect_end(const struct nj_http_options *options, const char *answer,
+                       const struct stub_answer *manner, const struct nj_http_request *request,
+                       enum nj_http_end end, const char *text)
+{
+    struct stage stage;
+    struct seen seen = {0};
+
+    stage_init(&stage, options);
+    if (manner)
+        stage.answer = *manner;
+    say(&stage, answer);
+    ask(&stage, &seen, request);
+    turn(&stage, &seen, 1);
+    if (seen.end != end || !strstr(seen.text, text))
+        fail_msg("ended with %d \"%s\", wanted %d \"%s\"", seen.end, seen.text, end, text);
+    nj_buf_done(&seen.body);
+    stage_done(&stage);
+}
+
+static void an_answer_cut_short_is_no_answer(void **state)
+{
+    static const struct stub_answer closes = {.close = true}, resets = {.reset = true};
+    struct nj_http_options options = {0};
+
+    (void)state;
+    expect_end(&options, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", &closes, NULL,
+               NJ_HTTP_CUT, "");
+    expect_end(&options, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+               &closes, NULL, NJ_HTTP_CUT, "");
+    expect_end(&options, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", &resets, NULL,
+               NJ_HTTP_CUT, "");
+    expect_end(&options, "HTTP/1.1 200 OK\r\nContent-Le", &closes, NULL, NJ_HTTP_CUT, "");
+    expect_end(&options, "SSH-2.0-OpenSSH_9\r\n", &closes, NULL, NJ_HTTP_CUT, "");
+    expect_end(&options, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\nhello\r\n",
+               NULL, NULL, NJ_HTTP_CUT, "");
+}
+
+static void time_limits_end_silence_and_trickles_alike(void **state)
+{
+    static const struct stub_answer holds = {.hold = true};
+    struct nj_http_options options = {0};
+    struct nj_http_request first = {.first_byte_ms = 60, .idle_ms = 5000};
+    struct nj_http_request idle = {.first_byte_ms = 5000, .idle_ms = 60};
+    struct nj_http_request late = {.idle_ms = 2000, .deadline_ms = 150};
+    struct stub_answer *trickle = calloc(1, sizeof(*trickle));
+
+    (void)state;
+    assert_non_null(trickle);
+    trickle->gap_ms = 10;
+    trickle->pieces[trickle->n_pieces++] =
+        nj_span_text("HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n");
+    for (size_t i = 0; i < 800; i++)
+        trickle->pieces[trickle->n_pieces++] = nj_span_text("x");
+    expect_end(&options, "", &holds, &first, NJ_HTTP_STALLED, "no answer came within 60 ms");
+    expect_end(&options, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", &holds, &idle,
+               NJ_HTTP_STALLED, "nothing came for 60 ms, after 3 bytes");
+    expect_end(&options, "", trickle, &late, NJ_HTTP_LATE, "not whole within 150 ms");
+    free(trickle);
+}
+
+static void caps_hold_for_headers_and_body(void **state)
+{
+    struct nj_http_options options = {0};
+    struct nj_http_request small = {.body_max_bytes = 8};
+    struct stub_answer *many = calloc(1, sizeof(*many));
+
+    (void)state;
+    assert_non_null(many);
+    expect_end(&options, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123456789", NULL, &small,
+               NJ_HTTP_TOO_LARGE, "more than 8 bytes");
+    expect_end(&options,
+               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n",
+               NULL, &small, NJ_HTTP_TOO_LARGE, "more than 8 bytes");
+    many->pieces[many->n_pieces++] = nj_span_text("HTTP/1.1 200 OK\r\n");
+    for (size_t i = 0; i < 4000; i++)
+        many->pieces[many->n_pieces++] =
+            nj_span_text("X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
+    expect_end(&options, "\r\n", many, NULL, NJ_HTTP_TOO_LARGE, "headers have more than");
+    free(many);
+}
+
+static void a_redirect_is_an_answer_like_any_other(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stage stage;
+    struct seen seen = {0};
+
+    (void)state;
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n");
+    ask(&stage, &seen, NULL);
+    turn(&stage, &seen, 1);
+    assert_int_equal(seen.end, NJ_HTTP_WHOLE);
+    assert_int_equal(seen.status, 302);
+    assert_int_equal(stage.stub.n_requests, 1);
+    nj_buf_done(&seen.body);
+    stage_done(&stage);
+}
+
+static bool nobody(void *ctx, const struct sockaddr *address, socklen_t len)
+{
+    (void)ctx;
+    (void)len;
+    assert_int_equal(address->sa_family, AF_INET);
+    return false;
+}
+
+static void what_we_would_not_ask_is_refused(void **state)
+{
+    struct nj_http_options guarded = {.allow_address = nobody};
+    struct nj_http_options options = {0};
+    struct nj_http_request file = {.url = "file:///etc/hostname"};
+    struct nj_http_request named = {.url = "http://user:word@127.0.0.1:1/"};
+    struct nj_http_request nowhere = {.url = "http://127.0.0.1:1/"};
+
+    (void)state;
+    expect_end(&guarded, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NULL, NULL,
+               NJ_HTTP_REFUSED, "not allowed");
+    expect_end(&options, "", NULL, &file, NJ_HTTP_REFUSED, "rotocol");
+    expect_end(&options, "", NULL, &named, NJ_HTTP_REFUSED, "");
+    expect_end(&options, "", NULL, &nowhere, NJ_HTTP_UNREACHED, "");
+}
+
+static void a_line_end_in_a_header_is_refused_at_once(void **state)
+{
+    const char *const headers[] = {"X-A: b\r\nX-C: d"};
+    struct nj_http_request request = {.method = "GET", .headers = headers, .n_headers = 1};
+    struct nj_http_options options = {0};
+    struct nj_http_callbacks callbacks = {.body = on_body, .ended = on_ended};
+    struct nj_http_call *call = NULL;
+    struct nj_error err = {0};
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, &options);
+    request.url = stage.url;
+    assert_int_equal(nj_http_begin(stage.http, &request, &callbacks, &call, &err), -NJ_E_INPUT);
+    assert_null(call);
+    stage_done(&stage);
+}
+
+static void nothing_comes_after_a_cancel(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stage stage;
+    struct seen seen = {0}, inside = {.cancel_at_body = true}, after = {0},
+                stopped = {.stop_after = 1};
+
+    (void)state;
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    say(&stage, "llo");
+    stage.answer.gap_ms = 30;
+    ask(&stage, &seen, NULL);
+    nj_http_cancel(seen.call);
+    ask(&stage, &inside, NULL);
+    ask(&stage, &after, NULL);
+    turn(&stage, &after, 1);
+    for (unsigned i = 0; i < 200 && inside.body.len == 0; i++)
+        (void)event_base_loop(stage.base, EVLOOP_ONCE);
+    (void)event_base_loop(stage.base, EVLOOP_NONBLOCK);
+    assert_int_equal(seen.n_ended, 0);
+    assert_int_equal(inside.n_ended, 0);
+    assert_int_equal(inside.body.len, 2);
+    ask(&stage, &stopped, NULL);
+    turn(&stage, &stopped, 1);
+    assert_int_equal(stopped.end, NJ_HTTP_STOPPED);
+    nj_buf_done(&inside.body);
+    nj_buf_done(&after.body);
+    nj_buf_done(&stopped.body);
+    stage_done(&stage);
+}
+
+static void an_ending_may_begin_the_next(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stage stage;
+    struct seen seen = {.again = 99};
+
+    (void)state;
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    ask(&stage, &seen, NULL);
+    turn(&stage, &seen, 100);
+    assert_int_equal(seen.body.len, 500);
+    assert_int_equal(stage.stub.n_connections, 1);
+    nj_buf_done(&seen.body);
+    stage_done(&stage);
+}
+
+static void many_at_once_all_end_once(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stage stage;
+    struct seen seen[200];
+    size_t ended = 0;
+
+    (void)state;
+    memset(seen, 0, sizeof(seen));
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    say(&stage, "llo");
+    for (size_t i = 0; i < 200; i++)
+        ask(&stage, &seen[i], NULL);
+    for (size_t i = 0; i < 200; i += 7)
+        nj_http_cancel(seen[i].call);
+    for (unsigned i = 0; i < 20000 && ended < 200 - 29; i++) {
+        (void)event_base_loop(stage.base, EVLOOP_ONCE);
+        ended = 0;
+        for (size_t k = 0; k < 200; k++)
+            ended += seen[k].n_ended;
+    }
+    for (size_t i = 0; i < 200; i++) {
+        assert_int_equal(seen[i].n_ended, i % 7 ? 1 : 0);
+        assert_int_equal(seen[i].body.len, i % 7 ? 5 : 0);
+        nj_buf_done(&seen[i].body);
+    }
+    stage_done(&stage);
+}
+
+static void header_lines_are_split_strictly(void **state)
+{
+    static const char block[] =
+        "Retry-After: 3 \r\nno colon\r\nbad name: x\r\n: y\r\n folded: z\r\nX:\r\nA:b:c\n";
+    struct nj_http_header headers[8];
+    size_t n = nj_http_headers_read(nj_span_text(block), headers, 8);
+
+    (void)state;
+    assert_int_equal(n, 3);
+    assert_true(nj_span_is(nj_http_header_find(headers, n, "retry-AFTER"), "3"));
+    assert_int_equal(nj_http_header_find(headers, n, "x").len, 0);
+    assert_true(nj_span_is(nj_http_header_find(headers, n, "a"), "b:c"));
+    assert_null(nj_http_header_find(headers, n, "b").data);
+    assert_int_equal(nj_http_headers_read(nj_span_text(block), headers, 1), 1);
+    assert_int_equal(nj_http_status_read(nj_span_text("HTTP/1.1 204 No\r\n")), 204);
+    assert_int_equal(nj_http_status_read(nj_span_text("HTTP/2 200 \r\n")), 200);
+    assert_int_equal(nj_http_status_read(nj_span_text("HTTP/1.1 2000\r\n")), -1);
+    assert_int_equal(nj_http_status_read(nj_span_text("HTTP/1.1 20")), -1);
+    assert_int_equal(nj_http_status_read(nj_span_text("http: x")), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(header_lines_are_split_strictly),
+        cmocka_unit_test(an_answer_comes_with_its_headers_and_body),
+        cmocka_unit_test(bodies_arrive_byte_for_byte_in_one_piece_or_many),
+        cmocka_unit_test(an_answer_cut_short_is_no_answer),
+        cmocka_unit_test(time_limits_end_silence_and_trickles_alike),
+        cmocka_unit_test(caps_hold_for_headers_and_body),
+        cmocka_unit_test(a_redirect_is_an_answer_like_any_other),
+        cmocka_unit_test(what_we_would_not_ask_is_refused),
+        cmocka_unit_test(a_line_end_in_a_header_is_refused_at_once),
+        cmocka_unit_test(nothing_comes_after_a_cancel),
+        cmocka_unit_test(an_ending_may_begin_the_next),
+        cmocka_unit_test(many_at_once_all_end_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

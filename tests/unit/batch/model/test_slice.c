@@ -1,0 +1,150 @@
+/*
+ * test_slice.c - what is JSON, and the slices of it
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "batch/model/slice.h"
+
+#include "formats/base/banned.h"
+
+static void good(const char *text, const char *value)
+{
+    struct nj_error err = {0};
+    struct nj_span got;
+
+    if (nj_slice_check(nj_span_text(text), &got, &err) < 0)
+        fail_msg("%s: %s", text, err.text);
+    assert_true(nj_span_is(got, value));
+}
+
+static void bad(const char *text, const char *why)
+{
+    struct nj_error err = {0};
+    struct nj_span got;
+
+    if (nj_slice_check(nj_span_text(text), &got, &err) != -NJ_E_INPUT || !strstr(err.text, why))
+        fail_msg("%s: \"%s\", wanted \"%s\"", text, err.text, why);
+}
+
+static void json_is_what_the_standard_says(void **state)
+{
+    (void)state;
+    good(" {} ", "{}");
+    good("[ ]", "[ ]");
+    good("[1,[2,{\"a\":[]}],{}]\n", "[1,[2,{\"a\":[]}],{}]");
+    good("-0.5e+10", "-0.5e+10");
+    good("123456789012345678901234567890", "123456789012345678901234567890");
+    good("\"\\u00e9 \\ud83d \xc3\xa9 \\\"\"", "\"\\u00e9 \\ud83d \xc3\xa9 \\\"\"");
+    good("null", "null");
+    bad("", "byte 0 of 0: expected a value");
+    bad("{\"a\":1,}", "byte 7 of 8: expected a key");
+    bad("[1 2]", "byte 3 of 5: expected a comma or ]");
+    bad("{\"a\" 1}", "colon");
+    bad("{\"a\":1]", "a comma or }");
+    bad("[1", "a comma or ]");
+    bad("[", "a value");
+    bad("01", "byte 1 of 2: expected nothing behind");
+    bad("1.", "digit behind the point");
+    bad("1e", "exponent");
+    bad("+1", "a value");
+    bad("nul", "a value");
+    bad("\"a\nb\"", "byte 2 of 5: expected no control");
+    bad("\"\\x\"", "an escape");
+    bad("\"\\u12g4\"", "hexadecimal");
+    bad("\"abc", "byte 4 of 4: expected the end of a string");
+    bad("\"\xff\"", "byte 1 of 3: expected UTF-8");
+    bad("\"\xed\xa0\x80\"", "UTF-8");
+    bad("{} {}", "byte 3 of 5: expected nothing behind");
+    bad("NaN", "a value");
+}
+
+static void depth_has_an_end(void **state)
+{
+    char text[2 * NJ_SLICE_DEPTH_MAX + 3];
+
+    (void)state;
+    memset(text, '[', NJ_SLICE_DEPTH_MAX);
+    memset(text + NJ_SLICE_DEPTH_MAX, ']', NJ_SLICE_DEPTH_MAX);
+    text[2 * NJ_SLICE_DEPTH_MAX] = 0;
+    good(text, text);
+    memset(text, '[', NJ_SLICE_DEPTH_MAX + 1);
+    memset(text + NJ_SLICE_DEPTH_MAX + 1, ']', NJ_SLICE_DEPTH_MAX + 1);
+    text[2 * NJ_SLICE_DEPTH_MAX + 2] = 0;
+    bad(text, "byte 200 of 402: expected less depth");
+}
+
+static void values_are_cut_out_byte_for_byte(void **state)
+{
+    const struct nj_span object =
+        nj_span_text("{ \"a\" : [1, {\"b\":\"c\\n\"} ,\"}\"], \"n\":1e2,\"a2\":{ }, \"n\": 7 }");
+    struct nj_slice_walk walk = {0};
+    struct nj_span key, value;
+    size_t n = 0;
+
+    (void)state;
+    assert_true(nj_span_is(nj_slice_get(object, "a"), "[1, {\"b\":\"c\\n\"} ,\"}\"]"));
+    assert_true(nj_span_is(nj_slice_get(object, "a2"), "{ }"));
+    assert_true(nj_span_is(nj_slice_get(object, "n"), "7")); /* the last one counts */
+    assert_int_equal(nj_slice_kind(nj_slice_get(object, "b")), NJ_SLICE_NONE);
+    while (nj_slice_member(object, &walk, &key, &value))
+        n++;
+    assert_int_equal(n, 4);
+    walk = (struct nj_slice_walk){0};
+    for (n = 0; nj_slice_item(nj_slice_get(object, "a"), &walk, &value); n++)
+        if (n == 1)
+            assert_true(nj_slice_is(nj_slice_get(value, "b"), "c\\n"));
+    assert_int_equal(n, 3);
+    walk = (struct nj_slice_walk){0};
+    assert_false(nj_slice_item(object, &walk, &value));
+    assert_false(nj_slice_item(nj_span_text("[ ]"), &walk, &value));
+}
+
+static void a_strings_text_has_its_escapes_undone(void **state)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_error err = {0};
+
+    (void)state;
+    nj_buf_init(&out, 1000);
+    assert_int_equal(
+        nj_slice_text(nj_span_text("\"a\\n\\u00e9\\ud83d\\ude00\\/\\u0041\""), &out, &err), 0);
+    assert_true(nj_span_is(nj_buf_span(&out), "a\n\xc3\xa9\xf0\x9f\x98\x80/A"));
+    assert_int_equal(nj_slice_text(nj_span_text("\"\\ud83d\""), &out, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_slice_text(nj_span_text("\"\\ud83d\\u0041\""), &out, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_slice_text(nj_span_text("\"\\ude00\""), &out, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_slice_text(nj_span_text("7"), &out, &err), -NJ_E_INPUT);
+}
+
+static void whole_numbers_are_read_as_written(void **state)
+{
+    static const char *const wrong[] = {
+        "-1", "1.0", "1e3", "\"1\"", "", "18446744073709551616", "99999999999999999999999999",
+        "101"};
+    struct nj_error err = {0};
+    uint64_t n;
+
+    (void)state;
+    assert_int_equal(nj_slice_uint(nj_span_text("100"), 100, "tokens", &n, &err), 0);
+    assert_int_equal(n, 100);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(nj_slice_uint(nj_span_text(wrong[i]), 100, "tokens", &n, &err),
+                         -NJ_E_INPUT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_is_what_the_standard_says),
+        cmocka_unit_test(depth_has_an_end),
+        cmocka_unit_test(values_are_cut_out_byte_for_byte),
+        cmocka_unit_test(a_strings_text_has_its_escapes_undone),
+        cmocka_unit_test(whole_numbers_are_read_as_written),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
