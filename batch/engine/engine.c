@@ -249,7 +249,8 @@ static int suspend_one(struct nj_live *live, const char *reason, struct nj_error
 
     event.suspended.reason = nj_span_text(reason);
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
-    if (nj_live_row(live, NJ_STATUS_SUSPENDED, "", "", err) < 0)
+    if (nj_live_row(live, NJ_STATUS_SUSPENDED, "", "", err) < 0 ||
+        nj_live_keep_facts(live, err) < 0)
         return -(int)err->code;
     free(seat->row);
     seat->row = nj_steal_ptr(&live->row);
@@ -391,6 +392,7 @@ static void engine_done(struct nj_engine *engine)
     for (size_t i = 0; engine->plan && engine->seats && i < engine->plan->n_sessions; i++) {
         nj_live_free(engine->seats[i].past);
         free(engine->seats[i].row);
+        nj_buf_done(&engine->seats[i].facts);
     }
     free(engine->seats);
     free(engine->group_left);

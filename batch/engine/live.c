@@ -129,6 +129,9 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
     live->restore_fd = -1;
     live->seat.world = &engine->world;
     live->seat.sink = (struct nj_object_sink){.put = put_object, .ctx = live};
+    if (nj_facts_init(&live->fold.facts, plan->key, engine->manifest->groups[plan->group].name,
+                      plan->config->agent, err) < 0)
+        return -(int)err->code;
     *ret_live = nj_steal_ptr(&live);
     return 0;
 }
@@ -154,6 +157,7 @@ void nj_live_free(struct nj_live *live)
     nj_arena_done(&live->arena);
     nj_arena_done(&live->config_arena);
     nj_buf_done(&live->closed_bytes);
+    nj_fold_done(&live->fold);
     free(live->places);
     free(live->row);
     free(live);
@@ -251,6 +255,20 @@ int nj_live_bundle_name(const struct nj_plan_session *plan, char *name, size_t s
 
     nj_digest_hex(&plan->identity, hex);
     return snprintf(name, size, "%s-%.8s.njb", plan->slug, hex);
+}
+
+int nj_live_keep_facts(struct nj_live *live, struct nj_error *err)
+{
+    struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
+    NJ_AUTO(nj_buf_done) struct nj_buf packed = {0};
+
+    nj_buf_init(&packed, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (nj_facts_encode(&live->fold.facts, &packed, err) < 0)
+        return nj_wrap(err, "the figures of session %s", live->plan->key);
+    nj_buf_done(&seat->facts);
+    seat->facts = packed;
+    packed = (struct nj_buf){0};
+    return 0;
 }
 
 /* A result that is a JSON object or array is given as JSON, everything else as text. */

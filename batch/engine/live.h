@@ -22,6 +22,7 @@
 #include "batch/engine/state.h"
 #include "batch/engine/worker.h"
 #include "batch/model/model.h"
+#include "batch/report/fold.h"
 #include "batch/report/progress.h"
 #include "batch/sandbox/sandbox.h"
 #include "batch/session/world.h"
@@ -56,6 +57,7 @@ struct nj_live {
     uint64_t sequence;
     size_t last_snapshot; /* recovering: its place in places, from 1; 0: none */
     struct nj_record_digests digests;
+    struct nj_fold fold; /* its figures so far */
     struct nj_commit_waiter waiter;
 
     /* what is under way */
@@ -117,6 +119,7 @@ struct nj_engine {
 
     struct nj_engine_seat {    /* by plan order */
         char *row;             /* its line in results.jsonl once it ended */
+        struct nj_buf facts;   /* packed, once it ended or was suspended; empty before */
         enum nj_status status; /* 0 until then */
         bool started;          /* alive now, or ended */
         struct nj_live *past;  /* recovered, to be gone on with; NULL once it lives again */
@@ -176,6 +179,8 @@ struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kin
 struct nj_live *nj_live_of(struct nj_seat *seat);
 int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_kind,
                 const char *error_text, struct nj_error *err) NJ_MUST_USE;
+/* nj_live_keep_facts - pack the figures so far into its seat, where the views find them */
+int nj_live_keep_facts(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
 int nj_live_bundle_name(const struct nj_plan_session *plan, char *name, size_t size);
 
 /* world_live.c */

@@ -91,25 +91,39 @@ static void on_archived_durable(struct nj_commit_waiter *waiter)
 
 static void start_workers(struct nj_engine *engine);
 
-/* The row into the journal; once that is durable the session has ended. */
+/* The figures of a session that has ended; its bundle is named where there is one. */
+static int finish_facts(struct nj_live *live, struct nj_error *err)
+{
+    struct nj_fold *fold = &live->fold;
+    char name[NJ_PLAN_SLUG_MAX_BYTES + 32];
+
+    if (live->failed && nj_fold_end(fold, nj_live_event(live, NJ_EVENT_CLOSED).time_ns,
+                                    NJ_STATUS_FAILED, "engine", live->error.text, err) < 0)
+        return -(int)err->code;
+    if (live->sequence == 0)
+        return nj_live_keep_facts(live, err);
+    (void)nj_live_bundle_name(live->plan, name, sizeof(name));
+    fold->facts.bundle = nj_arena_text(&fold->facts.arena, name);
+    return fold->facts.bundle ? nj_live_keep_facts(live, err) : nj_fail_nomem(err);
+}
+
+/* The row and the figures into the journal; once they are durable the session has ended. */
 static int append_archived(struct nj_live *live, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
     struct nj_frame frame = {.kind = NJ_FRAME_ARCHIVED, .session = live->plan->number};
-    struct nj_packer packer;
+    struct nj_archived archived = {.row = nj_span_text(live->row),
+                                   .status = status_of(live),
+                                   .cost_micro_usd = live->seat.session->cost_micro_usd};
 
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    nj_packer_init(&packer, &payload);
-    nj_pack_map(&packer, 3);
-    nj_pack_text(&packer, "cost_micro_usd");
-    nj_pack_uint(&packer, live->seat.session->cost_micro_usd);
-    nj_pack_text(&packer, "row");
-    nj_pack_text(&packer, live->row);
-    nj_pack_text(&packer, "status");
-    nj_pack_uint(&packer, (uint64_t)status_of(live));
+    if (finish_facts(live, err) < 0)
+        return -(int)err->code;
+    archived.facts = nj_buf_span(&live->engine->seats[live->plan->number - 1].facts);
+    if (nj_archived_encode(&archived, &payload, err) < 0)
+        return -(int)err->code;
     frame.payload = nj_buf_span(&payload);
-    if (nj_packer_end(&packer, err) < 0 ||
-        nj_journal_append(live->engine->writer, &frame, NULL, err) < 0)
+    if (nj_journal_append(live->engine->writer, &frame, NULL, err) < 0)
         return -(int)err->code;
     live->waiter.durable = on_archived_durable;
     nj_committer_wait(live->engine->committer, &live->waiter);

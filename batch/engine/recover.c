@@ -44,24 +44,32 @@ static int on_object(struct nj_live *live, const struct nj_frame *frame, struct 
 
 static int on_archived(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
 {
-    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
     struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
-    struct nj_pack_at map;
-    struct nj_span row;
-    uint64_t status = 0;
-    uint64_t cost = 0;
+    struct nj_archived archived;
 
-    if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
-        nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0 ||
-        nj_pack_get_uint(&map, "cost_micro_usd", INT64_MAX, &cost, err) < 0 ||
-        nj_pack_get_uint(&map, "status", NJ_STATUS_SKIPPED, &status, err) < 0)
+    if (nj_archived_decode(frame->payload, &archived, err) < 0)
         return -(int)err->code;
-    live->engine->spent_micro_usd += (int64_t)cost;
+    live->engine->spent_micro_usd += (int64_t)archived.cost_micro_usd;
     free(seat->row);
-    seat->row = nj_span_dup(row);
+    seat->row = nj_span_dup(archived.row);
     if (!seat->row)
         return nj_fail_nomem(err);
-    seat->status = (enum nj_status)status;
+    nj_buf_done(&seat->facts);
+    nj_buf_init(&seat->facts, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (nj_buf_append(&seat->facts, archived.facts.data, archived.facts.len, err) < 0)
+        return -(int)err->code;
+    seat->status = archived.status;
+    return 0;
+}
+
+static int on_event(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
+{
+    struct nj_event event;
+
+    if (nj_event_decode(frame->payload, &event, err) < 0 ||
+        nj_fold_event(&live->fold, &event, err) < 0)
+        return nj_wrap(err, "journal: session %s, frame %llu", live->plan->key,
+                       (unsigned long long)frame->sequence);
     return 0;
 }
 
@@ -89,6 +97,8 @@ static int on_frame(struct nj_engine *engine, const struct nj_frame *frame, stru
         live->sequence++;
         if (frame->kind == NJ_FRAME_SNAPSHOT)
             live->last_snapshot = live->n_places + 1;
+        if (frame->kind == NJ_FRAME_EVENT && on_event(live, frame, err) < 0)
+            return -(int)err->code;
         return nj_live_note_place(live, frame, err);
     case NJ_FRAME_RUN:
     case NJ_FRAME_COMMIT:

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 
+#include "formats/journal/facts.h"
 #include "formats/manifest/yaml.h"
 
 #include "formats/base/banned.h"
@@ -123,15 +124,12 @@ static int read_row(struct nj_scan *scan, struct nj_span row, struct nj_error *e
 
 static int on_archived(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
 {
-    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
-    struct nj_pack_at map;
-    struct nj_span row;
+    struct nj_archived archived;
 
     scan->archived = true;
-    if (nj_pack_open(&doc, "archived", frame->payload, err) < 0 ||
-        nj_pack_root(&doc, &map, err) < 0 || nj_pack_get_text(&map, "row", &row, err) < 0)
+    if (nj_archived_decode(frame->payload, &archived, err) < 0)
         return -(int)err->code;
-    return read_row(scan, row, err);
+    return read_row(scan, archived.row, err);
 }
 
 static int on_run(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)

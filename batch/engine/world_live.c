@@ -185,7 +185,8 @@ static int record(struct nj_world *world, struct nj_seat *seat, const struct nj_
         return 0; /* the SNAPSHOT frame is its record */
     nj_buf_clear(&live->engine->scratch);
     if (nj_event_encode(event, &live->engine->scratch, err) < 0 ||
-        nj_live_append(live, NJ_FRAME_EVENT, nj_buf_span(&live->engine->scratch), err) < 0)
+        nj_live_append(live, NJ_FRAME_EVENT, nj_buf_span(&live->engine->scratch), err) < 0 ||
+        nj_fold_event(&live->fold, event, err) < 0)
         return -(int)err->code;
     seat->session->sequence = live->sequence;
     return 0;
