@@ -19,6 +19,8 @@
 
 #include "formats/base/fsio.h"
 
+extern const char nj_source_dir[]; /* the root of the tree that was built */
+
 #define GOLDEN_MAX_BYTES (1u << 20)
 
 /* golden_read - append tests/golden/@name to @out; the test fails when it cannot be read */
@@ -27,7 +29,7 @@ static inline void golden_read(const char *name, struct nj_buf *out)
     struct nj_error err = {0};
     char path[512];
 
-    (void)snprintf(path, sizeof(path), "%s/tests/golden/%s", NJ_SOURCE_DIR, name);
+    (void)snprintf(path, sizeof(path), "%s/tests/golden/%s", nj_source_dir, name);
     nj_buf_init(out, GOLDEN_MAX_BYTES);
     if (nj_fsio_read_file(AT_FDCWD, path, out, &err) < 0)
         fail_msg("%s", err.text);
@@ -43,7 +45,7 @@ static inline void golden_check(const char *name, struct nj_span bytes)
         nj_auto_fclose FILE *file = NULL;
         char path[512];
 
-        (void)snprintf(path, sizeof(path), "%s/tests/golden/%s", NJ_SOURCE_DIR, name);
+        (void)snprintf(path, sizeof(path), "%s/tests/golden/%s", nj_source_dir, name);
         file = fopen(path, "we");
         if (!file || fwrite(bytes.data, 1, bytes.len, file) != bytes.len)
             fail_msg("cannot write %s", path);
@@ -74,7 +76,7 @@ static inline void document_shows(const char *name, const char *text)
     struct nj_error err = {0};
     char path[512];
 
-    (void)snprintf(path, sizeof(path), "%s/%s", NJ_SOURCE_DIR, name);
+    (void)snprintf(path, sizeof(path), "%s/%s", nj_source_dir, name);
     nj_buf_init(&document, GOLDEN_MAX_BYTES);
     if (nj_fsio_read_file(AT_FDCWD, path, &document, &err) < 0)
         fail_msg("%s", err.text);

@@ -16,13 +16,23 @@
 
 #include "formats/base/banned.h"
 
-#define GOLDEN_DIR NJ_SOURCE_DIR "/tests/golden/manifest/"
 #define OUT_MAX_BYTES (16u << 20)
 
 static const char small[] = "nightjar: 1\n"
                             "models: {offline: [{provider: script, script: replies.yaml}]}\n"
                             "agents: {worker: {model: offline}}\n"
                             "sessions: [{name: one, agent: worker, input: Go}]\n";
+
+extern const char nj_source_dir[]; /* the root of the tree that was built */
+
+/* in_tree - the path of @name; good until the next call */
+static const char *in_tree(const char *name)
+{
+    static char path[4096];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", nj_source_dir, name);
+    return path;
+}
 
 static struct nj_manifest *parsed(const char *text)
 {
@@ -136,13 +146,13 @@ static void check_damaged(const char *path, const char *name)
 static void good_files_dump_as_before_and_read_back_equal(void **state)
 {
     (void)state;
-    assert_true(for_each_yaml(GOLDEN_DIR "v0", check_good) >= 3);
+    assert_true(for_each_yaml(in_tree("tests/golden/manifest/v0"), check_good) >= 3);
 }
 
 static void damaged_files_are_refused_with_the_same_words(void **state)
 {
     (void)state;
-    assert_true(for_each_yaml(GOLDEN_DIR "damaged", check_damaged) >= 30);
+    assert_true(for_each_yaml(in_tree("tests/golden/manifest/damaged"), check_damaged) >= 30);
 }
 
 static void the_documents_example_is_a_manifest_that_runs(void **state)
@@ -155,7 +165,7 @@ static void the_documents_example_is_a_manifest_that_runs(void **state)
     const char *end;
 
     (void)state;
-    read_whole(NJ_SOURCE_DIR "/formats/manifest/FORMAT.md", &text);
+    read_whole(in_tree("formats/manifest/FORMAT.md"), &text);
     start = strstr((const char *)text.data, "```yaml\n");
     assert_non_null(start);
     start += strlen("```yaml\n");
@@ -425,13 +435,13 @@ static void what_this_build_does_not_run_is_named_with_its_place(void **state)
     struct nj_error err = {0};
 
     (void)state;
-    read_whole(GOLDEN_DIR "v0/whole.yaml", &bytes);
+    read_whole(in_tree("tests/golden/manifest/v0/whole.yaml"), &bytes);
     assert_int_equal(nj_manifest_parse(nj_buf_span(&bytes), "whole.yaml", &manifest, &faults, &err),
                      0);
     assert_int_equal(nj_manifest_supported(manifest, &faults, &err), -NJ_E_INPUT);
     nj_buf_init(&lines, OUT_MAX_BYTES);
     assert_int_equal(nj_manifest_faults_print(&faults, "whole.yaml", &lines, &err), 0);
-    matches_golden(GOLDEN_DIR "v0/whole.unsupported", &lines);
+    matches_golden(in_tree("tests/golden/manifest/v0/whole.unsupported"), &lines);
 }
 
 static bool is_supported(const char *text)
