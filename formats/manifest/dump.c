@@ -127,6 +127,50 @@ static void put_ref(struct dump *dump, const char *before, const struct nj_manif
         put_text(dump, before, manifest->credentials[credential].name);
 }
 
+/* JSON is YAML too, so what is kept as JSON text is written as it is. */
+static void put_json(struct dump *dump, const char *before, const char *json)
+{
+    if (json)
+        put_word(dump, before, json);
+}
+
+static void put_rate(struct dump *dump, const char *before, uint64_t value)
+{
+    if (value)
+        put_number(dump, before, value);
+}
+
+static void dump_asking(struct dump *dump, const struct nj_manifest_model *model)
+{
+    const struct nj_manifest_rate *rate = &model->rate;
+
+    put_number(dump, "      max_tokens: ", model->max_tokens);
+    put_rate(dump, "      context_tokens: ", model->context_tokens);
+    if (rate->requests || rate->input_tokens || rate->output_tokens || rate->concurrent) {
+        put(dump, "      rate:\n");
+        put_rate(dump, "        requests_per_minute: ", rate->requests);
+        put_rate(dump, "        input_tokens_per_minute: ", rate->input_tokens);
+        put_rate(dump, "        output_tokens_per_minute: ", rate->output_tokens);
+        put_rate(dump, "        concurrent: ", rate->concurrent);
+    }
+    if (model->provider == NJ_PROVIDER_SCRIPT)
+        return;
+    put_json(dump, "      parameters: ", model->parameters);
+    if (model->refuses.count > 0)
+        put_texts(dump, "      refuses: ", &model->refuses);
+    if (model->betas.count > 0)
+        put_texts(dump, "      betas: ", &model->betas);
+    put(dump, "      capabilities:\n");
+    put_word(dump, "        structured_output: ", model->can.structured_output ? "true" : "false");
+    put_word(dump, "        count_tokens: ", model->can.count_tokens ? "true" : "false");
+    put_word(dump, "        parallel_tools: ", model->can.parallel_tools ? "true" : "false");
+    put_word(dump, "        token_parameter: ", model->can.token_parameter);
+    if (model->provider == NJ_PROVIDER_ANTHROPIC)
+        put_text(dump, "      cache: ", nj_manifest_caches[model->cache]);
+    put_word(dump, "      stream: ", model->stream ? "true" : "false");
+    put_number(dump, "      timeout_seconds: ", model->timeout_seconds);
+}
+
 static void dump_model(struct dump *dump, const struct nj_manifest *manifest,
                        const struct nj_manifest_model *model, bool first)
 {
@@ -145,6 +189,7 @@ static void dump_model(struct dump *dump, const struct nj_manifest *manifest,
         put_micro(dump, "        cache_write_5m: ", model->price.cache_write_5m);
         put_micro(dump, "        cache_write_1h: ", model->price.cache_write_1h);
     }
+    dump_asking(dump, model);
     if (!first)
         put_bits(dump, "      when: ", nj_manifest_causes, NJ_COUNT(nj_manifest_causes),
                  model->when);
@@ -157,6 +202,11 @@ static void dump_models(struct dump *dump, const struct nj_manifest *manifest)
         put(dump, "  ");
         put(dump, manifest->roles[i].name);
         put(dump, ":\n");
+        if (manifest->roles[i].return_seconds) {
+            put_number(dump,
+                       "    return:\n      after_seconds: ", manifest->roles[i].return_seconds);
+            put(dump, "    chain:\n");
+        }
         for (size_t k = 0; k < manifest->roles[i].n_chain; k++)
             dump_model(dump, manifest, &manifest->roles[i].chain[k], k == 0);
     }
@@ -173,6 +223,9 @@ static void dump_credentials(struct dump *dump, const struct nj_manifest *manife
         put(dump, ":\n");
         put_text(dump, "    env: ", credential->env);
         put_text(dump, "    file: ", credential->file);
+        if (credential->command.count > 0)
+            put_texts(dump, "    command: ", &credential->command);
+        put_text(dump, "    systemd: ", credential->systemd);
         if (credential->hosts.count > 0)
             put_texts(dump, "    hosts: ", &credential->hosts);
         if (credential->methods.count > 0)
@@ -289,6 +342,9 @@ static void dump_agent(struct dump *dump, const struct nj_manifest *manifest,
         put_text(dump, "    memory:\n      store: ", agent->memory_store);
         put_word(dump, "      access: ", agent->memory_writable ? "read_write" : "read_only");
     }
+    put_word(dump, "    context:\n      policy: ", nj_manifest_contexts[agent->context]);
+    put_micro(dump, "      at: ", agent->context_at_ppm);
+    put_json(dump, "    output:\n      schema: ", agent->output_schema);
     dump_limit(dump, &agent->limits);
 }
 
@@ -393,5 +449,6 @@ int nj_manifest_dump(const struct nj_manifest *manifest, struct nj_buf *out, str
     dump_archive(&dump, manifest);
     dump_alerts(&dump, manifest);
     put_text(&dump, "telemetry:\n  otlp: ", manifest->telemetry_otlp);
+    put_micro(&dump, "report:\n  runtime_usd_per_hour: ", manifest->runtime_micro_usd_per_hour);
     return dump.r;
 }

@@ -50,12 +50,15 @@ struct nj_manifest_texts {
 struct nj_manifest_credential {
     const char *name;
     struct nj_mark mark;
-    const char *env;                /* name of a variable; exactly one of env and file is set */
-    const char *file;               /* relative path */
+    /* exactly one of env, file, command and systemd is set */
+    const char *env;                  /* name of a variable */
+    const char *file;                 /* relative path */
+    struct nj_manifest_texts command; /* a program whose standard output is the secret */
+    const char *systemd;              /* name of a file in $CREDENTIALS_DIRECTORY */
     struct nj_manifest_texts hosts; /* "api.example.com"; empty: only what names this credential */
     struct nj_manifest_texts methods; /* upper case; empty: any */
-    const char *header;               /* default "Authorization" */
-    const char *format;               /* holds "{secret}" once; default "Bearer {secret}" */
+    const char *header; /* NULL: as the provider or host needs it, mostly "Authorization" */
+    const char *format; /* holds "{secret}" once; NULL: likewise, mostly "Bearer {secret}" */
 };
 
 /* ---- models ---- */
@@ -97,6 +100,24 @@ struct nj_manifest_price {
     int64_t cache_write_1h;
 };
 
+/* Per minute and at once; 0: no limit but the server's. */
+struct nj_manifest_rate {
+    uint64_t requests;
+    uint64_t input_tokens;
+    uint64_t output_tokens;
+    uint64_t concurrent;
+};
+
+enum nj_manifest_cache { NJ_CACHE_OFF, NJ_CACHE_5M, NJ_CACHE_1H };
+
+/* What a model can do; code asks these and never a model's name. */
+struct nj_manifest_capabilities {
+    bool structured_output; /* takes a JSON schema for its answer; default false */
+    bool count_tokens;      /* counts a prompt's tokens; default: anthropic's own service does */
+    bool parallel_tools;    /* may ask for several calls in one reply; default true */
+    const char *token_parameter; /* "max_tokens" or "max_completion_tokens" */
+};
+
 struct nj_manifest_model {
     struct nj_mark mark;
     enum nj_manifest_provider provider;
@@ -110,6 +131,16 @@ struct nj_manifest_model {
     struct nj_mark delivery_mark;
     struct nj_manifest_price price; /* all 0 when not given */
     bool priced;
+    uint64_t max_tokens;              /* of one reply; default 8192 */
+    uint64_t context_tokens;          /* prompt and reply together; 0: not known */
+    const char *parameters;           /* JSON text of an object, sent as it is; NULL: none */
+    struct nj_manifest_texts refuses; /* request fields that it does not take: left out */
+    struct nj_manifest_texts betas;   /* values of anthropic-beta */
+    struct nj_manifest_capabilities can;
+    struct nj_manifest_rate rate;
+    enum nj_manifest_cache cache; /* of prompts; default 5m for anthropic, else off */
+    bool stream;                  /* default true; script: false */
+    uint64_t timeout_seconds;     /* of one try, whole; default 600 */
     unsigned when; /* NJ_CAUSE_ bits that lead *to* this model from the one before; 0 for the
                       first of the chain */
 };
@@ -119,9 +150,16 @@ struct nj_manifest_role {
     struct nj_mark mark;
     const struct nj_manifest_model *chain; /* at least one */
     size_t n_chain;
+    uint64_t return_seconds; /* how long calls stay with a later model before the first is asked
+                                again; 0: until the next turn */
 };
 
 /* ---- agents ---- */
+
+enum nj_manifest_context {
+    NJ_CONTEXT_FAIL,   /* the session fails, cause context_full, before the provider refuses */
+    NJ_CONTEXT_COMPACT /* older tool results are replaced in the request by a note */
+};
 
 enum nj_manifest_reproducible { NJ_D0, NJ_D1, NJ_D2, NJ_D3 };
 
@@ -232,6 +270,9 @@ struct nj_manifest_agent {
     struct nj_mark memory_mark; /* line 0: no memory */
     const char *memory_store;
     bool memory_writable;
+    enum nj_manifest_context context; /* when the conversation nears the model's context */
+    uint32_t context_at_ppm;          /* share of context_tokens at which it does; default 0.8 */
+    const char *output_schema;        /* JSON text of a schema for the last reply; NULL: none */
     struct nj_manifest_limit limits;
 };
 
@@ -358,7 +399,8 @@ struct nj_manifest {
     uint64_t retain_seconds; /* archive.retain: how long `gc` keeps the run; 0: for ever */
     const struct nj_manifest_alert *alerts;
     size_t n_alerts;
-    const char *telemetry_otlp; /* NULL: none */
+    const char *telemetry_otlp;         /* NULL: none */
+    int64_t runtime_micro_usd_per_hour; /* what an hour of a box is reckoned at; default 0.08 USD */
     struct nj_mark telemetry_mark;
 };
 

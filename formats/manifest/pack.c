@@ -43,10 +43,17 @@ static void pack_chain(struct nj_packer *p, const struct nj_manifest_role *role)
     for (size_t i = 0; role && i < role->n_chain; i++) {
         const struct nj_manifest_model *model = &role->chain[i];
 
-        nj_pack_map(p, 5);
+        nj_pack_map(p, 10);
         pack_key_text(p, "base_url", model->base_url);
+        nj_pack_text(p, "betas");
+        pack_texts(p, &model->betas);
+        pack_key_uint(p, "context_tokens", model->context_tokens);
+        pack_key_uint(p, "max_tokens", model->max_tokens);
         pack_key_text(p, "model", model->model);
+        pack_key_text(p, "parameters", model->parameters);
         pack_key_text(p, "provider", nj_manifest_provider_text(model->provider));
+        nj_pack_text(p, "refuses");
+        pack_texts(p, &model->refuses);
         pack_key_text(p, "script", model->script);
         pack_key_uint(p, "when", model->when);
     }
@@ -133,14 +140,17 @@ static void pack_memory(struct nj_packer *p, const struct nj_manifest_agent *age
 static void pack_one_agent(struct nj_packer *p, const struct nj_manifest *manifest,
                            const struct nj_manifest_agent *agent)
 {
-    nj_pack_map(p, 8);
+    nj_pack_map(p, 11);
     nj_pack_text(p, "chain");
     pack_chain(p, agent->role == NJ_MANIFEST_NONE ? NULL : &manifest->roles[agent->role]);
     nj_pack_text(p, "command");
     pack_texts(p, &agent->command);
+    pack_key_text(p, "context", nj_manifest_contexts[agent->context]);
+    pack_key_uint(p, "context_at_ppm", agent->context_at_ppm);
     pack_key_text(p, "instructions", agent->instructions);
     nj_pack_text(p, "memory");
     pack_memory(p, agent);
+    pack_key_text(p, "output_schema", agent->output_schema);
     pack_key_text(p, "reproducible", nj_manifest_levels[agent->reproducible]);
     nj_pack_text(p, "sandbox");
     pack_sandbox(p, &agent->sandbox);

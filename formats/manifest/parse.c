@@ -304,9 +304,9 @@ static void read_version(struct nj_manifest_reading *in)
 
 static void read_root(struct nj_manifest_reading *in)
 {
-    static const char *const keys[] = {"nightjar", "job",      "models",   "credentials",
-                                       "agents",   "sessions", "limits",   "retry",
-                                       "archive",  "alerts",   "telemetry"};
+    static const char *const keys[] = {"nightjar", "job",      "models",    "credentials",
+                                       "agents",   "sessions", "limits",    "retry",
+                                       "archive",  "alerts",   "telemetry", "report"};
     const struct nj_yaml_node *root = in->root;
 
     if (!nj_yaml_keys(&in->yaml, root, keys, NJ_COUNT(keys)))
@@ -326,6 +326,7 @@ static void read_root(struct nj_manifest_reading *in)
     nj_manifest_read_archive(in, nj_yaml_get(root, "archive"));
     read_alerts(in, nj_yaml_get(root, "alerts"));
     read_telemetry(in, nj_yaml_get(root, "telemetry"));
+    nj_manifest_read_report(in, nj_yaml_get(root, "report"));
     nj_manifest_check(in);
 }
 

@@ -404,7 +404,8 @@ static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node
                        struct nj_manifest_agent *agent)
 {
     static const char *const keys[] = {"model",   "command", "instructions", "reproducible",
-                                       "sandbox", "tools",   "memory",       "limits"};
+                                       "sandbox", "tools",   "memory",       "limits",
+                                       "context", "output"};
     const struct nj_yaml_node *child;
     size_t word = 0;
 
@@ -436,6 +437,8 @@ static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node
     else
         read_tools(in, child, agent);
     read_memory(in, nj_yaml_get(node, "memory"), agent);
+    nj_manifest_read_context(in, nj_yaml_get(node, "context"), agent);
+    nj_manifest_read_output(in, nj_yaml_get(node, "output"), agent);
     nj_manifest_read_limit(in, nj_yaml_get(node, "limits"), TURNS_DEFAULT, &agent->limits);
 }
 

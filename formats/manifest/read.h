@@ -87,6 +87,11 @@ void nj_manifest_read_archive(struct nj_manifest_reading *in, const struct nj_ya
 
 void nj_manifest_read_roles(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_read_credentials(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
+void nj_manifest_read_context(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                              struct nj_manifest_agent *agent);
+void nj_manifest_read_output(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                             struct nj_manifest_agent *agent);
+void nj_manifest_read_report(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_read_agents(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_read_groups(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_check(struct nj_manifest_reading *in);
@@ -106,6 +111,9 @@ bool nj_manifest_path_under(const char *path, const char *dir); /* equal or belo
 extern const char *const nj_manifest_providers[3];
 extern const char *const nj_manifest_tool_types[7];
 extern const char *const nj_manifest_deliveries[2];
+extern const char *const nj_manifest_caches[3];
+extern const char *const nj_manifest_token_parameters[2];
+extern const char *const nj_manifest_contexts[2];
 extern const char *const nj_manifest_levels[4];
 extern const char *const nj_manifest_effects[3];
 extern const char *const nj_manifest_uncertains[3];

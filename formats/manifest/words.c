@@ -11,6 +11,9 @@ const char *const nj_manifest_tool_types[] = {NJ_MANIFEST_TOOL_TYPES(X)};
 #undef X
 
 const char *const nj_manifest_deliveries[] = {"live", "batch"};
+const char *const nj_manifest_caches[] = {"off", "5m", "1h"};
+const char *const nj_manifest_token_parameters[] = {"max_tokens", "max_completion_tokens"};
+const char *const nj_manifest_contexts[] = {"fail", "compact"};
 const char *const nj_manifest_levels[] = {"D0", "D1", "D2", "D3"};
 const char *const nj_manifest_effects[] = {"none", "workspace", "outside"};
 const char *const nj_manifest_uncertains[] = {"ask", "fail", "repeat"};
