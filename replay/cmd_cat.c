@@ -4,7 +4,6 @@
  * The one complication: bytes of a sandbox must not reach a terminal as they are, and must reach a
  * pipe so.
  */
-#include <getopt.h>
 #include <unistd.h>
 
 #include "formats/base/fsio.h"
@@ -79,35 +78,34 @@ static int cat(const struct nj_reading *reading, const char *text, struct nj_err
     if (r == 1 || entry.type != NJ_FILE_REGULAR) {
         nj_log(NJ_LOG_ERROR, "/%s: %s at step %u", path,
                r == 1 ? "not in the workspace" : "not a file", row->step);
-        return NJ_REPLAY_DIVERGED;
+        return NJ_EXIT_DIVERGED;
     }
     if (isatty(STDOUT_FILENO))
         r = print_escaped(&source, &entry, err);
     else
         r = nj_parts_each(&source, &entry, write_raw, NULL, err);
-    return r < 0 ? nj_wrap(err, "/%s", path) : NJ_REPLAY_OK;
+    return r < 0 ? nj_wrap(err, "/%s", path) : NJ_EXIT_OK;
 }
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {{0}};
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
 
-    opterr = 0;
-    if (getopt_long(argc, argv, "", options, NULL) != -1)
-        return nj_command_usage(command, err, "%s: no such option", argv[optind - 1]);
-    if (argc - optind != 2)
-        return nj_command_usage(command, err, "a record and a path are expected");
-    if (nj_reading_open(argv[optind], 0, &reading, err) < 0)
+    if (nj_arguments_next(args, err) < 0 ||
+        nj_reading_open(args->operands[0], 0, &reading, err) < 0)
         return -(int)err->code;
-    return cat(&reading, argv[optind + 1], err);
+    return cat(&reading, args->operands[1], err);
 }
 
 const struct nj_command nj_cmd_cat = {
     .name = "cat",
-    .arguments = "B[@N] PATH",
     .summary = "one file of the workspace at a step",
-    .help = "Writes the file's bytes as they were after step N (without @N: the last).\n"
-            "On a terminal they are escaped. Exit status 1: there is no such file.\n",
+    .help = "Writes the file's bytes as they were after step N (without @N: the last). On a "
+            "terminal they are escaped.",
+    .operands = (const struct nj_operand[]){{.name = "B[@N]", .takes = NJ_TAKES_RECORD},
+                                            {.name = "PATH"},
+                                            {0}},
+    .exits = "Exit status 1: there is no such file.",
+    .see = "nightjar-replay-ls(1) nightjar-replay-checkout(1)",
     .run = run,
 };

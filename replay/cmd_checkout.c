@@ -1,7 +1,6 @@
 /*
  * cmd_checkout.c - nightjar-replay checkout B[@N] [PATH] [--to DIR]: the workspace as files here
  */
-#include <getopt.h>
 #include <inttypes.h>
 
 #include "formats/base/log.h"
@@ -12,7 +11,7 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_TO = 256, OPT_FORCE };
+enum { OPT_TO = 1, OPT_FORCE };
 
 struct wish {
     const char *path; /* in the workspace, NULL: all of it */
@@ -78,7 +77,7 @@ static int check_out(const struct nj_reading *reading, const struct wish *wish,
         return nj_wrap(err, "tree");
     if (r == 1) {
         nj_log(NJ_LOG_ERROR, "/%s: not in the workspace at step %u", only, row->step);
-        return NJ_REPLAY_DIVERGED;
+        return NJ_EXIT_DIVERGED;
     }
     checkout.only = only[0] ? only : NULL;
     if (nj_checkout_target(wish->to ? wish->to : made_up, wish->force, &fd, err) < 0)
@@ -87,64 +86,68 @@ static int check_out(const struct nj_reading *reading, const struct wish *wish,
     if (nj_checkout(&checkout, &report, err) < 0)
         return nj_wrap(err, "checkout to %s", wish->to ? wish->to : made_up);
     tell(&report, wish->to ? wish->to : made_up, row->step);
-    return NJ_REPLAY_OK;
+    return NJ_EXIT_OK;
 }
 
 /* Paths of a workspace are absolute, so an operand that is not names the folder. */
-static int read_operand(const struct nj_command *command, const char *operand, struct wish *wish,
+static int read_operand(const struct nj_arguments *args, const char *operand, struct wish *wish,
                         struct nj_error *err)
 {
     const char **place = operand[0] == '/' ? &wish->path : &wish->to;
 
     if (*place)
-        return nj_command_usage(command, err, "%s: one %s is enough", operand,
-                                operand[0] == '/' ? "path" : "folder");
+        return nj_arguments_refuse(args, err, "%s: one %s is enough", operand,
+                                   operand[0] == '/' ? "path" : "folder");
     *place = operand;
     return 0;
 }
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {
-        {"to", required_argument, NULL, OPT_TO}, {"force", no_argument, NULL, OPT_FORCE}, {0}};
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
     struct wish wish = {0};
-    int option;
+    int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == OPT_TO)
-            wish.to = optarg;
-        else if (option == OPT_FORCE)
+    while ((r = nj_arguments_next(args, err)) > 0) {
+        if (r == OPT_TO)
+            wish.to = args->value;
+        else if (r == OPT_FORCE)
             wish.force = true;
-        else
-            return nj_command_usage(command, err, "%s: no such option, or it lacks its folder",
-                                    argv[optind - 1]);
     }
-    if (argc - optind < 1)
-        return nj_command_usage(command, err, "a record is expected");
-    for (int i = optind + 1; i < argc; i++)
-        if (read_operand(command, argv[i], &wish, err) < 0)
+    if (r < 0)
+        return r;
+    for (size_t i = 1; i < args->n_operands; i++)
+        if (read_operand(args, args->operands[i], &wish, err) < 0)
             return -(int)err->code;
-    if (nj_reading_open(argv[optind], NJ_READING_KEEP_USER, &reading, err) < 0)
+    if (nj_reading_open(args->operands[0], NJ_READING_KEEP_USER, &reading, err) < 0)
         return -(int)err->code;
     return check_out(&reading, &wish, err);
 }
 
 const struct nj_command nj_cmd_checkout = {
     .name = "checkout",
-    .arguments = "B[@N] [PATH] [--to DIR] [--force]",
     .summary = "write the workspace at a step into a folder",
-    .help = "Writes what the writable paths held after step N (without @N: the last) below\n"
-            "a folder: PATH keeps its place, so /workspace/a becomes DIR/workspace/a.\n"
-            "Without PATH everything is written.\n"
-            "  --to DIR   the folder, made when missing; it must be empty. Without it, one\n"
-            "             named KEY@N. An operand that does not begin with '/' is taken\n"
-            "             for it too.\n"
-            "  --force    write into a folder that is not empty, replacing files that are\n"
-            "             in the way\n"
-            "Modes and times are restored. Links are written, never followed; FIFOs,\n"
-            "sockets, extended attributes and setuid bits are left out. Nothing is written\n"
-            "outside the folder.\n",
+    .help = "Writes what the writable paths held after step N (without @N: the last) below a "
+            "folder: PATH keeps its place, so /workspace/a becomes DIR/workspace/a. Without PATH "
+            "everything is written.\n\n"
+            "Modes and times are restored. Links are written, never followed; FIFOs, sockets, "
+            "extended attributes and setuid bits are left out. Nothing is written outside the "
+            "folder.",
+    .operands =
+        (const struct nj_operand[]){{.name = "B[@N]", .takes = NJ_TAKES_RECORD},
+                                    {.name = "PATH", .optional = true},
+                                    {.name = "DIR", .takes = NJ_TAKES_FOLDER, .optional = true},
+                                    {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_TO, "to", .value = "DIR", .takes = NJ_TAKES_FOLDER,
+             .help = "the folder, made when missing; it must be empty. Without it, one named "
+                     "KEY@N. An operand that does not begin with '/' is taken for it too"},
+            {OPT_FORCE, "force",
+             .help = "write into a folder that is not empty, replacing files that are in the way"},
+            {0},
+        },
+    .exits = "Exit status 1: there is no such path.",
+    .see = "nightjar-replay-ls(1)",
     .run = run,
 };

@@ -1,7 +1,6 @@
 /*
  * cmd_ls.c - nightjar-replay ls B[@N] [PATH]: the workspace at a step
  */
-#include <getopt.h>
 
 #include "formats/base/log.h"
 #include "replay/cmd.h"
@@ -11,7 +10,7 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_JSON = 256 };
+enum { OPT_LONG = 1, OPT_JSON };
 
 static int list(const struct nj_reading *reading, const char *text, enum nj_listing listing,
                 struct nj_error *err)
@@ -34,43 +33,41 @@ static int list(const struct nj_reading *reading, const char *text, enum nj_list
         return r;
     if (r == 1) {
         nj_log(NJ_LOG_ERROR, "/%s: not in the workspace at step %u", path, row->step);
-        return NJ_REPLAY_DIVERGED;
+        return NJ_EXIT_DIVERGED;
     }
     r = nj_workspace_list(&source, path, &entry, listing, nj_command_print, &out, err);
-    return r < 0 ? r : NJ_REPLAY_OK;
+    return r < 0 ? r : NJ_EXIT_OK;
 }
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, OPT_JSON}, {0}};
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
     enum nj_listing listing = NJ_LISTING_PLAIN;
-    int option;
+    int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "l", options, NULL)) != -1) {
-        if (option == 'l')
-            listing = NJ_LISTING_LONG;
-        else if (option == OPT_JSON)
-            listing = NJ_LISTING_JSON;
-        else
-            return nj_command_usage(command, err, "%s: no such option", argv[optind - 1]);
-    }
-    if (argc - optind < 1 || argc - optind > 2)
-        return nj_command_usage(command, err, "a record and at most one path are expected");
-    if (nj_reading_open(argv[optind], 0, &reading, err) < 0)
+    while ((r = nj_arguments_next(args, err)) > 0)
+        listing = r == OPT_JSON ? NJ_LISTING_JSON : NJ_LISTING_LONG;
+    if (r < 0 || nj_reading_open(args->operands[0], 0, &reading, err) < 0)
         return -(int)err->code;
-    return list(&reading, argc - optind == 2 ? argv[optind + 1] : "/", listing, err);
+    return list(&reading, args->n_operands == 2 ? args->operands[1] : "/", listing, err);
 }
 
 const struct nj_command nj_cmd_ls = {
     .name = "ls",
-    .arguments = "B[@N] [PATH] [-l] [--json]",
     .summary = "the files of the workspace at a step",
-    .help = "Lists what the writable paths held after step N (without @N: the last),\n"
-            "everything below PATH, one absolute path a line; folders end in '/'. A name\n"
-            "that is no plain text is quoted.\n"
-            "  -l       type, mode, size, and where links point to\n"
-            "  --json   one JSON object a line\n",
+    .help = "Lists what the writable paths held after step N (without @N: the last), everything "
+            "below PATH, one absolute path a line; folders end in '/'. A name that is no plain "
+            "text is quoted.",
+    .operands = (const struct nj_operand[]){{.name = "B[@N]", .takes = NJ_TAKES_RECORD},
+                                            {.name = "PATH", .optional = true},
+                                            {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_LONG, .letter = 'l', .help = "type, mode, size, and where links point to"},
+            {OPT_JSON, "json", .help = "one JSON object a line"},
+            {0},
+        },
+    .exits = "Exit status 1: there is no such path.",
+    .see = "nightjar-replay-cat(1) nightjar-replay-checkout(1)",
     .run = run,
 };

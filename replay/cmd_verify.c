@@ -1,7 +1,6 @@
 /*
  * cmd_verify.c - nightjar-replay verify B...: lived again, compared, judged
  */
-#include <getopt.h>
 #include <sys/sysinfo.h>
 
 #include "formats/base/log.h"
@@ -11,31 +10,31 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_JSON = 256, OPT_ALL, OPT_JOBS };
+enum { OPT_JSON = 1, OPT_ALL, OPT_JOBS };
 
 #define JOBS_MAX 256
 
 struct telling {
     bool json;
     bool all;
-    bool seen[NJ_REPLAY_ENVIRONMENT + 1]; /* exit statuses that some record asks for */
+    bool seen[NJ_EXIT_ENVIRONMENT + 1]; /* exit statuses that some record asks for */
 };
 
-static enum nj_replay_status status_of(const struct nj_verified *verified)
+static enum nj_exit_status status_of(const struct nj_verified *verified)
 {
     switch (verified->verdict) {
     case NJ_VERDICT_EQUAL:
-        return NJ_REPLAY_OK;
+        return NJ_EXIT_OK;
     case NJ_VERDICT_DIVERGED:
-        return NJ_REPLAY_DIVERGED;
+        return NJ_EXIT_DIVERGED;
     case NJ_VERDICT_ENVIRONMENT:
-        return NJ_REPLAY_ENVIRONMENT;
+        return NJ_EXIT_ENVIRONMENT;
     case NJ_VERDICT_FAILED:
         return nj_replay_status_of(&verified->error);
     case NJ_VERDICT_STOPPED:
-        return NJ_REPLAY_STOPPED;
+        return NJ_EXIT_STOPPED;
     }
-    return NJ_REPLAY_ENGINE;
+    return NJ_EXIT_ENGINE;
 }
 
 static int tell(void *ctx, const struct nj_verified *verified, struct nj_error *err)
@@ -60,75 +59,58 @@ static int tell(void *ctx, const struct nj_verified *verified, struct nj_error *
  * one cannot be judged. */
 static int gravest(const struct telling *telling)
 {
-    static const enum nj_replay_status order[] = {NJ_REPLAY_STOPPED, NJ_REPLAY_ENGINE,
-                                                  NJ_REPLAY_USAGE, NJ_REPLAY_DIVERGED,
-                                                  NJ_REPLAY_ENVIRONMENT};
+    static const enum nj_exit_status order[] = {NJ_EXIT_STOPPED, NJ_EXIT_ENGINE, NJ_EXIT_USAGE,
+                                                NJ_EXIT_DIVERGED, NJ_EXIT_ENVIRONMENT};
 
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
         if (telling->seen[order[i]])
             return order[i];
-    return NJ_REPLAY_OK;
+    return NJ_EXIT_OK;
 }
 
-static bool read_jobs(const char *text, unsigned *ret_jobs)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    char *end;
-    unsigned long jobs;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    jobs = strtoul(text, &end, 10);
-    if (*end || jobs < 1 || jobs > JOBS_MAX)
-        return false;
-    *ret_jobs = (unsigned)jobs;
-    return true;
-}
-
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
-{
-    static const struct option options[] = {{"json", no_argument, NULL, OPT_JSON},
-                                            {"all", no_argument, NULL, OPT_ALL},
-                                            {"jobs", required_argument, NULL, OPT_JOBS},
-                                            {0}};
     NJ_AUTO(nj_verify_free) struct nj_verify *verify = NULL;
     struct telling telling = {0};
-    unsigned jobs = (unsigned)get_nprocs();
-    int option;
+    unsigned long jobs = (unsigned long)get_nprocs();
+    int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == OPT_JSON)
+    while ((r = nj_arguments_next(args, err)) > 0) {
+        if (r == OPT_JSON)
             telling.json = true;
-        else if (option == OPT_ALL)
+        else if (r == OPT_ALL)
             telling.all = true;
-        else if (option != OPT_JOBS)
-            return nj_command_usage(command, err, "%s: no such option", argv[optind - 1]);
-        else if (!read_jobs(optarg, &jobs))
-            return nj_command_usage(command, err, "--jobs %s: a number from 1 to %d is expected",
-                                    optarg, JOBS_MAX);
+        else if (r == OPT_JOBS && nj_arguments_number(args, 1, JOBS_MAX, &jobs, err) < 0)
+            return -(int)err->code;
     }
-    if (argc - optind < 1)
-        return nj_command_usage(command, err, "at least one record is expected");
-    if (nj_verify_open(argv + optind, (size_t)(argc - optind), &verify, err) < 0 ||
-        nj_verify_run(verify, jobs, tell, &telling, err) < 0)
+    if (r < 0 || nj_verify_open(args->operands, args->n_operands, &verify, err) < 0 ||
+        nj_verify_run(verify, (unsigned)jobs, tell, &telling, err) < 0)
         return -(int)err->code;
     return gravest(&telling);
 }
 
 const struct nj_command nj_cmd_verify = {
     .name = "verify",
-    .arguments = "B... [--all] [--json] [--jobs N]",
     .summary = "run a session's code again and compare, without a network",
-    .help = "Answers the model from the record, runs every tool call and every check again\n"
-            "in a sandbox built from the record, and compares exit, output, workspace and\n"
-            "state of each step. The first step that differs is named, with the path and\n"
-            "the byte (counted from 1); the others are counted.\n"
-            "  --all      name every difference\n"
-            "  --json     one JSON object a record\n"
-            "  --jobs N   so many records at once (without it: as many as there are CPUs)\n"
-            "Exit status: 0 all equal, 1 some differ, 2 a record is refused, 3 this program\n"
-            "or host failed, 4 stopped by a signal, 5 something differs, and so does an\n"
-            "interpreter that its steps used. A bundle's manifest plays no part: no path,\n"
-            "command, variable or host that it names is used.\n",
+    .help = "Answers the model from the record, runs every tool call and every check again in a "
+            "sandbox built from the record, and compares exit, output, workspace and state of "
+            "each step. The first step that differs is named, with the path and the byte (counted "
+            "from 1); the others are counted.\n\n"
+            "A bundle's manifest plays no part: no path, command, variable or host that it names "
+            "is used.",
+    .operands =
+        (const struct nj_operand[]){{.name = "B", .takes = NJ_TAKES_RECORD, .repeated = true}, {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_ALL, "all", .help = "name every difference"},
+            {OPT_JSON, "json", .help = "one JSON object a record"},
+            {OPT_JOBS, "jobs", .value = "N",
+             .help = "so many records at once (without it: as many as there are CPUs)"},
+            {0},
+        },
+    .exits = "Exit status: 0 all equal, 1 some differ, 2 a record is refused, 3 this program or "
+             "host failed, 4 stopped by a signal, 5 something differs, and so does an interpreter "
+             "that its steps used.",
+    .see = "nightjar-replay-show(1)",
     .run = run,
 };

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 
 #include "batch/cli/cmd.h"
@@ -19,15 +18,15 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_OUTPUT = 256 };
+enum { OPT_OUTPUT = 1 };
 
-static int split(const struct nj_command *command, const char *where, char **ret_run,
+static int split(const struct nj_arguments *args, const char *where, char **ret_run,
                  const char **ret_key, struct nj_error *err)
 {
     const char *colon = strchr(where, ':');
 
     if (!colon || colon == where || !colon[1])
-        return nj_command_usage(command, err, "%s: RUN:KEY is expected", where);
+        return nj_arguments_refuse(args, err, "%s: RUN:KEY is expected", where);
     *ret_run = strndup(where, (size_t)(colon - where));
     if (!*ret_run)
         return nj_fail_nomem(err);
@@ -137,37 +136,32 @@ static int bundle(const char *run_path, const char *key, const char *output, str
     return 0;
 }
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {
-        {"output", required_argument, NULL, OPT_OUTPUT},
-        {NULL, 0, NULL, 0},
-    };
     nj_auto_free char *run_path = NULL;
     const char *output = NULL;
     const char *key = NULL;
-    int option;
+    int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option != OPT_OUTPUT)
-            return nj_command_usage(command, err, "%s: unknown option, or its value is missing",
-                                    argv[optind - 1]);
-        output = optarg;
-    }
-    if (optind + 1 != argc)
-        return nj_command_usage(command, err, "one RUN:KEY is expected");
-    if (split(command, argv[optind], &run_path, &key, err) < 0)
+    while ((r = nj_arguments_next(args, err)) > 0)
+        output = args->value;
+    if (r < 0 || split(args, args->operands[0], &run_path, &key, err) < 0)
         return -(int)err->code;
     return bundle(run_path, key, output, err);
 }
 
 const struct nj_command nj_cmd_bundle = {
     .name = "bundle",
-    .arguments = "RUN:KEY [--output FILE]",
     .summary = "write one session as a bundle, ended or not",
     .help = "Writes the session's record up to its last commit; works beside a live engine. The "
-            "file's name is\n"
-            "printed; the default is <key>-<digest>.njb in the working directory.",
+            "file's name is printed.",
+    .operands = (const struct nj_operand[]){{.name = "RUN:KEY", .takes = NJ_TAKES_SESSION}, {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_OUTPUT, "output", .value = "FILE", .takes = NJ_TAKES_FILE,
+             .help = "where to; default <key>-<digest>.njb in the working directory"},
+            {0},
+        },
+    .see = "nightjar-replay(1)",
     .run = run,
 };

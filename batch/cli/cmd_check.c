@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libgen.h>
 
 #include "batch/cli/cmd.h"
@@ -18,7 +17,7 @@
 #define ALLOW_MAX 64
 #define TEXT_MAX_BYTES ((size_t)64 << 20)
 
-enum { OPT_PLAN = 256, OPT_ALLOW_PATH };
+enum { OPT_PLAN = 1, OPT_ALLOW_PATH };
 
 struct checking {
     const char *job_path;
@@ -101,38 +100,21 @@ static int check(struct checking *checking, struct nj_error *err)
     return r < 0 ? r : check_manifest(checking, dir_fd, manifest, err);
 }
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {
-        {"plan", no_argument, NULL, OPT_PLAN},
-        {"allow-path", required_argument, NULL, OPT_ALLOW_PATH},
-        {NULL, 0, NULL, 0},
-    };
     const char *allow[ALLOW_MAX + 1] = {NULL};
     struct checking checking = {.allow_paths = allow};
-    size_t n_allow = 0;
-    int option;
     int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case OPT_PLAN:
+    while ((r = nj_arguments_next(args, err)) > 0) {
+        if (r == OPT_PLAN)
             checking.boxes = true;
-            break;
-        case OPT_ALLOW_PATH:
-            if (n_allow == ALLOW_MAX)
-                return nj_command_usage(command, err, "more than %d --allow-path", ALLOW_MAX);
-            allow[n_allow++] = optarg;
-            break;
-        default:
-            return nj_command_usage(command, err, "%s: unknown option, or its value is missing",
-                                    argv[optind - 1]);
-        }
+        else if (r == OPT_ALLOW_PATH && nj_arguments_add(args, allow, ALLOW_MAX, err) < 0)
+            return -(int)err->code;
     }
-    if (optind + 1 != argc)
-        return nj_command_usage(command, err, "one JOB is expected");
-    checking.job_path = argv[optind];
+    if (r < 0)
+        return r;
+    checking.job_path = args->operands[0];
     r = check(&checking, err);
     if (r < 0 && checking.faults.count > 0) {
         nj_cli_print_faults(&checking.faults, checking.job_path);
@@ -144,14 +126,19 @@ static int run(const struct nj_command *command, int argc, char **argv, struct n
 
 const struct nj_command nj_cmd_check = {
     .name = "check",
-    .arguments = "JOB [--plan] [--allow-path DIR]...",
     .summary = "explain a job, or tell its faults; nothing is started",
     .help = "Reads the manifest JOB and all that it names, and tells what would run: groups and "
-            "their items, agents\n"
-            "and their boxes, inputs, and the limits added up against this host. Faults are told "
-            "one a line, as\n"
-            "file:line:column: path: text, and the exit status is 2.\n\n"
-            "  --plan            print each agent's sandbox plan as well\n"
-            "  --allow-path DIR  paths of the manifest may lie beneath DIR, too",
+            "their items, agents and their boxes, inputs, and the limits added up against this "
+            "host. Faults are told one a line, as file:line:column: path: text, and the exit "
+            "status is 2.",
+    .operands = (const struct nj_operand[]){{.name = "JOB", .takes = NJ_TAKES_JOB}, {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_PLAN, "plan", .help = "print each agent's sandbox plan as well"},
+            {OPT_ALLOW_PATH, "allow-path", .value = "DIR", .takes = NJ_TAKES_FOLDER,
+             .repeated = true, .help = "paths of the manifest may lie beneath DIR, too"},
+            {0},
+        },
+    .see = "nightjar-run(1)",
     .run = run,
 };

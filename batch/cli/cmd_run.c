@@ -1,7 +1,6 @@
 /*
  * cmd_run.c - nightjar run JOB
  */
-#include <getopt.h>
 #include <stdlib.h>
 
 #include "batch/cli/cmd.h"
@@ -12,49 +11,28 @@
 
 #define ALLOW_MAX 64
 
-enum { OPT_RUN_DIR = 256, OPT_USER, OPT_ALLOW_PATH, OPT_QUIET };
+enum { OPT_RUN_DIR = 1, OPT_USER, OPT_ALLOW_PATH, OPT_QUIET };
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {
-        {"run-dir", required_argument, NULL, OPT_RUN_DIR},
-        {"user", required_argument, NULL, OPT_USER},
-        {"allow-path", required_argument, NULL, OPT_ALLOW_PATH},
-        {"quiet", no_argument, NULL, OPT_QUIET},
-        {NULL, 0, NULL, 0},
-    };
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     const char *allow[ALLOW_MAX + 1] = {NULL};
     struct nj_engine_options engine = {.allow_paths = allow};
-    size_t n_allow = 0;
-    int option;
     int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case OPT_RUN_DIR:
-            engine.run_path = optarg;
-            break;
-        case OPT_USER:
-            engine.user = optarg;
-            break;
-        case OPT_ALLOW_PATH:
-            if (n_allow == ALLOW_MAX)
-                return nj_command_usage(command, err, "more than %d --allow-path", ALLOW_MAX);
-            allow[n_allow++] = optarg;
-            break;
-        case OPT_QUIET:
+    while ((r = nj_arguments_next(args, err)) > 0) {
+        if (r == OPT_RUN_DIR)
+            engine.run_path = args->value;
+        else if (r == OPT_USER)
+            engine.user = args->value;
+        else if (r == OPT_ALLOW_PATH && nj_arguments_add(args, allow, ALLOW_MAX, err) < 0)
+            return -(int)err->code;
+        else if (r == OPT_QUIET)
             engine.quiet = true;
-            break;
-        default:
-            return nj_command_usage(command, err, "%s: unknown option, or its value is missing",
-                                    argv[optind - 1]);
-        }
     }
-    if (optind + 1 != argc)
-        return nj_command_usage(command, err, "one JOB is expected");
-    engine.job_path = argv[optind];
+    if (r < 0)
+        return r;
+    engine.job_path = args->operands[0];
     r = nj_engine_run(&engine, &faults, err);
     if (r < 0 && faults.count > 0) {
         nj_cli_print_faults(&faults, engine.job_path);
@@ -65,16 +43,24 @@ static int run(const struct nj_command *command, int argc, char **argv, struct n
 
 const struct nj_command nj_cmd_run = {
     .name = "run",
-    .arguments = "JOB [--run-dir DIR] [--allow-path DIR]... [--user NAME] [--quiet]",
     .summary = "run a job",
     .help = "Runs every session of the manifest JOB, each in its own sandbox, and leaves a run "
-            "directory with\n"
-            "results.jsonl, a bundle a session, and the collected outputs.\n\n"
-            "  --run-dir DIR     the run directory; default runs/<UTC time>-<job>\n"
-            "  --allow-path DIR  paths of the manifest may lie beneath DIR, too\n"
-            "  --user NAME       as root: who the engine becomes\n"
-            "  --quiet           say only what went wrong\n\n"
+            "directory with results.jsonl, a bundle a session, and the collected outputs.\n\n"
             "Ctrl-C suspends: calls under way may end, and `nightjar resume` goes on; a second one "
             "stops at once.",
+    .operands = (const struct nj_operand[]){{.name = "JOB", .takes = NJ_TAKES_JOB}, {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_RUN_DIR, "run-dir", .value = "DIR", .takes = NJ_TAKES_FOLDER,
+             .help = "the run directory; default runs/<UTC time>-<job>"},
+            {OPT_ALLOW_PATH, "allow-path", .value = "DIR", .takes = NJ_TAKES_FOLDER,
+             .repeated = true, .help = "paths of the manifest may lie beneath DIR, too"},
+            {OPT_USER, "user", .value = "NAME", .takes = NJ_TAKES_USER,
+             .help = "as root: who the engine becomes"},
+            {OPT_QUIET, "quiet", .help = "say only what went wrong"},
+            {0},
+        },
+    .examples = "nightjar run job.yaml --run-dir last-night\n",
+    .see = "nightjar-resume(1) nightjar-check(1)",
     .run = run,
 };

@@ -1,7 +1,6 @@
 /*
  * cmd_stop.c - nightjar stop RUN
  */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +12,7 @@
 #define WAIT_SECONDS 120
 #define WAIT_SECONDS_MAX 86400
 
-enum { OPT_NOW = 256, OPT_WAIT };
+enum { OPT_NOW = 1, OPT_WAIT };
 
 static void tell_counts(const char *path, const struct nj_run_state *state)
 {
@@ -54,55 +53,43 @@ static void tell(const char *path, int outcome, const struct nj_run_state *state
     }
 }
 
-static int run(const struct nj_command *command, int argc, char **argv, struct nj_error *err)
+static int run(struct nj_arguments *args, struct nj_error *err)
 {
-    static const struct option options[] = {
-        {"now", no_argument, NULL, OPT_NOW},
-        {"wait", required_argument, NULL, OPT_WAIT},
-        {NULL, 0, NULL, 0},
-    };
     NJ_AUTO(nj_run_state_done) struct nj_run_state state = {0};
     struct nj_stop_options stop = {.wait_seconds = WAIT_SECONDS};
-    char *end = NULL;
-    int option;
     int r;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case OPT_NOW:
+    while ((r = nj_arguments_next(args, err)) > 0) {
+        if (r == OPT_NOW)
             stop.now = true;
-            break;
-        case OPT_WAIT:
-            stop.wait_seconds = strtoul(optarg, &end, 10);
-            if (!*optarg || *end || stop.wait_seconds > WAIT_SECONDS_MAX)
-                return nj_command_usage(command, err, "--wait %s: seconds are expected", optarg);
-            break;
-        default:
-            return nj_command_usage(command, err, "%s: unknown option, or its value is missing",
-                                    argv[optind - 1]);
-        }
+        else if (r == OPT_WAIT &&
+                 nj_arguments_number(args, 0, WAIT_SECONDS_MAX, &stop.wait_seconds, err) < 0)
+            return -(int)err->code;
     }
-    if (optind + 1 != argc)
-        return nj_command_usage(command, err, "one RUN is expected");
-    r = nj_run_stop(argv[optind], &stop, &state, err);
     if (r < 0)
         return r;
-    tell(argv[optind], r, &state);
+    r = nj_run_stop(args->operands[0], &stop, &state, err);
+    if (r < 0)
+        return r;
+    tell(args->operands[0], r, &state);
     return NJ_EXIT_OK;
 }
 
 const struct nj_command nj_cmd_stop = {
     .name = "stop",
-    .arguments = "RUN [--now] [--wait SECONDS]",
     .summary = "suspend a run that is going on",
     .help = "Asks the run's engine to suspend: no call is begun any more, calls under way may end "
-            "(10 s at\n"
-            "most), every session is suspended where it stands. Waits until the engine has ended, "
-            "and tells how\n"
-            "the run stands; `nightjar resume` goes on. It is no failure when no engine is at "
-            "work.\n\n"
-            "  --now           calls under way are ended at once; they are repeated by resume\n"
-            "  --wait SECONDS  how long the engine may take; default 120",
+            "(10 s at most), every session is suspended where it stands. Waits until the engine "
+            "has ended, and tells how the run stands; `nightjar resume` goes on. It is no failure "
+            "when no engine is at work.",
+    .operands = (const struct nj_operand[]){{.name = "RUN", .takes = NJ_TAKES_RUN}, {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_NOW, "now", .help = "calls under way are ended at once; resume repeats them"},
+            {OPT_WAIT, "wait", .value = "SECONDS",
+             .help = "how long the engine may take; default 120"},
+            {0},
+        },
+    .see = "nightjar-resume(1)",
     .run = run,
 };

@@ -64,6 +64,11 @@ teardown() {
     includes batch/report | { grep -E ': batch/(model|engine|tools|sandbox|cli)/' || true; } | none
 }
 
+@test "the command table knows no command, and only programs know it" {
+    includes batch/command | { grep -vE ': (formats|batch/command)/' || true; } | none
+    includes batch/session batch/engine batch/model batch/tools batch/sandbox batch/report | { grep -E ': batch/command/' || true; } | none
+}
+
 @test "nobody includes a command" {
     includes formats batch replay | { grep -E ': (batch/cli|replay)/.*\.c$' || true; } | none
     includes formats batch/session batch/engine batch/model batch/tools batch/sandbox batch/report replay | { grep -E ': batch/cli/' || true; } | none
