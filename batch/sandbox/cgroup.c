@@ -163,7 +163,8 @@ size_t nj_cgroups_sweep(const struct nj_cgroups *cgroups)
         struct dirent *entry;
 
         while (dir && (entry = readdir(dir))) {
-            if (entry->d_type == DT_DIR && strncmp(entry->d_name, "nightjar-", 9) == 0)
+            if (entry->d_type == DT_DIR &&
+                strncmp(entry->d_name, NJ_CGROUP_RUN, strlen(NJ_CGROUP_RUN)) == 0)
                 swept += sweep_one(dirfd(dir), entry->d_name);
         }
         if (dir)
@@ -259,7 +260,7 @@ static int make_locked(const char *dir, const char *name, int *ret_fd, struct nj
 int nj_cgroups_begin(struct nj_cgroups *cgroups, const char *name, struct nj_error *err)
 {
     (void)nj_cgroups_sweep(cgroups);
-    (void)snprintf(cgroups->name, sizeof(cgroups->name), "nightjar-%s", name);
+    (void)snprintf(cgroups->name, sizeof(cgroups->name), NJ_CGROUP_RUN "%s", name);
     for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++) {
         int r = 0;
 

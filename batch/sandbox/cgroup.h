@@ -5,7 +5,7 @@
  * Delegate=yes, or a writable parent), then v1, where its hierarchy is writable (usually as root),
  * then nothing, and limits.h's watchdog does what it can.
  *
- *   <base>/nightjar-<run>-<helper's pid>/     one a run; the helper holds flock() on it as long as
+ *   <base>/nightjar.run-<run>-<helper pid>/    one a run; the helper holds flock() on it as long as
  *       <box>/                                it lives, so whoever gets that lock may sweep it
  *   <base>/nightjar.engine/                   v2 alone: what had to leave <base>, since a group
  *                                             with controllers for its children holds no process
@@ -21,6 +21,7 @@
 
 #define NJ_CGROUP_PATH_MAX_BYTES 512
 #define NJ_CGROUP_OVERHEAD_PROCESSES 2 /* init and the reaper of a call */
+#define NJ_CGROUP_RUN "nightjar.run-"  /* how the name of a group to be swept begins */
 #define NJ_CGROUP_ENGINE "nightjar.engine"
 
 enum nj_cgroup_controller {
@@ -38,7 +39,7 @@ struct nj_cgroups {
     char dir[NJ_CGROUP_CONTROLLERS][NJ_CGROUP_PATH_MAX_BYTES]; /* <base>; all of v2 share one */
     bool move_out;  /* v2: the base holds processes (ours), which go to NJ_CGROUP_ENGINE first */
     char why[320];  /* why it is not v2, for people; empty: it is */
-    char name[160]; /* "nightjar-<run>-<pid>"; empty before nj_cgroups_begin() */
+    char name[160]; /* of this run's group; empty before nj_cgroups_begin() */
     int lock_fd[NJ_CGROUP_CONTROLLERS]; /* -1: none, or shared with one before */
 };
 

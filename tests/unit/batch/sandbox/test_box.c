@@ -7,8 +7,10 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 #include "formats/base/banned.h"
@@ -670,7 +672,7 @@ static void no_cgroup_of_a_closed_box_stays(void **state)
     char begins[128];
 
     (void)state;
-    snprintf(begins, sizeof(begins), "nightjar-%s-", run_name("test-box"));
+    snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name("test-box"));
     open_box(&h, NULL);
     sh_ok(&h, "true");
     stop(&h);
@@ -830,7 +832,7 @@ static void a_killed_engine_leaves_nothing_behind(void **state)
         usleep(10000);
     assert_int_equal(count_processes("97534"), 0);
     assert_int_equal(kill(supervisor, 0), -1);
-    snprintf(begins, sizeof(begins), "nightjar-test-killed-%d-", pid);
+    snprintf(begins, sizeof(begins), "nightjar.run-test-killed-%d-", pid);
     for (int i = 0; i < 100 && group_left(begins); i++)
         usleep(20000);
     assert_false(group_left(begins));
@@ -857,24 +859,84 @@ static void leftovers_of_any_run_are_swept_and_live_runs_are_not(void **state)
         return;
     }
     open_box(&h, NULL);
-    snprintf(begins, sizeof(begins), "nightjar-%s-", run_name("test-box"));
+    snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name("test-box"));
     assert_true(group_left(begins));
     /* One of another run that is gone, with a box and a process in it; one that is no run's. */
     snprintf(command, sizeof(command),
-             "mkdir -p %s/nightjar-gone-%d-1/7 %s/nightjar.no-%d && "
-             "(sleep 97535 & echo $! > %s/nightjar-gone-%d-1/7/cgroup.procs)",
+             "mkdir -p %s/nightjar.run-gone-%d-1/7 %s/nightjar.no-%d && "
+             "(sleep 97535 & echo $! > %s/nightjar.run-gone-%d-1/7/cgroup.procs)",
              dir, getpid(), dir, getpid(), dir, getpid());
     assert_int_equal(system(command), 0);
     assert_int_equal(count_processes("97535"), 1);
     start(&other, "test-box");
     assert_int_equal(count_processes("97535"), 0);
-    snprintf(command, sizeof(command), "! [ -e %s/nightjar-gone-%d-1 ] && rmdir %s/nightjar.no-%d",
-             dir, getpid(), dir, getpid());
+    snprintf(command, sizeof(command),
+             "! [ -e %s/nightjar.run-gone-%d-1 ] && rmdir %s/nightjar.no-%d", dir, getpid(), dir,
+             getpid());
     assert_int_equal(system(command), 0);
     sh_ok(&h, "true"); /* ours goes on */
     open_box(&other, NULL);
     sh_ok(&other, "true");
     stop(&other);
+    sh_ok(&h, "true");
+}
+
+/* in_a_pid_namespace - a run of the same name whose pids mean nothing out here, and ours nothing
+ * there. It sweeps at its start, has a box while we start another, and must still have it then. */
+static void in_a_pid_namespace(int from_us, int to_us)
+{
+    static struct harness inner;
+    char byte = 'r';
+
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("proc", "/proc", "proc", 0, NULL) < 0)
+        _exit(5);
+    start(&inner, "test-box");
+    open_box(&inner, NULL);
+    sh_ok(&inner, "true");
+    if (write(to_us, &byte, 1) != 1 || read(from_us, &byte, 1) != 1)
+        _exit(2);
+    sh_ok(&inner, "true");
+    stop(&inner);
+    _exit(0);
+}
+
+static void runs_in_different_pid_namespaces_leave_each_other_alone(void **state)
+{
+    static struct harness other;
+    int to[2], from[2], status;
+    char byte = 'g';
+    pid_t pid;
+
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("skipped: not root\n");
+        return;
+    }
+    open_box(&h, NULL);
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
+    pid = fork();
+    if (pid == 0) {
+        if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0)
+            _exit(3);
+        pid = fork();
+        if (pid == 0)
+            in_a_pid_namespace(to[0], from[1]);
+        _exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+    }
+    (void)close(from[1]);
+    if (read(from[0], &byte, 1) == 1) {
+        sh_ok(&h, "true");
+        start(&other, "test-box");
+        open_box(&other, NULL);
+        sh_ok(&other, "true");
+        assert_int_equal(write(to[1], &byte, 1), 1);
+        stop(&other);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
     sh_ok(&h, "true");
 }
 
@@ -1062,6 +1124,7 @@ static int run(const char *name)
         TEST(a_lost_helper_ends_all_boxes),
         TEST(a_killed_engine_leaves_nothing_behind),
         TEST(leftovers_of_any_run_are_swept_and_live_runs_are_not),
+        TEST(runs_in_different_pid_namespaces_leave_each_other_alone),
         TEST(an_engine_may_drop_root_after_the_start),
         TEST(a_payload_cannot_look_into_what_surrounds_it),
         TEST(inputs_are_mounted_read_only_where_the_plan_says),

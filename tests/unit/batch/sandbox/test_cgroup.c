@@ -271,7 +271,7 @@ static struct nj_cgroups found(void)
     return cgroups;
 }
 
-#define RUN "/sys/fs/cgroup/user.slice/nightjar-job-5"
+#define RUN "/sys/fs/cgroup/user.slice/nightjar.run-job-5"
 
 static void a_boxs_limits_are_written_as_the_kernel_reads_them(void **state)
 {
@@ -343,18 +343,18 @@ static void a_dead_runs_groups_go_and_a_live_ones_stay(void **state)
 
     (void)state;
     for (int i = 0; i < 4; i++) {
-        static const char *const names[] = {"nightjar-dead-1", "nightjar-dead-1/3",
-                                            "nightjar-live-2", "nightjar.engine"};
+        static const char *const names[] = {"nightjar.run-dead-1", "nightjar.run-dead-1/3",
+                                            "nightjar.run-live-2", "nightjar.engine"};
 
         snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user.slice/%s", root, names[i]);
         assert_int_equal(mkdir(path, 0755), 0);
     }
-    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user.slice/nightjar-live-2", root);
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user.slice/nightjar.run-live-2", root);
     lock_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(flock(lock_fd, LOCK_EX), 0);
     assert_int_equal(nj_cgroups_sweep(&cgroups), 1);
     assert_int_equal(access(path, F_OK), 0);
-    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user.slice/nightjar-dead-1", root);
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user.slice/nightjar.run-dead-1", root);
     assert_int_not_equal(access(path, F_OK), 0);
     (void)close(lock_fd); /* its helper died */
     assert_int_equal(nj_cgroups_sweep(&cgroups), 1);

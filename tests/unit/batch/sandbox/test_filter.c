@@ -37,7 +37,8 @@ static int try_call(long number, long a, long b, long c, long d)
     if (pid == 0) {
         long r;
 
-        /* cmocka catches this one, and a fault caught here would look like a process that went on. */
+        /* cmocka catches this one, and a fault caught here would look like a process that went on.
+         */
         (void)signal(SIGSEGV, SIG_DFL);
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || nj_filter_install(&filter) < 0)
             _exit(254);
@@ -150,7 +151,8 @@ static void calls_of_another_architecture_end_the_process(void **state)
     if (pid == 0) {
         long r;
 
-        /* cmocka catches this one, and a fault caught here would look like a process that went on. */
+        /* cmocka catches this one, and a fault caught here would look like a process that went on.
+         */
         (void)signal(SIGSEGV, SIG_DFL);
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || nj_filter_install(&filter) < 0)
             _exit(254);
