@@ -1,11 +1,11 @@
 /*
  * call.c - one call: start it, carry its output, keep its limits, say what it left
  *
- * Output is bounded in memory however much comes: a head, a ring for the tail, a count and a
- * running digest. The complication is the end. A payload's descendants may hold the pipes, and a
+ * The complication is the end. A payload's descendants may hold the pipes, and a
  * killed payload leaves them full; but init says "over" only when no process of the call exists any
  * more, so then whatever is left in the pipes is all there is.
  */
+#include "batch/sandbox/output.h"
 #include "batch/sandbox/supervisor.h"
 
 #include <assert.h>
@@ -21,7 +21,6 @@
 
 #include "formats/base/banned.h"
 
-#define READ_BYTES (64u << 10)
 #define LIVE_AFTER_MS 250 /* shorter calls send their output once, at the end */
 #define WATCH_EVERY_MS 100
 #define WATCH_LEAST_MS 4
@@ -29,23 +28,10 @@
 #define KILL_TIMEOUT_MS 20000 /* from the kill to "over"; beyond, the box is given up */
 #define NS_PER_MS 1000000
 
-struct stream {
-    int fd; /* -1: at its end */
-    uint64_t bytes;
-    struct nj_hasher *hasher;
-    uint8_t *head;
-    size_t head_len;
-    size_t head_max;
-    size_t sent; /* of the head, as OUTPUT */
-    uint8_t *ring;
-    size_t ring_max;
-    uint64_t ring_total; /* bytes that went into the ring */
-};
-
 struct call {
     struct nj_supervisor *supervisor;
     const struct nj_box_call *request;
-    struct stream streams[2];
+    struct nj_output streams[2];
     int64_t started_ns; /* CLOCK_MONOTONIC */
     int64_t began_ns;   /* CLOCK_REALTIME */
     int64_t deadline_ns;
@@ -69,112 +55,6 @@ static int64_t now_ns(clockid_t clock)
 
     (void)clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-/* ---- streams ---- */
-
-static int stream_init(struct stream *stream, const struct nj_box_call *request,
-                       struct nj_error *err)
-{
-    stream->fd = -1;
-    stream->head_max = request->head_max_bytes;
-    stream->ring_max = request->tail_max_bytes;
-    stream->hasher = nj_hasher_new();
-    stream->head = malloc(stream->head_max + 1);
-    stream->ring = malloc(stream->ring_max + 1);
-    return stream->hasher && stream->head && stream->ring ? 0 : nj_fail_nomem(err);
-}
-
-static void stream_done(struct stream *stream)
-{
-    nj_close_auto(&stream->fd);
-    nj_hasher_free(stream->hasher);
-    free(stream->head);
-    free(stream->ring);
-    *stream = (struct stream){.fd = -1};
-}
-
-static void ring_add(struct stream *stream, const uint8_t *data, size_t len)
-{
-    size_t at, first;
-
-    stream->ring_total += len;
-    if (stream->ring_max == 0)
-        return;
-    if (len > stream->ring_max) {
-        data += len - stream->ring_max;
-        len = stream->ring_max;
-    }
-    at = (size_t)((stream->ring_total - len) % stream->ring_max);
-    first = len < stream->ring_max - at ? len : stream->ring_max - at;
-    memcpy(stream->ring + at, data, first);
-    memcpy(stream->ring, data + first, len - first);
-}
-
-static void stream_add(struct stream *stream, const uint8_t *data, size_t len)
-{
-    size_t to_head = stream->head_max - stream->head_len;
-
-    stream->bytes += len;
-    nj_hasher_update(stream->hasher, data, len);
-    if (to_head > len)
-        to_head = len;
-    memcpy(stream->head + stream->head_len, data, to_head);
-    stream->head_len += to_head;
-    if (len > to_head)
-        ring_add(stream, data + to_head, len - to_head);
-}
-
-/* stream_read - at most one buffer; false at end of file */
-static bool stream_read(struct stream *stream)
-{
-    static uint8_t buffer[READ_BYTES];
-    ssize_t n = read(stream->fd, buffer, sizeof(buffer));
-
-    if (n > 0) {
-        stream_add(stream, buffer, (size_t)n);
-        return true;
-    }
-    return n < 0 && (errno == EAGAIN || errno == EINTR);
-}
-
-static void stream_drain(struct stream *stream)
-{
-    uint64_t before;
-
-    if (stream->fd < 0)
-        return;
-    do {
-        before = stream->bytes;
-        if (!stream_read(stream))
-            break;
-    } while (stream->bytes > before);
-    (void)close(stream->fd);
-    stream->fd = -1;
-}
-
-/* stream_finish - put the ring in order and fill @ret_stream with borrowed spans */
-static int stream_finish(struct stream *stream, struct nj_stream *ret_stream, struct nj_error *err)
-{
-    size_t kept =
-        stream->ring_total < stream->ring_max ? (size_t)stream->ring_total : stream->ring_max;
-    size_t at = kept == 0 ? 0 : (size_t)(stream->ring_total % stream->ring_max);
-
-    if (stream->ring_total > stream->ring_max && at > 0) {
-        uint8_t *ordered = malloc(kept);
-
-        if (!ordered)
-            return nj_fail_nomem(err);
-        memcpy(ordered, stream->ring + at, kept - at);
-        memcpy(ordered + kept - at, stream->ring, at);
-        free(stream->ring);
-        stream->ring = ordered;
-    }
-    ret_stream->bytes = stream->bytes;
-    nj_hasher_finish(stream->hasher, &ret_stream->digest);
-    ret_stream->head = (struct nj_span){stream->head, stream->head_len};
-    ret_stream->tail = (struct nj_span){stream->ring, kept};
-    return 0;
 }
 
 /* ---- the request ---- */
@@ -410,7 +290,7 @@ static bool is_watched(const struct call *call)
 static int send_pieces(struct call *call, struct nj_error *err)
 {
     for (int i = 0; i < 2; i++) {
-        struct stream *stream = &call->streams[i];
+        struct nj_output *stream = &call->streams[i];
 
         while (stream->sent < stream->head_len) {
             size_t len = stream->head_len - stream->sent;
@@ -539,9 +419,9 @@ static int run(struct call *call, struct nj_error *err)
         if (poll(polled, 4, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
             return nj_fail_errno(err, errno, "call: poll");
         for (int i = 0; i < 2; i++) {
-            struct stream *stream = &call->streams[i];
+            struct nj_output *stream = &call->streams[i];
 
-            if (polled[2 + i].revents && !stream_read(stream)) {
+            if (polled[2 + i].revents && !nj_output_read(stream)) {
                 (void)close(stream->fd);
                 stream->fd = -1;
             }
@@ -561,8 +441,8 @@ static int run(struct call *call, struct nj_error *err)
         if (r < 0)
             return r;
     }
-    stream_drain(&call->streams[0]);
-    stream_drain(&call->streams[1]);
+    nj_output_drain(&call->streams[0]);
+    nj_output_drain(&call->streams[1]);
     return 0;
 }
 
@@ -750,9 +630,9 @@ static int finish(struct call *call, struct nj_error *err)
     nj_buf_init(&text, 8192);
     r = judge_exit(call, outcome, &text, err);
     if (r >= 0)
-        r = stream_finish(&call->streams[0], &outcome->out, err);
+        r = nj_output_finish(&call->streams[0], &outcome->out, err);
     if (r >= 0)
-        r = stream_finish(&call->streams[1], &outcome->errors, err);
+        r = nj_output_finish(&call->streams[1], &outcome->errors, err);
     if (r < 0)
         return r;
     msg.called.meta.duration_ms = (uint64_t)((call->ended_ns - call->started_ns) / NS_PER_MS);
@@ -798,7 +678,7 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     if (allowed_ms > (uint64_t)INT64_MAX / NS_PER_MS / 2)
         allowed_ms = (uint64_t)INT64_MAX / NS_PER_MS / 2;
     for (int i = 0; i < 2; i++) {
-        r = stream_init(&call->streams[i], call->request, err);
+        r = nj_output_init(&call->streams[i], call->request, err);
         if (r < 0)
             return r;
     }
@@ -835,7 +715,7 @@ int nj_supervisor_call(struct nj_supervisor *supervisor, struct nj_msg_in *in, s
     int r;
 
     r = begin(&call, in, err);
-    stream_done(&call.streams[0]);
-    stream_done(&call.streams[1]);
+    nj_output_done(&call.streams[0]);
+    nj_output_done(&call.streams[1]);
     return r;
 }
