@@ -9,6 +9,8 @@
 extern const struct nj_command nj_cmd_run;
 extern const struct nj_command nj_cmd_resume;
 extern const struct nj_command nj_cmd_stop;
+extern const struct nj_command nj_cmd_status;
+extern const struct nj_command nj_cmd_report;
 extern const struct nj_command nj_cmd_check;
 extern const struct nj_command nj_cmd_bundle;
 

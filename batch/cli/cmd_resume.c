@@ -9,7 +9,7 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_USER = 1, OPT_QUIET };
+enum { OPT_USER = 1, OPT_QUIET, OPT_VERBOSE };
 
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
@@ -22,6 +22,8 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             engine.user = args->value;
         else if (r == OPT_QUIET)
             engine.quiet = true;
+        else if (r == OPT_VERBOSE)
+            engine.verbose = true;
     }
     if (r < 0)
         return r;
@@ -46,6 +48,8 @@ const struct nj_command nj_cmd_resume = {
             {OPT_USER, "user", .value = "NAME", .takes = NJ_TAKES_USER,
              .help = "as root: who the engine becomes"},
             {OPT_QUIET, "quiet", .help = "say only what went wrong"},
+            {OPT_VERBOSE, "verbose",
+             .help = "say when sessions begin, and more about how they ended"},
             {0},
         },
     .see = "nightjar-run(1)",

@@ -11,7 +11,7 @@
 
 #define ALLOW_MAX 64
 
-enum { OPT_RUN_DIR = 1, OPT_USER, OPT_ALLOW_PATH, OPT_QUIET };
+enum { OPT_RUN_DIR = 1, OPT_USER, OPT_ALLOW_PATH, OPT_QUIET, OPT_VERBOSE };
 
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
@@ -29,6 +29,8 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             return -(int)err->code;
         else if (r == OPT_QUIET)
             engine.quiet = true;
+        else if (r == OPT_VERBOSE)
+            engine.verbose = true;
     }
     if (r < 0)
         return r;
@@ -58,6 +60,8 @@ const struct nj_command nj_cmd_run = {
             {OPT_USER, "user", .value = "NAME", .takes = NJ_TAKES_USER,
              .help = "as root: who the engine becomes"},
             {OPT_QUIET, "quiet", .help = "say only what went wrong"},
+            {OPT_VERBOSE, "verbose",
+             .help = "say when sessions begin, and more about how they ended"},
             {0},
         },
     .examples = "nightjar run job.yaml --run-dir last-night\n",

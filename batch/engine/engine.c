@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "batch/engine/start.h"
+#include "batch/engine/views.h"
 #include "formats/base/fault.h"
 #include "formats/base/log.h"
 
@@ -87,6 +88,7 @@ static void start_session(struct nj_engine *engine, size_t index)
         return;
     }
     enlist(engine, live);
+    nj_views_started(live);
     if (nj_live_open(live, &err) == 0)
         return;
     if (live->seat.session && (err.code == NJ_E_INPUT || err.code == NJ_E_LIMIT))
@@ -126,9 +128,6 @@ static void on_schedule(evutil_socket_t fd, short what, void *arg)
     if (!engine->stopping)
         nj_live_grant_slots(engine);
     (void)start_sessions(engine);
-    engine->progress.running = engine->n_lives;
-    engine->progress.spent_micro_usd = engine->spent_micro_usd;
-    nj_progress_draw(&engine->progress, false);
 }
 
 /* ---- ending sessions ---- */
@@ -143,9 +142,9 @@ void nj_engine_ended(struct nj_live *live)
     seat->status = live->failed ? NJ_STATUS_FAILED : session->status;
     engine->ended++;
     engine->group_left[live->plan->group]--;
-    nj_progress_ended(&engine->progress, live->plan->key, seat->status == NJ_STATUS_SUCCEEDED,
-                      live->failed ? live->error.text : session->error_text);
-    if ((uint64_t)engine->progress.failed * 1000000 >
+    engine->failures += seat->status == NJ_STATUS_FAILED;
+    nj_views_ended(live);
+    if ((uint64_t)engine->failures * 1000000 >
         (uint64_t)engine->manifest->limits.fail_over_ppm * engine->plan->n_sessions)
         nj_engine_suspend(engine, "fail_over");
     TAILQ_REMOVE(&engine->lives, live, live_link);
@@ -353,23 +352,12 @@ static int outcome_of(const struct nj_engine *engine)
     return NJ_RUN_SUCCEEDED;
 }
 
-static void say_how_it_ended(const struct nj_engine *engine, int outcome)
+static void say_how_it_ended(const struct nj_engine *engine)
 {
-    const struct nj_progress *progress = &engine->progress;
-
     if (engine->scan_misses > 0)
         nj_log(NJ_LOG_ERROR,
                "%llu files differed from their last capture: their steps' snapshots are stale",
                (unsigned long long)engine->scan_misses);
-    if (engine->options->quiet)
-        return;
-    if (outcome == NJ_RUN_SUSPENDED)
-        nj_log(NJ_LOG_INFO,
-               "suspended with %zu of %zu sessions ended; go on with: nightjar resume %s",
-               engine->ended, engine->plan->n_sessions, engine->dir.path);
-    else
-        nj_log(NJ_LOG_INFO, "%zu succeeded, %zu failed; results: %s/results.jsonl",
-               progress->succeeded, progress->failed, engine->dir.path);
 }
 
 /* Everything that may call back ends before what it would call. Workers come first: they were
@@ -397,6 +385,7 @@ static void engine_done(struct nj_engine *engine)
     free(engine->seats);
     free(engine->group_left);
     nj_state_writer_free(engine->state_writer);
+    nj_views_free(engine->views);
     nj_committer_free(engine->committer);
     nj_journal_writer_close(engine->writer);
     nj_journal_free(engine->reader);
@@ -439,6 +428,7 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
 {
     NJ_AUTO(engine_done)
     struct nj_engine engine = {.dir = NJ_RUN_DIR_EMPTY, .options = options, .files_fd = -1};
+    const char *state;
     int outcome;
 
     TAILQ_INIT(&engine.lives);
@@ -448,30 +438,29 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
     nj_buf_init(&engine.scratch, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_buf_init(&engine.scratch_object, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_world_live_init(&engine.world);
-    if (nj_engine_start(&engine, faults, err) < 0)
+    if (nj_views_new(options, &engine.views, err) < 0 || nj_engine_start(&engine, faults, err) < 0)
         return -(int)err->code;
     if (add_events(&engine, err) < 0)
         return -(int)err->code;
-    nj_progress_init(&engine.progress, options->quiet, engine.plan->n_sessions);
-    for (size_t i = 0; i < engine.plan->n_sessions;
-         i++) { /* what earlier processes of the run ended */
-        engine.progress.succeeded += engine.seats[i].status == NJ_STATUS_SUCCEEDED;
-        engine.progress.failed += engine.seats[i].status == NJ_STATUS_FAILED;
-    }
+    for (size_t i = 0; i < engine.plan->n_sessions; i++) /* what earlier processes ended */
+        engine.failures += engine.seats[i].status == NJ_STATUS_FAILED;
+    if (nj_views_begin(&engine, err) < 0)
+        return -(int)err->code;
     if (run_loop(&engine, err) < 0) {
-        nj_progress_done(&engine.progress);
+        nj_views_quiet(&engine);
         save_what_can_be(&engine);
         return nj_wrap(err,
                        "run %s stopped; what is durable is kept, go on with `nightjar resume %s`",
                        engine.dir.path, engine.dir.path);
     }
-    nj_progress_done(&engine.progress);
+    nj_views_quiet(&engine);
     outcome = outcome_of(&engine);
+    state = outcome == NJ_RUN_SUSPENDED ? "suspended" : "finished";
     if (nj_engine_publish_results(&engine, err) < 0 ||
-        nj_engine_publish_state(&engine, outcome == NJ_RUN_SUSPENDED ? "suspended" : "finished",
-                                err) < 0)
+        nj_engine_publish_state(&engine, state, err) < 0)
         return nj_wrap(err, "run %s", engine.dir.path);
-    say_how_it_ended(&engine, outcome);
+    nj_views_publish(&engine, state);
+    say_how_it_ended(&engine);
     return outcome;
 }
 

@@ -13,7 +13,8 @@ struct nj_engine_options {
     const char *run_path;           /* run: NULL for a name of its own; resume: the run directory */
     const char *user;               /* as root: who to become; NULL: see nj_engine_run() */
     const char *const *allow_paths; /* NULL-terminated; may be NULL */
-    bool quiet;
+    bool quiet;   /* say only what went wrong */
+    bool verbose; /* say when sessions begin, and more about how they ended */
 };
 
 /* How a run ended: the program's exit status. */

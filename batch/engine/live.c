@@ -129,8 +129,16 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
     live->restore_fd = -1;
     live->seat.world = &engine->world;
     live->seat.sink = (struct nj_object_sink){.put = put_object, .ctx = live};
-    if (nj_facts_init(&live->fold.facts, plan->key, engine->manifest->groups[plan->group].name,
-                      plan->config->agent, err) < 0)
+    if (engine->seats[plan->number - 1].facts.len > 0) { /* it goes on, or it is tried again */
+        struct nj_facts facts;
+
+        if (nj_facts_decode(nj_buf_span(&engine->seats[plan->number - 1].facts), &live->fold.arena,
+                            &facts, err) < 0)
+            return -(int)err->code;
+        nj_fold_continue(&live->fold, &facts);
+    } else if (nj_facts_init(&live->fold.facts, &live->fold.arena, plan->key,
+                             engine->manifest->groups[plan->group].name, plan->config->agent,
+                             err) < 0)
         return -(int)err->code;
     *ret_live = nj_steal_ptr(&live);
     return 0;

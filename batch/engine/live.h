@@ -23,7 +23,6 @@
 #include "batch/engine/worker.h"
 #include "batch/model/model.h"
 #include "batch/report/fold.h"
-#include "batch/report/progress.h"
 #include "batch/sandbox/sandbox.h"
 #include "batch/session/world.h"
 #include "batch/tools/tool.h"
@@ -159,7 +158,10 @@ struct nj_engine {
     uint64_t scan_misses;
     bool failed;
     struct nj_error error;
-    struct nj_progress progress;
+    struct nj_views *views; /* views.h */
+    size_t failures;        /* sessions that failed */
+    int64_t first_epoch_ns; /* when the run began */
+    uint64_t epochs;        /* engines that have worked on it, this one too */
 };
 
 /* live.c */

@@ -103,7 +103,7 @@ static int finish_facts(struct nj_live *live, struct nj_error *err)
     if (live->sequence == 0)
         return nj_live_keep_facts(live, err);
     (void)nj_live_bundle_name(live->plan, name, sizeof(name));
-    fold->facts.bundle = nj_arena_text(&fold->facts.arena, name);
+    fold->facts.bundle = nj_arena_text(&fold->arena, name);
     return fold->facts.bundle ? nj_live_keep_facts(live, err) : nj_fail_nomem(err);
 }
 

@@ -11,6 +11,8 @@
 
 #include <assert.h>
 
+#include "batch/report/ledger.h"
+
 #include "formats/base/banned.h"
 
 static struct nj_live *live_of_frame(struct nj_engine *engine, const struct nj_frame *frame,
@@ -73,10 +75,23 @@ static int on_event(struct nj_live *live, const struct nj_frame *frame, struct n
     return 0;
 }
 
+static int on_run(struct nj_engine *engine, const struct nj_frame *frame, struct nj_error *err)
+{
+    int64_t time_ns = 0;
+
+    if (nj_ledger_run_time(frame->payload, &time_ns, err) < 0)
+        return -(int)err->code;
+    if (engine->epochs++ == 0)
+        engine->first_epoch_ns = time_ns;
+    return 0;
+}
+
 static int on_frame(struct nj_engine *engine, const struct nj_frame *frame, struct nj_error *err)
 {
     struct nj_live *live;
 
+    if (frame->kind == NJ_FRAME_RUN)
+        return on_run(engine, frame, err);
     if (frame->session == NJ_JOURNAL_SESSION_RUN)
         return 0;
     live = live_of_frame(engine, frame, err);

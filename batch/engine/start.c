@@ -242,7 +242,13 @@ static int append_run_frame(struct nj_engine *engine, struct nj_error *err)
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
     struct nj_frame frame = {.kind = NJ_FRAME_RUN, .session = NJ_JOURNAL_SESSION_RUN};
     struct nj_packer packer;
+    struct timespec now;
+    int64_t now_ns;
 
+    clock_gettime(CLOCK_REALTIME, &now);
+    now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    if (engine->epochs++ == 0)
+        engine->first_epoch_ns = now_ns;
     nj_buf_init(&payload, NJ_MANIFEST_MAX_BYTES);
     nj_packer_init(&packer, &payload);
     nj_pack_map(&packer, 3);
@@ -251,7 +257,7 @@ static int append_run_frame(struct nj_engine *engine, struct nj_error *err)
     nj_pack_text(&packer, "job");
     nj_pack_text(&packer, engine->manifest->job);
     nj_pack_text(&packer, "time_ns");
-    nj_pack_int(&packer, (int64_t)time(NULL) * 1000000000);
+    nj_pack_int(&packer, now_ns);
     if (nj_packer_end(&packer, err) < 0)
         return -(int)err->code;
     frame.payload = nj_buf_span(&payload);

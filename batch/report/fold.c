@@ -12,7 +12,7 @@
 
 void nj_fold_done(struct nj_fold *fold)
 {
-    nj_facts_done(&fold->facts);
+    nj_arena_done(&fold->arena);
 }
 
 static uint64_t ms_between(int64_t from_ns, int64_t to_ns)
@@ -43,7 +43,7 @@ static const char *keep(struct nj_fold *fold, struct nj_span text)
         return "";
     if (text.len > NJ_FACTS_TEXT_MAX_BYTES)
         text.len = NJ_FACTS_TEXT_MAX_BYTES;
-    copy = nj_arena_span(&fold->facts.arena, text);
+    copy = nj_arena_span(&fold->arena, text);
     if (copy && text.len == NJ_FACTS_TEXT_MAX_BYTES)
         nj_utf8_trim(copy);
     else if (copy)
@@ -76,7 +76,7 @@ static int begin_attempt(struct nj_fold *fold, int64_t time_ns, struct nj_error 
 
     if (attempt_under_way(fold) || facts->n_attempts == NJ_FACTS_ATTEMPTS_MAX)
         return 0;
-    grown = grow(&facts->arena, facts->attempts, facts->n_attempts, sizeof(*grown));
+    grown = grow(&fold->arena, facts->attempts, facts->n_attempts, sizeof(*grown));
     if (!grown)
         return nj_fail_nomem(err);
     facts->attempts = grown;
@@ -114,6 +114,13 @@ int nj_fold_end(struct nj_fold *fold, int64_t time_ns, enum nj_status status, co
     return 0;
 }
 
+void nj_fold_continue(struct nj_fold *fold, const struct nj_facts *facts)
+{
+    fold->facts = *facts;
+    if (facts->n_attempts > 0)
+        fold->last_ns = facts->attempts[facts->n_attempts - 1].end_ns;
+}
+
 /* ---- events ---- */
 
 static int on_opened(struct nj_fold *fold, const struct nj_event *event, struct nj_error *err)
@@ -127,7 +134,7 @@ static int on_opened(struct nj_fold *fold, const struct nj_event *event, struct 
 
         if (!key || !group || !agent)
             return nj_fail_nomem(err);
-        if (nj_facts_init(facts, key, group, agent, err) < 0)
+        if (nj_facts_init(facts, &fold->arena, key, group, agent, err) < 0)
             return -(int)err->code;
     }
     if (facts->opened_ns == 0)
@@ -165,7 +172,7 @@ static int find_model(struct nj_fold *fold, struct nj_span name, struct nj_facts
     struct nj_facts_model *model = known_model(facts, &name);
 
     if (!model) {
-        model = grow(&facts->arena, facts->models, facts->n_models, sizeof(*model));
+        model = grow(&fold->arena, facts->models, facts->n_models, sizeof(*model));
         if (!model)
             return nj_fail_nomem(err);
         facts->models = model;
@@ -217,7 +224,7 @@ static int on_attempt(struct nj_fold *fold, struct nj_span name, struct nj_error
     struct nj_facts_cause *cause = known_cause(facts, &name);
 
     if (!cause) {
-        cause = grow(&facts->arena, facts->retries, facts->n_retries, sizeof(*cause));
+        cause = grow(&fold->arena, facts->retries, facts->n_retries, sizeof(*cause));
         if (!cause)
             return nj_fail_nomem(err);
         facts->retries = cause;

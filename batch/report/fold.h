@@ -18,8 +18,9 @@
 
 struct nj_fold {
     struct nj_facts facts;
-    int64_t last_ns;      /* of the last event; 0 before the first */
-    int64_t box_since_ns; /* 0: no box */
+    struct nj_arena arena; /* its texts and tables */
+    int64_t last_ns;       /* of the last event; 0 before the first */
+    int64_t box_since_ns;  /* 0: no box */
     int64_t down_since_ns;
     uint64_t steps_before; /* of earlier attempts */
     uint64_t cost_before;
@@ -32,6 +33,10 @@ NJ_DEFINE_AUTO_VAL(struct nj_fold, nj_fold_done);
  * CLOSED ends it. Fails with NJ_E_NOMEM. */
 int nj_fold_event(struct nj_fold *fold, const struct nj_event *event,
                   struct nj_error *err) NJ_MUST_USE;
+
+/* nj_fold_continue - begin with facts that were decoded into @fold->arena: a session that was
+ * archived and is tried again */
+void nj_fold_continue(struct nj_fold *fold, const struct nj_facts *facts);
 
 /* nj_fold_end - the session ended without a CLOSED event, because the engine could not go on with
  * it; it may never have been opened */

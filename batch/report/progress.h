@@ -1,39 +1,52 @@
 /*
  * progress.h - what a run says on standard error while it works
  *
- * On a terminal one line, rewritten; elsewhere a line for every session that ends. Names are
- * escaped: they come from files and agents.
+ * On a terminal a panel that is redrawn in place (panel.h), one write a frame, with a line above it
+ * for every failure. Elsewhere lines: one for every session in small runs and for every failure in
+ * all, and one with figures every ten seconds in large ones. Quiet says nothing; verbose says when
+ * sessions begin, and more about how they ended. TERM=dumb gets lines, NO_COLOR no colours, a
+ * locale without UTF-8 none.
+ *
+ *     nj_progress_new()     early, while the terminal may still be opened
+ *     nj_progress_start()   the plan is known
+ *     nj_progress_begun(), _ended()    from here on
+ *     nj_progress_tick()    every NJ_PROGRESS_TICK_MS, and after SIGWINCH and SIGCONT
+ *     nj_progress_clear()   before somebody else writes there, and before the process stops
  */
 #ifndef NJ_PROGRESS_H
 #define NJ_PROGRESS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "batch/report/panel.h"
+#include "formats/journal/facts.h"
 
-struct nj_progress {
-    bool quiet;
-    bool terminal;
-    size_t total;
-    size_t succeeded;
-    size_t failed;
-    size_t running;
-    int64_t spent_micro_usd;
-    int64_t started_ms; /* CLOCK_MONOTONIC */
-    int64_t drawn_ms;
-};
+#define NJ_PROGRESS_TICK_MS 250
 
-void nj_progress_init(struct nj_progress *progress, bool quiet, size_t total);
+enum nj_progress_mode { NJ_PROGRESS_NORMAL, NJ_PROGRESS_QUIET, NJ_PROGRESS_VERBOSE };
 
-/* nj_progress_ended - a session ended; @status and @error may hold anything, @error NULL when it
- * succeeded */
-void nj_progress_ended(struct nj_progress *progress, const char *key, bool succeeded,
-                       const char *error);
+struct nj_progress;
 
-/* nj_progress_draw - redraw the terminal's line, at most every 100 ms unless @now */
-void nj_progress_draw(struct nj_progress *progress, bool now);
+int nj_progress_new(enum nj_progress_mode mode, struct nj_progress **ret_progress,
+                    struct nj_error *err) NJ_MUST_USE;
+void nj_progress_free(struct nj_progress *progress);
+NJ_DEFINE_AUTO_PTR(struct nj_progress, nj_progress_free);
 
-/* nj_progress_done - end the line */
-void nj_progress_done(struct nj_progress *progress);
+/* Figures that change, for the caller to keep: running, suspended, stopping, spent, slowest. The
+ * rest is kept here. */
+struct nj_panel *nj_progress_panel(struct nj_progress *progress);
+
+/* nj_progress_start - @succeeded and @failed ended under earlier engines of the run; @job is
+ * borrowed */
+void nj_progress_start(struct nj_progress *progress, const char *job, size_t total,
+                       size_t succeeded, size_t failed);
+
+bool nj_progress_is_terminal(const struct nj_progress *progress);
+
+void nj_progress_begun(struct nj_progress *progress, const char *key);
+void nj_progress_ended(struct nj_progress *progress, const struct nj_facts *facts);
+void nj_progress_tick(struct nj_progress *progress);
+void nj_progress_clear(struct nj_progress *progress);
+
+/* nj_progress_say - text of lines above the panel */
+void nj_progress_say(struct nj_progress *progress, struct nj_span text);
 
 #endif

@@ -21,6 +21,8 @@
 static const char *program_name = "";
 static enum nj_log_level level_max = NJ_LOG_INFO;
 static bool as_json;
+static void (*hook_before)(void *ctx);
+static void *hook_ctx;
 
 static const char *level_word(enum nj_log_level level)
 {
@@ -44,6 +46,12 @@ void nj_log_init(const char *program, enum nj_log_level max_level)
     program_name = program;
     level_max = max_level;
     as_json = format && strcmp(format, "json") == 0;
+}
+
+void nj_log_set_hook(void (*before)(void *ctx), void *ctx)
+{
+    hook_before = before;
+    hook_ctx = ctx;
 }
 
 /* escape - @text with everything unsafe as \xNN into @line (4 bytes a byte of room); the length */
@@ -116,6 +124,8 @@ void nj_log(enum nj_log_level level, const char *fmt, ...)
 
     if (level > level_max)
         return;
+    if (hook_before)
+        hook_before(hook_ctx);
     va_start(args, fmt);
     n = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);

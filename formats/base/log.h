@@ -12,6 +12,10 @@
 enum nj_log_level { NJ_LOG_ERROR, NJ_LOG_WARN, NJ_LOG_INFO, NJ_LOG_DEBUG };
 
 void nj_log_init(const char *program, enum nj_log_level max_level);
+/* nj_log_set_hook - call @before ahead of each line: whoever draws on the same terminal takes its
+ * picture off there. NULL for none. */
+void nj_log_set_hook(void (*before)(void *ctx), void *ctx);
+
 void nj_log(enum nj_log_level level, const char *fmt, ...) NJ_PRINTF(2, 3);
 
 #endif

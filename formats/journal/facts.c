@@ -7,26 +7,18 @@
 
 #include "formats/base/banned.h"
 
-int nj_facts_init(struct nj_facts *facts, const char *key, const char *group, const char *agent,
-                  struct nj_error *err)
+int nj_facts_init(struct nj_facts *facts, struct nj_arena *arena, const char *key,
+                  const char *group, const char *agent, struct nj_error *err)
 {
     struct nj_facts fresh = {.bundle = "", .error_kind = "", .error_text = ""};
 
-    fresh.key = nj_arena_text(&fresh.arena, key);
-    fresh.group = nj_arena_text(&fresh.arena, group);
-    fresh.agent = nj_arena_text(&fresh.arena, agent);
-    if (!fresh.key || !fresh.group || !fresh.agent) {
-        nj_facts_done(&fresh);
+    fresh.key = nj_arena_text(arena, key);
+    fresh.group = nj_arena_text(arena, group);
+    fresh.agent = nj_arena_text(arena, agent);
+    if (!fresh.key || !fresh.group || !fresh.agent)
         return nj_fail_nomem(err);
-    }
     *facts = fresh;
     return 0;
-}
-
-void nj_facts_done(struct nj_facts *facts)
-{
-    nj_arena_done(&facts->arena);
-    *facts = (struct nj_facts){0};
 }
 
 /* ---- writing ---- */
@@ -198,7 +190,18 @@ static int get_model(const struct nj_pack_at *map, struct nj_arena *arena,
     return get_text(map, "name", arena, &model->name, err);
 }
 
-static int get_attempts(const struct nj_pack_at *map, struct nj_facts *facts, struct nj_error *err)
+/* Tables have room for a power of two, so that a fold can go on with what was read. */
+static void *table(struct nj_arena *arena, size_t count, size_t size)
+{
+    size_t cap = 1;
+
+    while (cap < count)
+        cap *= 2;
+    return nj_arena_array(arena, cap, size);
+}
+
+static int get_attempts(const struct nj_pack_at *map, struct nj_arena *arena,
+                        struct nj_facts *facts, struct nj_error *err)
 {
     struct nj_pack_at array, item;
 
@@ -206,18 +209,18 @@ static int get_attempts(const struct nj_pack_at *map, struct nj_facts *facts, st
         return -(int)err->code;
     if (facts->n_attempts > NJ_FACTS_ATTEMPTS_MAX)
         return nj_pack_fail(&array, err, "more than %d", NJ_FACTS_ATTEMPTS_MAX);
-    facts->attempts =
-        nj_arena_array(&facts->arena, facts->n_attempts + 1, sizeof(*facts->attempts));
+    facts->attempts = table(arena, facts->n_attempts, sizeof(*facts->attempts));
     if (!facts->attempts)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < facts->n_attempts; i++)
         if (nj_pack_item(&array, i, &item, err) < 0 ||
-            get_attempt(&item, &facts->arena, &facts->attempts[i], err) < 0)
+            get_attempt(&item, arena, &facts->attempts[i], err) < 0)
             return -(int)err->code;
     return 0;
 }
 
-static int get_models(const struct nj_pack_at *map, struct nj_facts *facts, struct nj_error *err)
+static int get_models(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_facts *facts,
+                      struct nj_error *err)
 {
     struct nj_pack_at array, item;
 
@@ -225,14 +228,13 @@ static int get_models(const struct nj_pack_at *map, struct nj_facts *facts, stru
         return -(int)err->code;
     if (facts->n_models > NJ_FACTS_NAMES_MAX)
         return nj_pack_fail(&array, err, "more than %d", NJ_FACTS_NAMES_MAX);
-    facts->models = nj_arena_array(&facts->arena, facts->n_models + 1, sizeof(*facts->models));
+    facts->models = table(arena, facts->n_models, sizeof(*facts->models));
     if (!facts->models)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < facts->n_models; i++) {
         struct nj_facts_model *model = &facts->models[i];
 
-        if (nj_pack_item(&array, i, &item, err) < 0 ||
-            get_model(&item, &facts->arena, model, err) < 0)
+        if (nj_pack_item(&array, i, &item, err) < 0 || get_model(&item, arena, model, err) < 0)
             return -(int)err->code;
         facts->usage.input_tokens += model->usage.input_tokens;
         facts->usage.output_tokens += model->usage.output_tokens;
@@ -243,7 +245,8 @@ static int get_models(const struct nj_pack_at *map, struct nj_facts *facts, stru
     return 0;
 }
 
-static int get_retries(const struct nj_pack_at *map, struct nj_facts *facts, struct nj_error *err)
+static int get_retries(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_facts *facts,
+                       struct nj_error *err)
 {
     struct nj_pack_at array, item;
 
@@ -251,12 +254,12 @@ static int get_retries(const struct nj_pack_at *map, struct nj_facts *facts, str
         return -(int)err->code;
     if (facts->n_retries > NJ_FACTS_NAMES_MAX)
         return nj_pack_fail(&array, err, "more than %d", NJ_FACTS_NAMES_MAX);
-    facts->retries = nj_arena_array(&facts->arena, facts->n_retries + 1, sizeof(*facts->retries));
+    facts->retries = table(arena, facts->n_retries, sizeof(*facts->retries));
     if (!facts->retries)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < facts->n_retries; i++)
         if (nj_pack_item(&array, i, &item, err) < 0 || nj_pack_as_map(&item, err) < 0 ||
-            get_text(&item, "cause", &facts->arena, &facts->retries[i].name, err) < 0 ||
+            get_text(&item, "cause", arena, &facts->retries[i].name, err) < 0 ||
             nj_pack_get_uint(&item, "count", FIGURE_MAX, &facts->retries[i].count, err) < 0)
             return -(int)err->code;
     return 0;
@@ -277,7 +280,8 @@ static int get_limits(const struct nj_pack_at *map, struct nj_facts *facts, stru
     return 0;
 }
 
-static int get_facts(const struct nj_pack_at *map, struct nj_facts *facts, struct nj_error *err)
+static int get_facts(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_facts *facts,
+                     struct nj_error *err)
 {
     static const char *const keys[] = {
         "box_held_ms",       "boxes_built", "boxes_evicted", "boxes_lost", "calls",
@@ -301,7 +305,6 @@ static int get_facts(const struct nj_pack_at *map, struct nj_facts *facts, struc
                                 &facts->steps,
                                 &facts->tool_ms,
                                 &facts->turns};
-    struct nj_arena *arena = &facts->arena;
 
     if (get_uints(map, keys, values, sizeof(keys) / sizeof(keys[0]), err) < 0 ||
         get_text(map, "agent", arena, &facts->agent, err) < 0 ||
@@ -311,23 +314,23 @@ static int get_facts(const struct nj_pack_at *map, struct nj_facts *facts, struc
         get_text(map, "group", arena, &facts->group, err) < 0 ||
         get_text(map, "key", arena, &facts->key, err) < 0 ||
         nj_pack_get_int(map, "opened_ns", &facts->opened_ns, err) < 0 ||
-        get_status(map, &facts->status, err) < 0 || get_attempts(map, facts, err) < 0 ||
-        get_models(map, facts, err) < 0 || get_retries(map, facts, err) < 0)
+        get_status(map, &facts->status, err) < 0 || get_attempts(map, arena, facts, err) < 0 ||
+        get_models(map, arena, facts, err) < 0 || get_retries(map, arena, facts, err) < 0)
         return -(int)err->code;
     return get_limits(map, facts, err);
 }
 
-int nj_facts_decode(struct nj_span packed, struct nj_facts *ret_facts, struct nj_error *err)
+int nj_facts_decode(struct nj_span packed, struct nj_arena *arena, struct nj_facts *ret_facts,
+                    struct nj_error *err)
 {
     NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
-    NJ_AUTO(nj_facts_done) struct nj_facts facts = {0};
+    struct nj_facts facts = {0};
     struct nj_pack_at map;
 
     if (nj_pack_open(&doc, "facts", packed, err) < 0 || nj_pack_root(&doc, &map, err) < 0 ||
-        get_facts(&map, &facts, err) < 0)
+        get_facts(&map, arena, &facts, err) < 0)
         return -(int)err->code;
     *ret_facts = facts;
-    facts = (struct nj_facts){0};
     return 0;
 }
 

@@ -6,7 +6,7 @@
  * report on a finished run reads one frame a session and no events. Unknown keys of a newer build
  * are passed over. Source: formats/journal/FORMAT.md, "Archived".
  *
- *     nj_facts_init() -> fold, or nj_facts_decode() -> read the fields -> nj_facts_done()
+ * Texts and tables lie in an arena of the caller's; one arena may serve a whole run.
  */
 #ifndef NJ_FACTS_H
 #define NJ_FACTS_H
@@ -44,7 +44,6 @@ struct nj_facts_cause {
 };
 
 struct nj_facts {
-    struct nj_arena arena; /* all texts and tables below */
     const char *key;
     const char *group;
     const char *agent;
@@ -83,18 +82,16 @@ struct nj_facts {
     size_t n_retries;
 };
 
-/* nj_facts_init - of a session that has not begun; texts are copied */
-int nj_facts_init(struct nj_facts *facts, const char *key, const char *group, const char *agent,
-                  struct nj_error *err) NJ_MUST_USE;
-void nj_facts_done(struct nj_facts *facts); /* accepts a zeroed one */
-NJ_DEFINE_AUTO_VAL(struct nj_facts, nj_facts_done);
+/* nj_facts_init - of a session that has not begun; the texts are copied */
+int nj_facts_init(struct nj_facts *facts, struct nj_arena *arena, const char *key,
+                  const char *group, const char *agent, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_facts_encode - append the canonical map */
 int nj_facts_encode(const struct nj_facts *facts, struct nj_buf *out,
                     struct nj_error *err) NJ_MUST_USE;
 
 /* nj_facts_decode - the other way; @ret_facts keeps nothing of @packed */
-int nj_facts_decode(struct nj_span packed, struct nj_facts *ret_facts,
+int nj_facts_decode(struct nj_span packed, struct nj_arena *arena, struct nj_facts *ret_facts,
                     struct nj_error *err) NJ_MUST_USE;
 
 /* ---- the ARCHIVED frame's payload ---- */

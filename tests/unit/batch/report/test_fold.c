@@ -145,7 +145,7 @@ static void a_session_that_never_began_can_fail(void **state)
     struct nj_error err = {0};
 
     (void)state;
-    assert_int_equal(nj_facts_init(&f.facts, "k", "g", "a", &err), 0);
+    assert_int_equal(nj_facts_init(&f.facts, &f.arena, "k", "g", "a", &err), 0);
     assert_int_equal(nj_fold_end(&f, START, NJ_STATUS_FAILED, "engine", "bad \xff bytes", &err), 0);
     assert_int_equal(f.facts.n_attempts, 1);
     assert_int_equal(f.facts.opened_ns, 0);

@@ -35,13 +35,14 @@ static void the_sample_is_what_its_golden_says(void **state)
 static void decoding_and_encoding_again_gives_the_same_bytes(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, again = {0};
-    NJ_AUTO(nj_facts_done) struct nj_facts decoded = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_facts decoded = {0};
     struct nj_facts facts = sample_facts();
     struct nj_error err = {0};
 
     (void)state;
     encode(&facts, &bytes);
-    must(nj_facts_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    must(nj_facts_decode(nj_buf_span(&bytes), &arena, &decoded, &err), &err);
     encode(&decoded, &again);
     assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
     assert_string_equal(decoded.key, "invoice-0041");
@@ -54,26 +55,28 @@ static void decoding_and_encoding_again_gives_the_same_bytes(void **state)
 static void tokens_are_the_sum_over_the_models(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    NJ_AUTO(nj_facts_done) struct nj_facts decoded = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_facts decoded = {0};
     struct nj_facts facts = sample_facts();
     struct nj_error err = {0};
 
     (void)state;
     encode(&facts, &bytes);
-    must(nj_facts_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    must(nj_facts_decode(nj_buf_span(&bytes), &arena, &decoded, &err), &err);
     assert_memory_equal(&decoded.usage, &facts.usage, sizeof(facts.usage));
 }
 
 static void figures_that_no_run_can_have_are_refused(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_facts facts = sample_facts(), decoded = {0};
     struct nj_error err = {0};
 
     (void)state;
     facts.tool_ms = UINT64_MAX;
     encode(&facts, &bytes);
-    assert_int_equal(nj_facts_decode(nj_buf_span(&bytes), &decoded, &err), -NJ_E_CORRUPT);
+    assert_int_equal(nj_facts_decode(nj_buf_span(&bytes), &arena, &decoded, &err), -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "tool_ms"));
     assert_null(decoded.key);
 }
@@ -81,6 +84,7 @@ static void figures_that_no_run_can_have_are_refused(void **state)
 static void every_cut_of_it_is_refused(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_facts facts = sample_facts(), decoded;
     struct nj_error err = {0};
 
@@ -89,7 +93,7 @@ static void every_cut_of_it_is_refused(void **state)
     for (size_t len = 0; len < bytes.len; len++) {
         struct nj_span cut = {bytes.data, len};
 
-        assert_int_equal(nj_facts_decode(cut, &decoded, &err), -NJ_E_CORRUPT);
+        assert_int_equal(nj_facts_decode(cut, &arena, &decoded, &err), -NJ_E_CORRUPT);
     }
 }
 
