@@ -390,6 +390,7 @@ static void engine_done(struct nj_engine *engine)
     nj_journal_writer_close(engine->writer);
     nj_journal_free(engine->reader);
     nj_models_free(engine->models);
+    nj_vault_free(engine->vault);
     struct event *events[] = {engine->sigint, engine->sigterm, engine->schedule, engine->grace,
                               engine->tick};
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)

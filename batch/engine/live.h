@@ -21,6 +21,7 @@
 #include "batch/engine/run_dir.h"
 #include "batch/engine/state.h"
 #include "batch/engine/worker.h"
+#include "batch/gateway/vault.h"
 #include "batch/model/model.h"
 #include "batch/report/fold.h"
 #include "batch/sandbox/sandbox.h"
@@ -102,6 +103,7 @@ struct nj_engine {
     const struct nj_engine_options *options;
     struct nj_run_dir dir;
     struct nj_manifest *manifest;
+    struct nj_vault *vault;
     struct nj_models *models;
     struct nj_plan *plan;
     struct nj_inputs *inputs;

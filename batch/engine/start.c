@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "batch/engine/drop.h"
+#include "batch/engine/secrets.h"
 #include "batch/engine/slug.h"
 #include "formats/base/log.h"
 
@@ -215,6 +216,16 @@ static int start_sandbox(struct nj_engine *engine, struct nj_error *err)
     return 0;
 }
 
+static int start_vault(struct nj_engine *engine, struct nj_error *err)
+{
+    if (nj_secrets_start(engine->manifest, engine->manifest_dir, engine->options->allow_paths,
+                         engine->resumed ? engine->dir.fd : -1, engine->models, &engine->vault,
+                         err) < 0)
+        return nj_wrap(err, "job %s",
+                       engine->options->job_path ? engine->options->job_path : "job.yaml");
+    return 0;
+}
+
 static int open_journal(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_journal_recovery recovery = {.next = {.epoch = 1, .first_segment = 1}};
@@ -332,7 +343,8 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
     if (engine->created_s == 0)
         engine->created_s = engine->started_s;
     set_limits(engine);
-    if (keep_environment(engine, err) < 0 || start_sandbox(engine, err) < 0) {
+    if (start_vault(engine, err) < 0 || keep_environment(engine, err) < 0 ||
+        start_sandbox(engine, err) < 0) {
         if (!engine->resumed)
             nj_run_dir_unmake(&engine->dir); /* this host cannot run it: nothing has started */
         return nj_wrap(err, "run %s", engine->dir.path);

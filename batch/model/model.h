@@ -69,6 +69,9 @@ struct nj_credentials {
     int (*header)(void *ctx, size_t credential, const char *host, const char *method,
                   const char *default_header, const char *default_format, char *line, size_t size,
                   struct nj_error *err);
+    /* Blots secrets out of what a server sent, in place, before it is shown or recorded. May be
+     * NULL. */
+    void (*mask)(void *ctx, char *text, size_t len);
     void *ctx;
 };
 

@@ -1,0 +1,67 @@
+/*
+ * vault.h - a process of its own that holds the secrets and gives out one header at a time
+ *
+ * nj_vault_start() forks it before the engine has threads, boxes or other children. It reads every
+ * credential that a model of the job needs, locks the memory, drops what rights it has, and from
+ * then on does nothing but answer: it has no file, no network and a list of six system calls. The
+ * engine asks with nj_vault_header() for each request and wipes the line; nj_vault_mask() blots a
+ * secret out of an error text that a server sent, before it is recorded. A vault without
+ * credentials is no process at all.
+ *
+ * A credential goes to the hosts that the manifest lists for it; where it lists none, to those of
+ * the models that name it. "name" means the scheme's own port, "name:port" that port.
+ */
+#ifndef NJ_VAULT_H
+#define NJ_VAULT_H
+
+#include "formats/manifest/manifest.h"
+
+#define NJ_VAULT_SECRET_MAX_BYTES 6144u
+#define NJ_VAULT_LINE_MAX_BYTES 8192u /* of a header, with its end */
+#define NJ_VAULT_MASK_MAX_BYTES (64u << 10)
+
+struct nj_vault;
+
+struct nj_vault_options {
+    /* Opens the path of a `file` credential. Called in the vault's process, with the rights of
+     * whoever started the run (or of @reader). */
+    int (*open_file)(void *ctx, const char *path, int *ret_fd, struct nj_error *err);
+    void *ctx;
+    int dir_fd; /* where a `command` is run; borrowed for the call */
+    /* As root, who reads files and runs commands: on a resume the run's owner, since he can write
+     * what root would read there. 0: the caller himself. */
+    uid_t reader_uid;
+    gid_t reader_gid;
+};
+
+/*
+ * nj_vault_start - fork the vault and wait until it has read every secret
+ *
+ * Wipes the variables of all `env` credentials from this process's environment, whether they are
+ * needed or not. Fails with NJ_E_INPUT, naming the credential and its line, when one cannot be had.
+ */
+int nj_vault_start(const struct nj_manifest *manifest, const struct nj_vault_options *options,
+                   struct nj_vault **ret_vault, struct nj_error *err) NJ_MUST_USE;
+void nj_vault_free(struct nj_vault *vault); /* the process ends; accepts NULL */
+NJ_DEFINE_AUTO_PTR(struct nj_vault, nj_vault_free);
+
+/*
+ * nj_vault_header - the header line of a credential for one request, "Name: value"
+ *
+ * @vault           a struct nj_vault, as in the struct nj_credentials of models
+ * @host            lower case, with a port where it is not the scheme's own
+ * @default_header  and @default_format: used where the manifest gives none
+ * @line            at least NJ_VAULT_LINE_MAX_BYTES; the caller wipes it after use
+ *
+ * Takes one round trip over a socket pair, some 20 microseconds. Fails with NJ_E_INPUT when the
+ * credential is not for that host or method, with NJ_E_SYSTEM when the vault is gone.
+ */
+int nj_vault_header(void *vault, size_t credential, const char *host, const char *method,
+                    const char *default_header, const char *default_format, char *line, size_t size,
+                    struct nj_error *err) NJ_MUST_USE;
+
+/* nj_vault_mask - replace every secret in @text by asterisks, in place. Also the beginning of one
+ * (8 bytes and more) that something cut off. Where the vault is gone all of @text is. */
+void nj_vault_mask(void *vault, char *text, size_t len);
+
+#endif
