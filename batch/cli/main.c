@@ -48,7 +48,7 @@ int main(int argc, char **argv)
                 "from which any session can be shown, checked bit for bit, or carried on.",
         .commands = commands,
         .exits = exits,
-        .see = "nightjar-replay(1)",
+        .see = "nightjar-replay(1) nightjar-manifest(5)",
         .status_of = status_of,
     };
 

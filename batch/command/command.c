@@ -24,7 +24,8 @@ int nj_command_print(struct nj_buf *text, struct nj_error *err)
 
 const struct nj_command *nj_program_command(const struct nj_program *program, size_t at)
 {
-    static const struct nj_command *const built_in[] = {&nj_command_help};
+    static const struct nj_command *const built_in[] = {&nj_command_help, &nj_command_complete,
+                                                        &nj_command_pages};
     size_t n = 0;
 
     while (program->commands[n])
@@ -106,7 +107,8 @@ static int dispatch(const struct nj_program *program, int argc, char **argv, str
     args.command = nj_program_find(program, argv[1]);
     if (!args.command)
         return nj_program_refuse(program, argv[1], err);
-    if (wants_help(args.argc, args.argv))
+    /* A hidden command is called by programs; its words may be those of another command line. */
+    if (!args.command->hidden && wants_help(args.argc, args.argv))
         return tell_help(program, args.command, err);
     return args.command->run(&args, err);
 }

@@ -27,6 +27,18 @@ int nj_help_program(const struct nj_program *program, struct nj_buf *out,
 int nj_help_command(const struct nj_program *program, const struct nj_command *command,
                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_manual_page - the man page of @command, or of the program where it is NULL */
+int nj_manual_page(const struct nj_program *program, const struct nj_command *command,
+                   struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_complete_runs, nj_complete_keys - candidates, a line each: run directories, @after behind
+ * each, with @folders those on the way to them; RUN:KEY. What cannot be read gives none. */
+int nj_complete_runs(const char *word, const char *after, bool folders, struct nj_buf *out,
+                     struct nj_error *err) NJ_MUST_USE;
+int nj_complete_keys(const char *word, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
 extern const struct nj_command nj_command_help;
+extern const struct nj_command nj_command_complete;
+extern const struct nj_command nj_command_pages;
 
 #endif

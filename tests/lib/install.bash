@@ -6,8 +6,10 @@
 NJ_PACKAGES_BUILD="gcc libc6-dev cmake ninja-build pkg-config libmsgpack-dev libzstd-dev libssl-dev
     libxxhash-dev libarchive-dev libseccomp-dev libevent-dev libjansson-dev libyaml-dev libcurl4-openssl-dev"
 NJ_PACKAGES_RUN="python3-minimal python3 bash"
-NJ_PACKAGES_TEST="libcmocka-dev bats nodejs zstd tar procps util-linux binutils"
+NJ_PACKAGES_TEST="libcmocka-dev bats nodejs zstd tar procps util-linux binutils
+    man-db mandoc bash-completion zsh fish"
 NJ_PACKAGES_FUZZ="clang libclang-rt-14-dev llvm"
+NJ_PACKAGES_PACKAGE="dpkg-dev file debootstrap"
 NJ_PACKAGES_BENCH="bubblewrap libsqlite3-dev"
 
 # nj_missing PACKAGE... - print those that are not installed
