@@ -9,12 +9,12 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_USER = 1, OPT_QUIET, OPT_VERBOSE };
+enum { OPT_USER = 1, OPT_QUIET, OPT_VERBOSE, OPT_RETRY_FAILED };
 
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
-    struct nj_engine_options engine = {0};
+    struct nj_engine_options engine = {.budget_micro_usd = -1};
     int r;
 
     while ((r = nj_arguments_next(args, err)) > 0) {
@@ -24,6 +24,8 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             engine.quiet = true;
         else if (r == OPT_VERBOSE)
             engine.verbose = true;
+        else if (r == OPT_RETRY_FAILED)
+            engine.retry_failed = true;
     }
     if (r < 0)
         return r;
@@ -45,6 +47,9 @@ const struct nj_command nj_cmd_resume = {
     .operands = (const struct nj_operand[]){{.name = "RUN", .takes = NJ_TAKES_RUN}, {0}},
     .options =
         (const struct nj_option[]){
+            {OPT_RETRY_FAILED, "retry-failed",
+             .help = "sessions that have failed get one more attempt, whatever the job's retry "
+                     "says; earlier bundles stay, as *.attempt-N.njb"},
             {OPT_USER, "user", .value = "NAME", .takes = NJ_TAKES_USER,
              .help = "as root: who the engine becomes"},
             {OPT_QUIET, "quiet", .help = "say only what went wrong"},

@@ -17,7 +17,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
 {
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     const char *allow[ALLOW_MAX + 1] = {NULL};
-    struct nj_engine_options engine = {.allow_paths = allow};
+    struct nj_engine_options engine = {.allow_paths = allow, .budget_micro_usd = -1};
     int r;
 
     while ((r = nj_arguments_next(args, err)) > 0) {

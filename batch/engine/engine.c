@@ -1,9 +1,9 @@
 /*
  * engine.c - who runs when: one loop from the first session to the last row
  *
- * Sessions start in plan order while fewer than limits.sessions are alive and their groups'
- * predecessors have ended. Nothing here waits: a session is started, paused or ended by events, and
- * between two rounds of the loop the engine looks whether there is anything left to wait for.
+ * Sessions start as the queue (queue.h) says. Nothing here waits: a session is started, paused or
+ * ended by events, and between two rounds of the loop the engine looks whether there is anything
+ * left to wait for.
  */
 #include "batch/engine/live.h"
 
@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include "batch/engine/start.h"
 #include "batch/engine/views.h"
@@ -21,6 +22,7 @@
 
 #define GRACE_S                                                                                    \
     10 /* after the first signal: how long calls under way may take to end by themselves */
+#define STARTS_PER_ROUND 8
 
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err)
 {
@@ -40,19 +42,9 @@ void nj_engine_reschedule(struct nj_engine *engine)
 
 /* ---- starting sessions ---- */
 
-static bool group_is_ready(const struct nj_engine *engine, const struct nj_manifest_group *group)
-{
-    for (size_t i = 0; i < group->n_after; i++)
-        if (engine->group_left[group->after[i]] > 0)
-            return false;
-    return true;
-}
-
 static void enlist(struct nj_engine *engine, struct nj_live *live)
 {
     TAILQ_INSERT_TAIL(&engine->lives, live, live_link);
-    engine->n_lives++;
-    engine->seats[live->plan->number - 1].started = true;
 }
 
 /* Goes on with a recovered session: what its state waits for, or its publication. */
@@ -98,25 +90,29 @@ static void start_session(struct nj_engine *engine, size_t index)
         nj_engine_fail(engine, &err);
 }
 
-/* Returns whether a session was started. */
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Returns whether a session was started. A few at a time: what the others wait for goes on between
+ * them. */
 static bool start_sessions(struct nj_engine *engine)
 {
-    const struct nj_plan *plan = engine->plan;
-    bool any = false;
+    size_t started = 0;
+    size_t session;
 
-    while (engine->next_session < plan->n_sessions && engine->seats[engine->next_session].started)
-        engine->next_session++;
-    for (size_t i = engine->next_session; i < plan->n_sessions; i++) {
-        if (engine->stopping || engine->failed ||
-            engine->n_lives >= engine->manifest->limits.sessions)
-            break;
-        if (!engine->seats[i].started &&
-            group_is_ready(engine, &engine->manifest->groups[plan->sessions[i].group])) {
-            start_session(engine, i);
-            any = true;
-        }
+    while (!engine->stopping && !engine->failed && started < STARTS_PER_ROUND &&
+           nj_queue_take(engine->queue, wall_ms(), &session)) {
+        start_session(engine, session);
+        started++;
     }
-    return any;
+    if (started == STARTS_PER_ROUND)
+        nj_engine_reschedule(engine);
+    return started > 0;
 }
 
 static void on_schedule(evutil_socket_t fd, short what, void *arg)
@@ -140,17 +136,30 @@ void nj_engine_ended(struct nj_live *live)
 
     seat->row = nj_steal_ptr(&live->row);
     seat->status = live->failed ? NJ_STATUS_FAILED : session->status;
-    engine->ended++;
-    engine->group_left[live->plan->group]--;
+    nj_queue_end(engine->queue, live->plan->number - 1);
     engine->failures += seat->status == NJ_STATUS_FAILED;
     nj_views_ended(live);
     if ((uint64_t)engine->failures * 1000000 >
         (uint64_t)engine->manifest->limits.fail_over_ppm * engine->plan->n_sessions)
         nj_engine_suspend(engine, "fail_over");
     TAILQ_REMOVE(&engine->lives, live, live_link);
-    engine->n_lives--;
     nj_live_free(
         live); /* called from the committer only: no frame of the session's is on the stack */
+    nj_engine_reschedule(engine);
+}
+
+void nj_engine_again(struct nj_live *live)
+{
+    struct nj_engine *engine = live->engine;
+    size_t session = live->plan->number - 1;
+    struct nj_error err = {0};
+
+    nj_views_again(live);
+    nj_queue_end(engine->queue, session);
+    if (nj_queue_again(engine->queue, session, engine->seats[session].due_ms, &err) < 0)
+        nj_engine_fail(engine, &err);
+    TAILQ_REMOVE(&engine->lives, live, live_link);
+    nj_live_free(live);
     nj_engine_reschedule(engine);
 }
 
@@ -239,6 +248,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     nj_engine_post_state(engine);
+    if (!engine->stopping)
+        nj_engine_reschedule(engine); /* for those whose next attempt may begin by now */
 }
 
 static int suspend_one(struct nj_live *live, const char *reason, struct nj_error *err)
@@ -262,9 +273,8 @@ static void on_parked_durable(struct nj_commit_waiter *waiter)
     struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
     struct nj_engine *engine = live->engine;
 
-    engine->parked++;
+    nj_queue_park(engine->queue, live->plan->number - 1);
     TAILQ_REMOVE(&engine->lives, live, live_link);
-    engine->n_lives--;
     nj_live_free(live);
     nj_engine_reschedule(engine);
 }
@@ -316,14 +326,29 @@ static int add_events(struct nj_engine *engine, struct nj_error *err)
     return nj_state_writer_new(engine->dir.fd, &engine->state_writer, err);
 }
 
+static size_t count(const struct nj_engine *engine, enum nj_queue_place place)
+{
+    return nj_queue_count(engine->queue, place);
+}
+
+static bool all_have_ended(const struct nj_engine *engine)
+{
+    return count(engine, NJ_QUEUE_ENDED) == engine->plan->n_sessions;
+}
+
+/* What is left waits for sessions that are suspended, and so do those that would be tried again. */
+static bool is_stuck(struct nj_engine *engine)
+{
+    return count(engine, NJ_QUEUE_PARKED) > 0 && count(engine, NJ_QUEUE_ALIVE) == 0 &&
+           !start_sessions(engine) && nj_queue_next_due_ms(engine->queue, wall_ms()) == INT64_MAX;
+}
+
 static int run_loop(struct nj_engine *engine, struct nj_error *err)
 {
     nj_engine_reschedule(engine);
-    while (!engine->failed && !engine->stop_now && engine->ended < engine->plan->n_sessions) {
-        if (engine->stopping && is_quiet(engine))
+    while (!engine->failed && !engine->stop_now && !all_have_ended(engine)) {
+        if ((engine->stopping && is_quiet(engine)) || is_stuck(engine))
             break;
-        if (engine->parked > 0 && engine->n_lives == 0 && !start_sessions(engine))
-            break; /* what is left waits for sessions that are suspended */
         if (event_base_loop(engine->base, EVLOOP_ONCE) < 0)
             return nj_fail(err, NJ_E_SYSTEM, "the event loop failed");
     }
@@ -331,10 +356,8 @@ static int run_loop(struct nj_engine *engine, struct nj_error *err)
         *err = engine->error;
         return -(int)err->code;
     }
-    if (engine->ended < engine->plan->n_sessions) {
-        if (suspend_all(engine, err) < 0)
-            return -(int)err->code;
-    }
+    if (!all_have_ended(engine) && suspend_all(engine, err) < 0)
+        return -(int)err->code;
     if (engine->failed) { /* while they were being suspended */
         *err = engine->error;
         return -(int)err->code;
@@ -344,7 +367,7 @@ static int run_loop(struct nj_engine *engine, struct nj_error *err)
 
 static int outcome_of(const struct nj_engine *engine)
 {
-    if (engine->ended < engine->plan->n_sessions)
+    if (!all_have_ended(engine))
         return NJ_RUN_SUSPENDED;
     for (size_t i = 0; i < engine->plan->n_sessions; i++)
         if (engine->seats[i].status != NJ_STATUS_SUCCEEDED)
@@ -383,7 +406,8 @@ static void engine_done(struct nj_engine *engine)
         nj_buf_done(&engine->seats[i].facts);
     }
     free(engine->seats);
-    free(engine->group_left);
+    free(engine->group_first);
+    nj_queue_free(engine->queue);
     nj_state_writer_free(engine->state_writer);
     nj_views_free(engine->views);
     nj_committer_free(engine->committer);

@@ -13,8 +13,10 @@ struct nj_engine_options {
     const char *run_path;           /* run: NULL for a name of its own; resume: the run directory */
     const char *user;               /* as root: who to become; NULL: see nj_engine_run() */
     const char *const *allow_paths; /* NULL-terminated; may be NULL */
-    bool quiet;   /* say only what went wrong */
-    bool verbose; /* say when sessions begin, and more about how they ended */
+    bool retry_failed;              /* resume: sessions that have failed get another attempt */
+    int64_t budget_micro_usd;       /* resume: the run's budget from now on; -1: as it was */
+    bool quiet;                     /* say only what went wrong */
+    bool verbose;                   /* say when sessions begin, and more about how they ended */
 };
 
 /* How a run ended: the program's exit status. */

@@ -121,6 +121,7 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
                 struct nj_live **ret_live, struct nj_error *err)
 {
     NJ_AUTO(nj_live_free) struct nj_live *live = calloc(1, sizeof(*live));
+    struct nj_engine_seat *seat = &engine->seats[plan->number - 1];
 
     if (!live)
         return nj_fail_nomem(err);
@@ -129,17 +130,18 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
     live->restore_fd = -1;
     live->seat.world = &engine->world;
     live->seat.sink = (struct nj_object_sink){.put = put_object, .ctx = live};
-    if (engine->seats[plan->number - 1].facts.len > 0) { /* it goes on, or it is tried again */
+    if (seat->facts.len > 0) { /* it is tried again */
         struct nj_facts facts;
 
-        if (nj_facts_decode(nj_buf_span(&engine->seats[plan->number - 1].facts), &live->fold.arena,
-                            &facts, err) < 0)
+        if (nj_facts_decode(nj_buf_span(&seat->facts), &live->fold.arena, &facts, err) < 0)
             return -(int)err->code;
         nj_fold_continue(&live->fold, &facts);
+        nj_buf_done(&seat->facts);
     } else if (nj_facts_init(&live->fold.facts, &live->fold.arena, plan->key,
                              engine->manifest->groups[plan->group].name, plan->config->agent,
-                             err) < 0)
+                             err) < 0) {
         return -(int)err->code;
+    }
     *ret_live = nj_steal_ptr(&live);
     return 0;
 }
@@ -193,21 +195,24 @@ static int append_for_agents(const char *row, struct nj_buf *out, struct nj_erro
 static int gather_results(struct nj_engine *engine, const struct nj_manifest_group *group,
                           struct nj_buf *out, struct nj_error *err)
 {
+    const struct nj_manifest *manifest = engine->manifest;
     bool first = true;
 
     if (nj_buf_text(out, "[", err) < 0)
         return -(int)err->code;
-    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
+    for (size_t g = 0; g < manifest->n_groups; g++) {
         bool wanted = false;
 
         for (size_t k = 0; k < group->n_after; k++)
-            wanted |= engine->plan->sessions[i].group == group->after[k];
-        if (!wanted || !engine->seats[i].row)
-            continue;
-        if ((!first && nj_buf_text(out, ",\n", err) < 0) ||
-            append_for_agents(engine->seats[i].row, out, err) < 0)
-            return -(int)err->code;
-        first = false;
+            wanted |= g == group->after[k];
+        for (size_t i = engine->group_first[g]; wanted && i < engine->group_first[g + 1]; i++) {
+            if (!engine->seats[i].row)
+                continue;
+            if ((!first && nj_buf_text(out, ",\n", err) < 0) ||
+                append_for_agents(engine->seats[i].row, out, err) < 0)
+                return -(int)err->code;
+            first = false;
+        }
     }
     return nj_buf_text(out, "]", err);
 }
@@ -244,6 +249,7 @@ int nj_live_open(struct nj_live *live, struct nj_error *err)
         return nj_wrap(err, "prepare session %s", live->plan->key);
     if (put_config(live, &event.opened.config, err) < 0)
         return -(int)err->code;
+    event.attempt = nj_live_attempt(live);
     event.opened.key = nj_span_text(live->plan->key);
     event.opened.group = nj_span_text(group->name);
     event.opened.agent = nj_span_text(live->plan->config->agent);
@@ -279,6 +285,14 @@ int nj_live_keep_facts(struct nj_live *live, struct nj_error *err)
     return 0;
 }
 
+void nj_live_own_bundle_name(const struct nj_live *live, char *name, size_t size)
+{
+    if (live->again)
+        (void)nj_live_attempt_bundle_name(live->plan, nj_live_attempt(live), name, size);
+    else
+        (void)nj_live_bundle_name(live->plan, name, size);
+}
+
 /* A result that is a JSON object or array is given as JSON, everything else as text. */
 static int append_result(struct nj_buf *row, struct nj_span result, struct nj_error *err)
 {
@@ -312,11 +326,11 @@ static int append_bundle(struct nj_buf *row, const struct nj_live *live, enum nj
 {
     nj_auto_free char *bundle = NULL;
     nj_auto_free char *replay = NULL;
-    char name[320];
+    char name[NJ_BUNDLE_NAME_MAX_BYTES];
 
     if (live->sequence == 0) /* it failed before there was anything to record */
         return nj_buf_text(row, ",\"bundle\":null,\"replay\":null", err);
-    (void)nj_live_bundle_name(live->plan, name, sizeof(name));
+    nj_live_own_bundle_name(live, name, sizeof(name));
     if (status == NJ_STATUS_SUSPENDED) { /* its record is in the run's journal still */
         if (asprintf(&replay, "nightjar-replay show %s:%s", live->engine->dir.path,
                      live->plan->key) < 0)
@@ -334,6 +348,22 @@ static int append_bundle(struct nj_buf *row, const struct nj_live *live, enum nj
         nj_buf_text(row, ",\"replay\":", err) < 0)
         return -(int)err->code;
     return nj_buf_json_text(row, nj_span_text(replay), err);
+}
+
+/* Cost and tokens are those of all attempts: they were paid for. Steps are this one's. */
+static int append_counts(struct nj_buf *row, const struct nj_live *live, struct nj_error *err)
+{
+    const struct nj_facts *facts = &live->fold.facts;
+
+    return nj_buf_printf(row, err,
+                         ",\"attempts\":%" PRIu64 ",\"steps\":%" PRIu64 ",\"cost_usd\":%" PRIu64
+                         ".%06" PRIu64 ",\"tokens\":{\"input\":%" PRIu64 ",\"output\":%" PRIu64
+                         ",\"cache_read\":%" PRIu64 ",\"cache_write\":%" PRIu64 "}",
+                         nj_live_attempt(live), live->seat.session->steps,
+                         facts->cost_micro_usd / 1000000, facts->cost_micro_usd % 1000000,
+                         facts->usage.input_tokens, facts->usage.output_tokens,
+                         facts->usage.cache_read_tokens,
+                         facts->usage.cache_write_5m_tokens + facts->usage.cache_write_1h_tokens);
 }
 
 int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_kind,
@@ -354,16 +384,7 @@ int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_k
                                       : nj_buf_text(&row, "null", err) < 0)
         return -(int)err->code;
     if (nj_buf_text(&row, ",\"error\":", err) < 0 ||
-        append_error(&row, error_kind, error_text, err) < 0 ||
-        nj_buf_printf(&row, err,
-                      ",\"attempts\":1,\"steps\":%" PRIu64 ",\"cost_usd\":%" PRIu64 ".%06" PRIu64
-                      ",\"tokens\":{\"input\":%" PRIu64 ",\"output\":%" PRIu64
-                      ",\"cache_read\":%" PRIu64 ",\"cache_write\":%" PRIu64 "}",
-                      session->steps, session->cost_micro_usd / 1000000,
-                      session->cost_micro_usd % 1000000, session->usage.input_tokens,
-                      session->usage.output_tokens, session->usage.cache_read_tokens,
-                      session->usage.cache_write_5m_tokens + session->usage.cache_write_1h_tokens) <
-            0 ||
+        append_error(&row, error_kind, error_text, err) < 0 || append_counts(&row, live, err) < 0 ||
         append_bundle(&row, live, status, err) < 0 || nj_buf_text(&row, "}", err) < 0)
         return -(int)err->code;
     free(live->row);

@@ -18,6 +18,7 @@
 #include "batch/engine/object_index.h"
 #include "batch/engine/outputs.h"
 #include "batch/engine/plan.h"
+#include "batch/engine/queue.h"
 #include "batch/engine/run_dir.h"
 #include "batch/engine/state.h"
 #include "batch/engine/worker.h"
@@ -86,6 +87,7 @@ struct nj_live {
     struct nj_buf closed_bytes; /* after a crash: what closed was read from */
     bool scanned;               /* the workspace was walked since the last call */
     void (*after_scan)(struct nj_live *live);
+    bool again;  /* this attempt was not the last: seat->due_ms says when the next begins */
     bool failed; /* the engine gave it up: error below */
     struct nj_error error;
     char *row; /* its line in results.jsonl, NULL until it has one */
@@ -122,15 +124,14 @@ struct nj_engine {
         char *row;             /* its line in results.jsonl once it ended */
         struct nj_buf facts;   /* packed, once it ended or was suspended; empty before */
         enum nj_status status; /* 0 until then */
-        bool started;          /* alive now, or ended */
         struct nj_live *past;  /* recovered, to be gone on with; NULL once it lives again */
+        uint64_t attempts;     /* that have ended */
+        int64_t due_ms;        /* wall clock: the next attempt begins no earlier */
+        bool reopened; /* recovering: another attempt follows, of which there may be frames */
     } * seats;
-    size_t *group_left; /* by group: sessions that have not ended */
+    struct nj_queue *queue; /* who may begin next */
     struct nj_live_list lives;
-    size_t n_lives;
-    size_t next_session; /* plan order: all before have been started */
-    size_t ended;
-    size_t parked; /* suspended alone, by their budget */
+    size_t *group_first; /* by group: its first session; the next group's is its end */
 
     size_t tool_slots;
     size_t tool_slots_used;
@@ -185,7 +186,10 @@ int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_k
                 const char *error_text, struct nj_error *err) NJ_MUST_USE;
 /* nj_live_keep_facts - pack the figures so far into its seat, where the views find them */
 int nj_live_keep_facts(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
+#define NJ_BUNDLE_NAME_MAX_BYTES 320
 int nj_live_bundle_name(const struct nj_plan_session *plan, char *name, size_t size);
+void nj_live_own_bundle_name(const struct nj_live *live, char *name,
+                             size_t size); /* of this attempt */
 
 /* world_live.c */
 void nj_world_live_init(struct nj_world *world);
@@ -199,6 +203,23 @@ void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without a
 void nj_live_release_slot(struct nj_live *live);
 void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
+
+/* attempts.c */
+uint64_t nj_live_attempt(const struct nj_live *live); /* from 1 */
+/* Whether it is tried again behind this failure, and from when on (its seat's due_ms). */
+bool nj_live_wants_again(struct nj_live *live, const char *error_kind);
+int nj_live_attempt_bundle_name(const struct nj_plan_session *plan, uint64_t attempt, char *name,
+                                size_t size);
+/* The session begins anew, at its seat's due_ms: the frame, and an empty seat. */
+int nj_engine_reopen(struct nj_engine *engine, size_t session, const char *cause,
+                     struct nj_error *err) NJ_MUST_USE;
+/* What the journal's frames of attempts say, while recovering. */
+int nj_engine_on_archived(struct nj_engine *engine, const struct nj_frame *frame,
+                          struct nj_error *err) NJ_MUST_USE;
+int nj_engine_on_reopened(struct nj_engine *engine, const struct nj_frame *frame,
+                          struct nj_error *err) NJ_MUST_USE;
+/* Behind that: who has ended, who is tried again, and bundles that got another name thereby. */
+int nj_engine_settle_attempts(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
 
 /* publish.c */
 int nj_live_publish(struct nj_live *live, struct nj_error *err) NJ_MUST_USE;
@@ -214,6 +235,7 @@ int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_US
 void nj_engine_fail(struct nj_engine *engine,
                     const struct nj_error *err); /* the run cannot go on: exit 3 */
 void nj_engine_ended(struct nj_live *live);      /* it has its row: make room for the next */
+void nj_engine_again(struct nj_live *live);      /* its attempt has: it waits for another */
 void nj_engine_reschedule(struct nj_engine *engine);
 bool nj_engine_is_over_budget(const struct nj_engine *engine);
 void nj_engine_suspend(struct nj_engine *engine,

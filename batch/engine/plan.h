@@ -38,7 +38,7 @@
 #define NJ_PLAN_MTIME_NS (INT64_C(946684800) * 1000000000)
 
 struct nj_plan_file {
-    const char *target; /* absolute in the box */
+    const char *target;  /* absolute in the box */
     const char *content; /* template, for when it is prepared: it may hold {results} */
     const struct nj_source_file *source; /* exactly one of content and source is there */
 };

@@ -3,7 +3,8 @@
  *
  * A worker at a time for each CPU; the others wait their turn. Order: CLOSED durable -> a worker
  * publishes the outputs and the bundle (each atomic, both idempotent) -> ARCHIVED with the row
- * durable -> the session is ended. A crash in between begins the publication again.
+ * durable -> the session is ended, or waits for its next attempt. A crash in between begins the
+ * publication again.
  */
 #include "batch/engine/live.h"
 
@@ -17,7 +18,12 @@
 
 static enum nj_status status_of(const struct nj_live *live)
 {
-    return live->failed ? NJ_STATUS_FAILED : live->closed.closed.status;
+    return live->failed ? NJ_STATUS_FAILED : live->seat.session->status;
+}
+
+static const char *kind_of(const struct nj_live *live)
+{
+    return live->failed ? "engine" : live->seat.session->error_kind;
 }
 
 static int publish_outputs(struct nj_live *live, struct nj_error *err)
@@ -65,7 +71,7 @@ static int publish(void *ctx, struct nj_error *err)
         .n_mounts = config->n_mounts,
         .inputs = nj_inputs_source(engine->inputs),
     };
-    char name[320];
+    char name[NJ_BUNDLE_NAME_MAX_BYTES];
 
     if (!mounts)
         return nj_fail_nomem(err);
@@ -77,7 +83,7 @@ static int publish(void *ctx, struct nj_error *err)
     archive.manifest = nj_buf_span(&manifest);
     if (publish_outputs(live, err) < 0)
         return -(int)err->code;
-    (void)nj_live_bundle_name(live->plan, name, sizeof(name));
+    nj_live_own_bundle_name(live, name, sizeof(name));
     return nj_archive_publish(&archive, &info, engine->dir.bundles_fd, name, err);
 }
 
@@ -86,31 +92,36 @@ static void on_archived_durable(struct nj_commit_waiter *waiter)
     struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
 
     live->finished = true;
-    nj_engine_ended(live);
+    if (live->again)
+        nj_engine_again(live);
+    else
+        nj_engine_ended(live);
 }
 
 static void start_workers(struct nj_engine *engine);
 
-/* The figures of a session that has ended; its bundle is named where there is one. */
+/* The figures of a session whose attempt has ended; its bundle is named where there is one. */
 static int finish_facts(struct nj_live *live, struct nj_error *err)
 {
     struct nj_fold *fold = &live->fold;
-    char name[NJ_PLAN_SLUG_MAX_BYTES + 32];
+    char name[NJ_BUNDLE_NAME_MAX_BYTES];
 
     if (live->failed && nj_fold_end(fold, nj_live_event(live, NJ_EVENT_CLOSED).time_ns,
                                     NJ_STATUS_FAILED, "engine", live->error.text, err) < 0)
         return -(int)err->code;
     if (live->sequence == 0)
         return nj_live_keep_facts(live, err);
-    (void)nj_live_bundle_name(live->plan, name, sizeof(name));
+    nj_live_own_bundle_name(live, name, sizeof(name));
     fold->facts.bundle = nj_arena_text(&fold->arena, name);
     return fold->facts.bundle ? nj_live_keep_facts(live, err) : nj_fail_nomem(err);
 }
 
-/* The row and the figures into the journal; once they are durable the session has ended. */
+/* The row and the figures into the journal, and that another attempt follows; once they are durable
+ * this one has ended. */
 static int append_archived(struct nj_live *live, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
     struct nj_frame frame = {.kind = NJ_FRAME_ARCHIVED, .session = live->plan->number};
     struct nj_archived archived = {.row = nj_span_text(live->row),
                                    .status = status_of(live),
@@ -119,11 +130,15 @@ static int append_archived(struct nj_live *live, struct nj_error *err)
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
     if (finish_facts(live, err) < 0)
         return -(int)err->code;
-    archived.facts = nj_buf_span(&live->engine->seats[live->plan->number - 1].facts);
+    archived.facts = nj_buf_span(&seat->facts);
     if (nj_archived_encode(&archived, &payload, err) < 0)
         return -(int)err->code;
     frame.payload = nj_buf_span(&payload);
     if (nj_journal_append(live->engine->writer, &frame, NULL, err) < 0)
+        return -(int)err->code;
+    seat->attempts++;
+    if (live->again &&
+        nj_engine_reopen(live->engine, live->plan->number - 1, kind_of(live), err) < 0)
         return -(int)err->code;
     live->waiter.durable = on_archived_durable;
     nj_committer_wait(live->engine->committer, &live->waiter);
@@ -201,6 +216,7 @@ int nj_live_publish(struct nj_live *live, struct nj_error *err)
     const struct nj_session *session = live->seat.session;
     int r;
 
+    live->again = status_of(live) == NJ_STATUS_FAILED && nj_live_wants_again(live, kind_of(live));
     if (live->failed)
         r = nj_live_row(live, NJ_STATUS_FAILED, "engine", live->error.text, err);
     else

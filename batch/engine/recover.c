@@ -5,7 +5,7 @@
  * snapshot, and the events behind it; then each session that is not archived is restored from that
  * snapshot and the few events behind it are folded in (which may write an object that a torn commit
  * took along, so the journal's next epoch is open by then). A session that was archived only gives
- * its row.
+ * its row, and begins anew where it was reopened.
  */
 #include "batch/engine/live.h"
 
@@ -15,17 +15,23 @@
 
 #include "formats/base/banned.h"
 
+static int check_session(const struct nj_engine *engine, const struct nj_frame *frame,
+                         struct nj_error *err)
+{
+    if (frame->session < 1 || frame->session > engine->plan->n_sessions)
+        return nj_fail(err, NJ_E_CORRUPT, "journal: a frame of session %u, but the plan has %zu",
+                       frame->session, engine->plan->n_sessions);
+    if (engine->seats[frame->session - 1].status != 0 && frame->kind != NJ_FRAME_REOPENED)
+        return nj_fail(err, NJ_E_CORRUPT, "journal: session %u goes on behind its end",
+                       frame->session);
+    return 0;
+}
+
 static struct nj_live *live_of_frame(struct nj_engine *engine, const struct nj_frame *frame,
                                      struct nj_error *err)
 {
-    struct nj_engine_seat *seat;
+    struct nj_engine_seat *seat = &engine->seats[frame->session - 1];
 
-    if (frame->session < 1 || frame->session > engine->plan->n_sessions) {
-        (void)nj_fail(err, NJ_E_CORRUPT, "journal: a frame of session %u, but the plan has %zu",
-                      frame->session, engine->plan->n_sessions);
-        return NULL;
-    }
-    seat = &engine->seats[frame->session - 1];
     if (!seat->past &&
         nj_live_new(engine, &engine->plan->sessions[frame->session - 1], &seat->past, err) < 0)
         return NULL;
@@ -42,26 +48,6 @@ static int on_object(struct nj_live *live, const struct nj_frame *frame, struct 
     if (nj_object_index_find(&live->index, &object.digest))
         return 0;
     return nj_object_index_add(&live->index, &object.digest, &frame->place, err);
-}
-
-static int on_archived(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
-{
-    struct nj_engine_seat *seat = &live->engine->seats[live->plan->number - 1];
-    struct nj_archived archived;
-
-    if (nj_archived_decode(frame->payload, &archived, err) < 0)
-        return -(int)err->code;
-    live->engine->spent_micro_usd += (int64_t)archived.cost_micro_usd;
-    free(seat->row);
-    seat->row = nj_span_dup(archived.row);
-    if (!seat->row)
-        return nj_fail_nomem(err);
-    nj_buf_done(&seat->facts);
-    nj_buf_init(&seat->facts, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    if (nj_buf_append(&seat->facts, archived.facts.data, archived.facts.len, err) < 0)
-        return -(int)err->code;
-    seat->status = archived.status;
-    return 0;
 }
 
 static int on_event(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
@@ -94,14 +80,18 @@ static int on_frame(struct nj_engine *engine, const struct nj_frame *frame, stru
         return on_run(engine, frame, err);
     if (frame->session == NJ_JOURNAL_SESSION_RUN)
         return 0;
+    if (check_session(engine, frame, err) < 0)
+        return -(int)err->code;
+    if (frame->kind == NJ_FRAME_ARCHIVED)
+        return nj_engine_on_archived(engine, frame, err);
+    if (frame->kind == NJ_FRAME_REOPENED)
+        return nj_engine_on_reopened(engine, frame, err);
     live = live_of_frame(engine, frame, err);
     if (!live)
         return -(int)err->code;
     switch (frame->kind) {
     case NJ_FRAME_OBJECT:
         return on_object(live, frame, err);
-    case NJ_FRAME_ARCHIVED:
-        return on_archived(live, frame, err);
     case NJ_FRAME_SNAPSHOT:
     case NJ_FRAME_EVENT:
     case NJ_FRAME_OUTPUT:
@@ -117,6 +107,8 @@ static int on_frame(struct nj_engine *engine, const struct nj_frame *frame, stru
         return nj_live_note_place(live, frame, err);
     case NJ_FRAME_RUN:
     case NJ_FRAME_COMMIT:
+    case NJ_FRAME_ARCHIVED:
+    case NJ_FRAME_REOPENED:
         break;
     }
     return 0;
@@ -209,26 +201,12 @@ int nj_engine_scan(struct nj_engine *engine, struct nj_error *err)
 
 int nj_engine_restore(struct nj_engine *engine, struct nj_error *err)
 {
-    int r;
-
     for (size_t i = 0; i < engine->plan->n_sessions; i++) {
         struct nj_engine_seat *seat = &engine->seats[i];
 
-        if (!seat->past)
-            continue;
-        if (seat->status != 0) {
-            nj_live_free(seat->past);
-            seat->past = NULL;
-            seat->started = true;
-            engine->ended++;
-            engine->group_left[engine->plan->sessions[i].group]--;
-            continue;
-        }
-        if (seat->past->sequence == 0)
-            continue; /* objects only: its OPENED was never durable */
-        r = restore_live(seat->past, err);
-        if (r < 0)
-            return r;
+        /* Objects only: its OPENED was never durable. */
+        if (seat->past && seat->past->sequence > 0 && restore_live(seat->past, err) < 0)
+            return -(int)err->code;
     }
-    return 0;
+    return nj_engine_settle_attempts(engine, err);
 }

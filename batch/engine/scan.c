@@ -146,12 +146,33 @@ static int on_run(struct nj_scan *scan, const struct nj_frame *frame, struct nj_
     return scan->job ? 0 : nj_fail_nomem(err);
 }
 
+/* Another attempt follows. What was read stays until that one has its first frame, so that there is
+ * something to show while it waits; its bundle may have another name by then. */
+static void on_reopened(struct nj_scan *scan)
+{
+    scan->archived = false;
+    scan->reopened = true;
+    free(scan->bundle);
+    scan->bundle = NULL;
+}
+
+static void begin_anew(struct nj_scan *scan)
+{
+    scan->reopened = false;
+    scan->n_places = 0;
+    scan->status = 0;
+    scan->digests = (struct nj_record_digests){0};
+    nj_object_index_done(&scan->index);
+}
+
 static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
 {
     struct nj_object object;
     struct nj_event event;
     size_t len;
 
+    if (scan->reopened && frame->kind != NJ_FRAME_REOPENED)
+        begin_anew(scan);
     switch (frame->kind) {
     case NJ_FRAME_OBJECT:
         if (nj_object_decode(frame->payload, false, &object, &len, err) < 0)
@@ -170,6 +191,9 @@ static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct 
         return add_place(scan, frame, err);
     case NJ_FRAME_ARCHIVED:
         return on_archived(scan, frame, err);
+    case NJ_FRAME_REOPENED:
+        on_reopened(scan);
+        break;
     case NJ_FRAME_RUN:
     case NJ_FRAME_COMMIT:
         break;

@@ -1,6 +1,6 @@
 /*
  * scan.h - one session's record in a run's journal, found by its key: for those who read beside an
- * engine
+ * engine. Of a session that was tried again the last attempt counts.
  */
 #ifndef NJ_SCAN_H
 #define NJ_SCAN_H
@@ -18,6 +18,7 @@ struct nj_scan {
     struct nj_record_digests digests; /* of those frames */
     char *job;                        /* its name; NULL: the journal does not tell */
     bool archived;
+    bool reopened;         /* what was read is an attempt that failed; the next has no frame yet */
     char *bundle;          /* archived: its file in the run's bundles folder; NULL: not told */
     enum nj_status status; /* of its CLOSED; 0: it has not ended */
 };

@@ -277,13 +277,22 @@ static int append_run_frame(struct nj_engine *engine, struct nj_error *err)
 
 static int make_seats(struct nj_engine *engine, struct nj_error *err)
 {
-    engine->seats = calloc(engine->plan->n_sessions + 1, sizeof(*engine->seats));
-    engine->group_left = calloc(engine->manifest->n_groups + 1, sizeof(*engine->group_left));
-    if (!engine->seats || !engine->group_left)
+    const struct nj_plan *plan = engine->plan;
+    size_t n_groups = engine->manifest->n_groups;
+    nj_auto_free size_t *groups = calloc(plan->n_sessions + 1, sizeof(*groups));
+
+    engine->seats = calloc(plan->n_sessions + 1, sizeof(*engine->seats));
+    engine->group_first = calloc(n_groups + 1, sizeof(*engine->group_first));
+    if (!groups || !engine->seats || !engine->group_first)
         return nj_fail_nomem(err);
-    for (size_t i = 0; i < engine->plan->n_sessions; i++)
-        engine->group_left[engine->plan->sessions[i].group]++;
-    return 0;
+    for (size_t i = 0; i < plan->n_sessions; i++) {
+        groups[i] = plan->sessions[i].group;
+        engine->group_first[groups[i] + 1] = i + 1; /* its end so far */
+    }
+    for (size_t g = 1; g <= n_groups; g++) /* a group without sessions begins where it ends */
+        if (engine->group_first[g] < engine->group_first[g - 1])
+            engine->group_first[g] = engine->group_first[g - 1];
+    return nj_queue_new(engine->manifest, groups, plan->n_sessions, &engine->queue, err);
 }
 
 static void set_limits(struct nj_engine *engine)

@@ -6,6 +6,8 @@
  */
 #include "batch/engine/start.h"
 
+#include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "batch/engine/holder.h"
@@ -15,10 +17,11 @@
 
 /* ---- run.json ---- */
 
-static void count_sessions(const struct nj_engine *engine, struct nj_run_counts *ret_counts)
+static void count_sessions(const struct nj_engine *engine, bool running,
+                           struct nj_run_counts *ret_counts)
 {
     uint64_t by_status[NJ_STATUS_SKIPPED + 1] = {0};
-    struct nj_run_counts counts = {.total = engine->plan->n_sessions, .running = engine->n_lives};
+    struct nj_run_counts counts = {.total = engine->plan->n_sessions};
 
     for (size_t i = 0; i < engine->plan->n_sessions; i++)
         by_status[engine->seats[i].status]++;
@@ -26,7 +29,9 @@ static void count_sessions(const struct nj_engine *engine, struct nj_run_counts 
     counts.failed = by_status[NJ_STATUS_FAILED];
     counts.suspended = by_status[NJ_STATUS_SUSPENDED];
     counts.skipped = by_status[NJ_STATUS_SKIPPED];
-    counts.waiting = by_status[0] > counts.running ? by_status[0] - counts.running : 0;
+    counts.running = running ? nj_queue_count(engine->queue, NJ_QUEUE_ALIVE) : 0;
+    counts.retrying = nj_queue_count(engine->queue, NJ_QUEUE_DELAYED);
+    counts.waiting = by_status[0] - counts.running; /* who is alive has no status */
     *ret_counts = counts;
 }
 
@@ -51,7 +56,7 @@ static int state_text(const struct nj_engine *engine, const char *word, struct n
     (void)snprintf(state.state, sizeof(state.state), "%s", word);
     (void)snprintf(state.stop_reason, sizeof(state.stop_reason), "%s",
                    engine->stop_reason ? engine->stop_reason : "");
-    count_sessions(engine, &state.sessions);
+    count_sessions(engine, strcmp(word, "running") == 0, &state.sessions);
     return nj_run_state_write(&state, out, err);
 }
 
@@ -81,23 +86,31 @@ void nj_engine_post_state(struct nj_engine *engine)
 
 /* ---- results.jsonl ---- */
 
-/* A session that never began in a suspended run: everything about it is still to come. */
+/* A session of a suspended run that has not begun, or has failed and waits for its next attempt. */
 static int append_waiting(const struct nj_engine *engine, size_t index, struct nj_buf *out,
                           struct nj_error *err)
 {
     const struct nj_plan_session *session = &engine->plan->sessions[index];
+    const struct nj_engine_seat *seat = &engine->seats[index];
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_facts facts = {0};
 
+    if (seat->facts.len > 0 && nj_facts_decode(nj_buf_span(&seat->facts), &arena, &facts, err) < 0)
+        return -(int)err->code;
     if (nj_buf_text(out, "{\"key\":", err) < 0 ||
         nj_buf_json_text(out, nj_span_text(session->key), err) < 0 ||
         nj_buf_text(out, ",\"group\":", err) < 0 ||
         nj_buf_json_text(out, nj_span_text(engine->manifest->groups[session->group].name), err) < 0)
         return -(int)err->code;
-    return nj_buf_text(
-        out,
-        ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":0,\"steps\":0,"
-        "\"cost_usd\":0,\"tokens\":{\"input\":0,\"output\":0,\"cache_read\":0,"
-        "\"cache_write\":0},\"bundle\":null,\"replay\":null}",
-        err);
+    return nj_buf_printf(
+        out, err,
+        ",\"status\":\"suspended\",\"result\":null,\"error\":null,\"attempts\":%" PRIu64
+        ",\"steps\":0,\"cost_usd\":%" PRIu64 ".%06" PRIu64 ",\"tokens\":{\"input\":%" PRIu64
+        ",\"output\":%" PRIu64 ",\"cache_read\":%" PRIu64 ",\"cache_write\":%" PRIu64
+        "},\"bundle\":null,\"replay\":null}",
+        seat->attempts, facts.cost_micro_usd / 1000000, facts.cost_micro_usd % 1000000,
+        facts.usage.input_tokens, facts.usage.output_tokens, facts.usage.cache_read_tokens,
+        facts.usage.cache_write_5m_tokens + facts.usage.cache_write_1h_tokens);
 }
 
 int nj_engine_publish_results(struct nj_engine *engine, struct nj_error *err)

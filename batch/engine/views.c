@@ -128,8 +128,8 @@ static void take_figures(struct nj_engine *engine)
     const struct nj_live *live, *slowest = NULL;
     int64_t since_ns = INT64_MAX;
 
-    panel->running = engine->n_lives;
-    panel->suspended = engine->parked;
+    panel->running = nj_queue_count(engine->queue, NJ_QUEUE_ALIVE);
+    panel->suspended = nj_queue_count(engine->queue, NJ_QUEUE_PARKED);
     panel->stopping = engine->stopping;
     panel->spent_micro_usd = (uint64_t)engine->spent_micro_usd;
     TAILQ_FOREACH(live, &engine->lives, live_link)
@@ -218,11 +218,16 @@ void nj_views_started(const struct nj_live *live)
 
 void nj_views_ended(struct nj_live *live)
 {
+    nj_progress_ended(live->engine->views->progress, &live->fold.facts);
+    nj_views_again(live);
+}
+
+void nj_views_again(struct nj_live *live)
+{
     struct nj_views *views = live->engine->views;
     const struct nj_facts *facts = &live->fold.facts;
     struct nj_error err = {0};
 
-    nj_progress_ended(views->progress, facts);
     if (views->joblog_fd < 0 || facts->n_attempts == 0)
         return;
     if (nj_joblog_append(views->joblog_fd, facts, facts->n_attempts - 1, &err) < 0) {

@@ -2,8 +2,8 @@
  * views.h - what a run shows and leaves for people; private to batch/engine
  *
  * Joins the engine's sessions to batch/report: progress on standard error, joblog.tsv as attempts
- * end, and at the end joblog.tsv, junit.xml, metrics.prom, report.html and the summary, all from one
- * ledger. A view that cannot be written is told and stops nothing.
+ * end, and at the end joblog.tsv, junit.xml, metrics.prom, report.html and the summary, all from
+ * one ledger. A view that cannot be written is told and stops nothing.
  */
 #ifndef NJ_VIEWS_H
 #define NJ_VIEWS_H
@@ -21,6 +21,8 @@ int nj_views_begin(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
 
 void nj_views_started(const struct nj_live *live);
 void nj_views_ended(struct nj_live *live);
+/* nj_views_again - an attempt ended that was not the last */
+void nj_views_again(struct nj_live *live);
 
 /* nj_views_quiet - the loop is over: the screen is clean from here on */
 void nj_views_quiet(struct nj_engine *engine);

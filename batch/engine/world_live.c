@@ -103,6 +103,7 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
         .session = seat->session,
         .turn = action->turn,
         .item_json = live->plan->item_json,
+        .session_attempt = nj_live_attempt(live),
         .attempts_failed = seat->session->attempts_failed,
     };
     return nj_model_ask(live->engine->models, live->plan->role, &live->request, &callbacks,

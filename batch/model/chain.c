@@ -24,6 +24,7 @@
 struct walk {
     struct nj_retry retry;
     uint64_t turn;
+    uint64_t session_attempt;
     uint64_t attempts; /* failed tries of this turn */
     uint32_t *tally;   /* by model and counter; NULL when nothing is counted */
 };
@@ -133,6 +134,7 @@ static struct nj_try_request next_try(const struct nj_model_call *call, const st
         .n_messages = n_messages,
         .turn = walk->turn,
         .attempt = walk->attempts + 1,
+        .session_attempt = call->request.session_attempt,
         .item_json = call->request.item_json,
         .tally = walk->tally ? walk->tally + model_of(call->role, walk)->tally_first : NULL,
     };
@@ -186,6 +188,7 @@ static int rebuild(const struct nj_model_call *call, struct walk *walk, struct n
                   call->request.attempts_failed, err) < 0)
         return -(int)err->code;
     walk->attempts = call->request.attempts_failed;
+    walk->session_attempt = call->request.session_attempt;
     return 0;
 }
 
@@ -199,6 +202,7 @@ static int find_place(struct nj_model_call *call, struct nj_error *err)
             return -(int)err->code;
         call->walk = call->memory->walk;
         if (call->walk.turn == call->request.turn &&
+            call->walk.session_attempt == call->request.session_attempt &&
             call->walk.attempts == call->request.attempts_failed)
             return 0;
     }

@@ -23,6 +23,7 @@ struct nj_model_request {
     const struct nj_session *session; /* conversation and config */
     uint64_t turn;                    /* of the reply, from 1 */
     const char *item_json;            /* the item's fields, a JSON object */
+    uint64_t session_attempt;         /* which attempt of the session this is, from 1 */
     uint64_t attempts_failed;         /* failed tries of this turn that the journal already knows */
 };
 

@@ -48,11 +48,12 @@ struct nj_model {
 /* What one try is asked with. Everything is borrowed until the try ended. */
 struct nj_try_request {
     const struct nj_session *session;
-    size_t n_messages;     /* the first so many items of the conversation are sent */
-    uint64_t turn;         /* of the reply, from 1 */
-    uint64_t attempt;      /* of this turn, from 1 */
-    const char *item_json; /* the item's fields, a JSON object */
-    uint32_t *tally;       /* n_tally counters, or NULL */
+    size_t n_messages;        /* the first so many items of the conversation are sent */
+    uint64_t turn;            /* of the reply, from 1 */
+    uint64_t attempt;         /* of this turn, from 1 */
+    uint64_t session_attempt; /* of the session, from 1 */
+    const char *item_json;    /* the item's fields, a JSON object */
+    uint32_t *tally;          /* n_tally counters, or NULL */
 };
 
 struct nj_try_reply {

@@ -82,6 +82,7 @@ static int read_scene(const struct nj_try_request *request, json_t **ret_item,
         json_decref(item);
         return -(int)err->code;
     }
+    ret_scene->attempt = request->session_attempt;
     *ret_item = item;
     return 0;
 }

@@ -185,9 +185,9 @@ static void read_when(struct nj_yaml_reader *reader, const struct nj_yaml_node *
                       struct nj_script_reply *reply)
 {
     static const char *const tool_names[] = {"ok", "error"};
-    const char *known[5 + WHEN_KEYS_MAX] = {"turn", "agent", "matches", "tool", "item"};
+    const char *known[6 + WHEN_KEYS_MAX] = {"turn", "attempt", "agent", "matches", "tool", "item"};
     const struct nj_yaml_node *value;
-    size_t n_known = 5;
+    size_t n_known = 6;
     size_t tool;
 
     /* Every item.FIELD is a known key: which fields there are is the item's business. */
@@ -201,6 +201,9 @@ static void read_when(struct nj_yaml_reader *reader, const struct nj_yaml_node *
     value = nj_yaml_get(node, "turn");
     if (value)
         read_turns(reader, value, reply);
+    value = nj_yaml_get(node, "attempt");
+    if (value)
+        (void)nj_yaml_uint(reader, value, 1, INT64_MAX, &reply->attempt);
     value = nj_yaml_get(node, "agent");
     if (value)
         (void)nj_yaml_text(reader, value, 1024, false,

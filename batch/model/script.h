@@ -8,16 +8,16 @@
  * through a session's earlier turns once more.
  *
  * The file (DESIGN section 8): `replies:` is a list of maps with the keys
- *   when       turn (a number from 1, or a list of them), agent, matches (POSIX extended regular
- * expression over the last message's text), tool (ok | error: the last item is the result of a call
- * that ...), item.FIELD: VALUE or item: {FIELD: VALUE}; all must fit, none fits always say text;
- * {item.FIELD} of an existing field and {last} are replaced, every other brace stays call [{tool,
- * input, id}]; in texts of the input {item.FIELD} of an existing field is replaced, nothing else;
- *              id is "toolu_TURN_INDEX" unless given
- *   usage      input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens,
- * cache_write_1h_tokens delay_ms   before the reply or the failure fail       overloaded |
- * rate_limited | refusal | context_full | truncated | cut | garbage times      how often a session
- * may use this reply; no limit unless given
+ *   when       turn (a number from 1, or a list of them), attempt (of the session), agent, matches
+ * (POSIX extended regular expression over the last message's text), tool (ok | error: the last item
+ * is the result of a call that ...), item.FIELD: VALUE or item: {FIELD: VALUE}; all must fit, none
+ * fits always say text; {item.FIELD} of an existing field and {last} are replaced, every other
+ * brace stays call [{tool, input, id}]; in texts of the input {item.FIELD} of an existing field is
+ * replaced, nothing else; id is "toolu_TURN_INDEX" unless given usage      input_tokens,
+ * output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens delay_ms   before
+ * the reply or the failure fail       overloaded | rate_limited | refusal | context_full |
+ * truncated | cut | garbage times      how often a session may use this reply; no limit unless
+ * given
  */
 #ifndef NJ_MODEL_SCRIPT_H
 #define NJ_MODEL_SCRIPT_H
@@ -75,6 +75,7 @@ struct nj_script_call {
 struct nj_script_reply {
     const uint64_t *turns; /* n_turns 0: any */
     size_t n_turns;
+    uint64_t attempt;  /* 0: any */
     const char *agent; /* NULL: any */
     bool has_pattern;
     regex_t pattern;
@@ -115,6 +116,7 @@ struct nj_script_scene {
     const char *agent;
     const json_t *item; /* the item's fields, an object; borrowed */
     uint64_t turn;
+    uint64_t attempt;         /* of the session, from 1 */
     struct nj_buf last;       /* text of the last message */
     enum nj_script_tool tool; /* what the last message is: ANY when no tool result */
 };

@@ -157,6 +157,7 @@ int nj_script_choose(const struct nj_script *script, const struct nj_script_scen
         if (uses && reply->times > 0 && uses[i] >= reply->times)
             continue;
         if (!fits_turn(reply, scene->turn) ||
+            (reply->attempt && reply->attempt != scene->attempt) ||
             (reply->agent && strcmp(reply->agent, scene->agent) != 0) ||
             (reply->tool != NJ_SCRIPT_TOOL_ANY && reply->tool != scene->tool))
             continue;

@@ -76,6 +76,8 @@ struct nj_session_message {
  * hostile record, which can name one large item a million times, can make a reader hold. */
 #define NJ_CONVERSATION_MAX_BYTES (256u << 20)
 
+#define NJ_ERROR_KIND_MAX_BYTES 32
+
 /* Readable by everybody, written by the core only. */
 struct nj_session {
     const struct nj_session_config *config; /* borrowed for the session's life */
@@ -102,7 +104,7 @@ struct nj_session {
     int64_t time_ns;       /* of the last event */
     struct nj_buf result;  /* text of the last reply, empty when it has calls */
     enum nj_status status; /* CLOSING, DONE */
-    char error_kind[32];
+    char error_kind[NJ_ERROR_KIND_MAX_BYTES];
     char error_text[NJ_ERROR_TEXT_MAX_BYTES];
 };
 

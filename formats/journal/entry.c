@@ -131,6 +131,7 @@ const char *nj_entry_frame_fault(const struct nj_frame_header *header)
         of_session = header->session != NJ_JOURNAL_SESSION_RUN;
         break;
     case NJ_FRAME_ARCHIVED:
+    case NJ_FRAME_REOPENED:
         break;
     default:
         return "no such kind of frame";

@@ -34,7 +34,8 @@
     X(SNAPSHOT, 4, "snapshot") /* snapshot.h, packed */                                            \
     X(OUTPUT, 5, "output")     /* a piece of a running call's output */                            \
     X(ARCHIVED, 6, "archived") /* the session's bundle is published: its frames are dead */        \
-    X(COMMIT, 7, "commit")     /* ends a batch; never delivered */
+    X(COMMIT, 7, "commit")     /* ends a batch; never delivered */                                 \
+    X(REOPENED, 8, "reopened") /* archived, but not ended: another attempt follows */
 
 enum nj_frame_kind {
 #define X(name, value, text) NJ_FRAME_##name = value,
@@ -54,8 +55,8 @@ struct nj_journal_place {
 struct nj_frame {
     enum nj_frame_kind kind;
     uint32_t session;
-    uint64_t sequence; /* per session from 1 without gaps over EVENT, SNAPSHOT, OUTPUT; 0 for the
-                          others */
+    uint64_t sequence; /* per attempt of a session from 1 without gaps over EVENT, SNAPSHOT, OUTPUT;
+                          0 for the others */
     struct nj_span payload; /* decoded */
     struct nj_journal_place place;
 };

@@ -128,10 +128,6 @@ int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest
     if (manifest->limits.deadline)
         nj_manifest_faults_add(faults, manifest->limits.deadline_mark, "limits.deadline",
                                "deadline: this build does not watch one");
-    if (manifest->retry.mark.line > 0 && manifest->retry.attempts > 1)
-        nj_manifest_faults_add(
-            faults, manifest->retry.mark, "retry",
-            "retry: this build runs each session once (a model call is retried all the same)");
     if (manifest->telemetry_otlp)
         nj_manifest_faults_add(faults, manifest->telemetry_mark, "telemetry",
                                "telemetry: this build exports none");

@@ -280,12 +280,14 @@ static void impossible_frames_are_not_appended(void **state)
 {
     static const struct nj_frame frames[] = {
         {.kind = NJ_FRAME_COMMIT},
-        {.kind = (enum nj_frame_kind)8, .session = 1},
+        {.kind = (enum nj_frame_kind)9, .session = 1},
         {.kind = NJ_FRAME_EVENT, .sequence = 1},
         {.kind = NJ_FRAME_EVENT, .session = 1},
         {.kind = NJ_FRAME_RUN, .session = 1},
         {.kind = NJ_FRAME_OBJECT, .session = 1, .sequence = 1},
         {.kind = NJ_FRAME_ARCHIVED},
+        {.kind = NJ_FRAME_REOPENED},
+        {.kind = NJ_FRAME_REOPENED, .session = 1, .sequence = 1},
     };
     struct fixture *fixture = *state;
     struct nj_journal_writer *writer = open_writer(fixture);
