@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "batch/report/html.h"
 #include "batch/report/joblog.h"
 #include "batch/report/junit.h"
 #include "batch/report/metrics.h"
@@ -294,6 +295,7 @@ void nj_views_publish(struct nj_engine *engine, const char *state)
         nj_log(NJ_LOG_WARN, "%s is not written: %s", NJ_JOBLOG_NAME, err.text);
     publish(engine, NJ_JUNIT_NAME, &ledger, &tally, nj_junit_write);
     publish(engine, NJ_METRICS_NAME, &ledger, &tally, nj_metrics_write);
+    publish(engine, NJ_HTML_NAME, &ledger, &tally, nj_html_write);
     if (!engine->views->options->quiet || tally.all.succeeded < tally.all.total)
         say_summary(&ledger, &tally);
 }

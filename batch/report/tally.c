@@ -27,16 +27,16 @@ static bool is_word(char c)
     return isalnum((unsigned char)c) || c == '_';
 }
 
-/* The length of a word that is a figure or a digest: digits, or at least eight hex digits. A digit
- * within a word stands for itself, so that "python3" stays. */
-static size_t figure_len(const char *at)
+/* The length of a figure or a digest that begins here: at least eight hex digits that are a word,
+ * or digits. A single digit at the end of a word stays: "python3" is a name. */
+static size_t figure_len(const char *at, char before)
 {
     size_t digits = strspn(at, "0123456789");
     size_t hex = strspn(at, "0123456789abcdefABCDEF");
 
-    if (hex >= 8 && !is_word(at[hex]))
+    if (!is_word(before) && hex >= 8 && !is_word(at[hex]))
         return hex;
-    return digits > 0 ? digits : 0;
+    return digits == 1 && isalpha((unsigned char)before) ? 0 : digits;
 }
 
 const char *nj_tally_normal(struct nj_arena *arena, const char *text, const char *key)
@@ -47,7 +47,7 @@ const char *nj_tally_normal(struct nj_arena *arena, const char *text, const char
     char before = ' ';
 
     for (const char *at = text; *at && used < NORMAL_MAX_BYTES;) {
-        size_t figure = is_word(before) ? 0 : figure_len(at);
+        size_t figure = figure_len(at, before);
 
         if (key_len > 2 && strncmp(at, key, key_len) == 0 && !is_word(before) &&
             !is_word(at[key_len])) {
