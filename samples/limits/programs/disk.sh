@@ -1,0 +1,2 @@
+head -c 64M /dev/zero >big
+echo "head ended with $?"

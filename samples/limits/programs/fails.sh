@@ -1,0 +1,2 @@
+echo "it went wrong" >&2
+exit 3

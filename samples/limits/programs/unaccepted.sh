@@ -1,0 +1,2 @@
+touch wrong
+echo done
