@@ -144,14 +144,18 @@ static uint64_t plus(uint64_t a, uint64_t b)
 
 /* ---- groups ---- */
 
-static int explain_session(const struct nj_plan_session *session, const char *head,
+static int explain_session(const struct nj_manifest_group *group,
+                           const struct nj_plan_session *session, const char *head,
                            struct nj_buf *out, struct nj_error *err)
 {
+    char label[NJ_ITEM_LABEL_MAX_BYTES];
+
     if (nj_buf_printf(out, err, "    %s: key ", head) < 0 ||
         nj_shown_append(out, session->key, err) < 0)
         return -(int)err->code;
-    if (session->item &&
-        (nj_buf_text(out, " from ", err) < 0 || nj_shown_append(out, session->item->path, err) < 0))
+    nj_item_label(group, session->item_json, session->item_line, label);
+    if (group->for_each != NJ_FOR_EACH_NONE &&
+        (nj_buf_text(out, " from ", err) < 0 || nj_shown_append(out, label, err) < 0))
         return -(int)err->code;
     return nj_buf_text(out, "\n", err);
 }
@@ -165,6 +169,26 @@ static int explain_after(const struct nj_manifest *manifest, const struct nj_man
             return -(int)err->code;
     }
     return 0;
+}
+
+static int explain_items(const struct nj_manifest_group *group, struct nj_buf *out,
+                         struct nj_error *err)
+{
+    for (size_t i = 0; i < group->n_axes; i++) {
+        const struct nj_manifest_axis *axis = &group->axes[i];
+
+        if (nj_buf_text(out, i ? " and " : ", one for each ", err) < 0 ||
+            nj_shown_append(out,
+                            axis->text   ? axis->text
+                            : axis->name ? axis->name
+                                         : "value",
+                            err) < 0)
+            return -(int)err->code;
+    }
+    if (group->n_where > 0 && nj_buf_text(out, " that passes where", err) < 0)
+        return -(int)err->code;
+    return group->first > 0 ? nj_buf_printf(out, err, ", the first %" PRIu64 " only", group->first)
+                            : 0;
 }
 
 static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *out,
@@ -187,12 +211,11 @@ static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *o
         nj_shown_append(out, plan->manifest->agents[group->agent].name, err) < 0 ||
         explain_after(plan->manifest, group, out, err) < 0)
         return -(int)err->code;
-    if (group->for_each_text && (nj_buf_text(out, ", one for each ", err) < 0 ||
-                                 nj_shown_append(out, group->for_each_text, err) < 0))
+    if (explain_items(group, out, err) < 0)
         return -(int)err->code;
     if (nj_buf_text(out, "\n", err) < 0 ||
-        (first && explain_session(first, n > 1 ? "first" : "it", out, err) < 0) ||
-        (n > 1 && explain_session(last, "last", out, err) < 0))
+        (first && explain_session(group, first, n > 1 ? "first" : "it", out, err) < 0) ||
+        (n > 1 && explain_session(group, last, "last", out, err) < 0))
         return -(int)err->code;
     if (group->accept_command.count > 0 &&
         (nj_buf_text(out, "    accepted when: ", err) < 0 ||

@@ -65,8 +65,8 @@ static int read_content(int fd, struct nj_buf *buf, struct nj_error *err)
 }
 
 int nj_inputs_add_file(const struct nj_roots *roots, const struct nj_place *place,
-                       const struct nj_object_sink *sink, struct nj_tree_entry *entry,
-                       int64_t *ret_mtime_ns, struct nj_error *err)
+                       const struct nj_object_sink *sink, struct nj_buf *out,
+                       struct nj_tree_entry *entry, int64_t *ret_mtime_ns, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     nj_auto_close int fd = -1;
@@ -79,6 +79,8 @@ int nj_inputs_add_file(const struct nj_roots *roots, const struct nj_place *plac
     r = read_content(fd, &buf, err);
     if (r == 0)
         r = nj_parts_put(sink, nj_buf_span(&buf), entry, err);
+    if (r == 0 && out)
+        r = nj_buf_append(out, buf.data, buf.len, err);
     if (r < 0)
         return nj_wrap(err, "file %s%s", nj_shown(place->prefix).text, nj_shown(place->rest).text);
     entry->type = NJ_FILE_REGULAR;

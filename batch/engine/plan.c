@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 
+#include "batch/engine/inputs.h"
 #include "formats/base/fsio.h"
 #include "formats/base/utf8.h"
 
@@ -33,6 +34,18 @@ int nj_planning_fault(struct nj_planning *planning, struct nj_mark mark, const s
     va_end(args);
     nj_manifest_faults_add(planning->faults, mark, path, "%s", err->text);
     return 0;
+}
+
+/* nj_planning_item_fault - the same for a fault of one item: its place is told as well */
+int nj_planning_item_fault(struct nj_planning *planning, const struct nj_plan_session *session,
+                           struct nj_mark mark, struct nj_error *err, const char *part)
+{
+    const struct nj_manifest_group *group = &planning->manifest->groups[session->group];
+    char label[NJ_ITEM_LABEL_MAX_BYTES];
+
+    nj_item_label(group, session->item_json, session->item_line, label);
+    (void)nj_wrap(err, "%s", label);
+    return nj_planning_fault(planning, mark, err, "sessions[%zu].%s", session->group, part);
 }
 
 /* ---- one session ---- */
@@ -63,12 +76,6 @@ static int check_key(const char *key, struct nj_error *err)
     return 0;
 }
 
-/* whose - the session as a person knows it: its item, or its group where there is none */
-static const char *whose(const struct nj_planning *planning, const struct nj_plan_session *session)
-{
-    return session->item ? session->item->path : planning->manifest->groups[session->group].name;
-}
-
 static int make_slug(struct nj_planning *planning, struct nj_plan_session *session,
                      struct nj_error *err)
 {
@@ -95,27 +102,34 @@ static int make_slug(struct nj_planning *planning, struct nj_plan_session *sessi
 static int make_key(struct nj_planning *planning, const struct nj_manifest_group *group,
                     struct nj_plan_session *session, struct nj_error *err)
 {
-    struct nj_item_values values = {.item = session->item};
+    struct nj_item_values values = {.item = session->item_json};
     NJ_AUTO(nj_buf_done) struct nj_buf key = {0};
+    char label[NJ_ITEM_LABEL_MAX_BYTES];
     size_t before;
     int r;
 
+    nj_item_label(group, session->item_json, session->item_line, label);
     nj_buf_init(&key, EXPANDED_PATH_MAX_BYTES);
     r = nj_item_expand(group->key, &values, &key, err);
     if (r < 0)
-        return r;
+        return nj_wrap(err, "%s", label);
     r = check_key(key.len ? (const char *)key.data : "", err);
     if (r < 0)
-        return nj_wrap(err, "%s", whose(planning, session));
+        return nj_wrap(err, "%s", label);
     session->key = text_in(planning, &key);
     if (!session->key)
         return nj_fail_nomem(err);
     r = nj_table_add(&planning->keys, nj_span_text(session->key), planning->plan->n_sessions,
                      &before, err);
-    if (r == 1)
+    if (r == 1) {
+        const struct nj_plan_session *first = &planning->plan->sessions[before];
+        char other[NJ_ITEM_LABEL_MAX_BYTES];
+
+        nj_item_label(&planning->manifest->groups[first->group], first->item_json, first->item_line,
+                      other);
         return nj_fail(err, NJ_E_INPUT, "the key %.100s is given twice: to %.100s and to %.100s",
-                       session->key, whose(planning, &planning->plan->sessions[before]),
-                       whose(planning, session));
+                       session->key, other, label);
+    }
     return r < 0 ? r : make_slug(planning, session, err);
 }
 
@@ -186,7 +200,7 @@ static int make_files(struct nj_planning *planning, const struct nj_manifest_gro
 {
     struct nj_plan_file *files =
         nj_arena_array(&planning->plan->arena, group->n_files + 1, sizeof(*files));
-    struct nj_item_values values = {.item = session->item};
+    struct nj_item_values values = {.item = session->item_json};
     bool whole = true;
     size_t bad = 0;
     int r;
@@ -223,29 +237,31 @@ static int make_files(struct nj_planning *planning, const struct nj_manifest_gro
                  : 0;
 }
 
-static int make_item(struct nj_planning *planning, const struct nj_glob_match *match,
-                     struct nj_plan_session *session, struct nj_error *err)
+/* check_input - a placeholder without a value is found now, not when the session begins at night */
+static int check_input(struct nj_planning *planning, const struct nj_plan_session *session,
+                       struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf json = {0};
-    struct nj_item *item;
-    int r;
+    const struct nj_manifest_group *group = &planning->manifest->groups[session->group];
+    struct nj_item_values values = {.item = session->item_json, .results = ""};
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    int r = 0;
 
-    if (!match) {
-        session->item_json = "{}";
+    if (group->for_each == NJ_FOR_EACH_NONE)
         return 0;
-    }
-    item = nj_arena_alloc(&planning->plan->arena, sizeof(*item));
-    if (!item)
-        return nj_fail_nomem(err);
-    nj_buf_init(&json, EXPANDED_PATH_MAX_BYTES);
-    r = nj_item_of(match, &planning->plan->arena, item, err);
-    if (r == 0)
-        r = nj_item_json(item, &json, err);
+    nj_buf_init(&text, NJ_PLAN_CONTENT_MAX_BYTES);
+    if (!session->input)
+        r = nj_item_expand(group->input, &values, &text, err);
     if (r < 0)
-        return r;
-    session->item = item;
-    session->item_json = text_in(planning, &json);
-    return session->item_json ? 0 : nj_fail_nomem(err);
+        r = nj_planning_item_fault(planning, session, group->input_mark, err, "input");
+    for (size_t i = 0; r == 0 && i < group->n_files; i++) {
+        nj_buf_clear(&text);
+        if (group->files[i].content)
+            r = nj_item_expand(group->files[i].content, &values, &text, err);
+        if (r < 0)
+            r = nj_planning_item_fault(planning, session, group->files[i].source_mark, err,
+                                       "files");
+    }
+    return r;
 }
 
 static int make_room(struct nj_planning *planning, struct nj_error *err)
@@ -267,71 +283,43 @@ static int make_room(struct nj_planning *planning, struct nj_error *err)
     return 0;
 }
 
-static int make_session(struct nj_planning *planning, size_t at,
-                        const struct nj_session_config *shared, const struct nj_glob_match *match,
+int nj_planning_session(struct nj_planning *planning, size_t at,
+                        const struct nj_session_config *shared, const char *json, uint32_t line,
                         struct nj_error *err)
 {
     const struct nj_manifest_group *group = &planning->manifest->groups[at];
-    struct nj_plan_session session = {.group = at};
+    struct nj_plan_session session = {.group = at, .item_line = line};
     struct nj_session_config *config;
     int r;
 
     r = make_room(planning, err);
-    if (r == 0)
-        r = make_item(planning, match, &session, err);
     if (r < 0)
         return r;
+    session.item_json = nj_arena_text(&planning->plan->arena, json);
+    config = nj_arena_alloc(&planning->plan->arena, sizeof(*config));
+    if (!session.item_json || !config)
+        return nj_fail_nomem(err);
     r = make_key(planning, group, &session, err);
     if (r < 0) /* without a key of its own it is not in the plan, but its files are looked at */
         r = nj_planning_fault(planning, group->key_mark, err, "sessions[%zu].key", at);
     if (r == 0)
         r = make_files(planning, group, &session, err);
-    if (r < 0 || !session.slug)
-        return r;
-    config = nj_arena_alloc(&planning->plan->arena, sizeof(*config));
-    if (!config)
-        return nj_fail_nomem(err);
     *config = *shared;
     config->key = session.key;
     session.config = config;
     session.role = planning->manifest->agents[group->agent].role;
+    if (r == 0)
+        r = nj_planning_override(planning, &session, config, err);
+    if (r == 0)
+        r = check_input(planning, &session, err);
+    if (r < 0 || !session.slug)
+        return r;
     session.number = (uint32_t)planning->plan->n_sessions + 1;
     planning->plan->sessions[planning->plan->n_sessions++] = session;
     return 0;
 }
 
 /* ---- groups ---- */
-
-static int no_match(const struct nj_manifest_group *group, const struct nj_glob_result *result,
-                    struct nj_error *err)
-{
-    if (result->links_left > 0)
-        return nj_fail(
-            err, NJ_E_INPUT,
-            "no file matches %.200s within the allowed directories; %zu links leave them, the "
-            "first is %.200s (--allow-path DIR allows more)",
-            group->for_each_text, result->links_left,
-            result->first_link ? result->first_link : "?");
-    return nj_fail(err, NJ_E_INPUT, "no file matches %.300s", group->for_each_text);
-}
-
-static int plan_glob(struct nj_planning *planning, size_t at,
-                     const struct nj_session_config *config, struct nj_error *err)
-{
-    const struct nj_manifest_group *group = &planning->manifest->groups[at];
-    const struct nj_glob_result *result = NULL;
-    int r;
-
-    r = nj_sources_glob(planning->sources, group->for_each_text, &result, err);
-    if (r == 0 && result->n_matches == 0)
-        r = no_match(group, result, err);
-    if (r < 0)
-        return nj_planning_fault(planning, group->for_each_mark, err, "sessions[%zu].for_each.glob",
-                                 at);
-    for (size_t i = 0; r == 0 && i < result->n_matches; i++)
-        r = make_session(planning, at, config, &result->matches[i], err);
-    return r;
-}
 
 static int plan_group(struct nj_planning *planning, size_t at, struct nj_error *err)
 {
@@ -342,18 +330,9 @@ static int plan_group(struct nj_planning *planning, size_t at, struct nj_error *
     r = nj_planning_config(planning, group, &config, err);
     if (r < 0)
         return r;
-    switch (group->for_each) {
-    case NJ_FOR_EACH_NONE:
-        return make_session(planning, at, &config, NULL, err);
-    case NJ_FOR_EACH_GLOB:
-        return plan_glob(planning, at, &config, err);
-    case NJ_FOR_EACH_LINES:
-    case NJ_FOR_EACH_CSV:
-        break;
-    }
-    nj_manifest_faults_add(planning->faults, group->for_each_mark, "sessions",
-                           "this build runs for_each: glob");
-    return 0;
+    if (group->for_each == NJ_FOR_EACH_NONE)
+        return nj_planning_session(planning, at, &config, "{}", 0, err);
+    return nj_planning_items(planning, at, &config, err);
 }
 
 /* plan_make - takes @sources, also when it fails */
@@ -437,7 +416,9 @@ int nj_plan_load(const struct nj_manifest *manifest, int inputs_dir_fd,
 {
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf lines = {0};
+    NJ_AUTO(nj_inputs_free) struct nj_inputs *inputs = NULL;
     struct nj_sources *sources = NULL;
+    struct nj_object_source source;
     int r;
 
     nj_buf_init(&lines, NJ_SOURCES_MAX_BYTES);
@@ -447,7 +428,16 @@ int nj_plan_load(const struct nj_manifest *manifest, int inputs_dir_fd,
     if (r == 0)
         r = nj_sources_recorded(nj_buf_span(&lines), &sources, err);
     if (r == 0)
+        r = nj_inputs_open(inputs_dir_fd, &inputs, err);
+    if (r == 0) {
+        source = nj_inputs_source(inputs);
+        nj_sources_read_from(sources, &source);
         r = plan_make(manifest, models, sources, ret_plan, &faults, err);
+        if (r == 0)
+            nj_sources_read_from(sources, NULL);
+    } else {
+        nj_sources_free(sources);
+    }
     if (r < 0 && err->code == NJ_E_INPUT) /* it had no fault when it was saved */
         return nj_fail(err, NJ_E_CORRUPT,
                        "the run's manifest and its " SOURCES_NAME " do not go together: %s",

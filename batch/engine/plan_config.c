@@ -86,9 +86,9 @@ static int take_mounts(struct nj_planning *planning, size_t at, struct nj_sessio
     return 0;
 }
 
-/* take_scripts - the bytes that answer for a role become inputs, so that they can be found after
- * the run */
-static int take_scripts(struct nj_planning *planning, size_t at, struct nj_error *err)
+/* nj_planning_scripts - the bytes that answer for a role become inputs, so that they can be found
+ * after the run */
+int nj_planning_scripts(struct nj_planning *planning, size_t at, struct nj_error *err)
 {
     const struct nj_manifest_role *role = &planning->manifest->roles[at];
 
@@ -153,7 +153,7 @@ int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_gr
         take_texts(planning, &group->outputs, &config.outputs, &config.n_outputs, err) < 0 ||
         take_tools(planning, agent, &config, err) < 0 ||
         take_mounts(planning, group->agent, &config, err) < 0 ||
-        (agent->role != NJ_MANIFEST_NONE && take_scripts(planning, agent->role, err) < 0))
+        (agent->role != NJ_MANIFEST_NONE && nj_planning_scripts(planning, agent->role, err) < 0))
         return -(int)err->code;
     *ret_config = config;
     return 0;
@@ -211,8 +211,6 @@ static int chain_tools(struct nj_digest *chain, const struct nj_session_config *
 /* What all sessions of one group share, each part in its place in the chain. */
 struct shared {
     struct nj_digest head; /* "agent", "group" */
-    struct nj_digest models;
-    bool has_models;
     struct nj_digest
         after; /* of every session of every group that this one comes after, in order */
 };
@@ -231,7 +229,6 @@ static int share(struct nj_planning *planning, size_t at, struct shared *shared,
 {
     const struct nj_manifest *manifest = planning->manifest;
     size_t agent = manifest->groups[at].agent;
-    size_t role = manifest->agents[agent].role;
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     int r;
 
@@ -245,8 +242,33 @@ static int share(struct nj_planning *planning, size_t at, struct shared *shared,
     if (r < 0)
         return r;
     nj_digest_chain(&shared->head, "group", nj_buf_span(&buf));
-    shared->has_models = role != NJ_MANIFEST_NONE;
-    return shared->has_models ? nj_models_digest(planning->models, role, &shared->models, err) : 0;
+    return 0;
+}
+
+/* chain_models - what answers: the agent's own chain is in "agent" already, one that the item chose
+ * is added */
+static int chain_models(struct nj_planning *planning, const struct nj_plan_session *session,
+                        struct nj_digest *chain, struct nj_error *err)
+{
+    const struct nj_manifest *manifest = planning->manifest;
+    size_t own = manifest->agents[manifest->groups[session->group].agent].role;
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_digest models;
+    int r;
+
+    if (session->role == NJ_MANIFEST_NONE)
+        return 0;
+    r = nj_models_digest(planning->models, session->role, &models, err);
+    if (r < 0)
+        return r;
+    nj_digest_chain(chain, "models", (struct nj_span){models.bytes, NJ_DIGEST_BYTES});
+    if (session->role == own)
+        return 0;
+    nj_buf_init(&buf, PACK_MAX_BYTES);
+    r = nj_manifest_pack_role(manifest, session->role, &buf, err);
+    if (r == 0)
+        nj_digest_chain(chain, "role", nj_buf_span(&buf));
+    return r;
 }
 
 static int identify(struct nj_planning *planning, struct nj_plan_session *session,
@@ -269,8 +291,8 @@ static int identify(struct nj_planning *planning, struct nj_plan_session *sessio
     }
     if (chain_tools(&chain, config, err) < 0)
         return -(int)err->code;
-    if (shared->has_models)
-        nj_digest_chain(&chain, "models", (struct nj_span){shared->models.bytes, NJ_DIGEST_BYTES});
+    if (chain_models(planning, session, &chain, err) < 0)
+        return -(int)err->code;
     if (planning->manifest->groups[session->group].n_after > 0)
         nj_digest_chain(&chain, "after", (struct nj_span){shared->after.bytes, NJ_DIGEST_BYTES});
     session->identity = chain;

@@ -26,10 +26,32 @@ struct nj_planning {
 int nj_planning_fault(struct nj_planning *planning, struct nj_mark mark, const struct nj_error *err,
                       const char *path_fmt, ...) NJ_PRINTF(4, 5);
 
+/* nj_planning_item_fault - the same for a fault of one item in @part of its group; @err is told
+ * where the item comes from */
+int nj_planning_item_fault(struct nj_planning *planning, const struct nj_plan_session *session,
+                           struct nj_mark mark, struct nj_error *err, const char *part);
+
 /* nj_planning_config - the config that all sessions of a group share, key apart; @ret_config is
  * filled with texts that live as long as manifest and plan */
 int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_group *group,
                        struct nj_session_config *ret_config, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_planning_items - the sessions of a group with for_each or matrix; faults are added */
+int nj_planning_items(struct nj_planning *planning, size_t at,
+                      const struct nj_session_config *config, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_planning_session - one session of a group; @json is copied. Faults are added. */
+int nj_planning_session(struct nj_planning *planning, size_t at,
+                        const struct nj_session_config *shared, const char *json, uint32_t line,
+                        struct nj_error *err) NJ_MUST_USE;
+
+/* nj_planning_override - what the item says in place of its group goes into @session and @config */
+int nj_planning_override(struct nj_planning *planning, struct nj_plan_session *session,
+                         struct nj_session_config *config, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_planning_scripts - the scripts of a role become inputs */
+int nj_planning_scripts(struct nj_planning *planning, size_t role,
+                        struct nj_error *err) NJ_MUST_USE;
 
 /* nj_planning_identities - once all sessions are there: each one's identity and config digest */
 int nj_planning_identities(struct nj_planning *planning, struct nj_error *err) NJ_MUST_USE;

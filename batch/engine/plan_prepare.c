@@ -27,7 +27,10 @@ static int prepare_message(const struct nj_plan *plan, const struct nj_plan_sess
     int r;
 
     nj_buf_init(&text, NJ_MESSAGE_MAX_BYTES);
-    r = nj_item_expand(plan->manifest->groups[session->group].input, values, &text, err);
+    if (session->input)
+        r = nj_buf_text(&text, session->input, err);
+    else
+        r = nj_item_expand(plan->manifest->groups[session->group].input, values, &text, err);
     if (r < 0)
         return r;
     r = nj_message_user_text(nj_buf_span(&text), ret_first, err);
@@ -148,7 +151,7 @@ int nj_plan_prepare(const struct nj_plan *plan, const struct nj_plan_session *se
                     struct nj_digest *ret_first_digest, struct nj_workspace_ref *ret_workspace,
                     struct nj_error *err)
 {
-    struct nj_item_values values = {.item = session->item, .results = results};
+    struct nj_item_values values = {.item = session->item_json, .results = results};
     NJ_AUTO(nj_tree_builder_free) struct nj_tree_builder *builder = NULL;
     size_t start = ret_first->len;
     struct nj_workspace_ref ref;

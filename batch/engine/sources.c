@@ -128,28 +128,83 @@ int nj_sources_glob(struct nj_sources *sources, const char *pattern,
     return r;
 }
 
-int nj_sources_file(struct nj_sources *sources, const char *path,
-                    const struct nj_source_file **ret_file, struct nj_error *err)
+/* The answer for a file; its content is appended to @out where that is not NULL and the host was
+ * asked. *ret_asked says so. */
+static int ask_file(struct nj_sources *sources, const char *path, struct nj_buf *out,
+                    const struct nj_answer **ret_answer, bool *ret_asked, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_answer answer = {.kind = NJ_ANSWER_FILE};
-    const struct nj_answer *known;
     struct nj_place place;
     int r;
 
-    r = find(sources, NJ_ANSWER_FILE, path, &known, err);
-    if (r > 0)
-        *ret_file = &known->file;
+    *ret_asked = false;
+    r = find(sources, NJ_ANSWER_FILE, path, ret_answer, err);
     if (r != 0)
         return r < 0 ? r : 0;
+    *ret_asked = true;
     r = nj_roots_place(&sources->roots, path, &arena, &place, err);
     if (r == 0)
-        r = nj_inputs_add_file(&sources->roots, &place, sources->sink, &answer.file.entry,
+        r = nj_inputs_add_file(&sources->roots, &place, sources->sink, out, &answer.file.entry,
                                &answer.file.mtime_ns, err);
+    return r < 0 ? r : keep_last(sources, &answer, path, ret_answer, err);
+}
+
+int nj_sources_file(struct nj_sources *sources, const char *path,
+                    const struct nj_source_file **ret_file, struct nj_error *err)
+{
+    const struct nj_answer *answer = NULL;
+    bool asked;
+    int r = ask_file(sources, path, NULL, &answer, &asked, err);
+
     if (r == 0)
-        r = keep_last(sources, &answer, path, &known, err);
+        *ret_file = &answer->file;
+    return r;
+}
+
+void nj_sources_read_from(struct nj_sources *sources, const struct nj_object_source *source)
+{
+    sources->source = source;
+}
+
+static int append_piece(void *ctx, struct nj_span piece, struct nj_error *err)
+{
+    return nj_buf_append(ctx, piece.data, piece.len, err);
+}
+
+/* A file whose answer is known from before: recorded, or asked for as another input already. */
+static int read_known(struct nj_sources *sources, const struct nj_answer *answer,
+                      struct nj_buf *out, struct nj_error *err)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_tree_entry entry = {0};
+    struct nj_place place;
+    int64_t mtime_ns;
+    int r;
+
+    if (sources->recorded)
+        return sources->source
+                   ? nj_parts_each(sources->source, &answer->file.entry, append_piece, out, err)
+                   : nj_fail(err, NJ_E_CORRUPT, "no content is at hand for %.200s", answer->path);
+    r = nj_roots_place(&sources->roots, answer->path, &arena, &place, err);
     if (r == 0)
-        *ret_file = &known->file;
+        r = nj_inputs_add_file(&sources->roots, &place, sources->sink, out, &entry, &mtime_ns, err);
+    if (r == 0 && memcmp(&entry.digest, &answer->file.entry.digest, sizeof(entry.digest)) != 0)
+        return nj_fail(err, NJ_E_INPUT, "%.200s was changed while it was read", answer->path);
+    return r;
+}
+
+int nj_sources_text(struct nj_sources *sources, const char *path, struct nj_buf *out,
+                    struct nj_error *err)
+{
+    const struct nj_answer *answer = NULL;
+    bool asked;
+    int r = ask_file(sources, path, out, &answer, &asked, err);
+
+    if (r == 0 && !asked)
+        r = read_known(sources, answer, out, err);
+    if (r < 0 && err->code == NJ_E_LIMIT)
+        return nj_fail(err, NJ_E_INPUT, "%.200s is longer than %zu bytes", path, out->max);
     return r;
 }
 

@@ -39,6 +39,10 @@ int nj_sources_new(int dir_fd, const char *const *allow, const struct nj_object_
  * NJ_E_CORRUPT names the line. */
 int nj_sources_recorded(struct nj_span lines, struct nj_sources **ret_sources,
                         struct nj_error *err) NJ_MUST_USE;
+
+/* nj_sources_read_from - where recorded sources find the content of a file; borrowed until the next
+ * call, NULL for nowhere */
+void nj_sources_read_from(struct nj_sources *sources, const struct nj_object_source *source);
 void nj_sources_free(struct nj_sources *sources);
 NJ_DEFINE_AUTO_PTR(struct nj_sources, nj_sources_free);
 
@@ -50,6 +54,10 @@ int nj_sources_glob(struct nj_sources *sources, const char *pattern,
                     const struct nj_glob_result **ret_result, struct nj_error *err) NJ_MUST_USE;
 int nj_sources_file(struct nj_sources *sources, const char *path,
                     const struct nj_source_file **ret_file, struct nj_error *err) NJ_MUST_USE;
+/* nj_sources_text - a file's content, appended; as nj_sources_file() otherwise. NJ_E_INPUT when it
+ * is longer than @out takes. */
+int nj_sources_text(struct nj_sources *sources, const char *path, struct nj_buf *out,
+                    struct nj_error *err) NJ_MUST_USE;
 int nj_sources_folder(struct nj_sources *sources, const char *path,
                       struct nj_workspace_ref *ret_ref, struct nj_error *err) NJ_MUST_USE;
 

@@ -7,147 +7,56 @@
  */
 #include <stdio.h>
 
-#include "formats/base/utf8.h"
+#include "formats/manifest/dump.h"
 #include "formats/manifest/read.h"
 
 #include "formats/base/banned.h"
 
-/* The first failure sticks; later calls do nothing. */
-struct dump {
-    struct nj_buf *out;
-    struct nj_error *err;
-    int r;
-};
-
-static void put(struct dump *dump, const char *text)
-{
-    if (dump->r == 0)
-        dump->r = nj_buf_text(dump->out, text, dump->err);
-}
-
-static void put_number(struct dump *dump, const char *before, uint64_t value)
-{
-    if (dump->r == 0)
-        dump->r =
-            nj_buf_printf(dump->out, dump->err, "%s%llu\n", before, (unsigned long long)value);
-}
-
-/* Text as it is, but escaped where neither YAML nor JSON would take the character raw. */
-static void put_escaped(struct dump *dump, const char *text, bool escape_quotes)
-{
-    struct nj_span from = nj_span_text(text);
-
-    while (dump->r == 0 && from.len > 0) {
-        uint32_t point = 0;
-        size_t len = nj_utf8_next(from, &point);
-        bool raw =
-            !nj_utf8_is_unsafe(point) && point != 0xfeff && point != 0xfffe && point != 0xffff;
-
-        if (len == 0) {
-            dump->r = nj_fail(dump->err, NJ_E_INPUT, "a text is not UTF-8");
-            return;
-        }
-        if (escape_quotes && (point == '"' || point == '\\'))
-            dump->r = nj_buf_printf(dump->out, dump->err, "\\%c", (char)point);
-        else if (point == '\n' && escape_quotes)
-            dump->r = nj_buf_text(dump->out, "\\n", dump->err);
-        else if (raw)
-            dump->r = nj_buf_append(dump->out, from.data, len, dump->err);
-        else if (point <= 0xffff)
-            dump->r = nj_buf_printf(dump->out, dump->err, "\\u%04x", point);
-        else
-            dump->r = nj_buf_printf(dump->out, dump->err, "\\U%08x", point);
-        from.data += len;
-        from.len -= len;
-    }
-}
-
-static void put_quoted(struct dump *dump, const char *text)
-{
-    put(dump, "\"");
-    put_escaped(dump, text, true);
-    put(dump, "\"");
-}
-
-static void put_text(struct dump *dump, const char *before, const char *text)
-{
-    if (!text)
-        return;
-    put(dump, before);
-    put_quoted(dump, text);
-    put(dump, "\n");
-}
-
-static void put_word(struct dump *dump, const char *before, const char *word)
-{
-    put(dump, before);
-    put(dump, word);
-    put(dump, "\n");
-}
-
-static void put_micro(struct dump *dump, const char *before, int64_t micro)
-{
-    if (dump->r == 0)
-        dump->r = nj_buf_printf(dump->out, dump->err, "%s%lld.%06lld\n", before,
-                                (long long)(micro / 1000000), (long long)(micro % 1000000));
-}
-
-static void put_texts(struct dump *dump, const char *before, const struct nj_manifest_texts *texts)
-{
-    put(dump, before);
-    put(dump, "[");
-    for (size_t i = 0; i < texts->count; i++) {
-        put(dump, i > 0 ? ", " : "");
-        put_quoted(dump, texts->items[i].text);
-    }
-    put(dump, "]\n");
-}
-
-static void put_bits(struct dump *dump, const char *before, const struct nj_manifest_word *words,
+static void put_bits(struct nj_dump *dump, const char *before, const struct nj_manifest_word *words,
                      size_t n_words, unsigned bits)
 {
     const char *comma = "";
 
-    put(dump, before);
-    put(dump, "[");
+    nj_dump_put(dump, before);
+    nj_dump_put(dump, "[");
     for (size_t i = 0; i < n_words; i++) {
         if (!(bits & words[i].bit))
             continue;
-        put(dump, comma);
-        put(dump, words[i].text);
+        nj_dump_put(dump, comma);
+        nj_dump_put(dump, words[i].text);
         comma = ", ";
     }
-    put(dump, "]\n");
+    nj_dump_put(dump, "]\n");
 }
 
-static void put_ref(struct dump *dump, const char *before, const struct nj_manifest *manifest,
+static void put_ref(struct nj_dump *dump, const char *before, const struct nj_manifest *manifest,
                     size_t credential)
 {
     if (credential != NJ_MANIFEST_NONE)
-        put_text(dump, before, manifest->credentials[credential].name);
+        nj_dump_put_text(dump, before, manifest->credentials[credential].name);
 }
 
 /* JSON is YAML too, so what is kept as JSON text is written as it is. */
-static void put_json(struct dump *dump, const char *before, const char *json)
+static void put_json(struct nj_dump *dump, const char *before, const char *json)
 {
     if (json)
-        put_word(dump, before, json);
+        nj_dump_put_word(dump, before, json);
 }
 
-static void put_rate(struct dump *dump, const char *before, uint64_t value)
+static void put_rate(struct nj_dump *dump, const char *before, uint64_t value)
 {
     if (value)
-        put_number(dump, before, value);
+        nj_dump_put_number(dump, before, value);
 }
 
-static void dump_asking(struct dump *dump, const struct nj_manifest_model *model)
+static void dump_asking(struct nj_dump *dump, const struct nj_manifest_model *model)
 {
     const struct nj_manifest_rate *rate = &model->rate;
 
-    put_number(dump, "      max_tokens: ", model->max_tokens);
+    nj_dump_put_number(dump, "      max_tokens: ", model->max_tokens);
     put_rate(dump, "      context_tokens: ", model->context_tokens);
     if (rate->requests || rate->input_tokens || rate->output_tokens || rate->concurrent) {
-        put(dump, "      rate:\n");
+        nj_dump_put(dump, "      rate:\n");
         put_rate(dump, "        requests_per_minute: ", rate->requests);
         put_rate(dump, "        input_tokens_per_minute: ", rate->input_tokens);
         put_rate(dump, "        output_tokens_per_minute: ", rate->output_tokens);
@@ -157,37 +66,39 @@ static void dump_asking(struct dump *dump, const struct nj_manifest_model *model
         return;
     put_json(dump, "      parameters: ", model->parameters);
     if (model->refuses.count > 0)
-        put_texts(dump, "      refuses: ", &model->refuses);
+        nj_dump_put_texts(dump, "      refuses: ", &model->refuses);
     if (model->betas.count > 0)
-        put_texts(dump, "      betas: ", &model->betas);
-    put(dump, "      capabilities:\n");
-    put_word(dump, "        structured_output: ", model->can.structured_output ? "true" : "false");
-    put_word(dump, "        count_tokens: ", model->can.count_tokens ? "true" : "false");
-    put_word(dump, "        parallel_tools: ", model->can.parallel_tools ? "true" : "false");
-    put_word(dump, "        token_parameter: ", model->can.token_parameter);
+        nj_dump_put_texts(dump, "      betas: ", &model->betas);
+    nj_dump_put(dump, "      capabilities:\n");
+    nj_dump_put_word(
+        dump, "        structured_output: ", model->can.structured_output ? "true" : "false");
+    nj_dump_put_word(dump, "        count_tokens: ", model->can.count_tokens ? "true" : "false");
+    nj_dump_put_word(dump,
+                     "        parallel_tools: ", model->can.parallel_tools ? "true" : "false");
+    nj_dump_put_word(dump, "        token_parameter: ", model->can.token_parameter);
     if (model->provider == NJ_PROVIDER_ANTHROPIC)
-        put_text(dump, "      cache: ", nj_manifest_caches[model->cache]);
-    put_word(dump, "      stream: ", model->stream ? "true" : "false");
-    put_number(dump, "      timeout_seconds: ", model->timeout_seconds);
+        nj_dump_put_text(dump, "      cache: ", nj_manifest_caches[model->cache]);
+    nj_dump_put_word(dump, "      stream: ", model->stream ? "true" : "false");
+    nj_dump_put_number(dump, "      timeout_seconds: ", model->timeout_seconds);
 }
 
-static void dump_model(struct dump *dump, const struct nj_manifest *manifest,
+static void dump_model(struct nj_dump *dump, const struct nj_manifest *manifest,
                        const struct nj_manifest_model *model, bool first)
 {
-    put_word(dump, "    - provider: ", nj_manifest_provider_text(model->provider));
-    put_text(dump, "      model: ", model->model);
-    put_text(dump, "      script: ", model->script);
-    put_text(dump, "      base_url: ", model->base_url);
+    nj_dump_put_word(dump, "    - provider: ", nj_manifest_provider_text(model->provider));
+    nj_dump_put_text(dump, "      model: ", model->model);
+    nj_dump_put_text(dump, "      script: ", model->script);
+    nj_dump_put_text(dump, "      base_url: ", model->base_url);
     put_ref(dump, "      credential: ", manifest, model->credential);
     if (model->provider != NJ_PROVIDER_SCRIPT)
-        put_word(dump, "      delivery: ", nj_manifest_deliveries[model->delivery]);
+        nj_dump_put_word(dump, "      delivery: ", nj_manifest_deliveries[model->delivery]);
     if (model->priced) {
-        put(dump, "      price:\n");
-        put_micro(dump, "        input: ", model->price.input);
-        put_micro(dump, "        output: ", model->price.output);
-        put_micro(dump, "        cache_read: ", model->price.cache_read);
-        put_micro(dump, "        cache_write_5m: ", model->price.cache_write_5m);
-        put_micro(dump, "        cache_write_1h: ", model->price.cache_write_1h);
+        nj_dump_put(dump, "      price:\n");
+        nj_dump_put_micro(dump, "        input: ", model->price.input);
+        nj_dump_put_micro(dump, "        output: ", model->price.output);
+        nj_dump_put_micro(dump, "        cache_read: ", model->price.cache_read);
+        nj_dump_put_micro(dump, "        cache_write_5m: ", model->price.cache_write_5m);
+        nj_dump_put_micro(dump, "        cache_write_1h: ", model->price.cache_write_1h);
     }
     dump_asking(dump, model);
     if (!first)
@@ -195,260 +106,260 @@ static void dump_model(struct dump *dump, const struct nj_manifest *manifest,
                  model->when);
 }
 
-static void dump_models(struct dump *dump, const struct nj_manifest *manifest)
+static void dump_models(struct nj_dump *dump, const struct nj_manifest *manifest)
 {
-    put(dump, manifest->n_roles > 0 ? "models:\n" : "models: {}\n");
+    nj_dump_put(dump, manifest->n_roles > 0 ? "models:\n" : "models: {}\n");
     for (size_t i = 0; i < manifest->n_roles; i++) {
-        put(dump, "  ");
-        put(dump, manifest->roles[i].name);
-        put(dump, ":\n");
+        nj_dump_put(dump, "  ");
+        nj_dump_put(dump, manifest->roles[i].name);
+        nj_dump_put(dump, ":\n");
         if (manifest->roles[i].return_seconds) {
-            put_number(dump,
-                       "    return:\n      after_seconds: ", manifest->roles[i].return_seconds);
-            put(dump, "    chain:\n");
+            nj_dump_put_number(
+                dump, "    return:\n      after_seconds: ", manifest->roles[i].return_seconds);
+            nj_dump_put(dump, "    chain:\n");
         }
         for (size_t k = 0; k < manifest->roles[i].n_chain; k++)
             dump_model(dump, manifest, &manifest->roles[i].chain[k], k == 0);
     }
 }
 
-static void dump_credentials(struct dump *dump, const struct nj_manifest *manifest)
+static void dump_credentials(struct nj_dump *dump, const struct nj_manifest *manifest)
 {
-    put(dump, manifest->n_credentials > 0 ? "credentials:\n" : "credentials: {}\n");
+    nj_dump_put(dump, manifest->n_credentials > 0 ? "credentials:\n" : "credentials: {}\n");
     for (size_t i = 0; i < manifest->n_credentials; i++) {
         const struct nj_manifest_credential *credential = &manifest->credentials[i];
 
-        put(dump, "  ");
-        put(dump, credential->name);
-        put(dump, ":\n");
-        put_text(dump, "    env: ", credential->env);
-        put_text(dump, "    file: ", credential->file);
+        nj_dump_put(dump, "  ");
+        nj_dump_put(dump, credential->name);
+        nj_dump_put(dump, ":\n");
+        nj_dump_put_text(dump, "    env: ", credential->env);
+        nj_dump_put_text(dump, "    file: ", credential->file);
         if (credential->command.count > 0)
-            put_texts(dump, "    command: ", &credential->command);
-        put_text(dump, "    systemd: ", credential->systemd);
+            nj_dump_put_texts(dump, "    command: ", &credential->command);
+        nj_dump_put_text(dump, "    systemd: ", credential->systemd);
         if (credential->hosts.count > 0)
-            put_texts(dump, "    hosts: ", &credential->hosts);
+            nj_dump_put_texts(dump, "    hosts: ", &credential->hosts);
         if (credential->methods.count > 0)
-            put_texts(dump, "    methods: ", &credential->methods);
-        put_text(dump, "    header: ", credential->header);
-        put_text(dump, "    format: ", credential->format);
+            nj_dump_put_texts(dump, "    methods: ", &credential->methods);
+        nj_dump_put_text(dump, "    header: ", credential->header);
+        nj_dump_put_text(dump, "    format: ", credential->format);
     }
 }
 
-static void dump_sandbox(struct dump *dump, const struct nj_manifest_sandbox *sandbox)
+static void dump_sandbox(struct nj_dump *dump, const struct nj_manifest_sandbox *sandbox)
 {
-    put(dump, "    sandbox:\n");
-    put_texts(dump, "      allowed_domains: ", &sandbox->allowed_domains);
-    put(dump, "      filesystem:\n");
-    put_number(dump, "        max_size_mb: ", sandbox->max_size_mb);
-    put_texts(dump, "        writable_paths: ", &sandbox->writable_paths);
-    put_texts(dump, "        read_only_paths: ", &sandbox->read_only_paths);
-    put(dump, sandbox->n_mounts > 0 ? "      mounts:\n" : "      mounts: []\n");
+    nj_dump_put(dump, "    sandbox:\n");
+    nj_dump_put_texts(dump, "      allowed_domains: ", &sandbox->allowed_domains);
+    nj_dump_put(dump, "      filesystem:\n");
+    nj_dump_put_number(dump, "        max_size_mb: ", sandbox->max_size_mb);
+    nj_dump_put_texts(dump, "        writable_paths: ", &sandbox->writable_paths);
+    nj_dump_put_texts(dump, "        read_only_paths: ", &sandbox->read_only_paths);
+    nj_dump_put(dump, sandbox->n_mounts > 0 ? "      mounts:\n" : "      mounts: []\n");
     for (size_t i = 0; i < sandbox->n_mounts; i++) {
-        put_text(dump, "        - source: ", sandbox->mounts[i].source);
-        put_text(dump, "          target: ", sandbox->mounts[i].target);
+        nj_dump_put_text(dump, "        - source: ", sandbox->mounts[i].source);
+        nj_dump_put_text(dump, "          target: ", sandbox->mounts[i].target);
     }
-    put_number(dump, "      max_runtime_seconds: ", sandbox->max_runtime_seconds);
-    put_number(dump, "      max_memory_mb: ", sandbox->max_memory_mb);
-    put_number(dump, "      max_processes: ", sandbox->max_processes);
+    nj_dump_put_number(dump, "      max_runtime_seconds: ", sandbox->max_runtime_seconds);
+    nj_dump_put_number(dump, "      max_memory_mb: ", sandbox->max_memory_mb);
+    nj_dump_put_number(dump, "      max_processes: ", sandbox->max_processes);
     if (sandbox->rootfs.mark.line > 0) {
-        put(dump, "      rootfs:\n");
-        put_text(dump, "        tar: ", sandbox->rootfs.tar);
-        put_text(dump, "        dir: ", sandbox->rootfs.dir);
-        put_text(dump, "        digest: ", sandbox->rootfs.digest);
+        nj_dump_put(dump, "      rootfs:\n");
+        nj_dump_put_text(dump, "        tar: ", sandbox->rootfs.tar);
+        nj_dump_put_text(dump, "        dir: ", sandbox->rootfs.dir);
+        nj_dump_put_text(dump, "        digest: ", sandbox->rootfs.digest);
     }
 }
 
-static void dump_tool(struct dump *dump, const struct nj_manifest *manifest,
+static void dump_tool(struct nj_dump *dump, const struct nj_manifest *manifest,
                       const struct nj_manifest_tool *tool)
 {
-    put_word(dump, "      - type: ", nj_manifest_tool_type_text(tool->type));
+    nj_dump_put_word(dump, "      - type: ", nj_manifest_tool_type_text(tool->type));
     if (tool->type == NJ_TOOL_MCP || tool->type == NJ_TOOL_CUSTOM || tool->type == NJ_TOOL_AGENT)
-        put_text(dump, "        name: ", tool->name);
+        nj_dump_put_text(dump, "        name: ", tool->name);
     if (tool->type == NJ_TOOL_CODE_EXECUTION)
         put_bits(dump, "        languages: ", nj_manifest_languages,
                  NJ_COUNT(nj_manifest_languages), tool->languages);
     if (tool->agent != NJ_MANIFEST_NONE)
-        put_text(dump, "        agent: ", manifest->agents[tool->agent].name);
-    put_text(dump, "        description: ", tool->description);
+        nj_dump_put_text(dump, "        agent: ", manifest->agents[tool->agent].name);
+    nj_dump_put_text(dump, "        description: ", tool->description);
     if (tool->timeout_seconds > 0)
-        put_number(dump, "        timeout_seconds: ", tool->timeout_seconds);
+        nj_dump_put_number(dump, "        timeout_seconds: ", tool->timeout_seconds);
     if (tool->type != NJ_TOOL_MCP && tool->type != NJ_TOOL_CUSTOM)
         return;
-    put_text(dump, "        server_url: ", tool->server_url);
-    put_text(dump, "        url: ", tool->url);
+    nj_dump_put_text(dump, "        server_url: ", tool->server_url);
+    nj_dump_put_text(dump, "        url: ", tool->url);
     if (tool->command.count > 0)
-        put_texts(dump, "        command: ", &tool->command);
+        nj_dump_put_texts(dump, "        command: ", &tool->command);
     put_ref(dump, "        credential: ", manifest, tool->credential);
     if (tool->type == NJ_TOOL_MCP)
-        put_word(dump, "        restartable: ", tool->restartable ? "true" : "false");
+        nj_dump_put_word(dump, "        restartable: ", tool->restartable ? "true" : "false");
     if (tool->input_schema) {
-        put(dump, "        input_schema: ");
-        put_escaped(dump, tool->input_schema, false);
-        put(dump, "\n");
+        nj_dump_put(dump, "        input_schema: ");
+        nj_dump_put_escaped(dump, tool->input_schema, false);
+        nj_dump_put(dump, "\n");
     }
-    put_word(dump, "        effect: ", nj_manifest_effects[tool->effect]);
-    put_word(dump, "        idempotent: ", tool->idempotent ? "true" : "false");
-    put_word(dump, "        on_uncertain: ", nj_manifest_uncertains[tool->on_uncertain]);
+    nj_dump_put_word(dump, "        effect: ", nj_manifest_effects[tool->effect]);
+    nj_dump_put_word(dump, "        idempotent: ", tool->idempotent ? "true" : "false");
+    nj_dump_put_word(dump, "        on_uncertain: ", nj_manifest_uncertains[tool->on_uncertain]);
 }
 
-static void dump_limit(struct dump *dump, const struct nj_manifest_limit *limit)
+static void dump_limit(struct nj_dump *dump, const struct nj_manifest_limit *limit)
 {
     if (limit->turns == 0 && limit->mark.line == 0)
         return;
-    put(dump, "    limits:\n");
+    nj_dump_put(dump, "    limits:\n");
     if (limit->sessions > 0)
-        put_number(dump, "      sessions: ", limit->sessions);
+        nj_dump_put_number(dump, "      sessions: ", limit->sessions);
     if (limit->budget_micro_usd >= 0)
-        put_micro(dump, "      budget_usd: ", limit->budget_micro_usd);
+        nj_dump_put_micro(dump, "      budget_usd: ", limit->budget_micro_usd);
     if (limit->session_budget_micro_usd >= 0)
-        put_micro(dump, "      session_budget_usd: ", limit->session_budget_micro_usd);
+        nj_dump_put_micro(dump, "      session_budget_usd: ", limit->session_budget_micro_usd);
     if (limit->turns > 0)
-        put_number(dump, "      turns: ", limit->turns);
+        nj_dump_put_number(dump, "      turns: ", limit->turns);
 }
 
-static void dump_retry(struct dump *dump, const char *indent, const struct nj_manifest_retry *retry)
+static void dump_retry(struct nj_dump *dump, const char *indent,
+                       const struct nj_manifest_retry *retry)
 {
-    put(dump, indent);
-    put(dump, "retry:\n");
-    put(dump, indent);
-    put_number(dump, "  attempts: ", retry->attempts);
-    put(dump, indent);
+    nj_dump_put(dump, indent);
+    nj_dump_put(dump, "retry:\n");
+    nj_dump_put(dump, indent);
+    nj_dump_put_number(dump, "  attempts: ", retry->attempts);
+    nj_dump_put(dump, indent);
     put_bits(dump, "  on: ", nj_manifest_retries, NJ_COUNT(nj_manifest_retries), retry->on);
-    put(dump, indent);
-    put_number(dump, "  backoff_seconds: ", retry->backoff_seconds);
-    put(dump, indent);
-    put_number(dump, "  backoff_max_seconds: ", retry->backoff_max_seconds);
+    nj_dump_put(dump, indent);
+    nj_dump_put_number(dump, "  backoff_seconds: ", retry->backoff_seconds);
+    nj_dump_put(dump, indent);
+    nj_dump_put_number(dump, "  backoff_max_seconds: ", retry->backoff_max_seconds);
 }
 
-static void dump_agent(struct dump *dump, const struct nj_manifest *manifest,
+static void dump_agent(struct nj_dump *dump, const struct nj_manifest *manifest,
                        const struct nj_manifest_agent *agent)
 {
-    put(dump, "  ");
-    put(dump, agent->name);
-    put(dump, ":\n");
+    nj_dump_put(dump, "  ");
+    nj_dump_put(dump, agent->name);
+    nj_dump_put(dump, ":\n");
     if (agent->role != NJ_MANIFEST_NONE)
-        put_text(dump, "    model: ", manifest->roles[agent->role].name);
+        nj_dump_put_text(dump, "    model: ", manifest->roles[agent->role].name);
     if (agent->command.count > 0)
-        put_texts(dump, "    command: ", &agent->command);
-    put_text(dump, "    instructions: ", agent->instructions);
-    put_word(dump, "    reproducible: ", nj_manifest_levels[agent->reproducible]);
+        nj_dump_put_texts(dump, "    command: ", &agent->command);
+    nj_dump_put_text(dump, "    instructions: ", agent->instructions);
+    nj_dump_put_word(dump, "    reproducible: ", nj_manifest_levels[agent->reproducible]);
     dump_sandbox(dump, &agent->sandbox);
     if (agent->command.count == 0)
-        put(dump, agent->n_tools > 0 ? "    tools:\n" : "    tools: []\n");
+        nj_dump_put(dump, agent->n_tools > 0 ? "    tools:\n" : "    tools: []\n");
     for (size_t i = 0; i < agent->n_tools; i++)
         dump_tool(dump, manifest, &agent->tools[i]);
     if (agent->memory_store) {
-        put_text(dump, "    memory:\n      store: ", agent->memory_store);
-        put_word(dump, "      access: ", agent->memory_writable ? "read_write" : "read_only");
+        nj_dump_put_text(dump, "    memory:\n      store: ", agent->memory_store);
+        nj_dump_put_word(dump,
+                         "      access: ", agent->memory_writable ? "read_write" : "read_only");
     }
-    put_word(dump, "    context:\n      policy: ", nj_manifest_contexts[agent->context]);
-    put_micro(dump, "      at: ", agent->context_at_ppm);
+    nj_dump_put_word(dump, "    context:\n      policy: ", nj_manifest_contexts[agent->context]);
+    nj_dump_put_micro(dump, "      at: ", agent->context_at_ppm);
     put_json(dump, "    output:\n      schema: ", agent->output_schema);
     dump_limit(dump, &agent->limits);
 }
 
-static void dump_group(struct dump *dump, const struct nj_manifest *manifest,
+static void dump_group(struct nj_dump *dump, const struct nj_manifest *manifest,
                        const struct nj_manifest_group *group)
 {
-    put_text(dump, "  - name: ", group->name);
-    put_text(dump, "    agent: ", manifest->agents[group->agent].name);
-    if (group->for_each != NJ_FOR_EACH_NONE) {
-        put(dump, "    for_each:\n      ");
-        put(dump, nj_manifest_for_each_kinds[group->for_each]);
-        put_text(dump, ": ", group->for_each_text);
-    }
-    put_text(dump, "    key: ", group->key);
-    put(dump, group->n_files > 0 ? "    files:\n" : "    files: []\n");
+    nj_dump_put_text(dump, "  - name: ", group->name);
+    nj_dump_put_text(dump, "    agent: ", manifest->agents[group->agent].name);
+    nj_dump_items(dump, group);
+    nj_dump_put_text(dump, "    key: ", group->key);
+    nj_dump_put(dump, group->n_files > 0 ? "    files:\n" : "    files: []\n");
     for (size_t i = 0; i < group->n_files; i++) {
-        put_text(dump, "      - target: ", group->files[i].target);
-        put_text(dump, "        source: ", group->files[i].source);
-        put_text(dump, "        content: ", group->files[i].content);
+        nj_dump_put_text(dump, "      - target: ", group->files[i].target);
+        nj_dump_put_text(dump, "        source: ", group->files[i].source);
+        nj_dump_put_text(dump, "        content: ", group->files[i].content);
     }
-    put_text(dump, "    input: ", group->input);
-    put_texts(dump, "    outputs: ", &group->outputs);
+    nj_dump_put_text(dump, "    input: ", group->input);
+    nj_dump_put_texts(dump, "    outputs: ", &group->outputs);
     if (group->accept_command.count > 0) {
-        put_texts(dump, "    accept:\n      command: ", &group->accept_command);
-        put_number(dump, "      attempts: ", group->accept_attempts);
-        put_number(dump, "      timeout_seconds: ", group->accept_timeout_seconds);
+        nj_dump_put_texts(dump, "    accept:\n      command: ", &group->accept_command);
+        nj_dump_put_number(dump, "      attempts: ", group->accept_attempts);
+        nj_dump_put_number(dump, "      timeout_seconds: ", group->accept_timeout_seconds);
     }
-    put(dump, "    after: [");
+    nj_dump_put(dump, "    after: [");
     for (size_t i = 0; i < group->n_after; i++) {
-        put(dump, i > 0 ? ", " : "");
-        put_quoted(dump, manifest->groups[group->after[i]].name);
+        nj_dump_put(dump, i > 0 ? ", " : "");
+        nj_dump_put_quoted(dump, manifest->groups[group->after[i]].name);
     }
-    put(dump, "]\n");
+    nj_dump_put(dump, "]\n");
     dump_limit(dump, &group->limits);
     if (group->retry.mark.line > 0)
         dump_retry(dump, "    ", &group->retry);
 }
 
-static void dump_limits(struct dump *dump, const struct nj_manifest *manifest)
+static void dump_limits(struct nj_dump *dump, const struct nj_manifest *manifest)
 {
     const struct nj_manifest_limits *limits = &manifest->limits;
 
-    put(dump, "limits:\n");
-    put_number(dump, "  sessions: ", limits->sessions);
-    put_number(dump, "  tool_calls: ", limits->tool_calls);
-    put_number(dump, "  warm_boxes: ", limits->warm_boxes);
+    nj_dump_put(dump, "limits:\n");
+    nj_dump_put_number(dump, "  sessions: ", limits->sessions);
+    nj_dump_put_number(dump, "  tool_calls: ", limits->tool_calls);
+    nj_dump_put_number(dump, "  warm_boxes: ", limits->warm_boxes);
     if (limits->budget_micro_usd >= 0)
-        put_micro(dump, "  budget_usd: ", limits->budget_micro_usd);
+        nj_dump_put_micro(dump, "  budget_usd: ", limits->budget_micro_usd);
     if (limits->session_budget_micro_usd >= 0)
-        put_micro(dump, "  session_budget_usd: ", limits->session_budget_micro_usd);
-    put_text(dump, "  deadline: ", limits->deadline);
+        nj_dump_put_micro(dump, "  session_budget_usd: ", limits->session_budget_micro_usd);
+    nj_dump_put_text(dump, "  deadline: ", limits->deadline);
     if (limits->fail_over_count != NJ_MANIFEST_NO_COUNT)
-        put_number(dump, "  fail_over: ", limits->fail_over_count);
+        nj_dump_put_number(dump, "  fail_over: ", limits->fail_over_count);
     else
-        put_micro(dump, "  fail_over: ", limits->fail_over_ppm);
-    put_number(dump, "  disk_free_mb: ", limits->disk_free_mb);
+        nj_dump_put_micro(dump, "  fail_over: ", limits->fail_over_ppm);
+    nj_dump_put_number(dump, "  disk_free_mb: ", limits->disk_free_mb);
     dump_retry(dump, "", &manifest->retry);
 }
 
-static void dump_archive(struct dump *dump, const struct nj_manifest *manifest)
+static void dump_archive(struct nj_dump *dump, const struct nj_manifest *manifest)
 {
     uint64_t seconds = manifest->retain_seconds;
     char text[32];
 
-    put_word(dump, "archive:\n  inputs: ", nj_manifest_input_modes[manifest->archive_inputs]);
+    nj_dump_put_word(dump,
+                     "archive:\n  inputs: ", nj_manifest_input_modes[manifest->archive_inputs]);
     if (seconds == 0)
         return;
     (void)snprintf(text, sizeof(text), "%llu%c",
                    (unsigned long long)(seconds % 86400 == 0 ? seconds / 86400 : seconds / 3600),
                    seconds % 86400 == 0 ? 'd' : 'h');
-    put_text(dump, "  retain: ", text);
+    nj_dump_put_text(dump, "  retain: ", text);
 }
 
-static void dump_alerts(struct dump *dump, const struct nj_manifest *manifest)
+static void dump_alerts(struct nj_dump *dump, const struct nj_manifest *manifest)
 {
-    put(dump, manifest->n_alerts > 0 ? "alerts:\n" : "alerts: []\n");
+    nj_dump_put(dump, manifest->n_alerts > 0 ? "alerts:\n" : "alerts: []\n");
     for (size_t i = 0; i < manifest->n_alerts; i++) {
         const struct nj_manifest_alert *alert = &manifest->alerts[i];
 
         put_bits(dump, "  - when: ", nj_manifest_alert_words, NJ_COUNT(nj_manifest_alert_words),
                  alert->when);
-        put_text(dump, "    webhook: ", alert->webhook);
+        nj_dump_put_text(dump, "    webhook: ", alert->webhook);
         put_ref(dump, "    credential: ", manifest, alert->credential);
     }
 }
 
 int nj_manifest_dump(const struct nj_manifest *manifest, struct nj_buf *out, struct nj_error *err)
 {
-    struct dump dump = {.out = out, .err = err};
+    struct nj_dump dump = {.out = out, .err = err};
 
-    put_number(&dump, "nightjar: ", NJ_MANIFEST_VERSION);
-    put_text(&dump, "job: ", manifest->job);
+    nj_dump_put_number(&dump, "nightjar: ", NJ_MANIFEST_VERSION);
+    nj_dump_put_text(&dump, "job: ", manifest->job);
     dump_models(&dump, manifest);
     dump_credentials(&dump, manifest);
-    put(&dump, "agents:\n");
+    nj_dump_put(&dump, "agents:\n");
     for (size_t i = 0; i < manifest->n_agents; i++)
         dump_agent(&dump, manifest, &manifest->agents[i]);
-    put(&dump, "sessions:\n");
+    nj_dump_put(&dump, "sessions:\n");
     for (size_t i = 0; i < manifest->n_groups; i++)
         dump_group(&dump, manifest, &manifest->groups[i]);
     dump_limits(&dump, manifest);
     dump_archive(&dump, manifest);
     dump_alerts(&dump, manifest);
-    put_text(&dump, "telemetry:\n  otlp: ", manifest->telemetry_otlp);
-    put_micro(&dump, "report:\n  runtime_usd_per_hour: ", manifest->runtime_micro_usd_per_hour);
+    nj_dump_put_text(&dump, "telemetry:\n  otlp: ", manifest->telemetry_otlp);
+    nj_dump_put_micro(&dump,
+                      "report:\n  runtime_usd_per_hour: ", manifest->runtime_micro_usd_per_hour);
     return dump.r;
 }

@@ -29,8 +29,11 @@
 #define NJ_MANIFEST_PATHS_MAX 64  /* writable paths, read-only paths and mounts of one box, each */
 #define NJ_MANIFEST_TOOLS_MAX 128 /* of one agent */
 #define NJ_MANIFEST_FILES_MAX 256 /* files of one group; its outputs likewise */
-#define NJ_MANIFEST_WORDS_MAX 16  /* of a list out of a closed set: languages, causes, events */
-#define NJ_MANIFEST_LIST_MAX 1024 /* items of any other list: commands, domains, hosts */
+#define NJ_MANIFEST_AXES_MAX 8    /* of one matrix */
+#define NJ_MANIFEST_WHERE_MAX 64  /* tests of one group */
+#define NJ_MANIFEST_VALUES_MAX 100000 /* of one list of values in the manifest itself */
+#define NJ_MANIFEST_WORDS_MAX 16      /* of a list out of a closed set: languages, causes, events */
+#define NJ_MANIFEST_LIST_MAX 1024     /* items of any other list: commands, domains, hosts */
 #define NJ_MANIFEST_PATH_MAX_BYTES 1024
 #define NJ_MANIFEST_NONE SIZE_MAX /* an index that points nowhere */
 
@@ -278,11 +281,63 @@ struct nj_manifest_agent {
 
 /* ---- sessions ---- */
 
+/* Where items come from; MATRIX is a group's kind only, never an axis'. */
 enum nj_manifest_for_each {
     NJ_FOR_EACH_NONE,
     NJ_FOR_EACH_GLOB,
     NJ_FOR_EACH_LINES,
-    NJ_FOR_EACH_CSV
+    NJ_FOR_EACH_CSV,
+    NJ_FOR_EACH_VALUES,
+    NJ_FOR_EACH_MATRIX
+};
+
+/* One list of items: of for_each the only one, of a matrix one of several. */
+struct nj_manifest_axis {
+    const char *name; /* NULL: the list of for_each */
+    struct nj_mark mark;
+    enum nj_manifest_for_each kind;
+    const char *text; /* the glob, or the path of the file; NULL for values */
+    struct nj_mark text_mark;
+    char delimiter;                  /* csv: default ',' */
+    struct nj_manifest_texts fields; /* csv: names of the columns where the file has no header */
+    struct nj_manifest_texts values; /* each as JSON text */
+};
+
+/* What an item must be like: all tests of a group hold. */
+enum nj_manifest_test_kind {
+    NJ_TEST_IS, /* equal to one of the values */
+    NJ_TEST_NOT,
+    NJ_TEST_MATCHES, /* an extended regular expression */
+    NJ_TEST_EXISTS,  /* is there, neither null nor an empty text */
+    NJ_TEST_ABOVE,
+    NJ_TEST_AT_LEAST,
+    NJ_TEST_BELOW,
+    NJ_TEST_AT_MOST
+};
+
+struct nj_manifest_test {
+    const char *field; /* "status", "customer.country" */
+    struct nj_mark mark;
+    enum nj_manifest_test_kind kind;
+    const struct nj_manifest_value *values; /* IS, NOT: at least one; the others but EXISTS: one */
+    size_t n_values;
+    bool exists; /* EXISTS: wanted, or unwanted */
+};
+
+struct nj_manifest_value {
+    const char *text;
+    bool number; /* written as one: compared by value, else byte by byte */
+};
+
+/* What an item may say in place of its group: templates, NULL where it may not. A template that
+ * names a field which the item lacks, or that comes out empty, leaves what the group says. */
+struct nj_manifest_override {
+    struct nj_mark mark; /* line 0: none */
+    const char *model;   /* of a role */
+    const char *instructions;
+    const char *input; /* the text itself: no template any more */
+    const char *turns; /* as limits.turns */
+    const char *session_budget_usd;
 };
 
 struct nj_manifest_file {
@@ -321,9 +376,15 @@ struct nj_manifest_group {
     struct nj_mark mark;
     size_t agent;
     struct nj_mark agent_mark;
-    enum nj_manifest_for_each for_each;
-    const char *for_each_text; /* the glob or the path of the file; NULL without for_each */
+    enum nj_manifest_for_each for_each; /* the axis' kind, MATRIX, or NONE */
     struct nj_mark for_each_mark;
+    const struct nj_manifest_axis *axes; /* for_each: one; matrix: in the order of the file */
+    size_t n_axes;
+    const struct nj_manifest_test *where;
+    size_t n_where;
+    uint64_t first;    /* at most so many items, after `where`; 0: all */
+    bool may_be_empty; /* no item at all is no fault */
+    struct nj_manifest_override override;
     const char *key; /* template; default "{item.stem}" or, without for_each, the name */
     struct nj_mark key_mark;
     const struct nj_manifest_file *files;
@@ -456,6 +517,11 @@ int nj_manifest_target_ok(const struct nj_manifest_agent *agent, const char *tar
  */
 int nj_manifest_pack_agent(const struct nj_manifest *manifest, size_t agent, struct nj_buf *out,
                            struct nj_error *err) NJ_MUST_USE;
+
+/* nj_manifest_pack_role - a chain of models as it stands in an agent's part: list of base_url,
+ * model, provider, script, when */
+int nj_manifest_pack_role(const struct nj_manifest *manifest, size_t role, struct nj_buf *out,
+                          struct nj_error *err) NJ_MUST_USE;
 
 /*
  * nj_manifest_pack_group - the group's part: name, files, input, outputs, accept, after

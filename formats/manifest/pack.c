@@ -220,6 +220,27 @@ int nj_manifest_pack_agent(const struct nj_manifest *manifest, size_t agent, str
     return nj_packer_end(&p, err);
 }
 
+int nj_manifest_pack_role(const struct nj_manifest *manifest, size_t role, struct nj_buf *out,
+                          struct nj_error *err)
+{
+    struct nj_packer p;
+
+    nj_packer_init(&p, out);
+    pack_chain(&p, &manifest->roles[role]);
+    return nj_packer_end(&p, err);
+}
+
+static void pack_override(struct nj_packer *p, const struct nj_manifest_override *override)
+{
+    nj_pack_text(p, "override");
+    nj_pack_map(p, 5);
+    pack_key_text(p, "input", override->input);
+    pack_key_text(p, "instructions", override->instructions);
+    pack_key_text(p, "model", override->model);
+    pack_key_text(p, "session_budget_usd", override->session_budget_usd);
+    pack_key_text(p, "turns", override->turns);
+}
+
 int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, struct nj_buf *out,
                            struct nj_error *err)
 {
@@ -227,7 +248,7 @@ int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, str
     struct nj_packer p;
 
     nj_packer_init(&p, out);
-    nj_pack_map(&p, g->limits.turns > 0 ? 7 : 6);
+    nj_pack_map(&p, 6u + (g->limits.turns > 0) + (g->override.mark.line > 0));
     nj_pack_text(&p, "accept");
     if (g->accept_command.count == 0) {
         nj_pack_nil(&p);
@@ -254,6 +275,8 @@ int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, str
     pack_key_text(&p, "name", g->name);
     nj_pack_text(&p, "outputs");
     pack_texts(&p, &g->outputs);
+    if (g->override.mark.line > 0)
+        pack_override(&p, &g->override);
     if (g->limits.turns > 0)
         pack_key_uint(&p, "turns", g->limits.turns);
     return nj_packer_end(&p, err);

@@ -35,6 +35,8 @@ static void allowed_in(const struct nj_manifest_group *group, bool with_results,
         break;
     case NJ_FOR_EACH_LINES:
     case NJ_FOR_EACH_CSV:
+    case NJ_FOR_EACH_VALUES:
+    case NJ_FOR_EACH_MATRIX:
         allowed[n++] = "item.";
         break;
     }
@@ -44,9 +46,10 @@ static void allowed_in(const struct nj_manifest_group *group, bool with_results,
 }
 
 /* The template's text, or NULL with the fault added. */
-static const char *read_template(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
-                                 const struct nj_manifest_group *group, bool with_results,
-                                 bool empty_ok)
+const char *nj_manifest_read_template(struct nj_manifest_reading *in,
+                                      const struct nj_yaml_node *node,
+                                      const struct nj_manifest_group *group, bool with_results,
+                                      bool empty_ok)
 {
     struct nj_error err = {0};
     const char *allowed[8];
@@ -58,7 +61,7 @@ static const char *read_template(struct nj_manifest_reading *in, const struct nj
     if (nj_template_check(text, allowed, &err) >= 0)
         return text;
     if (group->for_each == NJ_FOR_EACH_NONE && nj_template_uses(text, "item."))
-        nj_yaml_fault(&in->yaml, node, "%s; {item.FIELD} needs for_each", err.text);
+        nj_yaml_fault(&in->yaml, node, "%s; {item.FIELD} needs for_each or matrix", err.text);
     else if (with_results && group->n_after == 0 && nj_template_uses(text, "results"))
         nj_yaml_fault(&in->yaml, node, "%s; {results} needs after", err.text);
     else
@@ -66,37 +69,24 @@ static const char *read_template(struct nj_manifest_reading *in, const struct nj
     return NULL;
 }
 
-static void read_for_each(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
-                          struct nj_manifest_group *group)
+/* Two items that differ in one axis only must not get one key. */
+static void check_axes_in_key(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                              const struct nj_manifest_group *group)
 {
-    const char *const *keys = nj_manifest_for_each_kinds + 1;
-    size_t n_keys = NJ_COUNT(nj_manifest_for_each_kinds) - 1;
-    const struct nj_yaml_node *value;
-    const char *fault;
+    for (size_t i = 0; i < group->n_axes; i++) {
+        char whole[NJ_MANIFEST_NAME_MAX_CHARS + 8];
+        char below[NJ_MANIFEST_NAME_MAX_CHARS + 8];
 
-    if (!node)
-        return;
-    group->for_each =
-        NJ_FOR_EACH_GLOB; /* until it is read: its faults shall not draw faults of templates */
-    group->for_each_mark = node->mark;
-    if (!nj_yaml_keys(&in->yaml, node, keys, n_keys))
-        return;
-    if (node->count != 1) {
-        nj_yaml_fault(&in->yaml, node, "expected one of glob, lines and csv");
-        return;
+        if (!group->axes[i].name)
+            continue;
+        (void)snprintf(whole, sizeof(whole), "item.%s", group->axes[i].name);
+        (void)snprintf(below, sizeof(below), "item.%s.", group->axes[i].name);
+        if (!nj_template_uses(group->key, whole) && !nj_template_uses(group->key, below))
+            nj_yaml_fault(&in->yaml, node,
+                          "items that differ in %s only would get the same key: it needs {%s} or "
+                          "{%sFIELD}",
+                          group->axes[i].name, whole, below);
     }
-    value = node->first;
-    for (size_t i = 0; i < n_keys; i++) {
-        if (strcmp(value->key, keys[i]) == 0)
-            group->for_each = (enum nj_manifest_for_each)(i + 1);
-    }
-    group->for_each_mark = value->mark;
-    nj_manifest_read_path(in, value, &group->for_each_text);
-    if (group->for_each != NJ_FOR_EACH_GLOB || !group->for_each_text)
-        return;
-    fault = nj_manifest_glob_fault(group->for_each_text);
-    if (fault)
-        nj_yaml_fault(&in->yaml, value, "%s", fault);
 }
 
 static void read_group_key(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
@@ -106,13 +96,15 @@ static void read_group_key(struct nj_manifest_reading *in, const struct nj_yaml_
 
     if (node) {
         group->key_mark = node->mark;
-        group->key = read_template(in, node, group, false, false);
+        group->key = nj_manifest_read_template(in, node, group, false, false);
         if (group->key && group->for_each != NJ_FOR_EACH_NONE &&
             !nj_template_uses(group->key, "item."))
             nj_yaml_fault(
                 &in->yaml, node,
                 "every item would get the same key: it needs a placeholder such as {item.%s}",
                 group->for_each == NJ_FOR_EACH_GLOB ? "stem" : "FIELD");
+        else if (group->key)
+            check_axes_in_key(in, node, group);
         return;
     }
     switch (group->for_each) {
@@ -124,6 +116,8 @@ static void read_group_key(struct nj_manifest_reading *in, const struct nj_yaml_
         break;
     case NJ_FOR_EACH_LINES:
     case NJ_FOR_EACH_CSV:
+    case NJ_FOR_EACH_VALUES:
+    case NJ_FOR_EACH_MATRIX:
         nj_yaml_fault(&in->yaml, map,
                       "key is missing: name the field that tells items apart, such as "
                       "key: \"{item.id}\"");
@@ -148,14 +142,14 @@ static void read_file(struct nj_manifest_reading *in, const struct nj_yaml_node 
         nj_yaml_fault(&in->yaml, node, "expected either source (a path) or content (a text)");
     if (source || content)
         file->source_mark = source ? source->mark : content->mark;
-    file->source = read_template(in, source, group, false, false);
+    file->source = nj_manifest_read_template(in, source, group, false, false);
     if (file->source && nj_manifest_host_path_fault(file->source))
         nj_yaml_fault(&in->yaml, source, "%s", nj_manifest_host_path_fault(file->source));
-    file->content = read_template(in, content, group, true, true);
+    file->content = nj_manifest_read_template(in, content, group, true, true);
     target = nj_yaml_need(&in->yaml, node, "target");
     if (target)
         file->target_mark = target->mark;
-    file->target = read_template(in, target, group, false, false);
+    file->target = nj_manifest_read_template(in, target, group, false, false);
 }
 
 static void read_files(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
@@ -215,8 +209,9 @@ static void read_after(struct nj_manifest_reading *in, const struct nj_yaml_node
 static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                        struct nj_manifest_group *group)
 {
-    static const char *const keys[] = {"name",    "agent",  "for_each", "key",    "files", "input",
-                                       "outputs", "accept", "after",    "limits", "retry"};
+    static const char *const keys[] = {
+        "name",  "agent",  "for_each", "key",    "files", "input", "outputs",      "accept",
+        "after", "limits", "retry",    "matrix", "where", "first", "may_be_empty", "override"};
     const struct nj_yaml_node *child;
     const char *input;
 
@@ -236,18 +231,19 @@ static void read_group(struct nj_manifest_reading *in, const struct nj_yaml_node
     if (child)
         group->agent_mark = child->mark;
     nj_manifest_read_ref(in, child, "agent", &in->agents, &group->agent);
-    read_for_each(in, nj_yaml_get(node, "for_each"), group);
+    nj_manifest_read_items(in, node, group);
     read_after(in, nj_yaml_get(node, "after"), group);
     read_group_key(in, node, group);
     read_files(in, nj_yaml_get(node, "files"), group);
     child = nj_yaml_need(&in->yaml, node, "input");
     if (child)
         group->input_mark = child->mark;
-    input = read_template(in, child, group, true, false);
+    input = nj_manifest_read_template(in, child, group, true, false);
     if (input)
         group->input = input;
     nj_manifest_read_texts(in, node, "outputs", 0, NJ_MANIFEST_FILES_MAX,
                            nj_manifest_box_glob_fault, &group->outputs);
+    nj_manifest_read_override(in, nj_yaml_get(node, "override"), group);
     read_accept(in, nj_yaml_get(node, "accept"), group);
     nj_manifest_read_limit(in, nj_yaml_get(node, "limits"), 0, &group->limits);
     nj_manifest_read_retry(in, nj_yaml_get(node, "retry"), &in->manifest->retry, &group->retry);

@@ -96,6 +96,20 @@ void nj_manifest_read_agents(struct nj_manifest_reading *in, const struct nj_yam
 void nj_manifest_read_groups(struct nj_manifest_reading *in, const struct nj_yaml_node *node);
 void nj_manifest_check(struct nj_manifest_reading *in);
 
+/* ---- parse_items.c ---- */
+
+void nj_manifest_read_items(struct nj_manifest_reading *in, const struct nj_yaml_node *map,
+                            struct nj_manifest_group *group);
+void nj_manifest_read_override(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                               struct nj_manifest_group *group);
+
+/* ---- parse_group.c: what templates of a group may name ---- */
+
+const char *nj_manifest_read_template(struct nj_manifest_reading *in,
+                                      const struct nj_yaml_node *node,
+                                      const struct nj_manifest_group *group, bool with_results,
+                                      bool empty_ok);
+
 /* ---- path.c: NULL when right, else what is wrong ---- */
 
 const char *nj_manifest_host_path_fault(const char *path); /* of the host */
@@ -118,7 +132,8 @@ extern const char *const nj_manifest_levels[4];
 extern const char *const nj_manifest_effects[3];
 extern const char *const nj_manifest_uncertains[3];
 extern const char *const nj_manifest_input_modes[2];
-extern const char *const nj_manifest_for_each_kinds[4]; /* the first, "", stands for none */
+extern const char *const nj_manifest_for_each_kinds[6]; /* the first, "", stands for none */
+extern const char *const nj_manifest_tests[8];
 extern const struct nj_manifest_word nj_manifest_causes[5];
 extern const struct nj_manifest_word nj_manifest_languages[3];
 extern const struct nj_manifest_word nj_manifest_retries[4];

@@ -95,15 +95,6 @@ static void use_agent(const struct nj_manifest *manifest, size_t at, struct used
     }
 }
 
-static void judge_group(const struct nj_manifest_group *group, size_t at,
-                        struct nj_manifest_faults *faults)
-{
-    if (group->for_each == NJ_FOR_EACH_LINES || group->for_each == NJ_FOR_EACH_CSV)
-        nj_manifest_faults_add(
-            faults, group->for_each_mark, place_of("sessions[%zu].for_each", at).text,
-            "for_each %s: this build runs: glob", nj_manifest_for_each_kinds[group->for_each]);
-}
-
 /* Credentials need no line of their own: whatever could use one is named itself. */
 int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest_faults *faults,
                           struct nj_error *err)
@@ -111,7 +102,6 @@ int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest
     struct used used = {0};
 
     for (size_t i = 0; i < manifest->n_groups; i++) {
-        judge_group(&manifest->groups[i], i, faults);
         use_agent(manifest, manifest->groups[i].agent, &used);
     }
     for (size_t i = 0; i < manifest->n_agents; i++) {

@@ -18,7 +18,9 @@ const char *const nj_manifest_levels[] = {"D0", "D1", "D2", "D3"};
 const char *const nj_manifest_effects[] = {"none", "workspace", "outside"};
 const char *const nj_manifest_uncertains[] = {"ask", "fail", "repeat"};
 const char *const nj_manifest_input_modes[] = {"embed", "reference"};
-const char *const nj_manifest_for_each_kinds[] = {"", "glob", "lines", "csv"};
+const char *const nj_manifest_for_each_kinds[] = {"", "glob", "lines", "csv", "values", "matrix"};
+const char *const nj_manifest_tests[] = {"is",    "not",      "matches", "exists",
+                                         "above", "at_least", "below",   "at_most"};
 
 #define X(name, bit, text) {text, bit},
 const struct nj_manifest_word nj_manifest_causes[] = {NJ_MANIFEST_CAUSES(X)};

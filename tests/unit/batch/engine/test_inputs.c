@@ -208,7 +208,7 @@ static int add_file(const char *path, struct memory_objects *objects, struct nj_
     struct nj_place place = {.root = 0, .prefix = "", .rest = path};
 
     assert_int_equal(nj_roots_open(scratch.fd, NULL, &roots, err), 0);
-    return nj_inputs_add_file(&roots, &place, &sink, entry, mtime_ns, err);
+    return nj_inputs_add_file(&roots, &place, &sink, NULL, entry, mtime_ns, err);
 }
 
 static void a_file_keeps_content_time_and_whether_it_runs(void **state)
@@ -371,7 +371,7 @@ static void a_long_file_is_kept_in_parts(void **state)
     sink = nj_inputs_sink(inputs);
     source = nj_inputs_source(inputs);
     assert_int_equal(nj_roots_open(scratch.fd, NULL, &roots, &err), 0);
-    assert_int_equal(nj_inputs_add_file(&roots, &place, &sink, &entry, &mtime_ns, &err), 0);
+    assert_int_equal(nj_inputs_add_file(&roots, &place, &sink, NULL, &entry, &mtime_ns, &err), 0);
     assert_true(entry.has_parts);
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
     assert_int_equal(source.get(source.ctx, &entry.parts, &buf, &err), 0);
