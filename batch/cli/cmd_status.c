@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -329,17 +330,19 @@ static int look(struct nj_view *view, bool json, bool deep, const struct nj_summ
 }
 
 /* On a terminal the text is drawn over the one before: the cursor stays at its first line. */
-static int draw_over(struct nj_buf *out, const struct nj_summary_style *style, struct nj_error *err)
+static int draw_over(struct nj_buf *out, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
     const char *at = (const char *)out->data;
-    size_t lines = 0;
+    struct winsize size = {0};
+    size_t lines = 0, lines_max;
 
-    (void)style;
+    lines_max =
+        ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1 ? size.ws_row - 1u : 23;
     nj_buf_init(&frame, SIZE_MAX / 2);
     if (nj_buf_text(&frame, "\x1b[?2026h\x1b[?7l\r", err) < 0)
         return -(int)err->code;
-    for (const char *end; (end = strchr(at, '\n')); at = end + 1, lines++)
+    for (const char *end; lines < lines_max && (end = strchr(at, '\n')); at = end + 1, lines++)
         if (nj_buf_append(&frame, at, (size_t)(end - at), err) < 0 ||
             nj_buf_text(&frame, "\x1b[K\r\n", err) < 0)
             return -(int)err->code;
@@ -370,7 +373,7 @@ static int watch(struct nj_view *view, bool json, struct nj_error *err)
         if (!view->working || interrupted)
             break;
         if (terminal)
-            r = draw_over(&out, &style, err);
+            r = draw_over(&out, err);
         else if (nj_span_equal(nj_buf_span(&out), nj_buf_span(&before)))
             r = 0;
         else

@@ -78,6 +78,10 @@ static _Noreturn void run_child(nj_worker_main work, void *ctx, int report_fd, p
     sigemptyset(&none);
     (void)signal(SIGINT, SIG_IGN); /* Ctrl-C is for the engine, which decides what becomes of us */
     (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGTSTP,
+                 SIG_DFL); /* these too would be told to the engine's loop, a second time */
+    (void)signal(SIGCONT, SIG_DFL);
+    (void)signal(SIGWINCH, SIG_DFL);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     nj_fault_init("worker");
     if (work(ctx, &err) < 0) {

@@ -59,6 +59,8 @@ int nj_text_duration(struct nj_buf *out, uint64_t ms, struct nj_error *err)
 
     if (ms < 1000)
         return nj_buf_printf(out, err, "%" PRIu64 " ms", ms);
+    if (s < 60 && ms % 1000 == 0)
+        return nj_buf_printf(out, err, "%" PRIu64 " s", s);
     if (s < 60)
         return nj_buf_printf(out, err, "%" PRIu64 ".%" PRIu64 " s", s, ms / 100 % 10);
     if (s < 3600)

@@ -20,7 +20,7 @@ int nj_text_short_count(struct nj_buf *out, uint64_t value, struct nj_error *err
 /* nj_text_money - micro-USD as "1.23 USD"; four decimals below one cent's tenth matter: 0.0042 */
 int nj_text_money(struct nj_buf *out, uint64_t micro_usd, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_text_duration - "812 ms", "4.2 s", "3 min 12 s", "4 h 05 min", "2 d 3 h" */
+/* nj_text_duration - "812 ms", "4.2 s", "4 s", "3 min 12 s", "4 h 05 min", "2 d 3 h" */
 int nj_text_duration(struct nj_buf *out, uint64_t ms, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_text_time - "2026-11-22 02:00:07 UTC"; nj_text_stamp - "2026-11-22T02:00:07.123Z" */

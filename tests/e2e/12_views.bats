@@ -189,3 +189,71 @@ assert "<b>&\"\x27 --日]]>" in names, names'
     expect 2 nightjar status nowhere
     has_err "there is no run"
 }
+
+# on_terminal COLUMNS COMMAND... - run it on a terminal of that width; what it wrote there is in the file screen
+on_terminal() {
+    python3 -I - "$@" <<-'PYTHON'
+	import fcntl, os, pty, struct, sys, termios
+	columns, command = int(sys.argv[1]), sys.argv[2:]
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp(command[0], command)
+	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+	with open("screen", "wb") as screen:
+	    try:
+	        while data := os.read(fd, 65536):
+	            screen.write(data)
+	            screen.flush()
+	    except OSError:
+	        pass  # the other end is closed
+	sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	PYTHON
+}
+
+@test "on a terminal a panel is drawn in place and gone at the end" {
+    DELAY_MS=300 SESSIONS=2 job_many 3
+    for columns in 40 120; do
+        TERM=xterm-256color expect 0 on_terminal "$columns" nightjar run job.yaml --run-dir "run-$columns"
+        python3 -I - "$columns" <<-'PYTHON'
+	import re, sys, unicodedata
+	columns, data = int(sys.argv[1]), open("screen", "rb").read()
+	frames = re.findall(rb"\x1b\[\?2026h.*?\x1b\[\?2026l", data, re.S)
+	assert len(frames) >= 3, len(frames)
+	assert b"\x1b[2J" not in data and b"\x1b[H" not in data, "the screen was cleared"
+	for frame in frames:
+	    plain = re.sub(rb"\x1b\[[?0-9;]*[a-zA-Z]", b"", frame).decode()
+	    for line in re.split("[\r\n]+", plain):
+	        assert len(line) < columns, (columns, line)
+	behind = data[data.rindex(b"\x1b[?2026l"):]
+	assert b"\r\x1b[J" in behind and b"3 sessions" in behind, behind
+	PYTHON
+    done
+}
+
+@test "TERM=dumb gets lines, NO_COLOR no colours" {
+    DELAY_MS=300 SESSIONS=2 job_many 3
+    TERM=dumb expect 0 on_terminal 80 nightjar run job.yaml --run-dir dumb
+    ! grep -q $'\e' screen || complain "an escape sequence on a dumb terminal"
+    grep -q "3/3" screen
+    TERM=xterm NO_COLOR=1 expect 0 on_terminal 80 nightjar run job.yaml --run-dir grey
+    grep -q $'\e\\[?2026h' screen
+    ! grep -qE $'\e\\[[0-9;]*m' screen || complain "a colour in spite of NO_COLOR"
+}
+
+@test "Ctrl-Z leaves a clean screen and stops once; the run goes on when it is told to" {
+    DELAY_MS=400 SESSIONS=2 job_many 6
+    TERM=xterm on_terminal 80 nightjar run job.yaml --run-dir run &
+    nj_started+=("$!")
+    until_true 20 grep -q succeeded run/joblog.tsv
+    pid=$(python3 -c 'import json; print(json.load(open("run/run.json"))["pid"])')
+    for round in 1 2; do
+        kill -TSTP "$pid"
+        until_true 10 grep -q '^State:.T' "/proc/$pid/status"
+        tail -c 4 screen | grep -q $'\e\\[J' || complain "the panel is still on the screen"
+        kill -CONT "$pid"
+        until_true 10 grep -q '^State:.[SR]' "/proc/$pid/status"
+        sleep 0.4
+    done
+    wait "${nj_started[-1]}"
+    same "$(grep -c '"status":"succeeded"' run/results.jsonl)" 6
+}

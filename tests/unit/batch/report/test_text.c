@@ -65,6 +65,7 @@ static void figures_read_as_people_write_them(void **state)
     uint_is(nj_text_money, 1999995000, "2,000.00 USD");
     uint_is(nj_text_duration, 812, "812 ms");
     uint_is(nj_text_duration, 4250, "4.2 s");
+    uint_is(nj_text_duration, 4000, "4 s");
     uint_is(nj_text_duration, 59999, "59.9 s");
     uint_is(nj_text_duration, 192000, "3 min 12 s");
     uint_is(nj_text_duration, 14700000, "4 h 05 min");
