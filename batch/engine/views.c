@@ -77,6 +77,8 @@ static int add_live(struct nj_ledger *ledger, const struct nj_live *live, struct
     nj_buf_init(&packed, NJ_FRAME_PAYLOAD_MAX_BYTES);
     if (nj_facts_encode(&live->fold.facts, &packed, err) < 0)
         return -(int)err->code;
+    if (live->fold.last_ns > ledger->last_ns)
+        ledger->last_ns = live->fold.last_ns;
     return nj_ledger_add(ledger, live->plan->number, nj_buf_span(&packed), err);
 }
 
@@ -98,17 +100,17 @@ static int fill_ledger(const struct nj_engine *engine, const char *state, struct
         const struct nj_plan_session *session = &engine->plan->sessions[i];
         int r = 0;
 
-        if (seat->facts.len > 0)
-            r = nj_ledger_add(ledger, session->number, nj_buf_span(&seat->facts), err);
-        else if (seat->past)
+        if (seat->past) /* not alive yet in this process; newer than what an earlier attempt left */
             r = add_live(ledger, seat->past, err);
+        else if (seat->facts.len > 0)
+            r = nj_ledger_add(ledger, session->number, nj_buf_span(&seat->facts), err);
         if (r < 0 || nj_ledger_add_waiting(ledger, session->number, session->key,
                                            engine->manifest->groups[session->group].name,
                                            session->config->agent, err) < 0)
             return -(int)err->code;
     }
     TAILQ_FOREACH(live, &engine->lives, live_link)
-    if (engine->seats[live->plan->number - 1].facts.len == 0 && add_live(ledger, live, err) < 0)
+    if (add_live(ledger, live, err) < 0) /* newer than what an earlier attempt left */
         return -(int)err->code;
     return 0;
 }

@@ -150,6 +150,20 @@ static int on_archived(struct nj_ledger *ledger, const struct nj_frame *frame, s
     return nj_ledger_add(ledger, frame->session, archived.facts, err);
 }
 
+/* The attempt that was archived was not the last: the session is to go on. */
+static int on_reopened(struct nj_ledger *ledger, const struct nj_frame *frame, struct nj_error *err)
+{
+    struct nj_ledger_entry *entry;
+    struct nj_facts *facts;
+
+    if (entry_of(ledger, frame->session, &entry, err) < 0)
+        return -(int)err->code;
+    facts = entry->fold ? &entry->fold->facts : &entry->facts;
+    facts->status = 0;
+    facts->bundle = "";
+    return 0;
+}
+
 int nj_ledger_read(struct nj_ledger *ledger, struct nj_journal *journal, struct nj_error *err)
 {
     struct nj_frame frame;
@@ -165,6 +179,8 @@ int nj_ledger_read(struct nj_ledger *ledger, struct nj_journal *journal, struct 
             r = on_event(ledger, &frame, err);
         else if (frame.kind == NJ_FRAME_ARCHIVED)
             r = on_archived(ledger, &frame, err);
+        else if (frame.kind == NJ_FRAME_REOPENED)
+            r = on_reopened(ledger, &frame, err);
         if (r < 0)
             return nj_wrap(err, "session %u, frame %llu", frame.session,
                            (unsigned long long)frame.sequence);

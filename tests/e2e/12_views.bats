@@ -69,7 +69,8 @@ recount() {
 	ended = [row for row in rows if row["status"] in ("succeeded", "failed")]
 	assert len(log) == sum(row["attempts"] for row in ended), (len(log), len(ended))
 	assert len({(line["group"], line["key"], line["attempt"]) for line in log}) == len(log), "an attempt stands twice"
-	assert collections.Counter(line["status"] for line in log) == {k: v for k, v in status.items() if k in ("succeeded", "failed")}
+	last = {(line["group"], line["key"]): line["status"] for line in sorted(log, key=lambda line: int(line["attempt"]))}
+	assert collections.Counter(last.values()) == {k: v for k, v in status.items() if k in ("succeeded", "failed")}
 	assert round(sum(float(line["cost_usd"]) for line in log) * 1e6) == round(sum(row["cost_usd"] for row in ended) * 1e6)
 	suites = tree.parse(f"{run}/junit.xml").getroot()
 	assert int(suites.get("tests")) == len(rows) == len(suites.findall(".//testcase"))
@@ -138,6 +139,16 @@ assert "<b>&\"\x27 --日]]>" in names, names'
     expect 0 nightjar resume run
     recount run
     same "$(tail -n +2 run/joblog.tsv | wc -l)" 8
+}
+
+@test "every attempt at a session that was tried again stands in the joblog, and its cost is counted" {
+    job_mixed 5
+    sed -i 's/{turn: 1, matches: fail}/{turn: 1, matches: fail, attempt: 1}/' replies.yaml
+    echo 'retry: {attempts: 3, on: [model], backoff_seconds: 0}' >>job.yaml
+    expect 0 nightjar run job.yaml --run-dir run
+    recount run
+    same "$(awk -F'\t' '$4 == "004-fail" { print $7, $8 }' run/joblog.tsv)" $'1 failed\n2 succeeded'
+    same "$(row 004-fail 'r["attempts"]')" 2
 }
 
 @test "--quiet says nothing when all is well, and the summary when it is not" {
