@@ -9,7 +9,8 @@
  *
  *   OPENED -> SNAPSHOTTING -> PROMPTING -REPLY-> SNAPSHOTTING -> ACTING -TOOL_DONE-> SNAPSHOTTING
  * -> ... no calls left: PROMPTING again; a reply without calls: JUDGING (where the job accepts) or
- * CLOSING; JUDGED and refused: the reason goes to the agent and PROMPTING again; CLOSED: DONE.
+ * CLOSING; a paused one: PROMPTING again; JUDGED and refused: the reason goes to the agent and
+ * PROMPTING again; CLOSED: DONE.
  *
  * Every content event leads to SNAPSHOTTING, so a snapshot follows every step. Lifecycle events
  * change nothing but counters.
@@ -77,6 +78,10 @@ struct nj_session_message {
 #define NJ_CONVERSATION_MAX_BYTES (256u << 20)
 
 #define NJ_ERROR_KIND_MAX_BYTES 32
+
+/* Replies in a row that end with pause_turn: the service stops its own loop after ten rounds, so
+ * this is a hundred of them. */
+#define NJ_PAUSES_MAX 10
 
 /* Readable by everybody, written by the core only. */
 struct nj_session {

@@ -184,19 +184,52 @@ static void add_usage(struct nj_usage *sum, const struct nj_usage *usage)
     sum->cache_write_1h_tokens += usage->cache_write_1h_tokens;
 }
 
+static void finish_by_turns(struct nj_session *session)
+{
+    close_with(session, NJ_STATUS_FAILED, "limit",
+               "%" PRIu64 " turns and still not done (limits.turns)", session->turn);
+}
+
 /* What a whole reply leads to. Without calls it is the agent's last word, unless somebody has to
  * accept it. */
 static void finish_reply(struct nj_session *session)
 {
     if (session->calls.count > 0 && session->turn >= session->config->turns_max)
-        close_with(session, NJ_STATUS_FAILED, "limit",
-                   "%" PRIu64 " turns and still not done (limits.turns)", session->turn);
+        finish_by_turns(session);
     else if (session->calls.count > 0)
         settle(session, NJ_SESSION_ACTING);
     else if (session->config->n_accept_command > 0)
         settle(session, NJ_SESSION_JUDGING);
     else
         close_with(session, NJ_STATUS_SUCCEEDED, "", "%s", "");
+}
+
+/* The service wants to go on by itself: it is asked again with what it said so far. How often in a
+ * row follows from the conversation, so nothing has to be counted. */
+static void go_on(struct nj_session *session)
+{
+    size_t in_a_row = 0;
+
+    for (size_t i = session->n_messages; i-- > 0;) {
+        const struct nj_session_message *message = &session->messages[i];
+        struct nj_error ignored = {0};
+        struct nj_span content;
+        enum nj_role role;
+
+        if (nj_message_content((struct nj_span){(const uint8_t *)message->bytes, message->len},
+                               &role, &content, &ignored) < 0 ||
+            role != NJ_ROLE_ASSISTANT)
+            break;
+        in_a_row++;
+    }
+    if (in_a_row > NJ_PAUSES_MAX)
+        close_with(session, NJ_STATUS_FAILED, "model",
+                   "the model paused %d times in a row and was still not done (pause_turn)",
+                   NJ_PAUSES_MAX);
+    else if (session->turn >= session->config->turns_max)
+        finish_by_turns(session);
+    else
+        settle(session, NJ_SESSION_PROMPTING);
 }
 
 /* A reply that did not come to its own end may hold half a call: nothing of it is run. */
@@ -215,9 +248,13 @@ static void finish_by_stop(struct nj_session *session, enum nj_stop stop)
         close_with(session, NJ_STATUS_FAILED, "model",
                    "the model's context was full at turn %" PRIu64, session->turn);
         return;
+    case NJ_STOP_PAUSED:
+        if (session->calls.count > 0)
+            break;
+        go_on(session);
+        return;
     case NJ_STOP_END:
     case NJ_STOP_TOOLS:
-    case NJ_STOP_PAUSED:
         break;
     }
     finish_reply(session);
