@@ -18,6 +18,11 @@
 
 enum nj_role { NJ_ROLE_USER = 1, NJ_ROLE_ASSISTANT = 2 };
 
+/* The input of a call whose arguments were no JSON object: what they were, and why they are none. The
+ * tools refuse it in these words. */
+#define NJ_CALL_BAD_INPUT_KEY "$arguments"
+#define NJ_CALL_BAD_INPUT_WHY_KEY "$why"
+
 /* One tool call that a reply asks for. */
 struct nj_call {
     char *id;

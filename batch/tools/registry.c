@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "batch/session/message.h"
+
 #include "formats/base/banned.h"
 
 #define NAME_SHOWN_MAX_BYTES 64
@@ -51,6 +53,53 @@ static int refuse_name(const struct nj_session_config *config, const char *name,
     return 0;
 }
 
+/* The model's arguments were no JSON: it is told so, and what it wrote is in the conversation. */
+static int refuse_input(const json_t *input, const char *name, struct nj_arena *arena,
+                        struct nj_tool_call *ret_call, struct nj_error *err)
+{
+    const char *why = json_string_value(json_object_get(input, NJ_CALL_BAD_INPUT_WHY_KEY));
+    char *refusal = nj_arena_printf(
+        arena, "the arguments of this call of %.64s are no JSON object (%.200s): call it again",
+        name, why ? why : "not said why");
+
+    if (!refusal)
+        return nj_fail_nomem(err);
+    *ret_call = (struct nj_tool_call){.refusal = refusal};
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct nj_config_tool *const *left = a, *const *right = b;
+
+    return strcmp((*left)->name, (*right)->name);
+}
+
+int nj_tool_schemas(const struct nj_session_config *config, struct nj_buf *out,
+                    struct nj_error *err)
+{
+    nj_auto_free const struct nj_config_tool **sorted =
+        calloc(config->n_tools + 1, sizeof(*sorted));
+
+    if (!sorted)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < config->n_tools; i++)
+        sorted[i] = &config->tools[i];
+    qsort(sorted, config->n_tools, sizeof(*sorted), by_name);
+    if (nj_buf_text(out, "[", err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < config->n_tools; i++) {
+        const struct nj_tool *tool = nj_tool_find(sorted[i]->type);
+
+        if (!tool)
+            return nj_fail(err, NJ_E_VERSION, "tool %s: this build has none of type %s",
+                           sorted[i]->name, sorted[i]->type);
+        if ((i > 0 && nj_buf_text(out, ",", err) < 0) || tool->schema(sorted[i], out, err) < 0)
+            return -(int)err->code;
+    }
+    return nj_buf_text(out, "]", err);
+}
+
 /* What every box call gets, whoever asked for it. A session without run time left runs nothing
  * more: the call would only be killed at its start. */
 static int limit(const struct nj_session_config *config, uint64_t runtime_used_ms,
@@ -89,6 +138,8 @@ int nj_tool_prepare(const struct nj_session_config *config, const char *name, co
     if (!kind)
         return nj_fail(err, NJ_E_VERSION, "tool %s: this build has no tool of type %s", tool->name,
                        tool->type);
+    if (json_object_get(input, NJ_CALL_BAD_INPUT_KEY))
+        return refuse_input(input, tool->name, arena, ret_call, err);
     r = kind->prepare(tool, input, arena, &call, err);
     if (r == 0 && !call.refusal)
         r = limit(config, runtime_used_ms, arena, &call, err);

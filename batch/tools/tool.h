@@ -36,6 +36,13 @@ extern const struct nj_tool nj_tool_code_execution;
 /* nj_tool_find - by manifest type, NULL when this build has none */
 const struct nj_tool *nj_tool_find(const char *type);
 
+#define NJ_TOOLS_SCHEMA_MAX_BYTES (1u << 20) /* of all definitions of one config */
+
+/* nj_tool_schemas - append the JSON array of the config's tools as a model is shown them, by name:
+ * the same config gives the same bytes, which is what a prompt cache goes by */
+int nj_tool_schemas(const struct nj_session_config *config, struct nj_buf *out,
+                    struct nj_error *err) NJ_MUST_USE;
+
 /* nj_tool_prepare - find the config's tool by the name the model called, and prepare it; an unknown
  * name is a refusal that lists the known ones. Fills the time limits from the config and
  * @runtime_used_ms. */
