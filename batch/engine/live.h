@@ -64,6 +64,7 @@ struct nj_live {
     /* what is under way */
     struct nj_model_call *model_call;
     struct nj_model_request request;
+    struct nj_buf tools;   /* what the model is told of its tools: made at the first call */
     struct nj_arena arena; /* of the call under way */
     struct nj_tool_call call;
     bool judging;

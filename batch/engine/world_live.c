@@ -99,12 +99,19 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
         nj_engine_park(live, "budget");
         return 0;
     }
+    if (!live->tools.data) {
+        nj_buf_init(&live->tools, NJ_TOOLS_SCHEMA_MAX_BYTES);
+        if (nj_tool_schemas(seat->session->config, &live->tools, err) < 0)
+            return -(int)err->code;
+    }
     live->request = (struct nj_model_request){
         .session = seat->session,
         .turn = action->turn,
         .item_json = live->plan->item_json,
         .session_attempt = nj_live_attempt(live),
         .attempts_failed = seat->session->attempts_failed,
+        .tools = nj_buf_span(&live->tools),
+        .identity = &live->plan->identity,
     };
     return nj_model_ask(live->engine->models, live->plan->role, &live->request, &callbacks,
                         &live->model_call, err);

@@ -726,6 +726,16 @@ int nj_http_begin(struct nj_http *http, const struct nj_http_request *request,
     return 0;
 }
 
+void nj_http_hurry(struct nj_http_call *call, uint64_t ms)
+{
+    uint64_t deadline_ms = now_ms() - call->began_ms + ms;
+
+    if (call->deadline_ms && call->deadline_ms <= deadline_ms)
+        return;
+    call->deadline_ms = deadline_ms;
+    set_watch(call);
+}
+
 void nj_http_cancel(struct nj_http_call *call)
 {
     if (!call)

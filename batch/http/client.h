@@ -100,6 +100,10 @@ int nj_http_begin(struct nj_http *http, const struct nj_http_request *request,
                   const struct nj_http_callbacks *callbacks, struct nj_http_call **ret_call,
                   struct nj_error *err) NJ_MUST_USE;
 
+/* nj_http_hurry - what is left of the exchange has @ms from now: its answer is known already, and
+ * only its end is waited for, so that the connection can be used again */
+void nj_http_hurry(struct nj_http_call *call, uint64_t ms);
+
 /* nj_http_cancel - accepts NULL; an HTTP/1.1 connection under way is closed with it */
 void nj_http_cancel(struct nj_http_call *call);
 

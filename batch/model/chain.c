@@ -136,6 +136,8 @@ static struct nj_try_request next_try(const struct nj_model_call *call, const st
         .attempt = walk->attempts + 1,
         .session_attempt = call->request.session_attempt,
         .item_json = call->request.item_json,
+        .tools = call->request.tools,
+        .identity = call->request.identity,
         .tally = walk->tally ? walk->tally + model_of(call->role, walk)->tally_first : NULL,
     };
 }

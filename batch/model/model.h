@@ -25,6 +25,8 @@ struct nj_model_request {
     const char *item_json;            /* the item's fields, a JSON object */
     uint64_t session_attempt;         /* which attempt of the session this is, from 1 */
     uint64_t attempts_failed;         /* failed tries of this turn that the journal already knows */
+    struct nj_span tools; /* JSON array of {name, description, input_schema}; empty: none */
+    const struct nj_digest *identity; /* the session's: its trace is named after it */
 };
 
 struct nj_model_reply {

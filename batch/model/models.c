@@ -23,10 +23,11 @@ static const struct nj_provider *provider_of(enum nj_manifest_provider provider)
     case NJ_PROVIDER_SCRIPT:
         return &nj_provider_script;
     case NJ_PROVIDER_ANTHROPIC:
+        return &nj_provider_anthropic;
     case NJ_PROVIDER_OPENAI:
-        break;
+        return &nj_provider_openai;
     }
-    return NULL; /* nj_manifest_supported() tells whoever wants to use it */
+    return NULL;
 }
 
 /* The first opened model whose state this one may share. */

@@ -21,9 +21,12 @@
 #include "batch/session/session.h"
 #include "formats/manifest/manifest.h"
 
+#define NJ_TRY_RAW_MAX_BYTES 65536u /* of what is kept of a failed try */
+
 struct event_base;
 struct nj_http;
 struct nj_model;
+struct nj_request_policy; /* request.h */
 struct nj_try;
 
 /* What the providers share; owned by struct nj_models, valid for the life of every model. */
@@ -54,6 +57,9 @@ struct nj_try_request {
     uint64_t session_attempt; /* of the session, from 1 */
     const char *item_json;    /* the item's fields, a JSON object */
     uint32_t *tally;          /* n_tally counters, or NULL */
+    struct nj_span tools;     /* JSON array of {name, description, input_schema}, or empty */
+    const struct nj_digest *identity;       /* the session's, for its trace; NULL: its config's */
+    const struct nj_request_policy *policy; /* NULL: the model's own figures, no caching */
 };
 
 struct nj_try_reply {
@@ -62,6 +68,7 @@ struct nj_try_reply {
     const char *request_id; /* NULL: none */
     enum nj_stop stop;
     struct nj_usage usage;
+    unsigned variants; /* NJ_VARIANT_ bits: how a compatible server differed (dialect.h) */
 };
 
 /* What the provider itself says about another try. */
@@ -131,5 +138,7 @@ struct nj_provider {
 };
 
 extern const struct nj_provider nj_provider_script;
+extern const struct nj_provider nj_provider_anthropic;
+extern const struct nj_provider nj_provider_openai;
 
 #endif

@@ -35,10 +35,6 @@ static void judge_role(const struct nj_manifest_role *role, struct nj_manifest_f
         const struct nj_manifest_model *model = &role->chain[i];
         struct place place = place_of("models.%s[%zu]", role->name, i);
 
-        if (model->provider != NJ_PROVIDER_SCRIPT)
-            nj_manifest_faults_add(faults, model->provider_mark, place.text,
-                                   "provider %s: this build runs: script",
-                                   nj_manifest_provider_text(model->provider));
         if (model->delivery != NJ_DELIVERY_LIVE)
             nj_manifest_faults_add(faults, model->delivery_mark, place.text,
                                    "delivery batch: this build runs: live");

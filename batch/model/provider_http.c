@@ -1,0 +1,474 @@
+/*
+ * provider_http.c - tries over HTTP: the providers anthropic and openai, each with its dialect
+ *
+ * A try writes its body once, sends it, and reads the answer as it comes. Only an answer that the
+ * dialect has read to its end is a reply; however the exchange ended before that (cut, stalled, an
+ * error within the stream, rubbish), the whole try has failed, and what was received of it is kept,
+ * up to NJ_TRY_RAW_MAX_BYTES.
+ *
+ * The one complication is the secret: it is asked for when a try begins, wiped as soon as libcurl
+ * has its copy, and asked for once more when a try failed, to take it out of whatever the server
+ * may have sent back of it.
+ */
+#include "batch/model/provider.h"
+
+#include <ctype.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <strings.h>
+
+#include "batch/http/client.h"
+#include "batch/model/dialect.h"
+#include "formats/base/bytes.h"
+#include "formats/base/utf8.h"
+
+#include "formats/base/banned.h"
+
+#define TRY_IDLE_MS 120000           /* between two bytes of an answer; services ping every 15 s */
+#define AFTER_DONE_MS 1000           /* for the end of an answer whose reply is whole already */
+#define STREAM_MAX_BYTES (64u << 20) /* events are many times their text */
+#define WHOLE_MAX_BYTES (16u << 20)
+#define LINE_MAX_BYTES 8192 /* of the credential's header */
+#define HEADERS_MAX 12
+#define REQUEST_ID_MAX_BYTES 128
+
+/* One model's service: the state of struct nj_model. */
+struct endpoint {
+    const struct nj_dialect *dialect;
+    char *url;
+    char *host;  /* of the URL, with its port where that is not the scheme's own; in lower case */
+    char *betas; /* "anthropic-beta: a,b", or NULL */
+};
+
+struct nj_try {
+    const struct nj_model *model;
+    struct nj_try_callbacks callbacks;
+    struct nj_request_body body; /* until it was sent */
+    struct nj_http_call *call;
+    struct event *refused; /* it could not even be asked: told from the loop */
+
+    int status;
+    bool streamed; /* the answer is an event stream */
+    bool done;     /* the dialect has read the reply to its end */
+    char request_id[REQUEST_ID_MAX_BYTES + 1];
+    struct nj_buf raw; /* what was received, from its beginning */
+    struct nj_buf whole;
+    struct nj_sse sse;
+    struct nj_reader *reader;
+    struct nj_reply reply;
+    struct nj_error rubbish; /* code is set: what the dialect could not read */
+};
+
+/* ---- the service ---- */
+
+static void endpoint_free(struct endpoint *endpoint)
+{
+    if (!endpoint)
+        return;
+    free(endpoint->url);
+    free(endpoint->host);
+    free(endpoint->betas);
+    free(endpoint);
+}
+NJ_DEFINE_AUTO_PTR(struct endpoint, endpoint_free);
+
+/* Name and, where it is not the scheme's own, port. */
+static char *host_of(const char *url)
+{
+    const char *begin = strstr(url, "://");
+    const char *own = begin && begin == url + 5 ? ":443" : ":80";
+    size_t len, own_len = strlen(own);
+    char *host;
+
+    begin = begin ? begin + 3 : url;
+    len = strcspn(begin, "/?#");
+    if (len > own_len && memcmp(begin + len - own_len, own, own_len) == 0)
+        len -= own_len;
+    host = strndup(begin, len);
+    for (char *at = host; at && *at; at++)
+        *at = (char)tolower((unsigned char)*at);
+    return host;
+}
+
+static char *join_texts(const char *before, const struct nj_manifest_texts *texts)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf line = {0};
+    struct nj_error err = {0};
+
+    nj_buf_init(&line, LINE_MAX_BYTES);
+    for (size_t i = 0; i < texts->count; i++)
+        if (nj_buf_text(&line, i ? "," : before, &err) < 0 ||
+            nj_buf_text(&line, texts->items[i].text, &err) < 0)
+            return NULL;
+    return nj_buf_steal(&line);
+}
+
+static int open_endpoint(struct nj_model *model, const struct nj_dialect *dialect,
+                         struct nj_error *err)
+{
+    NJ_AUTO(endpoint_free) struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
+    const char *base = model->spec->base_url ? model->spec->base_url : dialect->base_url;
+    const char *path = dialect->path;
+    size_t len = strlen(base);
+
+    if (!endpoint)
+        return nj_fail_nomem(err);
+    endpoint->dialect = dialect;
+    while (len > 0 && base[len - 1] == '/')
+        len--;
+    /* A base with or without its version: people write both. */
+    if (len > 3 && strncmp(base + len - 3, "/v1", 3) == 0 && strncmp(path, "/v1/", 4) == 0)
+        path += 3;
+    if (asprintf(&endpoint->url, "%.*s%s", (int)len, base, path) < 0)
+        endpoint->url = NULL;
+    endpoint->host = host_of(base);
+    if (!endpoint->url || !endpoint->host)
+        return nj_fail_nomem(err);
+    if (model->spec->betas.count > 0) {
+        endpoint->betas = join_texts("anthropic-beta: ", &model->spec->betas);
+        if (!endpoint->betas)
+            return nj_fail(err, NJ_E_INPUT, "betas: their names are too long together");
+    }
+    model->state = nj_steal_ptr(&endpoint);
+    return 0;
+}
+
+static int open_anthropic(struct nj_model *model, int dir_fd, struct nj_error *err)
+{
+    (void)dir_fd;
+    return open_endpoint(model, &nj_dialect_anthropic, err);
+}
+
+static int open_openai(struct nj_model *model, int dir_fd, struct nj_error *err)
+{
+    (void)dir_fd;
+    return open_endpoint(model, &nj_dialect_openai, err);
+}
+
+static void close_endpoint(struct nj_model *model)
+{
+    endpoint_free(model->state);
+}
+
+/* ---- the secret ---- */
+
+/* The header that the model's credential gives, or "" where it has none. The caller wipes @line. */
+static int read_secret(const struct nj_model *model, char *line, size_t size, struct nj_error *err)
+{
+    const struct endpoint *endpoint = model->state;
+    const struct nj_credentials *credentials = &model->services->credentials;
+
+    line[0] = 0;
+    if (model->spec->credential == NJ_MANIFEST_NONE)
+        return 0;
+    if (!credentials->header)
+        return nj_fail(err, NJ_E_INPUT, "this run has no credentials");
+    return credentials->header(credentials->ctx, model->spec->credential, endpoint->host, "POST",
+                               endpoint->dialect->key_header, endpoint->dialect->key_format, line,
+                               size, err);
+}
+
+/* Servers echo what they were sent; the record must not hold it. */
+static void mask(const struct nj_model *model, char *text, size_t len)
+{
+    const struct nj_credentials *credentials = &model->services->credentials;
+
+    if (credentials->mask && len > 0)
+        credentials->mask(credentials->ctx, text, len);
+}
+
+/* ---- endings ---- */
+
+static void try_free(struct nj_try *try)
+{
+    if (!try)
+        return;
+    nj_http_cancel(try->call);
+    if (try->refused)
+        event_free(try->refused);
+    if (try->reader)
+        ((const struct endpoint *)try->model->state)->dialect->reader_free(try->reader);
+    nj_reply_done(&try->reply);
+    nj_request_body_done(&try->body);
+    nj_buf_done(&try->raw);
+    nj_buf_done(&try->whole);
+    nj_sse_done(&try->sse);
+    free(try);
+}
+NJ_DEFINE_AUTO_PTR(struct nj_try, try_free);
+
+static void fail_try(struct nj_try *try, enum nj_manifest_cause cause, enum nj_try_verdict verdict,
+                     const char *text)
+{
+    char clean[NJ_ERROR_TEXT_MAX_BYTES];
+    struct nj_try_failure failure = {.cause = cause,
+                                     .verdict = verdict,
+                                     .text = clean,
+                                     .request_id = try->request_id[0] ? try->request_id : NULL,
+                                     .http_status = try->status};
+
+    (void)snprintf(clean, sizeof(clean), "%s", text);
+    mask(try->model, clean, strlen(clean));
+    mask(try->model, (char *)try->raw.data, try->raw.len);
+    nj_utf8_clean(clean);
+    failure.raw = nj_buf_span(&try->raw);
+    failure.usage = try->reply.usage;
+    try->callbacks.failed(try->callbacks.ctx, &failure);
+    try_free(try);
+}
+
+static void succeed(struct nj_try *try)
+{
+    const struct nj_reply *reply = &try->reply;
+    struct nj_try_reply told = {.content = nj_buf_span(&reply->content),
+                                .model = reply->model[0] ? reply->model : NULL,
+                                .request_id = try->request_id[0] ? try->request_id : NULL,
+                                .stop = reply->stop,
+                                .usage = reply->usage,
+                                .variants = reply->variants};
+
+    try->callbacks.replied(try->callbacks.ctx, &told);
+    try_free(try);
+}
+
+/* The exchange was no whole answer, or not one that the dialect could read. */
+static void fail_exchange(struct nj_try *try, const struct nj_http_result *result)
+{
+    const char *url = ((const struct endpoint *)try->model->state)->url;
+    enum nj_try_verdict verdict = result->end == NJ_HTTP_REFUSED ? NJ_TRY_STOP : NJ_TRY_AGAIN;
+    char text[NJ_ERROR_TEXT_MAX_BYTES + 16];
+
+    if (try->rubbish.code)
+        (void)snprintf(text, sizeof(text), "rubbish: %s", try->rubbish.text);
+    else
+        (void)snprintf(text, sizeof(text), "%s: %s", url, result->text);
+    fail_try(try, NJ_CAUSE_ERROR, verdict, text);
+}
+
+/* A whole answer with status 200: does it hold a whole reply? */
+static int read_end(struct nj_try *try, struct nj_error *err)
+{
+    const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
+
+    if (!try->streamed)
+        return dialect->whole(nj_buf_span(&try->whole), &try->reply, err);
+    if (!try->done)
+        return dialect->end(try->reader, &try->reply, err);
+    return 0;
+}
+
+static void on_ended(void *ctx, const struct nj_http_result *result)
+{
+    struct nj_try *try = ctx;
+    const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
+
+    try->call = NULL;
+    if (try->status != 0 && try->status != 200) {
+        /* An error's words may be cut short; its status tells enough. */
+        dialect->error(try->status, nj_buf_span(&try->raw), &try->reply);
+        fail_try(try, try->reply.fault.cause, try->reply.fault.verdict, try->reply.fault.text);
+        return;
+    }
+    if (!try->done &&
+        (try->rubbish.code || result->end != NJ_HTTP_WHOLE || read_end(try, &try->rubbish) < 0)) {
+        fail_exchange(try, result);
+        return;
+    }
+    if (try->reply.fault.is)
+        fail_try(try, try->reply.fault.cause, try->reply.fault.verdict, try->reply.fault.text);
+    else
+        succeed(try);
+}
+
+/* ---- the answer ---- */
+
+static bool is_stream(const struct nj_http_header *headers, size_t n_headers)
+{
+    static const char type[] = "text/event-stream";
+    struct nj_span given = nj_http_header_find(headers, n_headers, "content-type");
+
+    return given.len >= sizeof(type) - 1 &&
+           strncasecmp((const char *)given.data, type, sizeof(type) - 1) == 0;
+}
+
+static void on_headers(void *ctx, int status, const struct nj_http_header *headers,
+                       size_t n_headers)
+{
+    struct nj_try *try = ctx;
+    const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
+    struct nj_span id = nj_http_header_find(headers, n_headers, dialect->request_id);
+
+    try->status = status;
+    try->streamed = is_stream(headers, n_headers);
+    (void)snprintf(try->request_id, sizeof(try->request_id), "%.*s",
+                   (int)(id.len < REQUEST_ID_MAX_BYTES ? id.len : REQUEST_ID_MAX_BYTES),
+                   id.data ? (const char *)id.data : "");
+    nj_utf8_clean(try->request_id);
+    nj_buf_init(&try->raw, NJ_TRY_RAW_MAX_BYTES);
+    nj_buf_init(&try->whole, WHOLE_MAX_BYTES);
+    nj_sse_init(&try->sse, NJ_EVENT_DATA_MAX_BYTES);
+    nj_request_body_done(&try->body); /* it was answered, so it was sent */
+    if (try->callbacks.headers)
+        try->callbacks.headers(try->callbacks.ctx, status, headers, n_headers);
+}
+
+static int read_events(struct nj_try *try, struct nj_span bytes, struct nj_error *err)
+{
+    const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
+    struct nj_sse_event event;
+    int r;
+
+    if (!try->reader && dialect->reader_new(&try->reader, err) < 0)
+        return -(int)err->code;
+    while (!try->done && (r = nj_sse_next(&try->sse, &bytes, &event, err)) != NJ_SSE_MORE) {
+        if (r == NJ_SSE_EVENT)
+            r = dialect->event(try->reader, &event, &try->reply, err);
+        if (r < 0)
+            return r;
+        try->done = r == NJ_READ_DONE;
+    }
+    if (try->done)
+        nj_http_hurry(try->call, AFTER_DONE_MS);
+    return 0;
+}
+
+static bool on_body(void *ctx, struct nj_span bytes)
+{
+    struct nj_try *try = ctx;
+    size_t room = NJ_TRY_RAW_MAX_BYTES - try->raw.len;
+    struct nj_error ignored = {0};
+
+    if (try->done)
+        return true;
+    /* Without memory the record has less of it. */
+    (void)!nj_buf_append(&try->raw, bytes.data, bytes.len < room ? bytes.len : room, &ignored);
+    if (try->status != 200)
+        return true;
+    if (!try->whole.len && !try->reader && try->callbacks.first_byte)
+        try->callbacks.first_byte(try->callbacks.ctx);
+    if (try->streamed)
+        return read_events(try, bytes, &try->rubbish) == 0;
+    return nj_buf_append(&try->whole, bytes.data, bytes.len, &try->rubbish) == 0;
+}
+
+/* ---- asking ---- */
+
+/* W3C trace context: the trace is the session, the span the step that this reply will be; a later
+ * reading of the record gives the same. */
+static void write_trace(const struct nj_try_request *request, char *line, size_t size)
+{
+    const struct nj_digest *digest =
+        request->identity ? request->identity : &request->session->config_digest;
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    nj_digest_hex(digest, hex);
+    (void)snprintf(line, size, "traceparent: 00-%.32s-%016" PRIx64 "-01", hex,
+                   request->session->steps + 1);
+}
+
+static int send_request(struct nj_try *try, const struct nj_try_request *request,
+                        struct nj_error *err)
+{
+    const struct endpoint *endpoint = try->model->state;
+    const struct nj_http_callbacks callbacks = {
+        .headers = on_headers, .body = on_body, .ended = on_ended, .ctx = try};
+    bool stream = try->model->spec->stream;
+    const char *headers[HEADERS_MAX] = {
+        "content-type: application/json", "user-agent: nightjar/" NJ_VERSION,
+        stream ? "accept: text/event-stream" : "accept: application/json"};
+    struct nj_http_request http = {.method = "POST",
+                                   .url = endpoint->url,
+                                   .headers = headers,
+                                   .n_headers = 3,
+                                   .body = try->body.spans,
+                                   .n_body = try->body.n_spans,
+                                   .idle_ms = TRY_IDLE_MS,
+                                   .deadline_ms = try->model->spec->timeout_seconds * 1000,
+                                   .body_max_bytes = stream ? STREAM_MAX_BYTES : WHOLE_MAX_BYTES};
+    char trace[80], secret[LINE_MAX_BYTES];
+    int r;
+
+    write_trace(request, trace, sizeof(trace));
+    headers[http.n_headers++] = trace;
+    for (size_t i = 0; i < endpoint->dialect->n_headers; i++)
+        headers[http.n_headers++] = endpoint->dialect->headers[i];
+    if (endpoint->betas)
+        headers[http.n_headers++] = endpoint->betas;
+    r = read_secret(try->model, secret, sizeof(secret), err);
+    if (r == 0 && secret[0])
+        headers[http.n_headers++] = secret;
+    if (r == 0)
+        r = nj_http_begin(try->model->services->http, &http, &callbacks, &try->call, err);
+    explicit_bzero(secret, sizeof(secret));
+    if (r == 0 && try->body.bytes <= NJ_HTTP_FLAT_MAX_BYTES)
+        nj_request_body_done(&try->body); /* libcurl has it in one piece */
+    return r;
+}
+
+static void on_refused(int fd, short what, void *ctx)
+{
+    struct nj_try *try = ctx;
+
+    (void)fd;
+    (void)what;
+    fail_try(try, NJ_CAUSE_CONTEXT_FULL, NJ_TRY_FINAL, try->rubbish.text);
+}
+
+/* A request that no service would take is a failure of the try, and comes from the loop like any.
+ */
+static int refuse_later(struct nj_try *try, const struct nj_error *why, struct nj_error *err)
+{
+    const struct timeval now = {0};
+
+    try->rubbish = *why;
+    try->refused = evtimer_new(try->model->services->base, on_refused, try);
+    if (!try->refused || evtimer_add(try->refused, &now) < 0)
+        return nj_fail(err, NJ_E_SYSTEM, "model call: cannot set a timer");
+    return 0;
+}
+
+static int begin(const struct nj_model *model, const struct nj_try_request *asked,
+                 const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
+                 struct nj_error *err)
+{
+    static const struct nj_request_policy no_policy = {0};
+    NJ_AUTO(try_free) struct nj_try *try = calloc(1, sizeof(*try));
+    const struct endpoint *endpoint = model->state;
+    const struct nj_request request = {.session = asked->session,
+                                       .n_messages = asked->n_messages,
+                                       .model = model->spec,
+                                       .tools = asked->tools,
+                                       .policy = asked->policy ? asked->policy : &no_policy};
+    int r;
+
+    if (!try)
+        return nj_fail_nomem(err);
+    try->model = model;
+    try->callbacks = *callbacks;
+    nj_reply_init(&try->reply);
+    r = endpoint->dialect->write(&request, &try->body, err);
+    if (r == 0)
+        r = send_request(try, asked, err);
+    else if (r == -NJ_E_LIMIT)
+        r = refuse_later(try, err, err);
+    if (r < 0)
+        return r;
+    *ret_try = nj_steal_ptr(&try);
+    return 0;
+}
+
+const struct nj_provider nj_provider_anthropic = {
+    .name = "anthropic",
+    .open = open_anthropic,
+    .close = close_endpoint,
+    .begin = begin,
+    .cancel = try_free,
+};
+
+const struct nj_provider nj_provider_openai = {
+    .name = "openai",
+    .open = open_openai,
+    .close = close_endpoint,
+    .begin = begin,
+    .cancel = try_free,
+};
