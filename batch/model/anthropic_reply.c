@@ -501,3 +501,16 @@ int nj_anthropic_whole(struct nj_span body, struct nj_reply *reply, struct nj_er
             return -(int)err->code;
     return end_content(reply, err);
 }
+
+int nj_anthropic_counted(struct nj_span body, uint64_t *ret_tokens, struct nj_error *err)
+{
+    struct nj_span value;
+
+    if (nj_slice_check(body, &value, err) < 0 ||
+        nj_slice_uint(nj_slice_get(value, "input_tokens"), NJ_REPLY_TOKENS_MAX, "input_tokens",
+                      ret_tokens, err) < 0) {
+        err->code = NJ_E_UPSTREAM;
+        return nj_wrap(err, "answer");
+    }
+    return 0;
+}

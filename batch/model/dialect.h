@@ -7,6 +7,7 @@
  *
  *   streamed:  reader_new -> event ... (MORE until DONE) -> [end] -> reader_free
  *   whole:     whole(body)
+ *   counting:  counted(body)
  *   not 200:   error(status, body)
  *
  * Reading fails with NJ_E_UPSTREAM, what was wrong and where in the text: the try is lost, the run
@@ -85,8 +86,9 @@ struct nj_reader;
 enum nj_read { NJ_READ_MORE, NJ_READ_DONE };
 
 struct nj_dialect {
-    const char *base_url; /* unless the manifest gives one */
-    const char *path;     /* of a reply, behind the base */
+    const char *base_url;   /* unless the manifest gives one */
+    const char *path;       /* of a reply, behind the base */
+    const char *count_path; /* of a prompt's tokens; NULL: the service counts none */
     const char *key_header, *key_format;
     const char *const *headers; /* what goes with every request */
     size_t n_headers;
@@ -103,6 +105,9 @@ struct nj_dialect {
     int (*end)(struct nj_reader *reader, struct nj_reply *reply, struct nj_error *err);
 
     int (*whole)(struct nj_span body, struct nj_reply *reply, struct nj_error *err);
+
+    /* counted - a whole answer to a request that was counting */
+    int (*counted)(struct nj_span body, uint64_t *ret_tokens, struct nj_error *err);
 
     /* error - what an answer with another status means; always sets reply->fault */
     void (*error)(int status, struct nj_span body, struct nj_reply *reply);

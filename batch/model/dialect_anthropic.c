@@ -173,9 +173,10 @@ static int write_request(const struct nj_request *request, struct nj_request_bod
 
     if (nj_request_literal(body, "{\"model\":", err) < 0 ||
         nj_request_json(body, nj_span_text(request->model->model), err) < 0 ||
-        nj_request_printf(body, err, ",\"max_tokens\":%llu%s",
-                          (unsigned long long)nj_request_max_tokens(request),
-                          request->model->stream ? ",\"stream\":true" : "") < 0 ||
+        (!request->counting &&
+         nj_request_printf(body, err, ",\"max_tokens\":%llu%s",
+                           (unsigned long long)nj_request_max_tokens(request),
+                           request->model->stream ? ",\"stream\":true" : "") < 0) ||
         nj_request_parameters(request, has_schema ? "output_config" : NULL, body, err) < 0 ||
         (has_schema && write_output(request, body, err) < 0) ||
         write_tools(request, body, err) < 0 || write_system(request, body, err) < 0 ||
@@ -226,6 +227,7 @@ static const char *const headers[] = {"anthropic-version: 2023-06-01"};
 const struct nj_dialect nj_dialect_anthropic = {
     .base_url = "https://api.anthropic.com",
     .path = "/v1/messages",
+    .count_path = "/v1/messages/count_tokens",
     .key_header = "x-api-key",
     .key_format = "{secret}",
     .headers = headers,
@@ -237,5 +239,6 @@ const struct nj_dialect nj_dialect_anthropic = {
     .event = nj_anthropic_event,
     .end = nj_anthropic_end,
     .whole = nj_anthropic_whole,
+    .counted = nj_anthropic_counted,
     .error = read_error,
 };

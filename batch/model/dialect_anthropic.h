@@ -15,6 +15,9 @@ int nj_anthropic_end(struct nj_reader *reader, struct nj_reply *reply,
 int nj_anthropic_whole(struct nj_span body, struct nj_reply *reply,
                        struct nj_error *err) NJ_MUST_USE;
 
+int nj_anthropic_counted(struct nj_span body, uint64_t *ret_tokens,
+                         struct nj_error *err) NJ_MUST_USE;
+
 /* nj_anthropic_error - the inner "error" object of an error body or event */
 void nj_anthropic_error(struct nj_span error, int status, struct nj_reply *reply);
 

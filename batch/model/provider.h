@@ -102,6 +102,8 @@ struct nj_try_callbacks {
     /* first_byte - the reply begins to come: its prompt is in the provider's cache now. May be
      * NULL. */
     void (*first_byte)(void *ctx);
+    /* counted - the ending of count(), in place of replied */
+    void (*counted)(void *ctx, uint64_t input_tokens);
     void *ctx;
 };
 
@@ -130,6 +132,13 @@ struct nj_provider {
                  const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
                  struct nj_error *err);
     void (*cancel)(struct nj_try *try);
+
+    /* count - ask how many tokens the prompt of begin() would have; a try of its own that ends with
+     * counted or failed. NULL: nobody can be asked. Fails with NJ_E_INPUT where the service counts
+     * none. */
+    int (*count)(const struct nj_model *model, const struct nj_try_request *request,
+                 const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
+                 struct nj_error *err);
 
     /* foresee - what begin() with @request will come to, with its mark left in the tally: how the
      * counters of earlier turns are rebuilt after a crash. NULL: nobody can know */

@@ -36,6 +36,7 @@
 struct endpoint {
     const struct nj_dialect *dialect;
     char *url;
+    char *count_url; /* NULL: the service counts no tokens */
     char *host;  /* of the URL, with its port where that is not the scheme's own; in lower case */
     char *betas; /* "anthropic-beta: a,b", or NULL */
 };
@@ -47,6 +48,7 @@ struct nj_try {
     struct nj_http_call *call;
     struct event *refused; /* it could not even be asked: told from the loop */
 
+    bool counting; /* asked for a prompt's tokens, not for a reply */
     int status;
     bool streamed; /* the answer is an event stream */
     bool done;     /* the dialect has read the reply to its end */
@@ -66,6 +68,7 @@ static void endpoint_free(struct endpoint *endpoint)
     if (!endpoint)
         return;
     free(endpoint->url);
+    free(endpoint->count_url);
     free(endpoint->host);
     free(endpoint->betas);
     free(endpoint);
@@ -103,12 +106,21 @@ static char *join_texts(const char *before, const struct nj_manifest_texts *text
     return nj_buf_steal(&line);
 }
 
+/* A base with or without its version: people write both. */
+static char *url_of(const char *base, size_t len, const char *path)
+{
+    char *url;
+
+    if (len > 3 && strncmp(base + len - 3, "/v1", 3) == 0 && strncmp(path, "/v1/", 4) == 0)
+        path += 3;
+    return asprintf(&url, "%.*s%s", (int)len, base, path) < 0 ? NULL : url;
+}
+
 static int open_endpoint(struct nj_model *model, const struct nj_dialect *dialect,
                          struct nj_error *err)
 {
     NJ_AUTO(endpoint_free) struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
     const char *base = model->spec->base_url ? model->spec->base_url : dialect->base_url;
-    const char *path = dialect->path;
     size_t len = strlen(base);
 
     if (!endpoint)
@@ -116,13 +128,11 @@ static int open_endpoint(struct nj_model *model, const struct nj_dialect *dialec
     endpoint->dialect = dialect;
     while (len > 0 && base[len - 1] == '/')
         len--;
-    /* A base with or without its version: people write both. */
-    if (len > 3 && strncmp(base + len - 3, "/v1", 3) == 0 && strncmp(path, "/v1/", 4) == 0)
-        path += 3;
-    if (asprintf(&endpoint->url, "%.*s%s", (int)len, base, path) < 0)
-        endpoint->url = NULL;
+    endpoint->url = url_of(base, len, dialect->path);
     endpoint->host = host_of(base);
-    if (!endpoint->url || !endpoint->host)
+    if (dialect->count_path)
+        endpoint->count_url = url_of(base, len, dialect->count_path);
+    if (!endpoint->url || !endpoint->host || (dialect->count_path && !endpoint->count_url))
         return nj_fail_nomem(err);
     if (model->spec->betas.count > 0) {
         endpoint->betas = join_texts("anthropic-beta: ", &model->spec->betas);
@@ -257,6 +267,20 @@ static int read_end(struct nj_try *try, struct nj_error *err)
     return 0;
 }
 
+static void end_counting(struct nj_try *try, const struct nj_http_result *result)
+{
+    const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
+    uint64_t tokens;
+
+    if (try->rubbish.code || result->end != NJ_HTTP_WHOLE ||
+        dialect->counted(nj_buf_span(&try->whole), &tokens, &try->rubbish) < 0) {
+        fail_exchange(try, result);
+        return;
+    }
+    try->callbacks.counted(try->callbacks.ctx, tokens);
+    try_free(try);
+}
+
 static void on_ended(void *ctx, const struct nj_http_result *result)
 {
     struct nj_try *try = ctx;
@@ -267,6 +291,10 @@ static void on_ended(void *ctx, const struct nj_http_result *result)
         /* An error's words may be cut short; its status tells enough. */
         dialect->error(try->status, nj_buf_span(&try->raw), &try->reply);
         fail_try(try, try->reply.fault.cause, try->reply.fault.verdict, try->reply.fault.text);
+        return;
+    }
+    if (try->counting) {
+        end_counting(try, result);
         return;
     }
     if (!try->done &&
@@ -299,7 +327,7 @@ static void on_headers(void *ctx, int status, const struct nj_http_header *heade
     struct nj_span id = nj_http_header_find(headers, n_headers, dialect->request_id);
 
     try->status = status;
-    try->streamed = is_stream(headers, n_headers);
+    try->streamed = !try->counting && is_stream(headers, n_headers);
     (void)snprintf(try->request_id, sizeof(try->request_id), "%.*s",
                    (int)(id.len < REQUEST_ID_MAX_BYTES ? id.len : REQUEST_ID_MAX_BYTES),
                    id.data ? (const char *)id.data : "");
@@ -372,12 +400,12 @@ static int send_request(struct nj_try *try, const struct nj_try_request *request
     const struct endpoint *endpoint = try->model->state;
     const struct nj_http_callbacks callbacks = {
         .headers = on_headers, .body = on_body, .ended = on_ended, .ctx = try};
-    bool stream = try->model->spec->stream;
+    bool stream = try->model->spec->stream && !try->counting;
     const char *headers[HEADERS_MAX] = {
         "content-type: application/json", "user-agent: nightjar/" NJ_VERSION,
         stream ? "accept: text/event-stream" : "accept: application/json"};
     struct nj_http_request http = {.method = "POST",
-                                   .url = endpoint->url,
+                                   .url = try->counting ? endpoint->count_url : endpoint->url,
                                    .headers = headers,
                                    .n_headers = 3,
                                    .body = try->body.spans,
@@ -427,9 +455,9 @@ static int refuse_later(struct nj_try *try, const struct nj_error *why, struct n
     return 0;
 }
 
-static int begin(const struct nj_model *model, const struct nj_try_request *asked,
-                 const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
-                 struct nj_error *err)
+static int begin_asking(const struct nj_model *model, const struct nj_try_request *asked,
+                        bool counting, const struct nj_try_callbacks *callbacks,
+                        struct nj_try **ret_try, struct nj_error *err)
 {
     static const struct nj_request_policy no_policy = {0};
     NJ_AUTO(try_free) struct nj_try *try = calloc(1, sizeof(*try));
@@ -437,6 +465,7 @@ static int begin(const struct nj_model *model, const struct nj_try_request *aske
     const struct nj_request request = {.session = asked->session,
                                        .n_messages = asked->n_messages,
                                        .model = model->spec,
+                                       .counting = counting,
                                        .tools = asked->tools,
                                        .policy = asked->policy ? asked->policy : &no_policy};
     int r;
@@ -444,6 +473,7 @@ static int begin(const struct nj_model *model, const struct nj_try_request *aske
     if (!try)
         return nj_fail_nomem(err);
     try->model = model;
+    try->counting = counting;
     try->callbacks = *callbacks;
     nj_reply_init(&try->reply);
     r = endpoint->dialect->write(&request, &try->body, err);
@@ -457,12 +487,30 @@ static int begin(const struct nj_model *model, const struct nj_try_request *aske
     return 0;
 }
 
+static int begin(const struct nj_model *model, const struct nj_try_request *request,
+                 const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
+                 struct nj_error *err)
+{
+    return begin_asking(model, request, false, callbacks, ret_try, err);
+}
+
+static int count(const struct nj_model *model, const struct nj_try_request *request,
+                 const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
+                 struct nj_error *err)
+{
+    if (!((const struct endpoint *)model->state)->count_url)
+        return nj_fail(err, NJ_E_INPUT, "the service of model %s counts no tokens",
+                       model->spec->model);
+    return begin_asking(model, request, true, callbacks, ret_try, err);
+}
+
 const struct nj_provider nj_provider_anthropic = {
     .name = "anthropic",
     .open = open_anthropic,
     .close = close_endpoint,
     .begin = begin,
     .cancel = try_free,
+    .count = count,
 };
 
 const struct nj_provider nj_provider_openai = {
@@ -471,4 +519,5 @@ const struct nj_provider nj_provider_openai = {
     .close = close_endpoint,
     .begin = begin,
     .cancel = try_free,
+    .count = count,
 };

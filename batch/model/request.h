@@ -34,6 +34,7 @@ struct nj_request {
     const struct nj_session *session;
     size_t n_messages; /* the first so many items */
     const struct nj_manifest_model *model;
+    bool counting;        /* only the prompt's tokens are asked for */
     struct nj_span tools; /* JSON array of {name, description, input_schema}, or empty */
     const struct nj_request_policy *policy;
 };

@@ -179,6 +179,15 @@ static void on_failed(void *ctx, const struct nj_try_failure *failure)
                    failure->request_id ? failure->request_id : "");
 }
 
+static void on_counted(void *ctx, uint64_t tokens)
+{
+    struct stage *stage = ctx;
+
+    stage->n_ended++;
+    stage->usage.input_tokens = tokens;
+    stage->replied = true;
+}
+
 static void on_headers(void *ctx, int status, const struct nj_http_header *headers, size_t n)
 {
     struct stage *stage = ctx;
@@ -490,6 +499,47 @@ static void a_cancelled_try_says_nothing(void **state)
     free(stage);
 }
 
+static void tokens_are_counted_without_being_spent(void **state)
+{
+    static const struct {
+        const char *answer;
+        bool counted;
+    } cases[] = {{JSON_HEAD("200 OK") "{\"input_tokens\":41}", true},
+                 {JSON_HEAD("200 OK") "{\"input_tokens\":-1}", false},
+                 {JSON_HEAD("200 OK") "{", false},
+                 {JSON_HEAD("404 None") "{\"error\":{\"message\":\"none\"}}", false}};
+    const struct nj_try_callbacks callbacks = {
+        .counted = on_counted, .failed = on_failed, .ctx = NULL};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct stage *stage = calloc(1, sizeof(*stage));
+        struct nj_try_callbacks own = callbacks;
+        struct nj_try_request request;
+        struct nj_error err = {0};
+
+        assert_non_null(stage);
+        stage_init(stage, &nj_provider_anthropic);
+        say(stage, cases[i].answer);
+        stage->answer.close = true;
+        own.ctx = stage;
+        request = (struct nj_try_request){
+            .session = stage->session, .n_messages = 1, .turn = 1, .attempt = 1, .item_json = "{}"};
+        assert_int_equal(
+            nj_provider_anthropic.count(&stage->model, &request, &own, &stage->try, &err), 0);
+        turn(stage);
+        assert_int_equal(stage->replied, cases[i].counted);
+        if (cases[i].counted)
+            assert_int_equal(stage->usage.input_tokens, 41);
+        assert_int_equal(
+            strncmp((char *)stage->stub.last.data, "POST /v1/messages/count_tokens ", 31), 0);
+        assert_null(strstr((char *)stage->stub.last.data, "max_tokens"));
+        assert_null(strstr((char *)stage->stub.last.data, "\"stream\""));
+        stage_done(stage);
+        free(stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +550,7 @@ int main(void)
         cmocka_unit_test(a_held_connection_ends_with_its_limit),
         cmocka_unit_test(a_reply_does_not_wait_for_a_lazy_end),
         cmocka_unit_test(a_cancelled_try_says_nothing),
+        cmocka_unit_test(tokens_are_counted_without_being_spent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
