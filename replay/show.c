@@ -350,6 +350,9 @@ static int say(const struct nj_shown *shown, struct nj_buf *out, struct nj_error
         return say_failed("no reply", event->no_reply.turn, event->no_reply.cause,
                           event->no_reply.text, out, err);
     case NJ_EVENT_ATTEMPT:
+        if (nj_render_line(out, event->attempt_failed.model, err) < 0 ||
+            nj_buf_text(out, ": ", err) < 0)
+            return -(int)err->code;
         return say_failed("a failed attempt", event->attempt_failed.turn,
                           event->attempt_failed.cause, event->attempt_failed.text, out, err);
     case NJ_EVENT_CLOSED:

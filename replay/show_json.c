@@ -191,6 +191,16 @@ static bool add_tool(json_t *object, const struct nj_shown *shown, bool full)
     return !full || nj_json_set(object, "input", json_incref(shown->call->input));
 }
 
+/* What the service left beside its answer, where it did. */
+static bool add_answer(json_t *object, const struct nj_event *event)
+{
+    const struct nj_event_answer *answer = &event->answer;
+
+    return (answer->request_id.len == 0 || set_span(object, "request_id", answer->request_id)) &&
+           (answer->variants == 0 || set_number(object, "variants", answer->variants)) &&
+           (!answer->has_raw || nj_json_set(object, "raw", nj_json_digest(&answer->raw)));
+}
+
 static bool add_failure(json_t *object, struct nj_span cause, struct nj_span text)
 {
     return set_span(object, "cause", cause) && set_span(object, "text", text);
@@ -224,16 +234,18 @@ static bool add_details(json_t *object, const struct nj_shown *shown, bool full)
     case NJ_EVENT_OPENED:
         return add_opened(object, shown);
     case NJ_EVENT_REPLY:
-        return add_reply(object, event, full);
+        return add_reply(object, event, full) && add_answer(object, event);
     case NJ_EVENT_TOOL_DONE:
         return add_tool(object, shown, full) && add_outcome(object, shown, full);
     case NJ_EVENT_JUDGED:
         return nj_json_set(object, "accepted", json_boolean(event->judged.accepted)) &&
                add_outcome(object, shown, full);
     case NJ_EVENT_NO_REPLY:
-        return add_failure(object, event->no_reply.cause, event->no_reply.text);
+        return add_failure(object, event->no_reply.cause, event->no_reply.text) &&
+               add_answer(object, event);
     case NJ_EVENT_ATTEMPT:
-        return add_failure(object, event->attempt_failed.cause, event->attempt_failed.text);
+        return add_failure(object, event->attempt_failed.cause, event->attempt_failed.text) &&
+               set_span(object, "model", event->attempt_failed.model) && add_answer(object, event);
     case NJ_EVENT_CLOSED:
         return add_closed(object, event);
     case NJ_EVENT_BOX:

@@ -182,6 +182,59 @@ static int say_request(struct nj_show *show, const struct nj_row *row, const str
     return nj_render_text(out, nj_buf_span(&text), INDENT, err);
 }
 
+/* What was received of a failed try; it may be half of anything. */
+static int say_raw(struct nj_show *show, const struct nj_event *event, struct nj_buf *out,
+                   struct nj_error *err)
+{
+    struct nj_object_source source = nj_record_objects(show->timeline->record);
+    NJ_AUTO(nj_buf_done) struct nj_buf raw = {0};
+    struct nj_error lost = {0};
+
+    if (!event->answer.has_raw)
+        return 0;
+    nj_buf_init(&raw, NJ_OBJECT_MAX_BYTES);
+    if (source.get(source.ctx, &event->answer.raw, &raw, &lost) < 0)
+        return nj_buf_text(out, "what was received of it is lost\n", err);
+    if (nj_buf_printf(out, err, "received, %zu bytes:\n", raw.len) < 0)
+        return -(int)err->code;
+    return nj_render_text(out, nj_buf_span(&raw), INDENT, err);
+}
+
+static int say_request_id(const struct nj_event *event, struct nj_buf *out, struct nj_error *err)
+{
+    if (event->answer.request_id.len == 0)
+        return 0;
+    if (nj_buf_text(out, "request id ", err) < 0 ||
+        nj_render_line(out, event->answer.request_id, err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, "\n", err);
+}
+
+/* The tries that failed before the reply. */
+static int say_attempts(struct nj_show *show, const struct nj_row *reply, struct nj_buf *out,
+                        struct nj_error *err)
+{
+    for (size_t i = 0; i < show->timeline->n_rows; i++) {
+        const struct nj_row *row = &show->timeline->rows[i];
+        NJ_AUTO(nj_shown_done) struct nj_shown shown = {0};
+        const struct nj_event *event = &shown.event;
+
+        if (row->kind != NJ_EVENT_ATTEMPT || row->turn != reply->turn)
+            continue;
+        if (nj_shown_load(show, row, &shown, err) < 0 ||
+            nj_buf_printf(out, err, "\n--- failed attempt %" PRIu64 " of ", event->attempt) < 0 ||
+            nj_render_line(out, event->attempt_failed.model, err) < 0 ||
+            nj_buf_text(out, "\n", err) < 0 ||
+            nj_render_line(out, event->attempt_failed.cause, err) < 0 ||
+            nj_buf_text(out, ": ", err) < 0 ||
+            nj_render_line(out, event->attempt_failed.text, err) < 0 ||
+            nj_buf_text(out, "\n", err) < 0 || say_request_id(event, out, err) < 0 ||
+            say_raw(show, event, out, err) < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
 static int say_reply(const struct nj_event *event, struct nj_buf *out, struct nj_error *err)
 {
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
@@ -200,7 +253,8 @@ static int say_reply(const struct nj_event *event, struct nj_buf *out, struct nj
                       usage->cache_read_tokens,
                       usage->cache_write_5m_tokens + usage->cache_write_1h_tokens) < 0 ||
         nj_render_money(out, event->reply.cost_micro_usd, err) < 0 ||
-        nj_buf_text(out, "\n", err) < 0 || nj_render_text(out, nj_buf_span(&text), INDENT, err) < 0)
+        nj_buf_text(out, "\n", err) < 0 || say_request_id(event, out, err) < 0 ||
+        nj_render_text(out, nj_buf_span(&text), INDENT, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < calls.count; i++)
         if (say_input(&calls.items[i], out, err) < 0)
@@ -275,8 +329,10 @@ int nj_show_step_text(struct nj_show *show, const struct nj_row *row, struct nj_
     if (row->kind == NJ_EVENT_OPENED)
         r = say_opened(&shown, out, err);
     else if (row->kind == NJ_EVENT_REPLY)
-        r = say_request(show, row, &shown.event, out, err) < 0 ? -(int)err->code
-                                                               : say_reply(&shown.event, out, err);
+        r = say_request(show, row, &shown.event, out, err) < 0 ||
+                    say_attempts(show, row, out, err) < 0
+                ? -(int)err->code
+                : say_reply(&shown.event, out, err);
     else if (row->kind == NJ_EVENT_JUDGED)
         r = say_command(show, &shown, out, err);
     else if (shown.call)

@@ -13,6 +13,17 @@
 
 /* ---- models ---- */
 
+/* What a service said beside its reply, and what was received of one that was none. */
+static int note_answer(struct nj_live *live, const char *request_id, struct nj_span raw,
+                       struct nj_event *event, struct nj_error *err)
+{
+    event->answer.request_id = nj_span_text(request_id);
+    if (raw.len == 0)
+        return 0;
+    event->answer.has_raw = true;
+    return nj_object_put(&live->seat.sink, NJ_OBJECT_BLOB, raw, &event->answer.raw, err);
+}
+
 static void on_replied(void *ctx, const struct nj_model_reply *reply)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf item = {0};
@@ -45,6 +56,8 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     event.reply.duration_ms = reply->duration_ms;
     event.reply.message_bytes = nj_buf_span(&item);
     event.reply.request = action.request;
+    event.answer.request_id = nj_span_text(reply->request_id);
+    event.answer.variants = reply->variants;
     if (nj_object_put(&live->seat.sink, NJ_OBJECT_MESSAGE, nj_buf_span(&item), &event.reply.message,
                       &err) < 0) {
         nj_seat_fail(&live->seat, &err);
@@ -58,6 +71,7 @@ static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
     struct nj_live *live = ctx;
     struct nj_event event = nj_live_event(live, NJ_EVENT_NO_REPLY);
     struct nj_action action;
+    struct nj_error err = {0};
 
     live->model_call = NULL;
     nj_session_action(live->seat.session, &action);
@@ -66,6 +80,10 @@ static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
     event.no_reply.cause = nj_span_text(failure->cause);
     event.no_reply.text = nj_span_text(failure->text);
     event.no_reply.request = action.request;
+    if (note_answer(live, failure->request_id, failure->raw, &event, &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
+        return;
+    }
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
 }
 
@@ -73,12 +91,17 @@ static void on_attempt(void *ctx, const struct nj_model_failure *failure)
 {
     struct nj_live *live = ctx;
     struct nj_event event = nj_live_event(live, NJ_EVENT_ATTEMPT);
+    struct nj_error err = {0};
 
     event.attempt = live->seat.session->attempts_failed + 1;
     event.attempt_failed.turn = live->request.turn;
     event.attempt_failed.model = nj_span_text(failure->model);
     event.attempt_failed.cause = nj_span_text(failure->cause);
     event.attempt_failed.text = nj_span_text(failure->text);
+    if (note_answer(live, failure->request_id, failure->raw, &event, &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
+        return;
+    }
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
 }
 

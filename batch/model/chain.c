@@ -249,16 +249,23 @@ static const char *model_name(const struct nj_model_call *call, const char *answ
     return text;
 }
 
-static void end_failed(struct nj_model_call *call, enum nj_manifest_cause cause, const char *text,
-                       const char *model)
+/* Ends the call with what @failure says; its texts outlive the call. */
+static void end_with(struct nj_model_call *call, const struct nj_model_failure *failure)
 {
-    struct nj_model_failure failure = {
-        .cause = nj_retry_cause_text(cause), .text = text, .model = model};
     struct nj_model_callbacks callbacks = call->callbacks;
 
     forget(call->models, call->memory);
     call_free(call);
-    callbacks.failed(callbacks.ctx, &failure);
+    callbacks.failed(callbacks.ctx, failure);
+}
+
+static void end_failed(struct nj_model_call *call, enum nj_manifest_cause cause, const char *text,
+                       const char *model)
+{
+    const struct nj_model_failure failure = {
+        .cause = nj_retry_cause_text(cause), .text = text, .model = model};
+
+    end_with(call, &failure);
 }
 
 static uint64_t cost(const struct nj_manifest_price *price, const struct nj_usage *usage)
@@ -315,6 +322,7 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
                                    .stop = tried->stop,
                                    .usage = tried->usage,
                                    .request_id = tried->request_id,
+                                   .variants = tried->variants,
                                    .duration_ms = elapsed_ms(&call->began)};
 
     call->try = NULL;
@@ -349,7 +357,7 @@ static void on_try_failed(void *ctx, const struct nj_try_failure *tried)
         next = nj_retry_failed(&call->walk.retry, call->role->spec, tried->cause,
                                tried->verdict != NJ_TRY_AGAIN);
     if (next == NJ_RETRY_OVER) {
-        end_failed(call, tried->cause, tried->text, name);
+        end_with(call, &failure);
         return;
     }
     call->walk.attempts++;

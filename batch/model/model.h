@@ -38,6 +38,7 @@ struct nj_model_reply {
     uint64_t cost_micro_usd;
     uint64_t duration_ms;
     const char *request_id; /* the provider's own, NULL when it gave none */
+    unsigned variants;      /* how a compatible server differed: NJ_VARIANT_ bits (dialect.h) */
 };
 
 struct nj_model_failure {

@@ -363,10 +363,25 @@ static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta
     return event->kind == NJ_EVENT_REPLY ? 1 : 0;
 }
 
+/* Kinds whose meta may hold an answer's traces. */
+static bool has_answer(enum nj_event_kind kind)
+{
+    return kind == NJ_EVENT_REPLY || kind == NJ_EVENT_NO_REPLY || kind == NJ_EVENT_ATTEMPT;
+}
+
+static size_t count_answer(const struct nj_event *event)
+{
+    const struct nj_event_answer *answer = &event->answer;
+
+    return has_answer(event->kind)
+               ? (size_t)answer->has_raw + (answer->request_id.len > 0) + (answer->variants > 0)
+               : 0;
+}
+
 static void put_meta(struct nj_packer *packer, const struct nj_event *event)
 {
     const struct nj_call_meta *call;
-    size_t extra = meta_extra(event, &call);
+    size_t extra = meta_extra(event, &call) + count_answer(event);
 
     nj_pack_map(packer, 2 + extra);
     put_uint(packer, "attempt", event->attempt);
@@ -382,8 +397,14 @@ static void put_meta(struct nj_packer *packer, const struct nj_event *event)
     } else if (event->kind == NJ_EVENT_REPLY) {
         put_uint(packer, "duration_ms", event->reply.duration_ms);
     }
+    if (has_answer(event->kind) && event->answer.has_raw)
+        put_digest(packer, "raw", &event->answer.raw);
+    if (has_answer(event->kind) && event->answer.request_id.len > 0)
+        put_text(packer, "request_id", event->answer.request_id);
     nj_pack_text(packer, "time_ns");
     nj_pack_int(packer, event->time_ns);
+    if (has_answer(event->kind) && event->answer.variants > 0)
+        put_uint(packer, "variants", event->answer.variants);
 }
 
 int nj_event_encode(const struct nj_event *event, struct nj_buf *out, struct nj_error *err)
@@ -536,6 +557,19 @@ static void get_reply(struct fields *body, struct fields *meta, struct nj_event 
     get_uint(meta, "duration_ms", &event->reply.duration_ms);
 }
 
+static void get_answer(struct fields *meta, struct nj_event *event)
+{
+    if (!has_answer(event->kind))
+        return;
+    event->answer.has_raw = nj_pack_has(meta->map, "raw");
+    if (event->answer.has_raw)
+        get_digest(meta, "raw", &event->answer.raw);
+    if (nj_pack_has(meta->map, "request_id"))
+        get_text(meta, "request_id", &event->answer.request_id);
+    if (nj_pack_has(meta->map, "variants"))
+        get_uint(meta, "variants", &event->answer.variants);
+}
+
 static void get_closed(struct fields *body, struct nj_event *event)
 {
     get_text(body, "error_kind", &event->closed.error_kind);
@@ -628,6 +662,7 @@ int nj_event_decode(struct nj_span payload, struct nj_event *ret_event, struct n
         meta.r = nj_pack_get_int(&meta_place, "time_ns", &event.time_ns, err);
     if (meta.r < 0)
         return meta.r;
+    get_answer(&meta, &event);
     if (!get_event(&body, &meta, &event))
         return nj_pack_fail(&root, err, "no kind of event has the number %u", (unsigned)event.kind);
     if (body.r < 0 || meta.r < 0)

@@ -116,10 +116,20 @@ const char *nj_status_text(enum nj_status status);
 /* Why a box event: text in the record. */
 enum nj_box_change { NJ_BOX_BUILT = 1, NJ_BOX_RESTORED = 2, NJ_BOX_EVICTED = 3, NJ_BOX_LOST = 4 };
 
+/* What a model service's answer left beside the reply or the failure: meta of REPLY, NO_REPLY and
+ * ATTEMPT, each part only where there is one. */
+struct nj_event_answer {
+    struct nj_span request_id; /* the service's own name for the exchange; empty: none */
+    bool has_raw;
+    struct nj_digest raw; /* BLOB object: what was received of a failed try, from its beginning */
+    uint64_t variants;    /* how a compatible server differed, as batch/model/dialect.h counts it */
+};
+
 struct nj_event {
     enum nj_event_kind kind;
     int64_t time_ns;  /* wall clock, CLOCK_REALTIME; meta */
     uint64_t attempt; /* from 1; meta */
+    struct nj_event_answer answer;
     union {
         struct {
             struct nj_span key;

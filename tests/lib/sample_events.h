@@ -79,6 +79,8 @@ static inline struct nj_event sample_event(enum nj_event_kind kind)
                                               .cache_write_1h_tokens = 20};
         event.reply.cost_micro_usd = 3300;
         event.reply.duration_ms = 812;
+        event.answer.request_id = nj_span_text("req_011");
+        event.answer.variants = 5;
         break;
     case NJ_EVENT_NO_REPLY:
         event.no_reply.turn = 4;
@@ -115,6 +117,9 @@ static inline struct nj_event sample_event(enum nj_event_kind kind)
         event.attempt_failed.model = nj_span_text("scripted");
         event.attempt_failed.cause = nj_span_text("overloaded");
         event.attempt_failed.text = nj_span_text("503");
+        event.answer.request_id = nj_span_text("req_012");
+        event.answer.has_raw = true;
+        event.answer.raw = sample_digest(0x14);
         break;
     case NJ_EVENT_BOX:
         event.box.change = NJ_BOX_EVICTED;
