@@ -169,9 +169,12 @@ static void put_cost(struct writer *w)
     if (all->box_held_ms > 0) {
         label(w, "runtime");
         put_duration(w, all->box_held_ms);
-        put(w, " of sandboxes held, of ");
-        put_duration(w, all->busy_ms);
-        put(w, " of sessions");
+        put(w, " of sandboxes held");
+        if (all->busy_ms > all->box_held_ms) {
+            put(w, ", ");
+            put_duration(w, all->busy_ms - all->box_held_ms);
+            put(w, " of sessions without one");
+        }
         if (w->ledger->usd_per_hour_micro > 0) {
             put(w, ": ");
             put_money(w, (uint64_t)((double)all->box_held_ms / 3.6e6 *

@@ -39,17 +39,24 @@ static size_t figure_len(const char *at, char before)
     return digits == 1 && isalpha((unsigned char)before) ? 0 : digits;
 }
 
+/* A key that is a plain word may stand in a message for itself: only others are taken for the key.
+ */
+static bool is_telling(const char *key)
+{
+    return strlen(key) > 2 && strspn(key, "abcdefghijklmnopqrstuvwxyz") < strlen(key);
+}
+
 const char *nj_tally_normal(struct nj_arena *arena, const char *text, const char *key)
 {
     char out[NORMAL_MAX_BYTES + 8];
     size_t used = 0;
-    size_t key_len = strlen(key);
+    size_t key_len = is_telling(key) ? strlen(key) : 0;
     char before = ' ';
 
     for (const char *at = text; *at && used < NORMAL_MAX_BYTES;) {
         size_t figure = figure_len(at, before);
 
-        if (key_len > 2 && strncmp(at, key, key_len) == 0 && !is_word(before) &&
+        if (key_len > 0 && strncmp(at, key, key_len) == 0 && !is_word(before) &&
             !is_word(at[key_len])) {
             used += (size_t)snprintf(out + used, sizeof(out) - used, "{key}");
             at += key_len;
@@ -137,6 +144,9 @@ static int group_failures(const struct nj_ledger *ledger, struct nj_tally *tally
         }
         tally->causes[tally->n_causes - 1].count++;
     }
+    for (size_t i = 0; i < tally->n_causes; i++)
+        if (tally->causes[i].count == 1) /* its own words tell more */
+            tally->causes[i].text = nj_ledger_at(ledger, tally->causes[i].first)->error_text;
     qsort(tally->causes, tally->n_causes, sizeof(*tally->causes), by_count);
     /* Sorted again, so each failure finds its cause by its first one. */
     renamed = calloc(ledger->n_entries + 1, sizeof(*renamed));

@@ -40,7 +40,7 @@ struct nj_tally_sum {
 
 struct nj_tally_cause {
     const char *kind;
-    const char *text; /* with # for figures and digests */
+    const char *text; /* with # for figures and digests; of a single failure its own text */
     size_t count;
     size_t first; /* index in the ledger of the first that failed so */
 };
@@ -70,7 +70,8 @@ void nj_tally_done(struct nj_tally *tally);
 NJ_DEFINE_AUTO_VAL(struct nj_tally, nj_tally_done);
 
 /* nj_tally_normal - what is the same in failures of one cause: digits become #, as do words of at
- * least eight hex digits; @key becomes {key}; white space one space; in the arena */
+ * least eight hex digits; @key becomes {key}, unless it is a plain word; white space one space; in
+ * the arena */
 const char *nj_tally_normal(struct nj_arena *arena, const char *text, const char *key);
 
 #endif

@@ -42,6 +42,7 @@ static void causes_differ_only_in_what_differs_between_items(void **state)
     normal_is("totals_17 and total-3", "k", "totals_# and total-#");
     normal_is("python3 of acme/7 failed", "acme/7", "python3 of {key} failed");
     normal_is("acme/77 failed", "acme/7", "acme/# failed");
+    normal_is("4 turns (limits.turns)", "turns", "# turns (limits.turns)");
     normal_is("a\n\n  b\tc", "k", "a b c");
     normal_is("", "k", "");
 }
