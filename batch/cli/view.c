@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "batch/report/text.h"
+#include "formats/manifest/manifest.h"
 
 #include "formats/base/banned.h"
 
@@ -38,6 +39,21 @@ int nj_view_refresh(struct nj_view *view, struct nj_error *err)
     return 0;
 }
 
+/* What an hour of a box is reckoned at; a job that cannot be read leaves it without a price. */
+static uint64_t runtime_price(const struct nj_view *view)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
+    struct nj_error ignored = {0};
+
+    nj_buf_init(&bytes, NJ_MANIFEST_MAX_BYTES);
+    if (nj_fsio_read_file(view->dir.fd, "job.yaml", &bytes, &ignored) < 0 ||
+        nj_manifest_parse(nj_buf_span(&bytes), "job.yaml", &manifest, &faults, &ignored) < 0)
+        return 0;
+    return (uint64_t)manifest->runtime_micro_usd_per_hour;
+}
+
 int nj_view_open(const char *run_path, struct nj_view *ret_view, struct nj_error *err)
 {
     static const struct nj_view empty = NJ_VIEW_EMPTY;
@@ -47,6 +63,7 @@ int nj_view_open(const char *run_path, struct nj_view *ret_view, struct nj_error
     if (nj_run_dir_open(run_path, false, &view.dir, err) < 0 || nj_view_refresh(&view, err) < 0 ||
         nj_journal_open(view.dir.journal_fd, &view.journal, err) < 0)
         return -(int)err->code;
+    view.ledger.usd_per_hour_micro = runtime_price(&view);
     *ret_view = view;
     ret_view->ledger.job = ret_view->state.job;
     ret_view->ledger.state = ret_view->state.state;

@@ -95,6 +95,7 @@ static int fill_ledger(const struct nj_engine *engine, const char *state, struct
     ledger->started_ns = engine->first_epoch_ns;
     ledger->last_ns = engine->first_epoch_ns;
     ledger->epochs = engine->epochs;
+    ledger->usd_per_hour_micro = (uint64_t)engine->manifest->runtime_micro_usd_per_hour;
     for (size_t i = 0; i < engine->plan->n_sessions; i++) {
         const struct nj_engine_seat *seat = &engine->seats[i];
         const struct nj_plan_session *session = &engine->plan->sessions[i];

@@ -184,8 +184,7 @@ static void put_tiles(struct nj_page *page)
     nj_page_duration(page, all->box_held_ms);
     nj_page_put(page, "<small>");
     if (page->ledger->usd_per_hour_micro > 0) {
-        nj_page_money(page, (uint64_t)((double)all->box_held_ms / 3.6e6 *
-                                       (double)page->ledger->usd_per_hour_micro));
+        nj_page_money(page, nj_ledger_runtime_cost(page->ledger, all->box_held_ms));
     } else {
         nj_page_count(page, all->boxes_lost);
         nj_page_put(page, " lost");

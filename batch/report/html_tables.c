@@ -107,6 +107,7 @@ static void put_sums(struct nj_page *page, const char *id, const char *title, co
                    "<section aria-labelledby=\"%s\">\n<div class=\"head\"><h2 id=\"%s\">%s</h2>"
                    "</div>\n<table>\n<thead><tr><th scope=\"col\">%s</th><th scope=\"col\" "
                    "class=\"n\">Succeeded</th><th scope=\"col\" class=\"n wide\">Time</th><th "
+                   "scope=\"col\" class=\"n wide\">Runtime</th><th "
                    "scope=\"col\" class=\"n wide\">Cached</th><th scope=\"col\" class=\"n\">Cost"
                    "</th></tr></thead>\n<tbody>\n",
                    id, id, title, word);
@@ -123,6 +124,8 @@ static void put_sums(struct nj_page *page, const char *id, const char *title, co
         nj_page_count(page, sums[i].total);
         nj_page_put(page, "</td><td class=\"n wide\">");
         nj_page_duration(page, sums[i].busy_ms);
+        nj_page_put(page, "</td><td class=\"n wide\">");
+        nj_page_money(page, nj_ledger_runtime_cost(page->ledger, sums[i].box_held_ms));
         nj_page_printf(page, "</td><td class=\"n wide\">%u %%</td><td class=\"n\">",
                        (unsigned)(in ? usage->cache_read_tokens * 100 / in : 0));
         nj_page_money(page, sums[i].cost_micro_usd);

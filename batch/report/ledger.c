@@ -223,6 +223,11 @@ uint64_t nj_ledger_busy_ms(const struct nj_facts *facts, int64_t now_ns)
     return ms > facts->down_ms ? ms - facts->down_ms : 0;
 }
 
+uint64_t nj_ledger_runtime_cost(const struct nj_ledger *ledger, uint64_t box_held_ms)
+{
+    return (uint64_t)((double)box_held_ms / 3.6e6 * (double)ledger->usd_per_hour_micro + 0.5);
+}
+
 int nj_ledger_command(const struct nj_ledger *ledger, const struct nj_facts *facts,
                       struct nj_buf *out, struct nj_error *err)
 {

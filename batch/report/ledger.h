@@ -72,6 +72,9 @@ int64_t nj_ledger_ended_ns(const struct nj_facts *facts);
 /* nj_ledger_busy_ms - from its opening to its end, or to @now_ns, without the time it was down */
 uint64_t nj_ledger_busy_ms(const struct nj_facts *facts, int64_t now_ns);
 
+/* nj_ledger_runtime_cost - what held boxes are reckoned at, in micro-USD */
+uint64_t nj_ledger_runtime_cost(const struct nj_ledger *ledger, uint64_t box_held_ms);
+
 /* nj_ledger_command - append the command that replays (or shows) this session; returns 1 when there
  * is nothing to be shown */
 int nj_ledger_command(const struct nj_ledger *ledger, const struct nj_facts *facts,

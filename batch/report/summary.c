@@ -177,8 +177,7 @@ static void put_cost(struct writer *w)
         }
         if (w->ledger->usd_per_hour_micro > 0) {
             put(w, ": ");
-            put_money(w, (uint64_t)((double)all->box_held_ms / 3.6e6 *
-                                    (double)w->ledger->usd_per_hour_micro));
+            put_money(w, nj_ledger_runtime_cost(w->ledger, all->box_held_ms));
         }
         put(w, "\n");
     }
@@ -328,27 +327,30 @@ int nj_summary_write(const struct nj_ledger *ledger, const struct nj_tally *tall
 
 /* ---- for scripts ---- */
 
-static json_t *sum_json(const struct nj_tally_sum *sum)
+static json_t *sum_json(const struct nj_ledger *ledger, const struct nj_tally_sum *sum)
 {
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-        "total", (json_int_t)sum->total, "succeeded", (json_int_t)sum->succeeded, "failed",
-        (json_int_t)sum->failed, "skipped", (json_int_t)sum->skipped, "running",
-        (json_int_t)sum->begun, "waiting", (json_int_t)sum->waiting, "attempts",
-        (json_int_t)sum->attempts, "cost_micro_usd", (json_int_t)sum->cost_micro_usd, "turns",
-        (json_int_t)sum->turns, "steps", (json_int_t)sum->steps, "tool_calls",
-        (json_int_t)sum->calls, "model_ms", (json_int_t)sum->model_ms, "tool_ms",
-        (json_int_t)sum->tool_ms, "box_held_ms", (json_int_t)sum->box_held_ms, "busy_ms",
-        (json_int_t)sum->busy_ms, "model_retries", (json_int_t)sum->retries, "boxes_lost",
-        (json_int_t)sum->boxes_lost);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+                     "s:I, s:I, s:I}",
+                     "total", (json_int_t)sum->total, "succeeded", (json_int_t)sum->succeeded,
+                     "failed", (json_int_t)sum->failed, "skipped", (json_int_t)sum->skipped,
+                     "running", (json_int_t)sum->begun, "waiting", (json_int_t)sum->waiting,
+                     "attempts", (json_int_t)sum->attempts, "cost_micro_usd",
+                     (json_int_t)sum->cost_micro_usd, "turns", (json_int_t)sum->turns, "steps",
+                     (json_int_t)sum->steps, "tool_calls", (json_int_t)sum->calls, "model_ms",
+                     (json_int_t)sum->model_ms, "tool_ms", (json_int_t)sum->tool_ms, "box_held_ms",
+                     (json_int_t)sum->box_held_ms, "busy_ms", (json_int_t)sum->busy_ms,
+                     "model_retries", (json_int_t)sum->retries, "boxes_lost",
+                     (json_int_t)sum->boxes_lost, "runtime_micro_usd",
+                     (json_int_t)nj_ledger_runtime_cost(ledger, sum->box_held_ms));
 }
 
-static json_t *named_json(const struct nj_tally_sum *sums, size_t count)
+static json_t *named_json(const struct nj_ledger *ledger, const struct nj_tally_sum *sums,
+                          size_t count)
 {
     json_t *object = json_object();
 
     for (size_t i = 0; object && i < count; i++)
-        (void)json_object_set_new(object, sums[i].name, sum_json(&sums[i]));
+        (void)json_object_set_new(object, sums[i].name, sum_json(ledger, &sums[i]));
     return object;
 }
 
@@ -431,9 +433,9 @@ int nj_summary_json(const struct nj_ledger *ledger, const struct nj_tally *tally
         "{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "job", ledger->job,
         "run", ledger->run_path, "state", ledger->state, "engines", (json_int_t)ledger->epochs,
         "began", time_json(tally->began_ns), "last_event", time_json(tally->ended_ns), "sessions",
-        sum_json(&tally->all), "tokens", usage_json(&tally->all.usage), "groups",
-        named_json(tally->groups, tally->n_groups), "agents",
-        named_json(tally->agents, tally->n_agents), "slowest", slowest_json(ledger, tally),
+        sum_json(ledger, &tally->all), "tokens", usage_json(&tally->all.usage), "groups",
+        named_json(ledger, tally->groups, tally->n_groups), "agents",
+        named_json(ledger, tally->agents, tally->n_agents), "slowest", slowest_json(ledger, tally),
         "failures", causes_json(ledger, tally), "next", next_json(ledger, tally));
 
     text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;

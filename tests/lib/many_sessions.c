@@ -141,6 +141,7 @@ int main(int argc, char **argv)
     ledger.total = count;
     ledger.started_ns = START;
     ledger.epochs = 1;
+    ledger.usd_per_hour_micro = 80000;
     for (size_t i = 0; i < count && r == 0; i++)
         r = add(&ledger, i, count, &err);
     nj_buf_init(&out, SIZE_MAX / 2);
