@@ -5,23 +5,26 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 
 #include "batch/cli/cmd.h"
 #include "batch/cli/explain.h"
 #include "batch/cli/faults.h"
-#include "formats/base/fsio.h"
+#include "batch/engine/job.h"
 
 #include "formats/base/banned.h"
 
 #define ALLOW_MAX 64
+#define SETS_MAX 256
+#define ONLY_MAX 1000
 #define TEXT_MAX_BYTES ((size_t)64 << 20)
 
-enum { OPT_PLAN = 1, OPT_ALLOW_PATH };
+enum { OPT_PLAN = 1, OPT_ALLOW_PATH, OPT_SET, OPT_ONLY };
 
 struct checking {
     const char *job_path;
     const char *const *allow_paths;
+    const char *const *sets;
+    const char *const *only;
     bool boxes;
     struct nj_manifest_faults faults;
 };
@@ -73,43 +76,29 @@ static int check_manifest(struct checking *checking, int dir_fd, const struct nj
 
 static int check(struct checking *checking, struct nj_error *err)
 {
-    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
-    nj_auto_free char *dir_copy = strdup(checking->job_path);
-    nj_auto_free char *name_copy = strdup(checking->job_path);
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    nj_auto_close int dir_fd = -1;
-    const char *folder;
-    int r;
+    NJ_AUTO(nj_job_done) struct nj_job job = NJ_JOB_EMPTY;
+    int r = nj_job_read(checking->job_path, checking->sets, checking->only, &job, &checking->faults,
+                        err);
 
-    if (!dir_copy || !name_copy)
-        return nj_fail_nomem(err);
-    folder = dirname(dir_copy);
-    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        return nj_fail(err, NJ_E_INPUT, "job %s: %s", checking->job_path, strerror(errno));
-    nj_buf_init(&bytes, NJ_MANIFEST_MAX_BYTES);
-    r = nj_fsio_read_file(dir_fd, basename(name_copy), &bytes, err);
-    if (r < 0 && err->code == NJ_E_SYSTEM && (err->sys_errno == ENOENT || err->sys_errno == EACCES))
-        return nj_fail(err, NJ_E_INPUT, "job %s: %s", checking->job_path, strerror(err->sys_errno));
-    if (r < 0)
-        return nj_wrap(err, "job %s", checking->job_path);
-    r = nj_manifest_parse(nj_buf_span(&bytes), checking->job_path, &manifest, &checking->faults,
-                          err);
-    if (r == 0)
-        r = nj_manifest_supported(manifest, &checking->faults, err);
-    return r < 0 ? r : check_manifest(checking, dir_fd, manifest, err);
+    return r < 0 ? r : check_manifest(checking, job.dir_fd, job.manifest, err);
 }
 
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
     const char *allow[ALLOW_MAX + 1] = {NULL};
-    struct checking checking = {.allow_paths = allow};
+    const char *sets[SETS_MAX + 1] = {NULL};
+    const char *only[ONLY_MAX + 1] = {NULL};
+    struct checking checking = {.allow_paths = allow, .sets = sets, .only = only};
     int r;
 
     while ((r = nj_arguments_next(args, err)) > 0) {
         if (r == OPT_PLAN)
             checking.boxes = true;
         else if (r == OPT_ALLOW_PATH && nj_arguments_add(args, allow, ALLOW_MAX, err) < 0)
+            return -(int)err->code;
+        else if (r == OPT_SET && nj_arguments_add(args, sets, SETS_MAX, err) < 0)
+            return -(int)err->code;
+        else if (r == OPT_ONLY && nj_arguments_add(args, only, ONLY_MAX, err) < 0)
             return -(int)err->code;
     }
     if (r < 0)
@@ -135,6 +124,12 @@ const struct nj_command nj_cmd_check = {
     .options =
         (const struct nj_option[]){
             {OPT_PLAN, "plan", .help = "print each agent's sandbox plan as well"},
+            {OPT_SET, "set", .value = "PATH=VALUE", .repeated = true,
+             .help = "put VALUE (as YAML) in place of what JOB says at PATH, such as "
+                     "limits.sessions=8, agents.NAME.model=ROLE or sessions.NAME.first=3; no VALUE "
+                     "takes the key out"},
+            {OPT_ONLY, "only", .value = "KEY", .repeated = true,
+             .help = "only sessions whose key is KEY, or matches it as a pattern with * and ?"},
             {OPT_ALLOW_PATH, "allow-path", .value = "DIR", .takes = NJ_TAKES_FOLDER,
              .repeated = true, .help = "paths of the manifest may lie beneath DIR, too"},
             {0},

@@ -13,6 +13,8 @@ struct nj_engine_options {
     const char *run_path;           /* run: NULL for a name of its own; resume: the run directory */
     const char *user;               /* as root: who to become; NULL: see nj_engine_run() */
     const char *const *allow_paths; /* NULL-terminated; may be NULL */
+    const char *const *sets;        /* run: --set PATH=VALUE, likewise */
+    const char *const *only;        /* run: --only PATTERN, likewise */
     bool retry_failed;              /* resume: sessions that have failed get another attempt */
     int64_t budget_micro_usd;       /* resume: the run's budget from now on; -1: as it was */
     bool quiet;                     /* say only what went wrong */

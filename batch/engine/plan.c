@@ -353,6 +353,8 @@ static int plan_make(const struct nj_manifest *manifest, const struct nj_models 
     plan->sources = sources;
     for (size_t i = 0; r == 0 && i < manifest->n_groups; i++)
         r = plan_group(&planning, i, err);
+    if (r == 0)
+        r = nj_planning_only(&planning, err);
     if (r == 0) {
         nj_manifest_faults_sort(faults);
         r = nj_manifest_faults_fail(faults, manifest->name, err);

@@ -53,6 +53,10 @@ int nj_planning_override(struct nj_planning *planning, struct nj_plan_session *s
 int nj_planning_scripts(struct nj_planning *planning, size_t role,
                         struct nj_error *err) NJ_MUST_USE;
 
+/* nj_planning_only - leave the sessions that `only` chooses, numbered anew; a pattern that chooses
+ * nothing is a fault, and so is a session whose group waits for one of which nothing is left */
+int nj_planning_only(struct nj_planning *planning, struct nj_error *err) NJ_MUST_USE;
+
 /* nj_planning_identities - once all sessions are there: each one's identity and config digest */
 int nj_planning_identities(struct nj_planning *planning, struct nj_error *err) NJ_MUST_USE;
 

@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "batch/engine/drop.h"
+#include "batch/engine/job.h"
 #include "batch/engine/secrets.h"
 #include "batch/engine/slug.h"
 #include "formats/base/log.h"
@@ -113,30 +114,36 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
     return 0;
 }
 
+/* The run's own job.yaml: a resume reads nothing else. */
+static int job_text(struct nj_engine *engine, struct nj_job *job, struct nj_error *err)
+{
+    int r;
+
+    job->manifest = engine->manifest;
+    r = nj_job_text(job, &engine->job, err);
+    job->manifest = NULL;
+    if (r < 0 && err->code == NJ_E_LIMIT)
+        return nj_fail(err, NJ_E_INPUT,
+                       "job %s: with all that it includes it has more than %u bytes",
+                       engine->options->job_path, NJ_MANIFEST_MAX_BYTES);
+    return r;
+}
+
 static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
                    struct nj_error *err)
 {
-    nj_auto_free char *dir_copy = strdup(engine->options->job_path);
-    nj_auto_free char *name_copy = strdup(engine->options->job_path);
-    nj_auto_close int dir_fd = -1;
-    const char *dir_name;
+    NJ_AUTO(nj_job_done) struct nj_job job = NJ_JOB_EMPTY;
 
-    if (!dir_copy || !name_copy)
-        return nj_fail_nomem(err);
-    dir_name = dirname(dir_copy);
-    dir_fd = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0) {
-        (void)nj_fail_errno(err, errno, "job %s", engine->options->job_path);
-        err->code = NJ_E_INPUT;
+    if (nj_job_read(engine->options->job_path, engine->options->sets, engine->options->only, &job,
+                    faults, err) < 0)
         return -(int)err->code;
-    }
-    engine->manifest_dir = realpath(dir_name, NULL);
-    if (!engine->manifest_dir)
-        return nj_fail_errno(err, errno, "job %s", engine->options->job_path);
-    if (read_job(engine, dir_fd, basename(name_copy), engine->options->job_path, faults, err) < 0 ||
+    engine->manifest = nj_steal_ptr(&job.manifest);
+    engine->manifest_dir = nj_steal_ptr(&job.dir);
+    nj_buf_init(&engine->job, NJ_MANIFEST_MAX_BYTES);
+    if (job_text(engine, &job, err) < 0 ||
         nj_run_dir_create(engine->options->run_path, engine->manifest->job, &engine->dir, err) < 0)
         return -(int)err->code;
-    if (make_run(engine, dir_fd, faults, err) < 0) {
+    if (make_run(engine, job.dir_fd, faults, err) < 0) {
         nj_run_dir_unmake(&engine->dir); /* nothing has started: nothing is left behind */
         return -(int)err->code;
     }

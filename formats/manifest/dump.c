@@ -358,6 +358,8 @@ int nj_manifest_dump(const struct nj_manifest *manifest, struct nj_buf *out, str
     dump_limits(&dump, manifest);
     dump_archive(&dump, manifest);
     dump_alerts(&dump, manifest);
+    if (manifest->only.count > 0)
+        nj_dump_put_texts(&dump, "only: ", &manifest->only);
     nj_dump_put_text(&dump, "telemetry:\n  otlp: ", manifest->telemetry_otlp);
     nj_dump_put_micro(&dump,
                       "report:\n  runtime_usd_per_hour: ", manifest->runtime_micro_usd_per_hour);

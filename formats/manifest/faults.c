@@ -104,8 +104,41 @@ void nj_manifest_faults_add(struct nj_manifest_faults *faults, struct nj_mark ma
     faults->count++;
 }
 
+unsigned nj_manifest_faults_file(struct nj_manifest_faults *faults, const char *name)
+{
+    const char *copy;
+
+    for (size_t i = 0; i < faults->n_files; i++) {
+        if (strcmp(faults->files[i], name) == 0)
+            return (unsigned)i + 1;
+    }
+    if (faults->n_files == NJ_FAULT_FILES_MAX)
+        return NJ_FAULT_FILES_MAX;
+    copy = printable(&faults->arena, name);
+    if (!copy) {
+        faults->nomem = true;
+        return 0;
+    }
+    faults->files[faults->n_files++] = copy;
+    return (unsigned)faults->n_files;
+}
+
+/* "job.yaml:12:5: ", "common.yaml:3:1: ", "--set limits.sessions=x: " */
+static int put_place(const struct nj_manifest_faults *faults, struct nj_mark mark, const char *name,
+                     struct nj_buf *out, struct nj_error *err)
+{
+    bool other = mark.file > 0 && mark.file <= faults->n_files;
+    const char *file = other ? faults->files[mark.file - 1] : name;
+
+    if (mark.line == 0 || strncmp(file, "--", 2) == 0)
+        return nj_buf_printf(out, err, "%s: ", file);
+    return nj_buf_printf(out, err, "%s:%u:%u: ", file, mark.line, mark.column);
+}
+
 static bool comes_before(struct nj_mark a, struct nj_mark b)
 {
+    if (a.file != b.file)
+        return a.file < b.file;
     return a.line != b.line ? a.line < b.line : a.column < b.column;
 }
 
@@ -131,6 +164,8 @@ int nj_manifest_faults_fail(const struct nj_manifest_faults *faults, const char 
                             struct nj_error *err)
 {
     const struct nj_manifest_fault *first = &faults->items[0];
+    NJ_AUTO(nj_buf_done) struct nj_buf place = {0};
+    struct nj_error ignored = {0};
     size_t others;
 
     if (faults->nomem)
@@ -143,9 +178,10 @@ int nj_manifest_faults_fail(const struct nj_manifest_faults *faults, const char 
     else
         (void)nj_fail(err, NJ_E_INPUT, "%s%s%s (and %zu more fault%s)", first->path,
                       path_mark(first), first->text, others, others == 1 ? "" : "s");
-    if (first->mark.line == 0)
+    nj_buf_init(&place, 4096);
+    if (put_place(faults, first->mark, name, &place, &ignored) < 0 || place.len < 2)
         return nj_wrap(err, "%s", name);
-    return nj_wrap(err, "%s:%u:%u", name, first->mark.line, first->mark.column);
+    return nj_wrap(err, "%.*s", (int)place.len - 2, (const char *)place.data);
 }
 
 int nj_manifest_faults_print(const struct nj_manifest_faults *faults, const char *name,
@@ -153,16 +189,10 @@ int nj_manifest_faults_print(const struct nj_manifest_faults *faults, const char
 {
     for (size_t i = 0; i < faults->count; i++) {
         const struct nj_manifest_fault *fault = &faults->items[i];
-        int r;
 
-        if (fault->mark.line == 0)
-            r = nj_buf_printf(out, err, "%s: %s%s%s\n", name, fault->path, path_mark(fault),
-                              fault->text);
-        else
-            r = nj_buf_printf(out, err, "%s:%u:%u: %s%s%s\n", name, fault->mark.line,
-                              fault->mark.column, fault->path, path_mark(fault), fault->text);
-        if (r < 0)
-            return r;
+        if (put_place(faults, fault->mark, name, out, err) < 0 ||
+            nj_buf_printf(out, err, "%s%s%s\n", fault->path, path_mark(fault), fault->text) < 0)
+            return -(int)err->code;
     }
     if (faults->dropped > 0)
         return nj_buf_printf(out, err, "%s: and %zu more fault%s\n", name, faults->dropped,

@@ -18,11 +18,13 @@
 #include "formats/base/buf.h"
 
 #define NJ_FAULTS_MAX 20
+#define NJ_FAULT_FILES_MAX 512
 
 /* A place in the file, both counted from 1; columns count characters. Zero: the file as a whole. */
 struct nj_mark {
     unsigned line;
     unsigned column;
+    unsigned file; /* 0: the file itself; else what nj_manifest_faults_file() said */
 };
 
 struct nj_manifest_fault {
@@ -33,11 +35,13 @@ struct nj_manifest_fault {
 
 struct nj_manifest_faults {
     struct nj_manifest_fault
-        items[NJ_FAULTS_MAX]; /* in the order of the file once parsing is over */
-    size_t count;             /* of items */
-    size_t dropped;           /* further faults that found no room */
-    bool nomem;               /* a fault could not be kept: memory is gone */
-    struct nj_arena arena;    /* owns the texts */
+        items[NJ_FAULTS_MAX];              /* in the order of the file once parsing is over */
+    size_t count;                          /* of items */
+    size_t dropped;                        /* further faults that found no room */
+    bool nomem;                            /* a fault could not be kept: memory is gone */
+    const char *files[NJ_FAULT_FILES_MAX]; /* names of other files and options */
+    size_t n_files;
+    struct nj_arena arena; /* owns the texts */
 };
 
 void nj_manifest_faults_done(
@@ -48,6 +52,10 @@ NJ_DEFINE_AUTO_VAL(struct nj_manifest_faults, nj_manifest_faults_done);
  */
 void nj_manifest_faults_add(struct nj_manifest_faults *faults, struct nj_mark mark,
                             const char *path, const char *fmt, ...) NJ_PRINTF(4, 5);
+
+/* nj_manifest_faults_file - the number that marks within this file carry: an included file, or an
+ * option such as "--set limits.sessions=8". Beyond NJ_FAULT_FILES_MAX the last number is shared. */
+unsigned nj_manifest_faults_file(struct nj_manifest_faults *faults, const char *name);
 
 /* nj_manifest_faults_sort - into the order of the file; equal places keep the order of adding */
 void nj_manifest_faults_sort(struct nj_manifest_faults *faults);

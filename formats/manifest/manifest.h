@@ -20,9 +20,9 @@
 #include "formats/manifest/faults.h"
 
 #define NJ_MANIFEST_VERSION 1
-#define NJ_MANIFEST_MAX_BYTES (4u << 20)
+#define NJ_MANIFEST_MAX_BYTES (16u << 20)
 #define NJ_MANIFEST_DEPTH_MAX 24      /* nested collections */
-#define NJ_MANIFEST_NODES_MAX 200000  /* scalars and collections */
+#define NJ_MANIFEST_NODES_MAX 500000  /* scalars and collections */
 #define NJ_MANIFEST_NAME_MAX_CHARS 64 /* of a job, agent, model, group, tool... */
 #define NJ_MANIFEST_AGENTS_MAX 256    /* models, groups and credentials likewise */
 #define NJ_MANIFEST_CHAIN_MAX 16      /* physical models behind one role */
@@ -460,7 +460,9 @@ struct nj_manifest {
     uint64_t retain_seconds; /* archive.retain: how long `gc` keeps the run; 0: for ever */
     const struct nj_manifest_alert *alerts;
     size_t n_alerts;
-    const char *telemetry_otlp;         /* NULL: none */
+    struct nj_manifest_texts only; /* patterns of keys: nothing else is run; empty: everything */
+    bool assembled;                /* see nj_manifest_parse_job() */
+    const char *telemetry_otlp;    /* NULL: none */
     int64_t runtime_micro_usd_per_hour; /* what an hour of a box is reckoned at; default 0.08 USD */
     struct nj_mark telemetry_mark;
 };
@@ -477,6 +479,26 @@ struct nj_manifest {
  */
 int nj_manifest_parse(struct nj_span bytes, const char *name, struct nj_manifest **ret_manifest,
                       struct nj_manifest_faults *faults, struct nj_error *err) NJ_MUST_USE;
+
+/* Where the rest of a job comes from. */
+struct nj_manifest_options {
+    /* append what is in the included file @path (relative, does not climb) or fail with
+     * NJ_E_INPUT; NULL: nothing can be included */
+    int (*read)(void *ctx, const char *path, struct nj_buf *out, struct nj_error *err);
+    /* the variable's value, borrowed, or NULL when it is not set; NULL: none is */
+    const char *(*env)(void *ctx, const char *name);
+    void *ctx;
+    const char *const *sets; /* "PATH=VALUE", in this order, NULL-terminated; may be NULL */
+    const char *const *only; /* patterns of keys in place of `only`; likewise */
+};
+
+/* nj_manifest_parse_job - the same with all that a job is made of: FORMAT.md, "One job out of
+ * several places". Where manifest->assembled is set, the bytes alone are not the job:
+ * nj_manifest_dump() is. @options may be NULL. */
+int nj_manifest_parse_job(struct nj_span bytes, const char *name,
+                          const struct nj_manifest_options *options,
+                          struct nj_manifest **ret_manifest, struct nj_manifest_faults *faults,
+                          struct nj_error *err) NJ_MUST_USE;
 void nj_manifest_free(struct nj_manifest *manifest);
 NJ_DEFINE_AUTO_PTR(struct nj_manifest, nj_manifest_free);
 

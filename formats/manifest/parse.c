@@ -7,7 +7,9 @@
  */
 #include <stdio.h>
 
+#include "formats/manifest/assemble.h"
 #include "formats/manifest/read.h"
+#include "formats/manifest/yaml_edit.h"
 
 #include "formats/base/banned.h"
 
@@ -302,13 +304,31 @@ static void read_version(struct nj_manifest_reading *in)
                       (unsigned long long)version, NJ_MANIFEST_VERSION);
 }
 
+/* Keys that begin with x- are a place for anchors and notes. */
+static void drop_extensions(const struct nj_yaml_node *root)
+{
+    const struct nj_yaml_node *next;
+
+    for (const struct nj_yaml_node *child = root->first; child; child = next) {
+        next = child->next;
+        if (child->key && strncmp(child->key, "x-", 2) == 0)
+            nj_yaml_unlink(nj_yaml_mutable(child));
+    }
+}
+
+static const char *only_fault(const char *text)
+{
+    return *text ? NULL : "a pattern of keys is empty";
+}
+
 static void read_root(struct nj_manifest_reading *in)
 {
-    static const char *const keys[] = {"nightjar", "job",      "models",    "credentials",
-                                       "agents",   "sessions", "limits",    "retry",
-                                       "archive",  "alerts",   "telemetry", "report"};
+    static const char *const keys[] = {"nightjar",  "job",    "models", "credentials", "agents",
+                                       "sessions",  "limits", "retry",  "archive",     "alerts",
+                                       "telemetry", "report", "only",   "include",     "env"};
     const struct nj_yaml_node *root = in->root;
 
+    drop_extensions(root);
     if (!nj_yaml_keys(&in->yaml, root, keys, NJ_COUNT(keys)))
         return;
     read_version(in);
@@ -327,6 +347,8 @@ static void read_root(struct nj_manifest_reading *in)
     read_alerts(in, nj_yaml_get(root, "alerts"));
     read_telemetry(in, nj_yaml_get(root, "telemetry"));
     nj_manifest_read_report(in, nj_yaml_get(root, "report"));
+    nj_manifest_read_texts(in, root, "only", 1, NJ_MANIFEST_LIST_MAX, only_fault,
+                           &in->manifest->only);
     nj_manifest_check(in);
 }
 
@@ -340,6 +362,14 @@ void nj_manifest_free(struct nj_manifest *manifest)
 
 int nj_manifest_parse(struct nj_span bytes, const char *name, struct nj_manifest **ret_manifest,
                       struct nj_manifest_faults *faults, struct nj_error *err)
+{
+    return nj_manifest_parse_job(bytes, name, NULL, ret_manifest, faults, err);
+}
+
+int nj_manifest_parse_job(struct nj_span bytes, const char *name,
+                          const struct nj_manifest_options *options,
+                          struct nj_manifest **ret_manifest, struct nj_manifest_faults *faults,
+                          struct nj_error *err)
 {
     static const struct nj_yaml_limits limits = {.max_bytes = NJ_MANIFEST_MAX_BYTES,
                                                  .max_nodes = NJ_MANIFEST_NODES_MAX,
@@ -356,6 +386,10 @@ int nj_manifest_parse(struct nj_span bytes, const char *name, struct nj_manifest
     if (!manifest->name)
         return nj_fail_nomem(err);
     r = nj_yaml_load(bytes, &limits, &in.yaml, &in.root, err);
+    if (r < 0)
+        return r;
+    if (in.root)
+        r = nj_manifest_assemble(&in.yaml, &limits, in.root, options, &manifest->assembled, err);
     if (r < 0)
         return r;
     if (in.root)

@@ -8,19 +8,32 @@
 #include <yaml.h>
 
 #include "formats/manifest/yaml.h"
+#include "formats/manifest/yaml_edit.h"
 
 #include "formats/base/banned.h"
+
+#define ANCHORS_MAX 256
+#define MERGED_KEYS_MAX 4096 /* of one map */
 
 /* An open collection. */
 struct frame {
     struct nj_yaml_node *node;
     struct nj_yaml_node *last;
     const char *key; /* map: read, its value comes next */
+    bool merge;      /* that key is a plain << */
     struct nj_mark key_mark;
+};
+
+struct anchor {
+    const char *name;
+    struct nj_yaml_node *node;
 };
 
 struct loader {
     yaml_parser_t parser;
+    struct anchor anchors[ANCHORS_MAX]; /* the last of a name counts */
+    size_t n_anchors;
+    size_t text_bytes; /* of all scalars, those that aliases stand for included */
     struct nj_span bytes;
     const struct nj_yaml_limits *limits;
     struct nj_yaml_reader *reader;
@@ -33,15 +46,16 @@ struct loader {
 
 enum loaded { LOAD_MORE, LOAD_STOP };
 
-static struct nj_mark mark_of(yaml_mark_t mark)
+static struct nj_mark mark_of(const struct loader *loader, yaml_mark_t mark)
 {
     /* Bytes are capped far below UINT_MAX, and so are lines and columns. */
-    return (struct nj_mark){(unsigned)mark.line + 1, (unsigned)mark.column + 1};
+    return (struct nj_mark){(unsigned)mark.line + 1, (unsigned)mark.column + 1,
+                            loader->reader->file};
 }
 
 static struct nj_mark mark_of_offset(struct nj_span bytes, size_t offset)
 {
-    struct nj_mark mark = {1, 1};
+    struct nj_mark mark = {.line = 1, .column = 1};
 
     for (size_t i = 0; i < bytes.len && i < offset; i++) {
         if (bytes.data[i] == '\n') {
@@ -56,7 +70,7 @@ static struct nj_mark mark_of_offset(struct nj_span bytes, size_t offset)
 
 static bool stands_at_tab(struct nj_span bytes, struct nj_mark mark)
 {
-    struct nj_mark at = {1, 1};
+    struct nj_mark at = {.line = 1, .column = 1};
 
     for (size_t i = 0; i < bytes.len; i++) {
         if (at.line == mark.line && at.column == mark.column)
@@ -179,7 +193,7 @@ static enum loaded stop_at(struct loader *loader, struct nj_mark mark, const cha
 static enum loaded syntax_fault(struct loader *loader)
 {
     const yaml_parser_t *parser = &loader->parser;
-    struct nj_mark mark = mark_of(parser->problem_mark);
+    struct nj_mark mark = mark_of(loader, parser->problem_mark);
     const char *problem = parser->problem ? parser->problem : "no reason given";
 
     loader->root = NULL;
@@ -189,6 +203,7 @@ static enum loaded syntax_fault(struct loader *loader)
         break;
     case YAML_READER_ERROR:
         mark = mark_of_offset(loader->bytes, parser->problem_offset);
+        mark.file = loader->reader->file;
         nj_manifest_faults_add(loader->reader->faults, mark, NULL,
                                "not plain UTF-8 text: %s (offset %zu)", problem,
                                parser->problem_offset);
@@ -223,7 +238,7 @@ static struct nj_yaml_node *add_node(struct loader *loader, enum nj_yaml_kind ki
                                      yaml_mark_t yaml_mark)
 {
     struct frame *frame = loader->depth > 0 ? &loader->frames[loader->depth - 1] : NULL;
-    struct nj_mark mark = mark_of(yaml_mark);
+    struct nj_mark mark = mark_of(loader, yaml_mark);
     struct nj_yaml_node *node;
 
     if (++loader->nodes > loader->limits->max_nodes) {
@@ -245,6 +260,7 @@ static struct nj_yaml_node *add_node(struct loader *loader, enum nj_yaml_kind ki
     node->up = frame->node;
     node->key = frame->key;
     node->key_mark = frame->key_mark;
+    node->merge = frame->merge;
     node->index = frame->node->count++;
     if (frame->last)
         frame->last->next = node;
@@ -252,6 +268,7 @@ static struct nj_yaml_node *add_node(struct loader *loader, enum nj_yaml_kind ki
         frame->node->first = node;
     frame->last = node;
     frame->key = NULL;
+    frame->merge = false;
     return node;
 }
 
@@ -262,22 +279,35 @@ static bool wants_key(const struct loader *loader)
     return frame && frame->node->kind == NJ_YAML_MAP && !frame->key;
 }
 
-static void refuse_decoration(struct loader *loader, const struct nj_yaml_node *node,
-                              const yaml_char_t *anchor, const yaml_char_t *tag)
+static enum loaded no_memory(struct loader *loader)
 {
-    if (anchor)
-        nj_yaml_fault(loader->reader, node, "anchor &%s: anchors and aliases are not allowed",
-                      (const char *)anchor);
+    loader->reader->nomem = true;
+    loader->root = NULL;
+    return LOAD_STOP;
+}
+
+/* An anchor is kept for aliases to come, a tag is refused. */
+static enum loaded take_decoration(struct loader *loader, struct nj_yaml_node *node,
+                                   const yaml_char_t *anchor, const yaml_char_t *tag)
+{
     if (tag)
         nj_yaml_fault(loader->reader, node, "tag %s: tags are not allowed; quotes make a text",
                       (const char *)tag);
+    if (!anchor)
+        return LOAD_MORE;
+    if (loader->n_anchors == ANCHORS_MAX)
+        return stop_at(loader, node->mark, "more than 256 anchors in one file");
+    loader->anchors[loader->n_anchors].node = node;
+    loader->anchors[loader->n_anchors].name =
+        nj_arena_text(loader->reader->arena, (const char *)anchor);
+    return loader->anchors[loader->n_anchors++].name ? LOAD_MORE : no_memory(loader);
 }
 
 static enum loaded take_key(struct loader *loader, const yaml_event_t *event)
 {
     struct frame *frame = &loader->frames[loader->depth - 1];
     struct nj_span text = {event->data.scalar.value, event->data.scalar.length};
-    struct nj_mark mark = mark_of(event->start_mark);
+    struct nj_mark mark = mark_of(loader, event->start_mark);
 
     if (event->data.scalar.anchor || event->data.scalar.tag)
         return stop_at(loader, mark, "a key with an anchor or a tag: both are not allowed");
@@ -285,6 +315,7 @@ static enum loaded take_key(struct loader *loader, const yaml_event_t *event)
         return stop_at(loader, mark, "a key holds a NUL character");
     if (text.len > NJ_YAML_KEY_MAX_BYTES)
         return stop_at(loader, mark, "a key is longer than 160 bytes");
+    frame->merge = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && nj_span_is(text, "<<");
     frame->key = nj_arena_span(loader->reader->arena, text);
     if (!frame->key) {
         loader->reader->nomem = true;
@@ -313,23 +344,85 @@ static enum loaded take_scalar(struct loader *loader, const yaml_event_t *event)
         loader->root = NULL;
         return LOAD_STOP;
     }
-    refuse_decoration(loader, node, event->data.scalar.anchor, event->data.scalar.tag);
+    loader->text_bytes += text.len;
+    return take_decoration(loader, node, event->data.scalar.anchor, event->data.scalar.tag);
+}
+
+/*
+ * A copy of @from stands where the alias does; texts are shared, for nothing writes into them. What
+ * aliases unfold to meets the same limits as what is written out, before it is made. Recursion goes
+ * no deeper than max_depth.
+ */
+static enum loaded copy_below(struct loader *loader, const struct nj_yaml_node *from,
+                              struct nj_yaml_node *to, size_t depth)
+{
+    struct nj_yaml_node *last = NULL;
+
+    *to = (struct nj_yaml_node){.kind = from->kind,
+                                .plain = from->plain,
+                                .mark = from->mark,
+                                .text = from->text,
+                                .key = to->key,
+                                .merge = to->merge,
+                                .key_mark = to->key_mark,
+                                .index = to->index,
+                                .count = from->count,
+                                .up = to->up};
+    loader->text_bytes += from->text.len;
+    if (loader->text_bytes > loader->limits->max_bytes)
+        return stop_at(loader, from->mark, "aliases unfold to more text than one file may have");
+    if (depth == loader->limits->max_depth && from->kind != NJ_YAML_SCALAR)
+        return stop_at(loader, from->mark, "nested too deeply");
+    for (const struct nj_yaml_node *child = from->first; child; child = child->next) {
+        struct nj_yaml_node *copy;
+
+        if (++loader->nodes > loader->limits->max_nodes)
+            return stop_at(loader, from->mark, "too many values in one file");
+        copy = nj_arena_alloc(loader->reader->arena, sizeof(*copy));
+        if (!copy)
+            return no_memory(loader);
+        copy->key = child->key;
+        copy->key_mark = child->key_mark;
+        copy->index = child->index;
+        copy->up = to;
+        if (last)
+            last->next = copy;
+        else
+            to->first = copy;
+        last = copy;
+        if (copy_below(loader, child, copy, depth + 1) == LOAD_STOP)
+            return LOAD_STOP;
+    }
     return LOAD_MORE;
 }
 
 static enum loaded take_alias(struct loader *loader, const yaml_event_t *event)
 {
+    const char *name = (const char *)event->data.alias.anchor;
+    const struct nj_yaml_node *from = NULL;
     struct nj_yaml_node *node;
 
     if (wants_key(loader))
-        return stop_at(loader, mark_of(event->start_mark), "a key cannot be an alias");
+        return stop_at(loader, mark_of(loader, event->start_mark), "a key cannot be an alias");
+    for (size_t i = loader->n_anchors; !from && i > 0; i--) {
+        if (strcmp(loader->anchors[i - 1].name, name) == 0)
+            from = loader->anchors[i - 1].node;
+    }
     node = add_node(loader, NJ_YAML_BROKEN, event->start_mark);
     if (!node)
         return LOAD_STOP;
-    nj_yaml_fault(loader->reader, node,
-                  "alias *%s: anchors and aliases are not allowed; write the value out",
-                  (const char *)event->data.alias.anchor);
-    return LOAD_MORE;
+    if (!from) {
+        nj_yaml_fault(loader->reader, node, "alias *%s: there is no anchor &%s before it", name,
+                      name);
+        return LOAD_MORE;
+    }
+    for (size_t i = 0; i < loader->depth; i++) {
+        if (loader->frames[i].node == from) {
+            nj_yaml_fault(loader->reader, node, "alias *%s stands inside of what it names", name);
+            return LOAD_MORE;
+        }
+    }
+    return copy_below(loader, from, node, loader->depth);
 }
 
 static enum loaded open_collection(struct loader *loader, const yaml_event_t *event,
@@ -339,14 +432,15 @@ static enum loaded open_collection(struct loader *loader, const yaml_event_t *ev
     struct nj_yaml_node *node;
 
     if (wants_key(loader))
-        return stop_at(loader, mark_of(event->start_mark),
+        return stop_at(loader, mark_of(loader, event->start_mark),
                        "a key must be a text, not a list or a map");
     if (loader->depth == loader->limits->max_depth)
-        return stop_at(loader, mark_of(event->start_mark), "nested too deeply");
+        return stop_at(loader, mark_of(loader, event->start_mark), "nested too deeply");
     node = add_node(loader, kind, event->start_mark);
     if (!node)
         return LOAD_STOP;
-    refuse_decoration(loader, node, anchor, tag);
+    if (take_decoration(loader, node, anchor, tag) == LOAD_STOP)
+        return LOAD_STOP;
     loader->frames[loader->depth++] = (struct frame){.node = node};
     return LOAD_MORE;
 }
@@ -391,11 +485,68 @@ static enum loaded refuse_duplicates(struct loader *loader, const struct nj_yaml
     return LOAD_MORE;
 }
 
+/* What @from has and @map has not; the nodes are copies already and only move. */
+static void bring_in(struct nj_yaml_node *map, const struct nj_yaml_node *from)
+{
+    const struct nj_yaml_node *next;
+
+    for (const struct nj_yaml_node *child = from->first; child; child = next) {
+        struct nj_yaml_node *moved = nj_yaml_mutable(child);
+
+        next = child->next;
+        if (nj_yaml_get(map, child->key))
+            continue;
+        nj_yaml_unlink(moved);
+        nj_yaml_append(map, moved, moved->key, moved->key_mark);
+    }
+}
+
+/* "<<: *base" and "<<: [*near, *far]": the map's own keys count, then the nearest. */
+static enum loaded merge(struct loader *loader, struct nj_yaml_node *map)
+{
+    const struct nj_yaml_node *next;
+
+    for (const struct nj_yaml_node *child = map->first; child; child = next) {
+        struct nj_yaml_node *value = nj_yaml_mutable(child);
+
+        next = child->next;
+        if (!child->merge)
+            continue;
+        if (map->count > MERGED_KEYS_MAX)
+            return stop_at(loader, child->key_mark, "more than 4096 keys in a map that merges");
+        nj_yaml_unlink(value);
+        if (value->kind == NJ_YAML_MAP && value->count <= MERGED_KEYS_MAX) {
+            bring_in(map, value);
+            continue;
+        }
+        for (const struct nj_yaml_node *item = value->first; item; item = item->next) {
+            if (value->kind != NJ_YAML_SEQ || item->kind != NJ_YAML_MAP ||
+                map->count + item->count > MERGED_KEYS_MAX)
+                break;
+            bring_in(map, item);
+            if (!item->next)
+                value->kind = NJ_YAML_BROKEN; /* done */
+        }
+        if (value->kind != NJ_YAML_BROKEN)
+            return stop_at(loader, child->key_mark,
+                           "<< takes a map or a list of maps (*name), of 4096 keys at most");
+    }
+    return LOAD_MORE;
+}
+
 static enum loaded close_collection(struct loader *loader)
 {
-    const struct nj_yaml_node *node = loader->frames[--loader->depth].node;
+    struct nj_yaml_node *node = loader->frames[--loader->depth].node;
 
-    return node->kind == NJ_YAML_MAP ? refuse_duplicates(loader, node) : LOAD_MORE;
+    if (node->kind != NJ_YAML_MAP)
+        return LOAD_MORE;
+    if (refuse_duplicates(loader, node) == LOAD_STOP)
+        return LOAD_STOP;
+    for (const struct nj_yaml_node *child = node->first; child; child = child->next) {
+        if (child->merge)
+            return merge(loader, node);
+    }
+    return LOAD_MORE;
 }
 
 static enum loaded take_event(struct loader *loader, const yaml_event_t *event)
@@ -409,7 +560,7 @@ static enum loaded take_event(struct loader *loader, const yaml_event_t *event)
         return LOAD_STOP;
     case YAML_DOCUMENT_START_EVENT:
         if (loader->documents++ > 0)
-            return stop_at(loader, mark_of(event->start_mark),
+            return stop_at(loader, mark_of(loader, event->start_mark),
                            "a second document begins here: a file holds one");
         return LOAD_MORE;
     case YAML_ALIAS_EVENT:
@@ -458,7 +609,7 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
 
     *ret_root = NULL;
     if (bytes.len > limits->max_bytes) {
-        nj_manifest_faults_add(reader->faults, (struct nj_mark){0, 0}, NULL,
+        nj_manifest_faults_add(reader->faults, (struct nj_mark){.file = reader->file}, NULL,
                                "the file has %zu bytes, at most %zu are read", bytes.len,
                                limits->max_bytes);
         return 0;
@@ -469,6 +620,7 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
         bytes.len -= sizeof(byte_order_mark);
     }
     if (has_tag_directive(bytes, &mark)) {
+        mark.file = reader->file;
         nj_manifest_faults_add(reader->faults, mark, NULL, "%%TAG directives are not allowed");
         return 0;
     }
@@ -494,7 +646,8 @@ int nj_yaml_load(struct nj_span bytes, const struct nj_yaml_limits *limits,
     if (reader->nomem || reader->faults->nomem)
         return nj_fail_nomem(err);
     if (!loader.root && reader->faults->count + reader->faults->dropped == faults_before)
-        nj_manifest_faults_add(reader->faults, (struct nj_mark){1, 1}, NULL, "the file is empty");
+        nj_manifest_faults_add(reader->faults, (struct nj_mark){1, 1, reader->file}, NULL,
+                               "the file is empty");
     *ret_root = loader.root;
     return 0;
 }

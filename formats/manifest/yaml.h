@@ -3,10 +3,11 @@
  *
  * nj_yaml_load() builds the tree; a struct nj_yaml_reader then takes typed values out of it and
  * collects faults, each with line, column and path. Used for manifests and for the script
- * provider's replies. The dialect is what JSON and careful people write: one document, no anchors,
- * aliases or tags, no duplicate keys, keys are scalars. Plain scalars are typed by the core schema
- * of YAML 1.2 (null, true, false, whole numbers, decimal numbers, else text); quoted ones are
- * always text.
+ * provider's replies. The dialect is what JSON and careful people write: one document, no tags, no
+ * duplicate keys, keys are scalars. An alias is a copy of what its anchor names, a plain key <<
+ * brings in what its map (or list of maps) has and the map itself has not. Plain scalars are typed
+ * by the core schema of YAML 1.2 (null, true, false, whole numbers, decimal numbers, else text);
+ * quoted ones are always text.
  *
  *     struct nj_yaml_reader reader = {.arena = &arena, .faults = &faults};
  *     r = nj_yaml_load(bytes, &limits, &reader, &root, err);      negative only without memory
@@ -40,6 +41,7 @@ enum nj_yaml_kind {
 
 struct nj_yaml_node {
     enum nj_yaml_kind kind;
+    bool merge;          /* in a map: the key is a plain <<; none is left in a finished tree */
     bool plain;          /* scalar without quotes and not a block: typed by the core schema */
     struct nj_mark mark; /* where the value begins */
     struct nj_span text; /* scalar: its bytes, NUL-terminated, may hold NUL inside */
@@ -56,12 +58,13 @@ struct nj_yaml_limits {
     size_t max_bytes;
     size_t max_nodes;
     size_t max_depth;
-};
+}; /* aliases count as what they stand for, texts included */
 
 struct nj_yaml_reader {
     struct nj_arena *arena;
     struct nj_manifest_faults *faults;
-    bool nomem; /* an allocation failed: nj_yaml_end() says so */
+    unsigned file; /* of what is loaded next, for its marks: see nj_manifest_faults_file() */
+    bool nomem;    /* an allocation failed: nj_yaml_end() says so */
 };
 
 /*

@@ -28,10 +28,10 @@ static void a_fault_is_one_line_with_file_line_column_and_path(void **state)
 
     (void)state;
     assert_printed(&faults, "");
-    nj_manifest_faults_add(&faults, (struct nj_mark){12, 5}, "agents.x", "unknown %s", "key");
-    nj_manifest_faults_add(&faults, (struct nj_mark){3, 1}, NULL, "odd");
-    nj_manifest_faults_add(&faults, (struct nj_mark){0, 0}, "", "too long");
-    nj_manifest_faults_add(&faults, (struct nj_mark){12, 5}, "agents.x", "second");
+    nj_manifest_faults_add(&faults, (struct nj_mark){12, 5, 0}, "agents.x", "unknown %s", "key");
+    nj_manifest_faults_add(&faults, (struct nj_mark){3, 1, 0}, NULL, "odd");
+    nj_manifest_faults_add(&faults, (struct nj_mark){0, 0, 0}, "", "too long");
+    nj_manifest_faults_add(&faults, (struct nj_mark){12, 5, 0}, "agents.x", "second");
     nj_manifest_faults_sort(&faults);
     assert_printed(&faults, "job.yaml: too long\n"
                             "job.yaml:3:1: odd\n"
@@ -44,7 +44,7 @@ static void what_does_not_print_is_escaped(void **state)
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
 
     (void)state;
-    nj_manifest_faults_add(&faults, (struct nj_mark){1, 1}, "a\x1b[2J",
+    nj_manifest_faults_add(&faults, (struct nj_mark){1, 1, 0}, "a\x1b[2J",
                            "x\ny\x7f \xc2\x9b \xe2\x80\xae \xff \xc3\xa9 \xf0\x9f\x98\x80");
     assert_printed(&faults, "job.yaml:1:1: a\\x1b[2J: "
                             "x\\ny\\x7f \\x9b \\u202e \\xff \xc3\xa9 \xf0\x9f\x98\x80\n");
@@ -59,8 +59,8 @@ static void a_long_text_is_cut_between_characters(void **state)
     for (size_t i = 0; i + 2 < sizeof(text); i += 2)
         memcpy(text + i, "\xc3\xa9", 2);
     text[2000] = '\0';
-    nj_manifest_faults_add(&faults, (struct nj_mark){1, 1}, text, "%s", text);
-    nj_manifest_faults_add(&faults, (struct nj_mark){1, 1}, text + 1, "x%s", text);
+    nj_manifest_faults_add(&faults, (struct nj_mark){1, 1, 0}, text, "%s", text);
+    nj_manifest_faults_add(&faults, (struct nj_mark){1, 1, 0}, text + 1, "x%s", text);
     for (size_t i = 0; i < 2; i++) {
         const char *shown = faults.items[i].text + i;
         size_t len = strlen(shown);
@@ -80,7 +80,7 @@ static void twenty_are_kept_and_the_rest_is_counted(void **state)
     (void)state;
     assert_int_equal(nj_manifest_faults_fail(&faults, "job.yaml", &err), 0);
     for (unsigned i = 1; i <= 23; i++)
-        nj_manifest_faults_add(&faults, (struct nj_mark){i, 1}, "p", "fault %u", i);
+        nj_manifest_faults_add(&faults, (struct nj_mark){i, 1, 0}, "p", "fault %u", i);
     assert_int_equal(faults.count, NJ_FAULTS_MAX);
     assert_int_equal(faults.dropped, 3);
     assert_int_equal(nj_manifest_faults_fail(&faults, "job.yaml", &err), -NJ_E_INPUT);
@@ -89,7 +89,7 @@ static void twenty_are_kept_and_the_rest_is_counted(void **state)
     assert_int_equal(nj_manifest_faults_print(&faults, "job.yaml", &out, &err), 0);
     assert_non_null(strstr((const char *)out.data, "\njob.yaml: and 3 more faults\n"));
     nj_manifest_faults_done(&faults);
-    nj_manifest_faults_add(&faults, (struct nj_mark){0, 0}, NULL, "alone");
+    nj_manifest_faults_add(&faults, (struct nj_mark){0, 0, 0}, NULL, "alone");
     assert_int_equal(nj_manifest_faults_fail(&faults, "job.yaml", &err), -NJ_E_INPUT);
     assert_string_equal(err.text, "job.yaml: alone");
 }

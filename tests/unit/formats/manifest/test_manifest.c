@@ -249,7 +249,7 @@ static void marks_point_at_the_values(void **state)
     assert_int_equal(manifest->groups[0].input_mark.column, 46);
 }
 
-static void a_file_beyond_four_mebibytes_is_refused(void **state)
+static void a_file_beyond_sixteen_mebibytes_is_refused(void **state)
 {
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     nj_auto_free char *big = malloc(NJ_MANIFEST_MAX_BYTES + 1);
@@ -262,7 +262,72 @@ static void a_file_beyond_four_mebibytes_is_refused(void **state)
     assert_int_equal(nj_manifest_parse((struct nj_span){(uint8_t *)big, NJ_MANIFEST_MAX_BYTES + 1},
                                        "job.yaml", &manifest, &faults, &err),
                      -NJ_E_INPUT);
-    assert_string_equal(err.text, "job.yaml: the file has 4194305 bytes, at most 4194304 are read");
+    assert_string_equal(err.text,
+                        "job.yaml: the file has 16777217 bytes, at most 16777216 are read");
+}
+
+struct parts {
+    const char *region;
+    const char *included;
+};
+
+static int read_part(void *ctx, const char *path, struct nj_buf *out, struct nj_error *err)
+{
+    const struct parts *parts = ctx;
+
+    if (strcmp(path, "part.yaml") != 0)
+        return nj_fail(err, NJ_E_INPUT, "%s: no such file", path);
+    return nj_buf_text(out, parts->included, err);
+}
+
+static const char *variable(void *ctx, const char *name)
+{
+    const struct parts *parts = ctx;
+
+    return strcmp(name, "REGION") == 0 ? parts->region : NULL;
+}
+
+static void a_job_of_several_parts_dumps_as_one_that_needs_none(void **state)
+{
+    static const char *const sets[] = {"sessions.one.input=Set", "limits.sessions=9",
+                                       "agents.worker.limits.turns=3", NULL};
+    static const char *const only[] = {"o*", NULL};
+    struct parts parts = {.region = "eu",
+                          .included =
+                              "limits: {sessions: 2, tool_calls: 5}\n"
+                              "agents: {worker: {model: none}, other: {model: offline}}\n"
+                              "sessions: [{name: first, agent: other, input: \"{env.REGION}\"}]\n"};
+    struct nj_manifest_options options = {
+        .read = read_part, .env = variable, .ctx = &parts, .sets = sets, .only = only};
+    NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
+    NJ_AUTO(nj_manifest_free) struct nj_manifest *again = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf dump = {0};
+    struct nj_error err = {0};
+    char text[600];
+
+    (void)state;
+    (void)snprintf(text, sizeof(text),
+                   "%sinclude: part.yaml\nenv: [REGION]\nlimits: {sessions: 4}\n", small);
+    nj_buf_init(&dump, OUT_MAX_BYTES);
+    if (nj_manifest_parse_job(nj_span_text(text), "job.yaml", &options, &manifest, &faults, &err) <
+        0)
+        fail_msg("%s", err.text);
+    assert_true(manifest->assembled);
+    assert_int_equal(manifest->n_groups, 2);
+    assert_string_equal(manifest->groups[0].name, "first");
+    assert_string_equal(manifest->groups[0].input, "eu");
+    assert_int_equal(manifest->n_agents, 2);
+    assert_int_equal(manifest->limits.sessions, 9);
+    assert_int_equal(manifest->limits.tool_calls, 5);
+    assert_int_equal(manifest->agents[0].limits.turns, 3);
+    assert_int_equal(manifest->only.count, 1);
+    assert_int_equal(nj_manifest_dump(manifest, &dump, &err), 0);
+    if (nj_manifest_parse(nj_buf_span(&dump), "dump", &again, &faults, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_false(again->assembled);
+    assert_int_equal(again->limits.sessions, 9);
+    assert_string_equal(again->only.items[0].text, "o*");
 }
 
 static void more_entries_than_allowed_are_refused_and_nothing_points_at_them(void **state)
@@ -532,7 +597,8 @@ int main(void)
         cmocka_unit_test(everything_has_a_default),
         cmocka_unit_test(references_may_stand_before_what_they_name),
         cmocka_unit_test(marks_point_at_the_values),
-        cmocka_unit_test(a_file_beyond_four_mebibytes_is_refused),
+        cmocka_unit_test(a_file_beyond_sixteen_mebibytes_is_refused),
+        cmocka_unit_test(a_job_of_several_parts_dumps_as_one_that_needs_none),
         cmocka_unit_test(more_entries_than_allowed_are_refused_and_nothing_points_at_them),
         cmocka_unit_test(an_agents_identity_is_what_it_does),
         cmocka_unit_test(a_called_agent_is_part_of_the_callers_identity),
