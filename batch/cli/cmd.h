@@ -11,6 +11,7 @@ extern const struct nj_command nj_cmd_resume;
 extern const struct nj_command nj_cmd_stop;
 extern const struct nj_command nj_cmd_status;
 extern const struct nj_command nj_cmd_report;
+extern const struct nj_command nj_cmd_plan;
 extern const struct nj_command nj_cmd_check;
 extern const struct nj_command nj_cmd_bundle;
 

@@ -350,6 +350,7 @@ static int plan_make(const struct nj_manifest *manifest, const struct nj_models 
         return nj_fail_nomem(err);
     }
     plan->manifest = manifest;
+    plan->models = models;
     plan->sources = sources;
     for (size_t i = 0; r == 0 && i < manifest->n_groups; i++)
         r = plan_group(&planning, i, err);

@@ -62,6 +62,7 @@ struct nj_plan_session {
 struct nj_plan {
     struct nj_arena arena;
     const struct nj_manifest *manifest; /* borrowed */
+    const struct nj_models *models;     /* borrowed */
     struct nj_plan_session *sessions;   /* in the order of the manifest's groups, items ascending */
     size_t n_sessions;
     struct nj_sources *sources;

@@ -23,6 +23,7 @@
 
 #include "batch/engine/drop.h"
 #include "batch/engine/job.h"
+#include "batch/engine/reuse.h"
 #include "batch/engine/secrets.h"
 #include "batch/engine/slug.h"
 #include "formats/base/log.h"
@@ -107,6 +108,7 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
         nj_plan_new(engine->manifest, dir_fd, engine->models, &sink, engine->options->allow_paths,
                     &engine->plan, faults, err) < 0 ||
         nj_plan_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
+        nj_identities_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
         keep_scripts(engine, dir_fd, &engine->files_fd, err) < 0 ||
         nj_inputs_sync(engine->inputs, err) < 0 ||
         nj_fsio_publish(engine->dir.fd, "job.yaml", nj_buf_span(&engine->job), 0600, err) < 0)

@@ -1,0 +1,133 @@
+/*
+ * cmd_plan.c - nightjar plan JOB
+ *
+ * A dry run: everything is read that a run would read, nothing is written or started.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "batch/cli/cmd.h"
+#include "batch/cli/explain.h"
+#include "batch/cli/faults.h"
+#include "batch/cli/forecast.h"
+#include "batch/engine/job.h"
+
+#include "formats/base/banned.h"
+
+#define ALLOW_MAX 64
+#define SETS_MAX 256
+#define ONLY_MAX 1000
+#define TEXT_MAX_BYTES ((size_t)1 << 30)
+
+enum { OPT_REUSE = 1, OPT_JSON, OPT_ALLOW_PATH, OPT_SET, OPT_ONLY };
+
+struct planning {
+    const char *job_path;
+    const char *reuse_path;
+    const char *allow[ALLOW_MAX + 1];
+    const char *sets[SETS_MAX + 1];
+    const char *only[ONLY_MAX + 1];
+    bool json;
+    struct nj_manifest_faults faults;
+};
+
+static int write_out(const struct nj_buf *text, struct nj_error *err)
+{
+    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0)
+        return nj_fail_errno(err, errno, "write to standard output");
+    return 0;
+}
+
+static int forecast(const struct planning *planning, const struct nj_plan *plan,
+                    struct nj_error *err)
+{
+    NJ_AUTO(nj_reuse_free) struct nj_reuse *reuse = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    int r = 0;
+
+    if (planning->reuse_path)
+        r = nj_reuse_open(planning->reuse_path, &reuse, err);
+    nj_buf_init(&text, TEXT_MAX_BYTES);
+    if (r == 0)
+        r = planning->json ? nj_forecast_json(plan, reuse, &text, err)
+                           : nj_forecast_text(plan, reuse, &text, err);
+    return r < 0 ? r : write_out(&text, err);
+}
+
+static int plan_job(struct planning *planning, struct nj_error *err)
+{
+    NJ_AUTO(nj_explain_inputs_done) struct nj_explain_inputs inputs = {0};
+    struct nj_object_sink sink = nj_explain_inputs_sink(&inputs);
+    NJ_AUTO(nj_job_done) struct nj_job job = NJ_JOB_EMPTY;
+    NJ_AUTO(nj_models_free) struct nj_models *models = NULL;
+    NJ_AUTO(nj_plan_free) struct nj_plan *plan = NULL;
+    int r;
+
+    r = nj_job_read(planning->job_path, planning->sets, planning->only, &job, &planning->faults,
+                    err);
+    if (r == 0)
+        r = nj_models_new(job.manifest, job.dir_fd, &models, err);
+    if (r == 0)
+        r = nj_plan_new(job.manifest, job.dir_fd, models, &sink, planning->allow, &plan,
+                        &planning->faults, err);
+    return r < 0 ? r : forecast(planning, plan, err);
+}
+
+static int run(struct nj_arguments *args, struct nj_error *err)
+{
+    struct planning planning = {0};
+    int r;
+
+    while ((r = nj_arguments_next(args, err)) > 0) {
+        if (r == OPT_REUSE)
+            planning.reuse_path = args->value;
+        else if (r == OPT_JSON)
+            planning.json = true;
+        else if (r == OPT_ALLOW_PATH && nj_arguments_add(args, planning.allow, ALLOW_MAX, err) < 0)
+            return -(int)err->code;
+        else if (r == OPT_SET && nj_arguments_add(args, planning.sets, SETS_MAX, err) < 0)
+            return -(int)err->code;
+        else if (r == OPT_ONLY && nj_arguments_add(args, planning.only, ONLY_MAX, err) < 0)
+            return -(int)err->code;
+    }
+    if (r < 0)
+        return r;
+    planning.job_path = args->operands[0];
+    r = plan_job(&planning, err);
+    if (r < 0 && planning.faults.count > 0) {
+        nj_cli_print_faults(&planning.faults, planning.job_path);
+        r = NJ_EXIT_USAGE;
+    }
+    nj_manifest_faults_done(&planning.faults);
+    return r;
+}
+
+const struct nj_command nj_cmd_plan = {
+    .name = "plan",
+    .summary = "tell what a job would run, reuse and cost; nothing is started or written",
+    .help =
+        "Reads the manifest JOB and all that it names, and tells which sessions would run. With "
+        "--reuse, sessions that succeeded in that run and into which exactly the same went "
+        "would be taken over; of each other one it says what is different: a file, the "
+        "instructions, the model, a limit, a tool's schema.\n\n"
+        "Costs are told where models have prices: estimated from what the sessions of each "
+        "group used in the run of --reuse, else bounded by the budgets of the manifest.",
+    .operands = (const struct nj_operand[]){{.name = "JOB", .takes = NJ_TAKES_JOB}, {0}},
+    .options =
+        (const struct nj_option[]){
+            {OPT_REUSE, "reuse", .value = "RUN", .takes = NJ_TAKES_RUN,
+             .help = "compare with this earlier run"},
+            {OPT_JSON, "json", .help = "one JSON object, with every session"},
+            {OPT_SET, "set", .value = "PATH=VALUE", .repeated = true,
+             .help = "put VALUE (as YAML) in place of what JOB says at PATH; no VALUE takes the "
+                     "key out"},
+            {OPT_ONLY, "only", .value = "KEY", .repeated = true,
+             .help = "only sessions whose key is KEY, or matches it as a pattern with * and ?"},
+            {OPT_ALLOW_PATH, "allow-path", .value = "DIR", .takes = NJ_TAKES_FOLDER,
+             .repeated = true, .help = "paths of the manifest may lie beneath DIR, too"},
+            {0},
+        },
+    .examples = "nightjar plan job.yaml --reuse last-night\n",
+    .see = "nightjar-check(1) nightjar-run(1)",
+    .run = run,
+};
