@@ -14,5 +14,6 @@ extern const struct nj_command nj_cmd_report;
 extern const struct nj_command nj_cmd_plan;
 extern const struct nj_command nj_cmd_check;
 extern const struct nj_command nj_cmd_bundle;
+extern const struct nj_command nj_cmd_doctor;
 
 #endif

@@ -8,6 +8,8 @@
 #include <pwd.h>
 #include <sys/prctl.h>
 
+#include "batch/sandbox/probe.h"
+
 #include "formats/base/banned.h"
 
 static bool find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
@@ -74,7 +76,14 @@ int nj_drop_privileges(const char *user, const struct nj_run_dir *dir, struct nj
             return nj_fail_errno(err, errno, "become undumpable");
         return 0;
     }
-    if (choose(user, dir, &uid, &gid, err) < 0 || (dir && nj_run_dir_give(dir, uid, gid, err) < 0))
+    if (choose(user, dir, &uid, &gid, err) < 0)
+        return -(int)err->code;
+    if (!nj_probe_has_uid(uid))
+        return nj_fail(err, NJ_E_SYSTEM,
+                       "there is no uid %u in this user namespace: " NJ_PROBE_NO_USER
+                       ". Cure: " NJ_PROBE_NO_USER_CURE,
+                       uid);
+    if (dir && nj_run_dir_give(dir, uid, gid, err) < 0)
         return -(int)err->code;
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return nj_fail_errno(err, errno, "become user %u", uid);
