@@ -10,6 +10,7 @@ NJ_PACKAGES_TEST="libcmocka-dev bats nodejs zstd tar procps util-linux binutils
     man-db mandoc bash-completion zsh fish"
 NJ_PACKAGES_FUZZ="clang libclang-rt-14-dev llvm"
 NJ_PACKAGES_PACKAGE="dpkg-dev file debootstrap"
+NJ_PACKAGES_VM="qemu-system-x86 busybox-static cpio e2fsprogs xz-utils dpkg"
 NJ_PACKAGES_BENCH="bubblewrap libsqlite3-dev"
 
 # nj_missing PACKAGE... - print those that are not installed
