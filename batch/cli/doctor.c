@@ -3,7 +3,6 @@
  */
 #include "batch/cli/doctor.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include <time.h>
 
 #include "batch/cli/explain.h"
+#include "batch/http/about.h"
 #include "batch/sandbox/cgroup.h"
 #include "batch/sandbox/helper.h"
 #include "batch/sandbox/sandbox.h"
@@ -359,39 +359,28 @@ static void look_at_interpreter(struct nj_doctor *doctor, const char *id, const 
     lacks(finding, NJ_PROBE_DEGRADED, "code_execution in this language is refused to agents", cure);
 }
 
-static void look_at_curl(struct nj_doctor *doctor)
+static void look_at_http(struct nj_doctor *doctor)
 {
-    struct nj_probe_finding *finding = add(doctor, "http", "HTTP client");
-    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-    bool tls = info->features & CURL_VERSION_SSL, names = info->features & CURL_VERSION_ASYNCHDNS;
-
-    found(finding, "libcurl %s, %s%s%s", info->version,
-          info->ssl_version ? info->ssl_version : "no TLS",
-          info->features & CURL_VERSION_HTTP2 ? ", HTTP/2" : "",
-          names ? ", names looked up beside" : "");
-    if (!tls)
-        lacks(finding, NJ_PROBE_DEGRADED, "no model behind https can be reached",
-              "apt-get install libcurl4");
-    else if (!names)
-        lacks(finding, NJ_PROBE_DEGRADED, "a slow name server holds up all sessions",
-              "apt-get install libcurl4");
-}
-
-static void look_at_trust(struct nj_doctor *doctor)
-{
-    struct nj_probe_finding *finding = add(doctor, "trust", "certificate authorities");
-    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+    struct nj_probe_finding *client = add(doctor, "http", "HTTP client");
+    struct nj_probe_finding *trust = add(doctor, "trust", "certificate authorities");
     const char *file = getenv("SSL_CERT_FILE");
+    struct nj_http_about about;
 
+    nj_http_about(&about);
+    found(client, "%s", about.text);
+    if (!about.tls)
+        lacks(client, NJ_PROBE_DEGRADED, "no model behind https can be reached",
+              "apt-get install libcurl4");
+    else if (!about.names_are_beside)
+        lacks(client, NJ_PROBE_DEGRADED, "a slow name server holds up all sessions",
+              "apt-get install libcurl4");
     if (!file || !*file)
-        file = info->age >= CURLVERSION_SEVENTH && info->cainfo
-                   ? info->cainfo
-                   : "/etc/ssl/certs/ca-certificates.crt";
-    found(finding, "%.200s", file);
+        file = about.trust_file;
+    found(trust, "%.250s", file);
     if (access(file, R_OK) == 0)
         return;
-    found(finding, "%.200s: %.60s", file, strerror(errno));
-    lacks(finding, NJ_PROBE_DEGRADED, "no model behind https is trusted",
+    found(trust, "%.200s: %.60s", file, strerror(errno));
+    lacks(trust, NJ_PROBE_DEGRADED, "no model behind https is trusted",
           "apt-get install ca-certificates");
 }
 
@@ -418,8 +407,7 @@ void nj_doctor_look(int dir_fd, struct nj_doctor *ret_doctor)
     look_at_interpreter(ret_doctor, "python", "python3", "apt-get install python3");
     look_at_interpreter(ret_doctor, "node", "node", "apt-get install nodejs");
     look_at_zones(ret_doctor);
-    look_at_curl(ret_doctor);
-    look_at_trust(ret_doctor);
+    look_at_http(ret_doctor);
 }
 
 /* ---- telling ---- */
