@@ -141,7 +141,8 @@ int nj_engine_on_archived(struct nj_engine *engine, const struct nj_frame *frame
 
     if (nj_archived_decode(frame->payload, &archived, err) < 0)
         return -(int)err->code;
-    engine->spent_micro_usd += (int64_t)archived.cost_micro_usd;
+    nj_money_spent_before(engine, &engine->plan->sessions[frame->session - 1],
+                          archived.cost_micro_usd);
     free(seat->row);
     seat->row = nj_span_dup(archived.row);
     if (!seat->row)

@@ -47,6 +47,27 @@ static void enlist(struct nj_engine *engine, struct nj_live *live)
     TAILQ_INSERT_TAIL(&engine->lives, live, live_link);
 }
 
+static void on_resumed_durable(struct nj_commit_waiter *waiter)
+{
+    struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
+
+    if (live->engine->stopping)
+        nj_seat_pause(&live->seat);
+    else
+        nj_seat_start(&live->seat);
+}
+
+/* What the call that was perhaps under way when the last process died may have cost. */
+static uint64_t cost_of_unknown(const struct nj_live *live)
+{
+    struct nj_action action;
+
+    nj_session_action(live->seat.session, &action);
+    if (action.kind != NJ_ACTION_ASK_MODEL || live->at_peace)
+        return 0;
+    return nj_model_bound(live->engine->models, live->plan->role, live->seat.session);
+}
+
 /* Goes on with a recovered session: what its state waits for, or its publication. */
 static void go_on(struct nj_engine *engine, struct nj_live *live)
 {
@@ -60,8 +81,17 @@ static void go_on(struct nj_engine *engine, struct nj_live *live)
             nj_engine_fail(engine, &err);
         return;
     }
+    resumed.resumed.cost_micro_usd = cost_of_unknown(live);
     nj_seat_deliver(&live->seat, &resumed, (struct nj_span){0});
-    nj_seat_start(&live->seat);
+    if (resumed.resumed.cost_micro_usd == 0) {
+        nj_seat_start(&live->seat);
+        return;
+    }
+    /* A second crash must find this cost in the journal before the call is sent once more. */
+    nj_money_spent_before(engine, live->plan, resumed.resumed.cost_micro_usd);
+    engine->unknown_micro_usd += resumed.resumed.cost_micro_usd;
+    live->waiter.durable = on_resumed_durable;
+    nj_committer_wait(engine->committer, &live->waiter);
 }
 
 static void start_session(struct nj_engine *engine, size_t index)
@@ -105,8 +135,8 @@ static bool start_sessions(struct nj_engine *engine)
     size_t started = 0;
     size_t session;
 
-    while (!engine->stopping && !engine->failed && started < STARTS_PER_ROUND &&
-           nj_queue_take(engine->queue, wall_ms(), &session)) {
+    while (!engine->stopping && !engine->failed && nj_money_allows(engine) &&
+           started < STARTS_PER_ROUND && nj_queue_take(engine->queue, wall_ms(), &session)) {
         start_session(engine, session);
         started++;
     }
@@ -121,8 +151,10 @@ static void on_schedule(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (!engine->stopping)
+    if (!engine->stopping) {
         nj_live_grant_slots(engine);
+        nj_money_grant(engine);
+    }
     (void)start_sessions(engine);
 }
 
@@ -200,13 +232,6 @@ static void on_grace(evutil_socket_t fd, short what, void *arg)
     (void)event_base_loopbreak(engine->base);
 }
 
-bool nj_engine_is_over_budget(const struct nj_engine *engine)
-{
-    int64_t budget = engine->manifest->limits.budget_micro_usd;
-
-    return budget >= 0 && engine->spent_micro_usd >= budget;
-}
-
 void nj_engine_suspend(struct nj_engine *engine, const char *reason)
 {
     struct timeval grace = {.tv_sec = GRACE_S};
@@ -258,6 +283,12 @@ static int suspend_one(struct nj_live *live, const char *reason, struct nj_error
     struct nj_event event = nj_live_event(live, NJ_EVENT_SUSPENDED);
 
     event.suspended.reason = nj_span_text(reason);
+    if (live->model_call) { /* given up under way: nobody will know what it cost */
+        event.suspended.cost_micro_usd = live->reserved_micro_usd;
+        nj_live_cancel_model(live);
+        nj_money_settle(live, event.suspended.cost_micro_usd);
+    }
+    nj_money_forget(live);
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
     if (nj_live_row(live, NJ_STATUS_SUSPENDED, "", "", err) < 0 ||
         nj_live_keep_facts(live, err) < 0)
@@ -340,7 +371,9 @@ static bool all_have_ended(const struct nj_engine *engine)
 static bool is_stuck(struct nj_engine *engine)
 {
     return count(engine, NJ_QUEUE_PARKED) > 0 && count(engine, NJ_QUEUE_ALIVE) == 0 &&
-           !start_sessions(engine) && nj_queue_next_due_ms(engine->queue, wall_ms()) == INT64_MAX;
+           !start_sessions(engine) &&
+           (!nj_money_allows(engine) ||
+            nj_queue_next_due_ms(engine->queue, wall_ms()) == INT64_MAX);
 }
 
 static int run_loop(struct nj_engine *engine, struct nj_error *err)
@@ -377,6 +410,10 @@ static int outcome_of(const struct nj_engine *engine)
 
 static void say_how_it_ended(const struct nj_engine *engine)
 {
+    if (engine->unknown_micro_usd > 0)
+        nj_log(NJ_LOG_WARN,
+               "calls whose outcome a crash left unknown count as spent: %.6f USD at most",
+               (double)engine->unknown_micro_usd / 1e6);
     if (engine->scan_misses > 0)
         nj_log(NJ_LOG_ERROR,
                "%llu files differed from their last capture: their steps' snapshots are stale",
@@ -408,6 +445,7 @@ static void engine_done(struct nj_engine *engine)
     free(engine->seats);
     free(engine->group_first);
     nj_queue_free(engine->queue);
+    nj_money_done(engine);
     nj_state_writer_free(engine->state_writer);
     nj_views_free(engine->views);
     nj_committer_free(engine->committer);
@@ -459,6 +497,7 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
     TAILQ_INIT(&engine.lives);
     TAILQ_INIT(&engine.slot_queue);
     TAILQ_INIT(&engine.idle);
+    TAILQ_INIT(&engine.money_queue);
     TAILQ_INIT(&engine.publish_queue);
     nj_buf_init(&engine.scratch, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_buf_init(&engine.scratch_object, NJ_LIVE_SCRATCH_MAX_BYTES);

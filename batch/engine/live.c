@@ -151,7 +151,9 @@ void nj_live_free(struct nj_live *live)
     if (!live)
         return;
     nj_live_cancel_worker(live);
+    nj_money_forget(live);
     nj_model_cancel(live->model_call);
+    nj_money_settle(live, live->reserved_micro_usd); /* nobody knows what came of it */
     if (live->engine->committer)
         nj_committer_forget(live->engine->committer, &live->waiter);
     nj_live_release_slot(live);

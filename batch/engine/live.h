@@ -26,6 +26,7 @@
 #include "batch/model/model.h"
 #include "batch/report/fold.h"
 #include "batch/sandbox/sandbox.h"
+#include "batch/session/budget.h"
 #include "batch/session/world.h"
 #include "batch/tools/tool.h"
 
@@ -65,6 +66,12 @@ struct nj_live {
     struct nj_model_call *model_call;
     struct nj_model_request request;
     struct nj_buf tools;   /* what the model is told of its tools: made at the first call */
+    struct nj_budget budget;     /* the session's own */
+    uint64_t reserved_micro_usd; /* for the call under way */
+    bool has_reserved;
+    TAILQ_ENTRY(nj_live) money_link; /* waiting for others' calls to settle */
+    bool money_queued;
+    bool at_peace;         /* recovered: its record ends with a suspension */
     struct nj_arena arena; /* of the call under way */
     struct nj_tool_call call;
     bool judging;
@@ -157,7 +164,11 @@ struct nj_engine {
     unsigned workers;
     unsigned workers_max;
     struct nj_live_list publish_queue;
-    int64_t spent_micro_usd;
+    struct nj_budget run_budget;
+    struct nj_budget *group_budgets; /* by index in the manifest */
+    struct nj_budget *agent_budgets;
+    struct nj_live_list money_queue;
+    uint64_t unknown_micro_usd; /* of calls whose outcome a crash left unknown */
     uint64_t repeated_asks;
     uint64_t scan_misses;
     bool failed;
@@ -194,6 +205,7 @@ void nj_live_own_bundle_name(const struct nj_live *live, char *name,
 
 /* world_live.c */
 void nj_world_live_init(struct nj_world *world);
+void nj_live_ask_model(struct nj_live *live); /* its money is reserved */
 void nj_live_cancel_model(struct nj_live *live);
 
 /* live_box.c */
@@ -232,13 +244,26 @@ int nj_engine_scan(struct nj_engine *engine,
                    struct nj_error *err) NJ_MUST_USE; /* before the writer is open */
 int nj_engine_restore(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE; /* after */
 
+/* money.c: reservations before calls, settlements after */
+int nj_money_init(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
+void nj_money_done(struct nj_engine *engine);
+void nj_money_spent_before(struct nj_engine *engine, const struct nj_plan_session *plan,
+                           uint64_t micro_usd);       /* what earlier processes of the run spent */
+bool nj_money_allows(const struct nj_engine *engine); /* may sessions begin? */
+/* nj_money_ask - reserve for the call that @live is about to make, and make it
+ * (nj_live_ask_model()), now or when others have settled; or park the session */
+void nj_money_ask(struct nj_live *live);
+void nj_money_settle(struct nj_live *live, uint64_t spent_micro_usd);
+bool nj_money_renew(struct nj_live *live, uint64_t spent_micro_usd); /* between two tries */
+void nj_money_grant(struct nj_engine *engine);                       /* from the loop */
+void nj_money_forget(struct nj_live *live);                          /* it does not wait any more */
+
 /* engine.c */
 void nj_engine_fail(struct nj_engine *engine,
                     const struct nj_error *err); /* the run cannot go on: exit 3 */
 void nj_engine_ended(struct nj_live *live);      /* it has its row: make room for the next */
 void nj_engine_again(struct nj_live *live);      /* its attempt has: it waits for another */
 void nj_engine_reschedule(struct nj_engine *engine);
-bool nj_engine_is_over_budget(const struct nj_engine *engine);
 void nj_engine_suspend(struct nj_engine *engine,
                        const char *reason); /* the run: calls under way may end */
 void nj_engine_park(struct nj_live *live, const char *reason); /* one session; the run goes on */

@@ -123,6 +123,15 @@ static int64_t session_budget(const struct nj_manifest *manifest,
     return manifest->limits.session_budget_micro_usd;
 }
 
+/* Of the first model's context: a later one of the chain is asked with what the first would get. */
+static uint64_t compact_at(const struct nj_manifest *manifest,
+                           const struct nj_manifest_agent *agent)
+{
+    if (agent->context != NJ_CONTEXT_COMPACT || agent->role == NJ_MANIFEST_NONE)
+        return 0;
+    return manifest->roles[agent->role].chain[0].context_tokens * agent->context_at_ppm / 1000000;
+}
+
 int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_group *group,
                        struct nj_session_config *ret_config, struct nj_error *err)
 {
@@ -142,6 +151,8 @@ int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_gr
         .accept_attempts = group->accept_attempts,
         .accept_timeout_ms = group->accept_timeout_seconds * 1000,
         .budget_micro_usd = session_budget(planning->manifest, agent, group),
+        .compact_at_tokens = compact_at(planning->manifest, agent),
+        .output_schema = agent->output_schema,
     };
 
     if (take_texts(planning, &sandbox->writable_paths, &config.writable_paths,

@@ -143,6 +143,7 @@ static int fold_event(struct nj_live *live, struct nj_span payload, struct nj_er
         first = nj_buf_span(&bytes);
     else if (event.kind == NJ_EVENT_REPLY)
         event.reply.message_bytes = nj_buf_span(&bytes);
+    live->at_peace = event.kind == NJ_EVENT_SUSPENDED;
     return nj_session_step(live->seat.session, &event, first, &live->seat.sink, err);
 }
 
@@ -179,9 +180,9 @@ static int restore_live(struct nj_live *live, struct nj_error *err)
             return nj_wrap(err, "session %s, frame %zu", live->plan->key, i + 1);
     }
     live->seat.session->sequence = live->sequence;
-    live->engine->spent_micro_usd += (int64_t)live->seat.session->cost_micro_usd;
+    nj_money_spent_before(live->engine, live->plan, live->seat.session->cost_micro_usd);
     nj_session_action(live->seat.session, &action);
-    if (action.kind == NJ_ACTION_ASK_MODEL)
+    if (action.kind == NJ_ACTION_ASK_MODEL && !live->at_peace)
         live->engine->repeated_asks++;
     return 0;
 }

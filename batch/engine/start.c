@@ -301,6 +301,8 @@ static int make_seats(struct nj_engine *engine, struct nj_error *err)
     for (size_t g = 1; g <= n_groups; g++) /* a group without sessions begins where it ends */
         if (engine->group_first[g] < engine->group_first[g - 1])
             engine->group_first[g] = engine->group_first[g - 1];
+    if (nj_money_init(engine, err) < 0)
+        return -(int)err->code;
     return nj_queue_new(engine->manifest, groups, plan->n_sessions, &engine->queue, err);
 }
 

@@ -91,6 +91,7 @@ static int fill_ledger(const struct nj_engine *engine, const char *state, struct
     ledger->job = engine->manifest->job;
     ledger->run_path = engine->dir.path;
     ledger->state = state;
+    ledger->usd_per_hour_micro = (uint64_t)engine->manifest->runtime_micro_usd_per_hour;
     ledger->total = engine->plan->n_sessions;
     ledger->started_ns = engine->first_epoch_ns;
     ledger->last_ns = engine->first_epoch_ns;
@@ -135,7 +136,7 @@ static void take_figures(struct nj_engine *engine)
     panel->running = nj_queue_count(engine->queue, NJ_QUEUE_ALIVE);
     panel->suspended = nj_queue_count(engine->queue, NJ_QUEUE_PARKED);
     panel->stopping = engine->stopping;
-    panel->spent_micro_usd = (uint64_t)engine->spent_micro_usd;
+    panel->spent_micro_usd = engine->run_budget.spent;
     TAILQ_FOREACH(live, &engine->lives, live_link)
     {
         const struct nj_facts *facts = &live->fold.facts;

@@ -36,7 +36,7 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     live->model_call = NULL;
     nj_session_action(live->seat.session, &action);
     event.attempt = live->seat.session->attempts_failed + 1;
-    live->engine->spent_micro_usd += (int64_t)reply->cost_micro_usd;
+    nj_money_settle(live, reply->cost_micro_usd);
     nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
     if (nj_message_assistant(reply->content, &item, &err) < 0 ||
         nj_message_calls(nj_buf_span(&item), &calls, &err) < 0) {
@@ -45,6 +45,7 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
         event.no_reply.turn = live->request.turn;
         event.no_reply.cause = nj_span_text("error");
         event.no_reply.text = nj_span_text(err.text);
+        event.no_reply.cost_micro_usd = reply->cost_micro_usd;
         nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
         return;
     }
@@ -80,6 +81,8 @@ static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
     event.no_reply.cause = nj_span_text(failure->cause);
     event.no_reply.text = nj_span_text(failure->text);
     event.no_reply.request = action.request;
+    event.no_reply.cost_micro_usd = failure->cost_micro_usd;
+    nj_money_settle(live, failure->cost_micro_usd);
     if (note_answer(live, failure->request_id, failure->raw, &event, &err) < 0) {
         nj_seat_fail(&live->seat, &err);
         return;
@@ -98,30 +101,24 @@ static void on_attempt(void *ctx, const struct nj_model_failure *failure)
     event.attempt_failed.model = nj_span_text(failure->model);
     event.attempt_failed.cause = nj_span_text(failure->cause);
     event.attempt_failed.text = nj_span_text(failure->text);
+    event.attempt_failed.cost_micro_usd = failure->cost_micro_usd;
     if (note_answer(live, failure->request_id, failure->raw, &event, &err) < 0) {
         nj_seat_fail(&live->seat, &err);
         return;
     }
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+    if (live->seat.over || nj_money_renew(live, failure->cost_micro_usd))
+        return;
+    nj_live_cancel_model(live); /* the failed try took what the next one would have needed */
+    nj_money_ask(live);
 }
 
 static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
                struct nj_error *err)
 {
     struct nj_live *live = nj_live_of(seat);
-    struct nj_model_callbacks callbacks = {
-        .replied = on_replied, .failed = on_model_failed, .attempt = on_attempt, .ctx = live};
 
     (void)world;
-    if (nj_engine_is_over_budget(live->engine)) {
-        nj_engine_suspend(live->engine, "budget");
-        return 0;
-    }
-    if (seat->session->config->budget_micro_usd >= 0 &&
-        seat->session->cost_micro_usd >= (uint64_t)seat->session->config->budget_micro_usd) {
-        nj_engine_park(live, "budget");
-        return 0;
-    }
     if (!live->tools.data) {
         nj_buf_init(&live->tools, NJ_TOOLS_SCHEMA_MAX_BYTES);
         if (nj_tool_schemas(seat->session->config, &live->tools, err) < 0)
@@ -132,12 +129,25 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
         .turn = action->turn,
         .item_json = live->plan->item_json,
         .session_attempt = nj_live_attempt(live),
-        .attempts_failed = seat->session->attempts_failed,
         .tools = nj_buf_span(&live->tools),
         .identity = &live->plan->identity,
     };
-    return nj_model_ask(live->engine->models, live->plan->role, &live->request, &callbacks,
-                        &live->model_call, err);
+    nj_money_ask(live);
+    return 0;
+}
+
+void nj_live_ask_model(struct nj_live *live)
+{
+    struct nj_model_callbacks callbacks = {
+        .replied = on_replied, .failed = on_model_failed, .attempt = on_attempt, .ctx = live};
+    struct nj_error err = {0};
+
+    live->request.attempts_failed = live->seat.session->attempts_failed;
+    if (nj_model_ask(live->engine->models, live->plan->role, &live->request, &callbacks,
+                     &live->model_call, &err) == 0)
+        return;
+    nj_money_settle(live, 0);
+    nj_seat_fail(&live->seat, &err);
 }
 
 void nj_live_cancel_model(struct nj_live *live)

@@ -16,7 +16,9 @@
 #include <search.h>
 #include <time.h>
 
+#include "batch/model/price.h"
 #include "batch/model/retry.h"
+#include "batch/session/context.h"
 
 #include "formats/base/banned.h"
 
@@ -268,20 +270,6 @@ static void end_failed(struct nj_model_call *call, enum nj_manifest_cause cause,
     end_with(call, &failure);
 }
 
-static uint64_t cost(const struct nj_manifest_price *price, const struct nj_usage *usage)
-{
-    /* Each product stays below 2^103, so their sum fits; half a micro-USD is rounded up. */
-    __extension__ typedef unsigned __int128 wide;
-    wide sum = (wide)usage->input_tokens * (uint64_t)price->input +
-               (wide)usage->output_tokens * (uint64_t)price->output +
-               (wide)usage->cache_read_tokens * (uint64_t)price->cache_read +
-               (wide)usage->cache_write_5m_tokens * (uint64_t)price->cache_write_5m +
-               (wide)usage->cache_write_1h_tokens * (uint64_t)price->cache_write_1h;
-
-    sum = (sum + 500000) / 1000000;
-    return sum > INT64_MAX ? INT64_MAX : (uint64_t)sum;
-}
-
 /* ---- tries ---- */
 
 static int begin_try(struct nj_model_call *call, struct nj_error *err);
@@ -327,7 +315,8 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
 
     call->try = NULL;
     reply.model = nj_span_text(model_name(call, tried->model, name, sizeof(name)));
-    reply.cost_micro_usd = cost(&model_of(call->role, &call->walk)->spec->price, &tried->usage);
+    reply.cost_micro_usd =
+        nj_price_cost(&model_of(call->role, &call->walk)->spec->price, &tried->usage);
     call->walk.turn++;
     call->walk.attempts = 0;
     call->walk.retry = (struct nj_retry){0};
@@ -389,6 +378,30 @@ static int begin_try(struct nj_model_call *call, struct nj_error *err)
 }
 
 /* ---- calls ---- */
+
+static uint64_t bound_of(const struct nj_model *model, const struct nj_session *session, bool alone)
+{
+    const struct nj_manifest_model *spec = model->spec;
+
+    if (model->provider && model->provider->bound)
+        return model->provider->bound(model);
+    return nj_price_bound(&spec->price, spec->cache, nj_context_bound(session, alone),
+                          spec->max_tokens);
+}
+
+uint64_t nj_model_bound(const struct nj_models *models, size_t role,
+                        const struct nj_session *session)
+{
+    const struct nj_models_role *chain = &models->roles[role];
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < chain->n_opened; i++) {
+        uint64_t bound = bound_of(&chain->chain[i], session, chain->n_opened == 1);
+
+        most = bound > most ? bound : most;
+    }
+    return most;
+}
 
 int nj_model_ask(struct nj_models *models, size_t role, const struct nj_model_request *request,
                  const struct nj_model_callbacks *callbacks, struct nj_model_call **ret_call,

@@ -45,8 +45,10 @@ struct nj_model_failure {
     const char *cause; /* overloaded, rate_limited, refusal, context_full, error */
     const char *text;
     const char *model;
-    const char *request_id; /* NULL: none */
-    struct nj_span raw;     /* what was received, under a cap; borrowed for the callback */
+    const char *request_id;  /* NULL: none */
+    struct nj_span raw;      /* what was received, under a cap; borrowed for the callback */
+    uint64_t cost_micro_usd; /* what the try is taken to have cost; 0 where nothing was begun */
+    bool stop_run;           /* nothing that asks this model can succeed until a person acts */
 };
 
 struct nj_model_callbacks {
@@ -89,6 +91,11 @@ int nj_models_attach(struct nj_models *models, struct event_base *base,
  * files' bytes */
 int nj_models_digest(const struct nj_models *models, size_t role, struct nj_digest *ret_digest,
                      struct nj_error *err) NJ_MUST_USE;
+
+/* nj_model_bound - the most, in micro-USD, that one reply in answer to @session's next prompt can
+ * cost, whichever model of the chain gives it */
+uint64_t nj_model_bound(const struct nj_models *models, size_t role,
+                        const struct nj_session *session);
 
 int nj_model_ask(struct nj_models *models, size_t role, const struct nj_model_request *request,
                  const struct nj_model_callbacks *callbacks, struct nj_model_call **ret_call,

@@ -140,6 +140,10 @@ struct nj_provider {
                  const struct nj_try_callbacks *callbacks, struct nj_try **ret_try,
                  struct nj_error *err);
 
+    /* bound - the most that one try can cost, where the provider knows better than its usage and
+     * prices tell. NULL: it does not */
+    uint64_t (*bound)(const struct nj_model *model);
+
     /* foresee - what begin() with @request will come to, with its mark left in the tally: how the
      * counters of earlier turns are rebuilt after a crash. NULL: nobody can know */
     int (*foresee)(const struct nj_model *model, const struct nj_try_request *request,

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <inttypes.h>
 
+#include "batch/model/price.h"
 #include "batch/model/script.h"
 
 #include "formats/base/banned.h"
@@ -57,6 +58,20 @@ static void digest_script(const struct nj_model *model, struct nj_digest *digest
 {
     nj_digest_chain(digest, "script",
                     (struct nj_span){script_of(model)->digest.bytes, NJ_DIGEST_BYTES});
+}
+
+/* The dearest reply of the file, whichever will be chosen. */
+static uint64_t script_bound(const struct nj_model *model)
+{
+    const struct nj_script *script = script_of(model);
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < script->n_replies; i++) {
+        uint64_t cost = nj_price_cost(&model->spec->price, &script->replies[i].usage);
+
+        most = cost > most ? cost : most;
+    }
+    return most;
 }
 
 /* ---- choosing ---- */
@@ -298,5 +313,6 @@ const struct nj_provider nj_provider_script = {
     .digest = digest_script,
     .begin = begin,
     .cancel = try_free,
+    .bound = script_bound,
     .foresee = foresee,
 };

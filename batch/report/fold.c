@@ -340,6 +340,8 @@ int nj_fold_event(struct nj_fold *fold, const struct nj_event *event, struct nj_
     }
     if (r < 0)
         return r;
+    if (event->kind != NJ_EVENT_REPLY) /* what failed, was given up or lost: no model's reply */
+        facts->cost_micro_usd += nj_event_cost(event);
     if (event->kind != NJ_EVENT_SNAPSHOTTED)
         fold->last_ns = event->time_ns;
     return 0;

@@ -25,6 +25,9 @@ void nj_session_checkpoint(const struct nj_session *session, struct nj_snapshot 
         .items = session->list.count,
         .conversation = session->list_root,
         .workspace = session->workspace,
+        .prompt_tokens = session->prompt_tokens,
+        .prompt_items = session->prompt_items,
+        .compacted = session->compacted,
         .usage = session->usage,
         .cost_micro_usd = session->cost_micro_usd,
         .tool_time_ms = session->tool_time_ms,
@@ -152,6 +155,9 @@ int nj_session_restore(const struct nj_session_config *config, const struct nj_s
     session->judge_rounds = snapshot->judge_rounds;
     session->attempts_failed = snapshot->attempts_failed;
     session->workspace = snapshot->workspace;
+    session->prompt_tokens = snapshot->prompt_tokens;
+    session->prompt_items = snapshot->prompt_items;
+    session->compacted = snapshot->compacted;
     session->usage = snapshot->usage;
     session->cost_micro_usd = snapshot->cost_micro_usd;
     session->tool_time_ms = snapshot->tool_time_ms;

@@ -59,13 +59,15 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
     struct nj_packer packer;
 
     nj_packer_init(&packer, out);
-    nj_pack_map(&packer, 21);
+    nj_pack_map(&packer, 21u + (config->compact_at_tokens > 0) + (config->output_schema != NULL));
     pack_uint(&packer, "accept_attempts", config->accept_attempts);
     pack_texts(&packer, "accept_command", config->accept_command, config->n_accept_command);
     pack_uint(&packer, "accept_timeout_ms", config->accept_timeout_ms);
     pack_text(&packer, "agent", config->agent);
     nj_pack_text(&packer, "budget_micro_usd");
     nj_pack_int(&packer, config->budget_micro_usd);
+    if (config->compact_at_tokens)
+        pack_uint(&packer, "compact_at_tokens", config->compact_at_tokens);
     pack_text(&packer, "group", config->group);
     pack_text(&packer, "instructions", config->instructions);
     pack_text(&packer, "key", config->key);
@@ -74,6 +76,8 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
     pack_uint(&packer, "max_runtime_ms", config->max_runtime_ms);
     pack_uint(&packer, "max_size_bytes", config->max_size_bytes);
     pack_mounts(&packer, config);
+    if (config->output_schema)
+        pack_text(&packer, "output_schema", config->output_schema);
     pack_texts(&packer, "outputs", config->outputs, config->n_outputs);
     pack_texts(&packer, "read_only_paths", config->read_only_paths, config->n_read_only_paths);
     pack_text(&packer, "reproducible", config->reproducible);
@@ -223,6 +227,11 @@ int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
             0 ||
         get_text(&map, "agent", arena, &config->agent, err) < 0 ||
         nj_pack_get_int(&map, "budget_micro_usd", &config->budget_micro_usd, err) < 0 ||
+        (nj_pack_has(&map, "compact_at_tokens") &&
+         nj_pack_get_uint(&map, "compact_at_tokens", INT64_MAX, &config->compact_at_tokens, err) <
+             0) ||
+        (nj_pack_has(&map, "output_schema") &&
+         get_text(&map, "output_schema", arena, &config->output_schema, err) < 0) ||
         get_text(&map, "group", arena, &config->group, err) < 0 ||
         get_text(&map, "instructions", arena, &config->instructions, err) < 0 ||
         get_text(&map, "key", arena, &config->key, err) < 0 ||

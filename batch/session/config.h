@@ -51,7 +51,9 @@ struct nj_session_config {
     uint64_t accept_timeout_ms;
     const char *const *outputs; /* globs */
     size_t n_outputs;
-    int64_t budget_micro_usd; /* -1: none */
+    int64_t budget_micro_usd;   /* -1: none */
+    uint64_t compact_at_tokens; /* prompts are cut at this size (context.h); 0: never */
+    const char *output_schema;  /* JSON schema of the last reply; NULL: none */
 };
 
 int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,

@@ -103,8 +103,11 @@ struct nj_session {
     struct nj_list list;
     struct nj_digest list_root;
     struct nj_workspace_ref workspace;
+    uint64_t prompt_tokens; /* of the last prompt and its reply, as counted; 0: not known */
+    size_t prompt_items;    /* items that they were */
+    size_t compacted;       /* tool results of items before it are left out of requests */
     struct nj_usage usage;
-    uint64_t cost_micro_usd;
+    uint64_t cost_micro_usd; /* of replies, and of what failed, was given up or lost */
     uint64_t tool_time_ms;
     int64_t time_ns;       /* of the last event */
     struct nj_buf result;  /* text of the last reply, empty when it has calls */

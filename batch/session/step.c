@@ -6,10 +6,12 @@
  * the persistent list, and both happen before the state moves, so that a failed put leaves the
  * state as it was.
  */
-#include "batch/session/session.h"
+#include "batch/session/context.h"
 
 #include <inttypes.h>
 
+#include "batch/session/budget.h"
+#include "formats/base/bytes.h"
 #include "formats/base/utf8.h"
 
 #include "formats/base/banned.h"
@@ -71,6 +73,8 @@ static void settle(struct nj_session *session, enum nj_session_state next)
 {
     session->state = NJ_SESSION_SNAPSHOTTING;
     session->after_snapshot = next;
+    if (next == NJ_SESSION_PROMPTING)
+        nj_context_compact(session);
 }
 
 static void close_with(struct nj_session *session, enum nj_status status, const char *kind,
@@ -190,6 +194,18 @@ static void finish_by_turns(struct nj_session *session)
                "%" PRIu64 " turns and still not done (limits.turns)", session->turn);
 }
 
+/* The next prompt begins with this one and its reply, which were counted together. */
+static void measure_prompt(struct nj_session *session, const struct nj_usage *usage)
+{
+    uint64_t tokens = nj_budget_add(usage->input_tokens, usage->output_tokens);
+
+    tokens = nj_budget_add(tokens, usage->cache_read_tokens);
+    tokens = nj_budget_add(tokens, usage->cache_write_5m_tokens);
+    tokens = nj_budget_add(tokens, usage->cache_write_1h_tokens);
+    session->prompt_tokens = tokens < NJ_SNAPSHOT_PROMPT_MAX ? tokens : NJ_SNAPSHOT_PROMPT_MAX;
+    session->prompt_items = session->n_messages;
+}
+
 /* What a whole reply leads to. Without calls it is the agent's last word, unless somebody has to
  * accept it. */
 static void finish_reply(struct nj_session *session)
@@ -286,7 +302,8 @@ static int on_reply(struct nj_session *session, const struct nj_event *event,
     session->calls_done = 0;
     session->attempts_failed = 0;
     add_usage(&session->usage, &event->reply.usage);
-    session->cost_micro_usd += event->reply.cost_micro_usd;
+    measure_prompt(session, &event->reply.usage);
+    session->cost_micro_usd = nj_budget_add(session->cost_micro_usd, nj_event_cost(event));
     nj_calls_done(&session->calls);
     session->calls = calls;
     calls = (struct nj_calls){0};
@@ -305,6 +322,7 @@ static int on_no_reply(struct nj_session *session, const struct nj_event *event,
     close_with(session, NJ_STATUS_FAILED, "model", "%.*s: %.*s", (int)event->no_reply.cause.len,
                (const char *)event->no_reply.cause.data, (int)event->no_reply.text.len,
                (const char *)event->no_reply.text.data);
+    session->cost_micro_usd = nj_budget_add(session->cost_micro_usd, nj_event_cost(event));
     return 0;
 }
 
@@ -427,10 +445,13 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
         if (session->state != NJ_SESSION_PROMPTING)
             return misfit(session, event, err);
         session->attempts_failed++;
+        session->cost_micro_usd = nj_budget_add(session->cost_micro_usd, nj_event_cost(event));
         break;
-    case NJ_EVENT_BOX:
     case NJ_EVENT_SUSPENDED:
     case NJ_EVENT_RESUMED:
+        session->cost_micro_usd = nj_budget_add(session->cost_micro_usd, nj_event_cost(event));
+        break;
+    case NJ_EVENT_BOX:
         break;
     }
     if (r == 0 && event->time_ns > session->time_ns)
@@ -447,6 +468,12 @@ static void request_digest(const struct nj_session *session, struct nj_digest *r
                     (struct nj_span){session->config_digest.bytes, NJ_DIGEST_BYTES});
     nj_digest_chain(ret_digest, "conversation",
                     (struct nj_span){session->list_root.bytes, NJ_DIGEST_BYTES});
+    if (session->compacted) {
+        uint8_t cut[8];
+
+        nj_store_u64le(cut, session->compacted);
+        nj_digest_chain(ret_digest, "compacted", (struct nj_span){cut, sizeof(cut)});
+    }
 }
 
 void nj_session_action(const struct nj_session *session, struct nj_action *ret_action)

@@ -348,6 +348,42 @@ static void put_body(struct nj_packer *packer, const struct nj_event *event)
     }
 }
 
+/* event_cost - where a kind keeps what it cost beside a reply; NULL: it has none */
+static uint64_t *event_cost(struct nj_event *event)
+{
+    switch (event->kind) {
+    case NJ_EVENT_NO_REPLY:
+        return &event->no_reply.cost_micro_usd;
+    case NJ_EVENT_ATTEMPT:
+        return &event->attempt_failed.cost_micro_usd;
+    case NJ_EVENT_SUSPENDED:
+        return &event->suspended.cost_micro_usd;
+    case NJ_EVENT_RESUMED:
+        return &event->resumed.cost_micro_usd;
+    case NJ_EVENT_OPENED:
+    case NJ_EVENT_REPLY:
+    case NJ_EVENT_TOOL_DONE:
+    case NJ_EVENT_JUDGED:
+    case NJ_EVENT_CLOSED:
+    case NJ_EVENT_BOX:
+    case NJ_EVENT_SNAPSHOTTED:
+        break;
+    }
+    return NULL;
+}
+
+uint64_t nj_event_cost(const struct nj_event *event)
+{
+    struct nj_event copy;
+    const uint64_t *cost;
+
+    if (event->kind == NJ_EVENT_REPLY)
+        return event->reply.cost_micro_usd;
+    copy = *event;
+    cost = event_cost(&copy);
+    return cost ? *cost : 0;
+}
+
 /* meta_extra - how many keys the kind adds to its meta; fills @ret_call for those with a call's */
 static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta **ret_call)
 {
@@ -360,7 +396,7 @@ static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta
         return 5;
     if (event->kind == NJ_EVENT_OPENED)
         return 2;
-    return event->kind == NJ_EVENT_REPLY ? 1 : 0;
+    return event->kind == NJ_EVENT_REPLY || nj_event_cost(event) > 0 ? 1 : 0;
 }
 
 /* Kinds whose meta may hold an answer's traces. */
@@ -396,6 +432,8 @@ static void put_meta(struct nj_packer *packer, const struct nj_event *event)
         put_digest(packer, "stamps", &event->opened.stamps);
     } else if (event->kind == NJ_EVENT_REPLY) {
         put_uint(packer, "duration_ms", event->reply.duration_ms);
+    } else if (nj_event_cost(event) > 0) {
+        put_uint(packer, "cost_micro_usd", nj_event_cost(event));
     }
     if (has_answer(event->kind) && event->answer.has_raw)
         put_digest(packer, "raw", &event->answer.raw);
@@ -663,6 +701,8 @@ int nj_event_decode(struct nj_span payload, struct nj_event *ret_event, struct n
     if (meta.r < 0)
         return meta.r;
     get_answer(&meta, &event);
+    if (event_cost(&event) && nj_pack_has(&meta_place, "cost_micro_usd"))
+        get_uint(&meta, "cost_micro_usd", event_cost(&event));
     if (!get_event(&body, &meta, &event))
         return nj_pack_fail(&root, err, "no kind of event has the number %u", (unsigned)event.kind);
     if (body.r < 0 || meta.r < 0)

@@ -163,6 +163,7 @@ struct nj_event {
                 cause; /* overloaded, rate_limited, refusal, context_full, truncated, error */
             struct nj_span text;
             struct nj_digest request;
+            uint64_t cost_micro_usd; /* meta */
         } no_reply;
         struct {
             uint64_t turn;
@@ -190,14 +191,19 @@ struct nj_event {
             struct nj_span model;
             struct nj_span cause;
             struct nj_span text;
+            uint64_t cost_micro_usd; /* meta: of what was lost, or its bound where nobody knows */
         } attempt_failed;
         struct {
             enum nj_box_change change;
             struct nj_span text;
         } box;
         struct {
-            struct nj_span reason; /* signal, budget, deadline, disk */
+            struct nj_span reason;   /* signal, budget, deadline, disk */
+            uint64_t cost_micro_usd; /* meta: bound of a call that was given up under way */
         } suspended;
+        struct {
+            uint64_t cost_micro_usd; /* meta: bound of a call whose outcome a crash left unknown */
+        } resumed;
     };
 };
 
@@ -208,6 +214,10 @@ int nj_event_encode(const struct nj_event *event, struct nj_buf *out,
 /* nj_event_decode - spans are borrowed from @payload; message_bytes stays empty */
 int nj_event_decode(struct nj_span payload, struct nj_event *ret_event,
                     struct nj_error *err) NJ_MUST_USE;
+
+/* nj_event_cost - micro-USD that @event says were spent: of a reply, of a failed attempt, of a call
+ * that was given up or lost; 0 for all others */
+uint64_t nj_event_cost(const struct nj_event *event);
 
 /* nj_event_body - the raw body of a payload that nj_event_decode() accepted: what the content
  * digest chains */

@@ -455,6 +455,13 @@ void nj_manifest_read_context(struct nj_manifest_reading *in, const struct nj_ya
     child = nj_yaml_get(node, "at");
     if (child && nj_yaml_micro(&in->yaml, child, MICRO / 10, MICRO, &share))
         agent->context_at_ppm = (uint32_t)share;
+    if (agent->context == NJ_CONTEXT_COMPACT && agent->role < in->manifest->n_roles &&
+        in->manifest->roles[agent->role].n_chain > 0 &&
+        in->manifest->roles[agent->role].chain[0].context_tokens == 0)
+        nj_yaml_fault(&in->yaml, node,
+                      "compact needs the size of the context: give context_tokens to the first "
+                      "model of %s",
+                      in->manifest->roles[agent->role].name);
 }
 
 void nj_manifest_read_output(struct nj_manifest_reading *in, const struct nj_yaml_node *node,

@@ -107,6 +107,32 @@ static int read_spent(const struct nj_pack_at *map, struct nj_snapshot *snapshot
     return r;
 }
 
+/* What is known of the next prompt; counts of items were read before. */
+static int read_prompt(const struct nj_pack_at *map, struct nj_snapshot *snapshot,
+                       struct nj_error *err)
+{
+    bool has_prompt = nj_pack_has(map, key_text(NJ_SNAPSHOT_KEY_PROMPT));
+    int r = 0;
+
+    if (has_prompt != nj_pack_has(map, key_text(NJ_SNAPSHOT_KEY_PROMPT_ITEMS)))
+        return nj_pack_fail(map, err, "prompt and prompt_items belong together");
+    if (nj_pack_has(map, key_text(NJ_SNAPSHOT_KEY_COMPACT)))
+        r = nj_pack_get_uint(map, key_text(NJ_SNAPSHOT_KEY_COMPACT), snapshot->items,
+                             &snapshot->compacted, err);
+    if (r == 0 && has_prompt)
+        r = nj_pack_get_uint(map, key_text(NJ_SNAPSHOT_KEY_PROMPT_ITEMS), snapshot->items,
+                             &snapshot->prompt_items, err);
+    if (r == 0 && has_prompt)
+        r = nj_pack_get_uint(map, key_text(NJ_SNAPSHOT_KEY_PROMPT), NJ_SNAPSHOT_PROMPT_MAX,
+                             &snapshot->prompt_tokens, err);
+    if (r < 0)
+        return r;
+    if ((has_prompt && snapshot->prompt_tokens == 0) ||
+        (snapshot->compacted == 0 && nj_pack_has(map, key_text(NJ_SNAPSHOT_KEY_COMPACT))))
+        return nj_pack_fail(map, err, "compact and prompt are not written when they are 0");
+    return 0;
+}
+
 static int read_contents(const struct nj_pack_at *map, struct nj_snapshot *snapshot,
                          struct nj_error *err)
 {
@@ -201,6 +227,8 @@ int nj_snapshot_unpack(struct nj_span packed, struct nj_arena *arena,
         r = read_spent(&map, &snapshot, err);
     if (r == 0)
         r = read_contents(&map, &snapshot, err);
+    if (r == 0)
+        r = read_prompt(&map, &snapshot, err);
     if (r == 0)
         r = read_end(&map, arena, &snapshot, err);
     if (r == 0)

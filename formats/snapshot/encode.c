@@ -22,6 +22,11 @@ static bool key_is_due(const struct nj_snapshot *snapshot, enum nj_snapshot_key 
         return snapshot->status != 0;
     case NJ_SNAPSHOT_KEY_LIST:
         return snapshot->items > 0;
+    case NJ_SNAPSHOT_KEY_COMPACT:
+        return snapshot->compacted > 0;
+    case NJ_SNAPSHOT_KEY_PROMPT:
+    case NJ_SNAPSHOT_KEY_PROMPT_ITEMS:
+        return snapshot->prompt_tokens > 0;
     case NJ_SNAPSHOT_KEY_AT:
     case NJ_SNAPSHOT_KEY_CALLS:
     case NJ_SNAPSHOT_KEY_CONFIG:
@@ -56,6 +61,15 @@ static void pack_value(struct nj_packer *packer, const struct nj_snapshot *snaps
         break;
     case NJ_SNAPSHOT_KEY_CALLS:
         nj_pack_uint(packer, snapshot->calls_done);
+        break;
+    case NJ_SNAPSHOT_KEY_COMPACT:
+        nj_pack_uint(packer, snapshot->compacted);
+        break;
+    case NJ_SNAPSHOT_KEY_PROMPT:
+        nj_pack_uint(packer, snapshot->prompt_tokens);
+        break;
+    case NJ_SNAPSHOT_KEY_PROMPT_ITEMS:
+        nj_pack_uint(packer, snapshot->prompt_items);
         break;
     case NJ_SNAPSHOT_KEY_CONFIG:
         nj_pack_digest(packer, &snapshot->config);

@@ -7,6 +7,7 @@
 #define NJ_SNAPSHOT_KEYS(X)                                                                        \
     X(AT, "at")                                                                                    \
     X(CALLS, "calls")                                                                              \
+    X(COMPACT, "compact")                                                                          \
     X(CONFIG, "config")                                                                            \
     X(COST, "cost")                                                                                \
     X(END, "end")                                                                                  \
@@ -16,6 +17,8 @@
     X(JUDGED, "judged")                                                                            \
     X(LIST, "list")                                                                                \
     X(MESSAGES, "messages")                                                                        \
+    X(PROMPT, "prompt")                                                                            \
+    X(PROMPT_ITEMS, "prompt_items")                                                                \
     X(SEQ, "seq")                                                                                  \
     X(STAMPS, "stamps")                                                                            \
     X(STATE, "state")                                                                              \

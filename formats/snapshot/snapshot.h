@@ -16,8 +16,9 @@
 #include "formats/object/object.h"
 
 #define NJ_SNAPSHOT_VERSION 0
-#define NJ_SNAPSHOT_MAX_BYTES (1u << 20) /* packed */
-#define NJ_SNAPSHOT_STATE_MAX 255        /* of state and of status */
+#define NJ_SNAPSHOT_MAX_BYTES (1u << 20)      /* packed */
+#define NJ_SNAPSHOT_PROMPT_MAX 1000000000000u /* tokens */
+#define NJ_SNAPSHOT_STATE_MAX 255             /* of state and of status */
 #define NJ_SNAPSHOT_KIND_MAX_BYTES 64
 #define NJ_SNAPSHOT_TEXT_MAX_BYTES 4096
 
@@ -31,6 +32,9 @@ struct nj_snapshot {
     uint64_t attempts_failed;
     uint64_t items;                /* of the conversation, at most NJ_LIST_ITEMS_MAX */
     struct nj_digest conversation; /* its LIST root; present when items > 0 */
+    uint64_t prompt_tokens;        /* of the last prompt and its reply; 0: not known */
+    uint64_t prompt_items;         /* items that they were, at most items */
+    uint64_t compacted;            /* tool results before this item are left out of requests */
     struct nj_workspace_ref workspace;
     struct nj_usage usage; /* of all replies so far */
     uint64_t cost_micro_usd;

@@ -1,0 +1,41 @@
+/*
+ * context.h - how large a session's next prompt is, and what of it is left out
+ *
+ * Pure: functions of the session's state, so a replay computes the same. Two figures: an estimate,
+ * for limits of rate and context, and a bound, for money, which takes every byte that no usage has
+ * measured yet for a token. Both go out from the last reply's usage, which is exact.
+ *
+ * Compaction: when a prompt nears the limit that the config names, tool results older than the last
+ * turns are left out of requests and a note stands in their place, naming the step where they can
+ * be seen. The conversation itself, its objects and digests keep everything. The cut moves only
+ * when the limit is met again, so that between two cuts the prompt's beginning, and with it the
+ * provider's cache, stays.
+ */
+#ifndef NJ_SESSION_CONTEXT_H
+#define NJ_SESSION_CONTEXT_H
+
+#include "batch/session/session.h"
+
+#define NJ_CONTEXT_BYTES_PER_TOKEN 3    /* of JSON text; a little more than a token really has */
+#define NJ_CONTEXT_OVERHEAD_TOKENS 2048 /* what a provider adds for tools, and our framing */
+#define NJ_CONTEXT_TOOL_TOKENS 2048     /* at most of one tool's schema */
+#define NJ_CONTEXT_ITEM_TOKENS 64       /* framing of one item */
+#define NJ_CONTEXT_TURNS_KEPT 2         /* turns whose results always stay */
+#define NJ_CONTEXT_NOTE_MIN_BYTES 512   /* a shorter item is not worth a note */
+
+/* nj_context_estimate - tokens of the next prompt, as they will probably be counted */
+uint64_t nj_context_estimate(const struct nj_session *session);
+
+/* nj_context_bound - tokens that the next prompt cannot exceed. @same_model: the model that is
+ * asked is the one that counted the last usage; another one's tokens may be half as many again. */
+uint64_t nj_context_bound(const struct nj_session *session, bool same_model);
+
+/* nj_context_compact - move the cut if it is due; called by the core before it prompts */
+void nj_context_compact(struct nj_session *session);
+
+/* nj_context_item - item @index as a request holds it: borrowed from the session, or, where it is
+ * left out, a note in @scratch (which is cleared first) */
+int nj_context_item(const struct nj_session *session, size_t index, struct nj_buf *scratch,
+                    struct nj_span *ret_item, struct nj_error *err) NJ_MUST_USE;
+
+#endif
