@@ -70,16 +70,21 @@ rows_micro() { jq -s 'map(.cost_usd) | add * 1000000 | round' run/results.jsonl;
 }
 
 
+# asked WORD - both sessions' records say so, and what follows is the model's call
+asked() {
+    local n
+    for n in 1 2; do nightjar-replay show "run:$n" 2>/dev/null | grep -q "$1" || return 1; done
+}
+
 @test "calls whose outcome kills left unknown count as spent, each once" {
-    replies ", delay_ms: 3000"
+    replies ", delay_ms: 6000"
     job 2 "budget_usd: 10"
     begin nightjar run job.yaml --run-dir run
-    until_true 20 test -e run/run.json
-    sleep 1
+    until_true 20 asked opened
     kill -KILL "$begun"
     ended 137
     begin nightjar resume run
-    sleep 1.5
+    until_true 20 asked resumed
     kill -KILL "$begun"
     ended 137
     expect 0 nightjar resume run
@@ -92,11 +97,10 @@ rows_micro() { jq -s 'map(.cost_usd) | add * 1000000 | round' run/results.jsonl;
 }
 
 @test "a budget that a kill has eaten suspends what is left" {
-    replies ", delay_ms: 3000"
+    replies ", delay_ms: 6000"
     job 2 "budget_usd: 0.05"
     begin nightjar run job.yaml --run-dir run
-    until_true 20 test -e run/run.json
-    sleep 1
+    until_true 20 asked opened
     kill -KILL "$begun"
     ended 137
     expect 4 nightjar resume run
