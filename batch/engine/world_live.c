@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "formats/base/log.h"
+
 #include "formats/base/banned.h"
 
 /* ---- models ---- */
@@ -67,6 +69,24 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
 }
 
+/* Every other session would fail alike: the run is suspended with the cure, and this session's turn
+ * is asked again when the run is gone on with. */
+static void stop_for(struct nj_live *live, const struct nj_model_failure *failure)
+{
+    struct nj_event event = nj_live_event(live, NJ_EVENT_ATTEMPT);
+
+    event.attempt = live->seat.session->attempts_failed + 1;
+    event.attempt_failed.turn = live->request.turn;
+    event.attempt_failed.model = nj_span_text(failure->model);
+    event.attempt_failed.cause = nj_span_text(failure->cause);
+    event.attempt_failed.text = nj_span_text(failure->text);
+    event.attempt_failed.cost_micro_usd = failure->cost_micro_usd;
+    nj_money_settle(live, failure->cost_micro_usd);
+    nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+    nj_log(NJ_LOG_ERROR, "session %s, %s: %s", live->plan->key, failure->model, failure->text);
+    nj_engine_suspend(live->engine, "model");
+}
+
 static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
 {
     struct nj_live *live = ctx;
@@ -75,6 +95,10 @@ static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
     struct nj_error err = {0};
 
     live->model_call = NULL;
+    if (failure->stop_run) {
+        stop_for(live, failure);
+        return;
+    }
     nj_session_action(live->seat.session, &action);
     event.attempt = live->seat.session->attempts_failed + 1;
     event.no_reply.turn = live->request.turn;

@@ -43,10 +43,13 @@ struct nj_model_call {
     size_t role_index;
     struct nj_model_request request;
     struct nj_model_callbacks callbacks;
-    struct event *timer;   /* between two tries; NULL until the first wait */
-    struct nj_try *try;    /* under way, or NULL */
-    struct memory *memory; /* NULL when the role does not count */
-    struct walk walk;      /* the tally is the memory's */
+    struct event *timer;        /* between two tries; NULL until the first wait */
+    struct nj_try *try;         /* under way, or NULL */
+    struct memory *memory;      /* NULL when the role does not count */
+    struct walk walk;           /* the tally is the memory's */
+    struct nj_gate_place place; /* at the gate of the model that is asked, where it has one */
+    struct nj_rate_headers headers;
+    bool begun; /* the try's reply has begun to come: it costs something, whatever follows */
     struct timespec began;
     bool calling; /* inside the attempt callback */
     bool cancelled;
@@ -227,10 +230,30 @@ static uint64_t elapsed_ms(const struct timespec *since)
                       (now.tv_nsec - since->tv_nsec) / 1000000);
 }
 
+/* The try ended, or is not wanted any more. */
+static void leave_gate(struct nj_model_call *call, enum nj_gate_end end,
+                       const struct nj_usage *usage)
+{
+    struct nj_models_gate *gate = model_of(call->role, &call->walk)->gate;
+    struct nj_limiter_need used = {0};
+
+    if (!gate || !(call->place.waiting || call->place.inside))
+        return;
+    if (usage) { /* what is read from a cache does not count against rates */
+        used.input_tokens =
+            usage->input_tokens + usage->cache_write_5m_tokens + usage->cache_write_1h_tokens;
+        used.output_tokens = usage->output_tokens;
+    }
+    nj_gate_answer(&gate->gate, nj_turnstile_now_ms(), &call->place, end, usage ? &used : NULL,
+                   &call->headers);
+    nj_turnstile_wake(gate);
+}
+
 static void call_free(struct nj_model_call *call)
 {
     if (!call)
         return;
+    leave_gate(call, NJ_GATE_CANCELLED, NULL);
     if (call->try)
         model_of(call->role, &call->walk)->provider->cancel(call->try);
     if (call->timer)
@@ -314,6 +337,7 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
                                    .duration_ms = elapsed_ms(&call->began)};
 
     call->try = NULL;
+    leave_gate(call, NJ_GATE_SUCCEEDED, &tried->usage);
     reply.model = nj_span_text(model_name(call, tried->model, name, sizeof(name)));
     reply.cost_micro_usd =
         nj_price_cost(&model_of(call->role, &call->walk)->spec->price, &tried->usage);
@@ -328,57 +352,6 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
     callbacks.replied(callbacks.ctx, &reply);
 }
 
-static void on_try_failed(void *ctx, const struct nj_try_failure *tried)
-{
-    struct nj_model_call *call = ctx;
-    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
-    struct nj_model_failure failure = {.cause = nj_retry_cause_text(tried->cause),
-                                       .text = tried->text,
-                                       .model = model_name(call, NULL, name, sizeof(name)),
-                                       .request_id = tried->request_id,
-                                       .raw = tried->raw};
-    enum nj_retry_next next = NJ_RETRY_OVER;
-    struct nj_error err = {0};
-    uint64_t wait_ms = 0;
-
-    call->try = NULL;
-    if (tried->verdict != NJ_TRY_OVER)
-        next = nj_retry_failed(&call->walk.retry, call->role->spec, tried->cause,
-                               tried->verdict != NJ_TRY_AGAIN);
-    if (next == NJ_RETRY_OVER) {
-        end_with(call, &failure);
-        return;
-    }
-    call->walk.attempts++;
-    keep(call);
-    if (next == NJ_RETRY_AGAIN)
-        wait_ms = nj_retry_delay_ms(&call->walk.retry, call->models->retry_base_ms,
-                                    call->request.session->config->key, call->walk.turn,
-                                    call->walk.attempts);
-    call->calling = true;
-    call->callbacks.attempt(call->callbacks.ctx, &failure);
-    call->calling = false;
-    if (call->cancelled)
-        call_free(call);
-    else if (schedule(call, wait_ms, &err) < 0)
-        end_failed(call, NJ_CAUSE_ERROR, err.text, name);
-}
-
-static int begin_try(struct nj_model_call *call, struct nj_error *err)
-{
-    const struct nj_try_callbacks callbacks = {
-        .replied = on_try_replied, .failed = on_try_failed, .ctx = call};
-    const struct nj_model *model = model_of(call->role, &call->walk);
-    struct nj_try_request request = next_try(call, &call->walk, call->request.session->n_messages);
-
-    if (!model->provider)
-        return nj_fail(err, NJ_E_INPUT, "this build has no provider %s",
-                       nj_manifest_provider_text(model->spec->provider));
-    return model->provider->begin(model, &request, &callbacks, &call->try, err);
-}
-
-/* ---- calls ---- */
-
 static uint64_t bound_of(const struct nj_model *model, const struct nj_session *session, bool alone)
 {
     const struct nj_manifest_model *spec = model->spec;
@@ -388,6 +361,208 @@ static uint64_t bound_of(const struct nj_model *model, const struct nj_session *
     return nj_price_bound(&spec->price, spec->cache, nj_context_bound(session, alone),
                           spec->max_tokens);
 }
+
+/* What a failed try is taken to have cost. A whole answer told its usage; of one that broke off
+ * nobody knows how much was written, so it is its bound; where nothing came it is nothing. */
+static uint64_t cost_of_failed(const struct nj_model_call *call, const struct nj_try_failure *tried)
+{
+    const struct nj_model *model = model_of(call->role, &call->walk);
+
+    if (tried->cause == NJ_CAUSE_REFUSAL || tried->cause == NJ_CAUSE_CONTEXT_FULL)
+        return nj_price_cost(&model->spec->price, &tried->usage);
+    if (!call->begun)
+        return 0;
+    return bound_of(model, call->request.session, call->role->n_opened == 1);
+}
+
+static enum nj_gate_end gate_end(const struct nj_try_failure *tried)
+{
+    if (tried->cause == NJ_CAUSE_RATE_LIMITED)
+        return NJ_GATE_LIMITED;
+    if (tried->cause == NJ_CAUSE_OVERLOADED ||
+        (tried->cause == NJ_CAUSE_ERROR && tried->verdict == NJ_TRY_AGAIN))
+        return NJ_GATE_DOWN;
+    return NJ_GATE_BLAMED;
+}
+
+/* What follows a failed try: retry.h's walk, and beyond it what only real servers need. Who waits
+ * for capacity and has nobody else to ask is patient: a night is long. */
+static enum nj_retry_next what_next(struct nj_model_call *call, const struct nj_try_failure *tried)
+{
+    bool again = tried->verdict == NJ_TRY_AGAIN;
+    enum nj_retry_next next;
+
+    if (tried->verdict == NJ_TRY_OVER)
+        return NJ_RETRY_OVER;
+    if (again && call->headers.should_retry == NJ_RATE_DO_NOT)
+        again = false;
+    next = nj_retry_failed(&call->walk.retry, call->role->spec, tried->cause, !again);
+    if (next == NJ_RETRY_OVER && again && model_of(call->role, &call->walk)->gate &&
+        (tried->cause == NJ_CAUSE_RATE_LIMITED || tried->cause == NJ_CAUSE_OVERLOADED) &&
+        call->walk.retry.tries < NJ_RETRY_PATIENT_MAX)
+        return NJ_RETRY_AGAIN;
+    return next;
+}
+
+/* Our own back-off, or the server's wish where that is longer. */
+static uint64_t wait_before(const struct nj_model_call *call)
+{
+    uint64_t wait_ms =
+        nj_retry_delay_ms(&call->walk.retry, call->models->retry_base_ms,
+                          call->request.session->config->key, call->walk.turn, call->walk.attempts);
+
+    if (call->walk.retry.tries >= NJ_RETRY_TRIES_MAX)
+        wait_ms *= NJ_RETRY_PATIENT_FACTOR;
+    if (call->headers.has_wait && call->headers.wait_ms > wait_ms)
+        wait_ms = call->headers.wait_ms;
+    return wait_ms < NJ_LIMITER_PAUSE_MAX_MS ? wait_ms : NJ_LIMITER_PAUSE_MAX_MS;
+}
+
+static void on_try_failed(void *ctx, const struct nj_try_failure *tried)
+{
+    struct nj_model_call *call = ctx;
+    const struct nj_models_gate *gate = model_of(call->role, &call->walk)->gate;
+    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
+    struct nj_model_failure failure = {.cause = nj_retry_cause_text(tried->cause),
+                                       .text = tried->text,
+                                       .model = model_name(call, NULL, name, sizeof(name)),
+                                       .request_id = tried->request_id,
+                                       .raw = tried->raw,
+                                       .cost_micro_usd = cost_of_failed(call, tried),
+                                       .stop_run = tried->verdict == NJ_TRY_STOP};
+    enum nj_retry_next next;
+    struct nj_error err = {0};
+    uint64_t wait_ms = 0;
+
+    call->try = NULL;
+    leave_gate(call, gate_end(tried), NULL);
+    next = what_next(call, tried);
+    if (gate && next == NJ_RETRY_AGAIN &&
+        nj_gate_is_exhausted(&gate->gate, nj_turnstile_now_ms())) {
+        failure.stop_run = true;
+        failure.text = "the server refuses every call and names no end (429 without retry-after): "
+                       "probably a spend limit of the account; raise it, then resume the run";
+        next = NJ_RETRY_OVER;
+    }
+    if (next == NJ_RETRY_OVER) {
+        end_with(call, &failure);
+        return;
+    }
+    call->walk.attempts++;
+    keep(call);
+    if (next == NJ_RETRY_AGAIN)
+        wait_ms = wait_before(call);
+    call->calling = true;
+    call->callbacks.attempt(call->callbacks.ctx, &failure);
+    call->calling = false;
+    if (call->cancelled)
+        call_free(call);
+    else if (schedule(call, wait_ms, &err) < 0)
+        end_failed(call, NJ_CAUSE_ERROR, err.text, name);
+}
+
+static void on_try_headers(void *ctx, int http_status, const struct nj_http_header *headers,
+                           size_t n_headers)
+{
+    struct nj_model_call *call = ctx;
+    struct timespec now;
+
+    (void)http_status;
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+    for (size_t i = 0; i < n_headers; i++)
+        nj_rate_header(&call->headers, headers[i].name, headers[i].value,
+                       (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+}
+
+static void on_try_first_byte(void *ctx)
+{
+    struct nj_model_call *call = ctx;
+
+    call->begun = true;
+}
+
+/* Sends the try. */
+static int send_try(struct nj_model_call *call, struct nj_error *err)
+{
+    const struct nj_try_callbacks callbacks = {.replied = on_try_replied,
+                                               .failed = on_try_failed,
+                                               .headers = on_try_headers,
+                                               .first_byte = on_try_first_byte,
+                                               .ctx = call};
+    const struct nj_model *model = model_of(call->role, &call->walk);
+    struct nj_try_request request = next_try(call, &call->walk, call->request.session->n_messages);
+
+    return model->provider->begin(model, &request, &callbacks, &call->try, err);
+}
+
+static bool is_context_full(const struct nj_model_call *call)
+{
+    const struct nj_manifest_model *spec = model_of(call->role, &call->walk)->spec;
+
+    return spec->context_tokens &&
+           nj_context_estimate(call->request.session) + spec->max_tokens > spec->context_tokens;
+}
+
+void nj_chain_admit(struct nj_gate_place *place)
+{
+    struct nj_model_call *call =
+        (struct nj_model_call *)((char *)place - offsetof(struct nj_model_call, place));
+    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
+    struct nj_error err = {0};
+
+    if (is_context_full(call)) {
+        const struct nj_try_failure full = {
+            .cause = NJ_CAUSE_CONTEXT_FULL,
+            .verdict = NJ_TRY_FINAL,
+            .text = "the prompt and max_tokens exceed the model's context_tokens; the agent's "
+                    "context policy may be compact"};
+
+        on_try_failed(call, &full);
+        return;
+    }
+    if (send_try(call, &err) < 0)
+        end_failed(call, NJ_CAUSE_ERROR, err.text, model_name(call, NULL, name, sizeof(name)));
+}
+
+/* While a model's breaker is open, a call that may go to a later one goes there. */
+static void pass_by_what_is_down(struct nj_model_call *call)
+{
+    const struct nj_models_gate *gate;
+
+    while ((gate = model_of(call->role, &call->walk)->gate) &&
+           nj_gate_is_down(&gate->gate, nj_turnstile_now_ms())) {
+        struct nj_retry after = call->walk.retry;
+
+        if (nj_retry_failed(&after, call->role->spec, NJ_CAUSE_OVERLOADED, true) != NJ_RETRY_NEXT)
+            return;
+        call->walk.retry = after;
+    }
+}
+
+static int begin_try(struct nj_model_call *call, struct nj_error *err)
+{
+    const struct nj_model *model;
+
+    pass_by_what_is_down(call);
+    model = model_of(call->role, &call->walk);
+    nj_rate_headers_init(&call->headers);
+    call->begun = false;
+    if (!model->provider)
+        return nj_fail(err, NJ_E_INPUT, "this build has no provider %s",
+                       nj_manifest_provider_text(model->spec->provider));
+    if (!model->gate)
+        return send_try(call, err);
+    if (call->place.ticket == 0)
+        call->place.ticket = ++call->models->tickets;
+    call->place.need =
+        (struct nj_limiter_need){.input_tokens = nj_context_estimate(call->request.session),
+                                 .output_tokens = model->spec->max_tokens};
+    nj_gate_enter(&model->gate->gate, &call->place);
+    nj_turnstile_wake(model->gate);
+    return 0;
+}
+
+/* ---- calls ---- */
 
 uint64_t nj_model_bound(const struct nj_models *models, size_t role,
                         const struct nj_session *session)

@@ -4,8 +4,17 @@
 #ifndef NJ_MODEL_INSIDE_H
 #define NJ_MODEL_INSIDE_H
 
+#include "batch/model/gate.h"
 #include "batch/model/model.h"
 #include "batch/model/provider.h"
+
+/* The gate before one (provider, base_url, model), with the loop's clock. */
+struct nj_models_gate {
+    struct nj_gate gate;
+    const struct nj_manifest_model *spec; /* the first that named it */
+    struct event *timer;                  /* when to look who may go */
+    struct nj_models_gate *next;
+};
 
 struct nj_models_role {
     const struct nj_manifest_role *spec;
@@ -20,10 +29,26 @@ struct nj_models {
     struct nj_models_role *roles;
     size_t n_roles;
     size_t n_tally; /* counters of one session */
-    void *memories; /* chain.c: tsearch() tree of where sessions stand */
+    struct nj_models_gate *gates;
+    uint64_t tickets; /* drawn so far */
+    void *memories;   /* chain.c: tsearch() tree of where sessions stand */
     uint64_t retry_base_ms;
     size_t n_calls; /* under way */
 };
+
+/* ---- turnstile.c: gates on the loop ---- */
+
+/* nj_turnstile_open - the gate that @model's calls go through, made where it is the first */
+int nj_turnstile_open(struct nj_models *models, struct nj_model *model,
+                      struct nj_error *err) NJ_MUST_USE;
+int nj_turnstile_attach(struct nj_models *models, struct event_base *base,
+                        struct nj_error *err) NJ_MUST_USE;
+void nj_turnstile_free_all(struct nj_models *models);
+uint64_t nj_turnstile_now_ms(void);
+void nj_turnstile_wake(struct nj_models_gate *gate); /* somebody entered or ended: look again */
+
+/* nj_chain_admit - chain.c: it is this place's turn */
+void nj_chain_admit(struct nj_gate_place *place);
 
 /* nj_chain_forget_all - frees models->memories */
 void nj_chain_forget_all(struct nj_models *models);

@@ -82,7 +82,7 @@ static int open_role(struct nj_models *models, int dir_fd, const struct nj_manif
         *model = (struct nj_model){.provider = provider_of(spec->chain[i].provider),
                                    .spec = &spec->chain[i],
                                    .services = &models->services};
-        if (open_model(models, dir_fd, model, err) < 0)
+        if (open_model(models, dir_fd, model, err) < 0 || nj_turnstile_open(models, model, err) < 0)
             return nj_wrap(err, "models.%s[%zu]", spec->name, i);
         role->n_opened++;
         role->counts = role->counts || model->n_tally > 0;
@@ -125,6 +125,8 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
     models->services.script_log_fd = -1;
     models->retry_base_ms = NJ_RETRY_BASE_MS;
     models->manifest = manifest;
+    if (read_environment(models, err) < 0) /* first: gates are made with its figures */
+        return -(int)err->code;
     models->roles = calloc(manifest->n_roles + 1, sizeof(*models->roles));
     if (!models->roles)
         return nj_fail_nomem(err);
@@ -132,8 +134,6 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
         if (open_role(models, dir_fd, &manifest->roles[i], &models->roles[models->n_roles++], err) <
             0)
             return -(int)err->code;
-    if (read_environment(models, err) < 0)
-        return -(int)err->code;
     *ret_models = nj_steal_ptr(&models);
     return 0;
 }
@@ -154,6 +154,7 @@ void nj_models_free(struct nj_models *models)
         free(models->roles[i].chain);
     }
     free(models->roles);
+    nj_turnstile_free_all(models);
     nj_http_free(models->services.http);
     if (models->services.script_log_fd >= 0)
         (void)close(models->services.script_log_fd); /* each line was written when it was due */
@@ -180,6 +181,8 @@ int nj_models_attach(struct nj_models *models, struct event_base *base, struct n
     const struct nj_http_options options = {.ca_file = getenv("SSL_CERT_FILE")};
 
     models->services.base = base;
+    if (nj_turnstile_attach(models, base, err) < 0)
+        return -(int)err->code;
     return needs_http(models) ? nj_http_new(base, &options, &models->services.http, err) : 0;
 }
 

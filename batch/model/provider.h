@@ -27,6 +27,7 @@ struct event_base;
 struct nj_http;
 struct nj_model;
 struct nj_request_policy; /* request.h */
+struct nj_models_gate;
 struct nj_try;
 
 /* What the providers share; owned by struct nj_models, valid for the life of every model. */
@@ -42,8 +43,9 @@ struct nj_model {
     const struct nj_provider *provider;
     const struct nj_manifest_model *spec;
     const struct nj_model_services *services;
-    void *state;        /* the provider's own */
-    bool shares_state;  /* with an earlier model (is_same): close() is not for this one */
+    void *state;                 /* the provider's own */
+    struct nj_models_gate *gate; /* shared by all that ask the same; NULL: none is needed */
+    bool shares_state;           /* with an earlier model (is_same): close() is not for this one */
     size_t n_tally;     /* counters that the walker keeps for this model in each session... */
     size_t tally_first; /* ...and where they begin among the session's */
 };

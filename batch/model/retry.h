@@ -10,9 +10,11 @@
 
 #include "formats/manifest/manifest.h"
 
-#define NJ_RETRY_TRIES_MAX 5     /* of one model in one turn */
-#define NJ_RETRY_BASE_MS 500     /* before the second try; doubled for each further one... */
-#define NJ_RETRY_DOUBLINGS_MAX 4 /* ...up to 16 times the base: 8 s */
+#define NJ_RETRY_TRIES_MAX 5      /* of one model in one turn */
+#define NJ_RETRY_PATIENT_MAX 30   /* tries for lack of capacity, where no other model is left... */
+#define NJ_RETRY_PATIENT_FACTOR 8 /* ...and how much longer the waits are then: a minute */
+#define NJ_RETRY_BASE_MS 500      /* before the second try; doubled for each further one... */
+#define NJ_RETRY_DOUBLINGS_MAX 4  /* ...up to 16 times the base: 8 s */
 #define NJ_RETRY_JITTER_PERCENT 25
 
 enum nj_retry_next {

@@ -106,3 +106,16 @@ asked() {
     expect 4 nightjar resume run
     [ "$(spent run)" -eq 40000 ]
 }
+
+@test "a model's rate holds for all sessions together, through refusals and an outage" {
+    replies ", delay_ms: 400"
+    sed -i 's/^replies:/&\n  - {fail: overloaded, times: 3}/' replies.yaml
+    job 6 "budget_usd: 10"
+    sed -i 's/price: {/rate: {concurrent: 1}, &/' job.yaml
+    NJ_TEST_RETRY_MS=10 expect 0 nightjar run job.yaml --run-dir run
+    # Six replies of 0.4 s, one after another; at once they would take 0.4 s.
+    [ "$(jq -s 'length' run/results.jsonl)" -eq 6 ]
+    spread=$(for b in run/bundles/*.njb; do stat -c %.3Y "$b"; done | sort -n | sed -n '1p;$p' | paste -sd' ' | awk '{print int(($2 - $1) * 1000)}')
+    [ "$spread" -ge 1600 ]
+    [ "$(rows_micro)" -eq $((6 * 24000)) ]
+}

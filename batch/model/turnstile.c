@@ -1,0 +1,110 @@
+/*
+ * turnstile.c - gates on the loop: one timer each, which lets in whoever's turn it is
+ *
+ * A call is never let in from inside the function that entered it, but from the loop, as endings
+ * are: whoever asks must have its handle first.
+ */
+#include "batch/model/inside.h"
+
+#include <event2/event.h>
+#include <time.h>
+
+#include "formats/base/banned.h"
+
+uint64_t nj_turnstile_now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool is_same(const struct nj_manifest_model *a, const struct nj_manifest_model *b)
+{
+    return a->provider == b->provider && same_text(a->base_url, b->base_url) &&
+           same_text(a->model, b->model) && same_text(a->script, b->script) &&
+           a->credential == b->credential;
+}
+
+static bool has_rate(const struct nj_manifest_rate *rate)
+{
+    return rate->requests || rate->input_tokens || rate->output_tokens || rate->concurrent;
+}
+
+int nj_turnstile_open(struct nj_models *models, struct nj_model *model, struct nj_error *err)
+{
+    const struct nj_manifest_rate *rate = &model->spec->rate;
+    const struct nj_limiter_limits limits = {
+        .per_minute = {rate->requests, rate->input_tokens, rate->output_tokens},
+        .concurrent = rate->concurrent};
+    struct nj_models_gate *gate;
+
+    /* A file answers as often as it is asked, unless the manifest wants to see how a rate feels. */
+    if (model->spec->provider == NJ_PROVIDER_SCRIPT && !has_rate(rate))
+        return 0;
+    for (gate = models->gates; gate; gate = gate->next)
+        if (is_same(gate->spec, model->spec)) {
+            model->gate = gate;
+            return 0;
+        }
+    gate = calloc(1, sizeof(*gate));
+    if (!gate)
+        return nj_fail_nomem(err);
+    nj_gate_init(&gate->gate, &limits, models->retry_base_ms, nj_turnstile_now_ms());
+    gate->spec = model->spec;
+    gate->next = models->gates;
+    models->gates = gate;
+    model->gate = gate;
+    return 0;
+}
+
+static void on_timer(int fd, short what, void *ctx)
+{
+    struct nj_models_gate *gate = ctx;
+    struct nj_gate_place *place;
+    struct timeval delay;
+    uint64_t wait_ms;
+
+    (void)fd;
+    (void)what;
+    while ((place = nj_gate_next(&gate->gate, nj_turnstile_now_ms(), &wait_ms)))
+        nj_chain_admit(place);
+    if (wait_ms == UINT64_MAX)
+        return;
+    delay = (struct timeval){.tv_sec = (time_t)(wait_ms / 1000),
+                             .tv_usec = (suseconds_t)(wait_ms % 1000) * 1000};
+    (void)evtimer_add(gate->timer,
+                      &delay); /* fails for lack of memory only: the next answer wakes */
+}
+
+int nj_turnstile_attach(struct nj_models *models, struct event_base *base, struct nj_error *err)
+{
+    for (struct nj_models_gate *gate = models->gates; gate; gate = gate->next) {
+        gate->timer = evtimer_new(base, on_timer, gate);
+        if (!gate->timer)
+            return nj_fail_nomem(err);
+    }
+    return 0;
+}
+
+void nj_turnstile_wake(struct nj_models_gate *gate)
+{
+    event_active(gate->timer, EV_TIMEOUT, 0);
+}
+
+void nj_turnstile_free_all(struct nj_models *models)
+{
+    while (models->gates) {
+        struct nj_models_gate *gate = models->gates;
+
+        models->gates = gate->next;
+        if (gate->timer)
+            event_free(gate->timer);
+        free(gate);
+    }
+}
