@@ -161,7 +161,7 @@ static void more_models_than_are_named_are_counted_together(void **state)
     fold(&f, sample_event(NJ_EVENT_OPENED), 0);
     for (int i = 0; i < 100; i++) {
         struct nj_event event = sample_event(NJ_EVENT_REPLY);
-        char name[16];
+        char name[24];
 
         (void)snprintf(name, sizeof(name), "model-%d", i);
         event.reply.model = nj_span_text(name);
