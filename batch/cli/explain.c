@@ -359,6 +359,37 @@ static int explain_sum(struct nj_buf *out, const char *what, uint64_t most, cons
     return nj_buf_printf(out, err, ": NOT ENOUGH if every box uses all it may; %s\n", advice);
 }
 
+/* explain_stops - what ends the run before its sessions are done, and what is tried again */
+static int explain_stops(const struct nj_manifest *manifest, struct nj_buf *out,
+                         struct nj_error *err)
+{
+    const struct nj_manifest_limits *limits = &manifest->limits;
+    int r = 0;
+
+    if (limits->deadline &&
+        (nj_buf_text(out, "  until ", err) < 0 || nj_shown_append(out, limits->deadline, err) < 0 ||
+         nj_buf_text(out, "\n", err) < 0))
+        return -(int)err->code;
+    if (limits->fail_over_count != NJ_MANIFEST_NO_COUNT)
+        r = nj_buf_printf(out, err, "  stops when more than %" PRIu64 " sessions failed\n",
+                          limits->fail_over_count);
+    else if (limits->fail_over_ppm < 1000000)
+        r = nj_buf_printf(out, err, "  stops when more than %u.%u %% of the sessions failed\n",
+                          limits->fail_over_ppm / 10000, limits->fail_over_ppm / 1000 % 10);
+    if (r == 0 && limits->disk_free_mb > 0)
+        r = nj_buf_printf(out, err, "  no session begins with less than %" PRIu64 " MB free\n",
+                          limits->disk_free_mb);
+    if (r == 0 && manifest->retry.attempts > 1)
+        r = nj_buf_printf(out, err,
+                          "  a failed session is begun %" PRIu64 " times at most, after %" PRIu64
+                          " s and up to %" PRIu64 " s\n",
+                          manifest->retry.attempts, manifest->retry.backoff_seconds,
+                          manifest->retry.backoff_max_seconds);
+    if (r == 0 && manifest->retain_seconds > 0)
+        r = nj_buf_printf(out, err, "  kept for %" PRIu64 " h\n", manifest->retain_seconds / 3600);
+    return r;
+}
+
 static int explain_limits(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
                           const struct nj_explain_host *host, struct nj_buf *out,
                           struct nj_error *err)
@@ -381,7 +412,7 @@ static int explain_limits(const struct nj_plan *plan, const struct nj_explain_in
          show_usd(out, limits->session_budget_micro_usd, err) < 0 ||
          nj_buf_text(out, "\n", err) < 0))
         return -(int)err->code;
-    if (nj_buf_text(out, "this host\n", err) < 0 ||
+    if (explain_stops(plan->manifest, out, err) < 0 || nj_buf_text(out, "this host\n", err) < 0 ||
         explain_sum(out, "memory of boxes and their workspaces", demand.memory_bytes, "available",
                     host->memory_bytes,
                     "lower limits.tool_calls, limits.warm_boxes or the agents' sizes", err) < 0)

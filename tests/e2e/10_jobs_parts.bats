@@ -39,6 +39,15 @@ keys() { python3 -Ic 'import json,sys; print(*(json.loads(l)["key"] for l in ope
     has_err "alias *bx: there is no anchor &bx before it"
 }
 
+@test "limits, retries and how long a run is kept are explained" {
+    sed -i 's/^limits:.*/limits: {sessions: 4, fail_over: 0.125, disk_free_mb: 77}\nretry: {attempts: 3, backoff_seconds: 5}\narchive: {retain: 2d}/' job.yaml
+    expect 0 nightjar check job.yaml
+    has_out "stops when more than 12.5 % of the sessions failed"
+    has_out "no session begins with less than 77 MB free"
+    has_out "a failed session is begun 3 times at most, after 5 s and up to 600 s"
+    has_out "kept for 48 h"
+}
+
 @test "aliases that unfold without end are refused" {
     {
         echo 'x-0: &x0 [a, b, c, d, e, f, g, h, i, j]'

@@ -112,6 +112,7 @@ static void a_job_is_told_in_full(void **state)
         "  64 sessions alive at once, 3 tool calls at once, 3 boxes kept\n"
         "  budget 20.00 USD\n"
         "  budget of a session 0.05 USD\n"
+        "  no session begins with less than 1024 MB free\n"
         "this host\n"
         "  memory of boxes and their workspaces at most 330 MiB; available 1 PiB\n"
         "  disk for inputs and each workspace once at most 30 MiB; free here 1 PiB\n");
