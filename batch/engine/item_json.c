@@ -528,7 +528,8 @@ int nj_item_json_nearest(const char *json, const char *name, struct nj_buf *out,
 
     if (!copy)
         return nj_fail_nomem(err);
-    for (char *at = copy; *at && *at != '}' && at[1] == '"' && n < SHOWN_FIELDS_MAX;) {
+    for (char *at = *copy == '{' ? copy : copy + strlen(copy);
+         *at && *at != '}' && at[1] == '"' && n < SHOWN_FIELDS_MAX;) {
         char *colon = copy + (behind(at + 1) - copy);
         char *end = copy + (behind(colon + 1) - copy);
 
