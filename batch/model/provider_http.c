@@ -262,6 +262,8 @@ static int read_end(struct nj_try *try, struct nj_error *err)
 
     if (!try->streamed)
         return dialect->whole(nj_buf_span(&try->whole), &try->reply, err);
+    if (!try->reader) /* a whole body of nothing: no event ever came */
+        return nj_fail(err, NJ_E_UPSTREAM, "the event stream is empty");
     if (!try->done)
         return dialect->end(try->reader, &try->reply, err);
     return 0;
