@@ -43,3 +43,43 @@ models_tls() {
         openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem \
             -extfile <(echo "subjectAltName=IP:127.0.0.1,DNS:localhost") 2>>tls.err || complain "$(<tls.err)"
 }
+
+# job_models [SESSION LINE...] - job.yaml: sessions over items/*.txt ($ITEMS of them, default 1) whose models are $MODELS, the
+# inside of the role's chain (default: one of $PROVIDER, streamed unless STREAM=false, with the credential `key` of
+# NJ_TEST_KEY). The first message names the item, so the server's journal tells sessions apart.
+job_models() {
+    local i line provider=${PROVIDER:-anthropic} base
+    base=$models_url
+    [ "$provider" = anthropic ] || base=$base/v1
+    mkdir -p items
+    for ((i = 1; i <= ${ITEMS:-1}; i++)); do
+        echo "$i" >"items/$(printf %03d "$i").txt"
+    done
+    {
+        cat <<-YAML
+		nightjar: 1
+		job: models
+		models:
+		  worker:
+		    ${MODELS:-"- {provider: $provider, model: m1, base_url: \"$base\", credential: key, stream: ${STREAM:-true}, price: {input: 3, output: 15}}"}
+		credentials:
+		  key: {env: NJ_TEST_KEY}
+		agents:
+		  tester:
+		    model: worker
+		    instructions: "Do as you are told."
+		    sandbox: {filesystem: {max_size_mb: 16}}
+		    tools: [{type: code_execution, languages: [bash]}]
+		sessions:
+		  - name: items
+		    agent: tester
+		    for_each: {glob: "items/*.txt"}
+		    key: "{item.stem}"
+		    input: "{item.stem}: go."
+		YAML
+        for line in "$@"; do
+            printf '    %s\n' "$line"
+        done
+        echo "limits: {sessions: ${SESSIONS:-64}}"
+    } >job.yaml
+}

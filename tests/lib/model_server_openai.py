@@ -1,6 +1,6 @@
 """model_server_openai.py - chat completions as a compatible server sees them: requests checked, replies rendered
 
-Compatible servers differ, so a reply (or the whole script) names its variants: "usage": false, "done": false,
+Compatible servers differ, so a reply (or the whole script) names its variants: "no_usage": true, "done": false,
 "whole_calls": true (each tool call in one chunk), "no_index", "empty_content" (content "" in place of null).
 """
 import json
@@ -203,7 +203,7 @@ def body_of(reply, call, usage, message, reply_id):
     body = {"id": reply_id, "object": "chat.completion", "created": 1700000000, "model": reply.get("model", call["model"]),
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_of(reply, message)}],
             "system_fingerprint": "fp_test"}
-    if reply.get("usage") is not False:
+    if not reply.get("no_usage"):
         body["usage"] = usage_of(usage)
     return json.dumps(body).encode("utf-8")
 
@@ -227,7 +227,7 @@ def chunks_of(reply, call, usage, message, reply_id, random, with_usage):
         for piece in _pieces(asked["function"]["arguments"], random):
             chunk({"tool_calls": [{**index, "function": {"arguments": piece}}]})
     chunk({}, finish_of(reply, message))
-    if with_usage and reply.get("usage") is not False:
+    if with_usage and not reply.get("no_usage"):
         out.append(b"data: " + json.dumps(dict(head, choices=[], usage=usage_of(usage))).encode() + b"\n\n")
     if reply.get("done") is not False:
         out.append(b"data: [DONE]\n\n")
