@@ -100,6 +100,16 @@ teardown() {
     find tests -name '*.[ch]' -exec wc -l {} + | awk '$1 > 1100 && $2 != "total"' | none
 }
 
+@test "nothing stands at the top but what belongs there" {
+    strangers=$(for entry in *; do
+        case $entry in
+        batch | build | replay | formats | samples | tests | CMakeLists.txt | README.md) ;;
+        *) echo "$entry" ;;
+        esac
+    done)
+    [ -z "$strangers" ] || { echo "$strangers" >&2; return 1; }
+}
+
 @test "every folder says in a page what lives there" {
     for folder in formats batch replay tests; do
         [ -s "$folder/README.md" ]

@@ -2,7 +2,7 @@
 load ../lib/common
 
 # fill_in SHELL PROGRAM - the script, as the build makes it
-fill_in() { sed "s/@NAME@/$2/g; s/@FUNCTION@/${2/-/_}/g" "$NJ_ROOT/packaging/completion/$1.in"; }
+fill_in() { sed "s/@NAME@/$2/g; s/@FUNCTION@/${2/-/_}/g" "$NJ_ROOT/.cmake/packaging/completion/$1.in"; }
 
 setup() {
     nj_setup
@@ -137,7 +137,7 @@ ZSH
         done
     done
     awk -v name=nightjar-manifest -v summary="the file that says what a job is" -v version=0 -v 'leave=Identity|Canonical form|Changes' \
-        -f "$NJ_ROOT/packaging/format_page.awk" "$NJ_ROOT/formats/manifest/FORMAT.md" >pages/nightjar-manifest.5
+        -f "$NJ_ROOT/.cmake/packaging/format_page.awk" "$NJ_ROOT/formats/manifest/FORMAT.md" >pages/nightjar-manifest.5
     for page in pages/*; do
         same "" "$(man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)" "$page: warnings"
         command -v mandoc >/dev/null || continue
@@ -146,7 +146,7 @@ ZSH
 }
 
 @test "nightjar-manifest(5) names every key that FORMAT.md has" {
-    awk -v name=x -v summary=y -v version=0 -v leave=Changes -f "$NJ_ROOT/packaging/format_page.awk" "$NJ_ROOT/formats/manifest/FORMAT.md" |
+    awk -v name=x -v summary=y -v version=0 -v leave=Changes -f "$NJ_ROOT/.cmake/packaging/format_page.awk" "$NJ_ROOT/formats/manifest/FORMAT.md" |
         sed 's/\\f[BIR]//g; s/\\-/-/g' >page
     keys=$(sed -n 's/^| `\([a-z_.]*\)`.*/\1/p' "$NJ_ROOT/formats/manifest/FORMAT.md")
     [ "$(wc -l <<<"$keys")" -ge 60 ]
