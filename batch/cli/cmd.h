@@ -9,6 +9,7 @@
 extern const struct nj_command nj_cmd_run;
 extern const struct nj_command nj_cmd_resume;
 extern const struct nj_command nj_cmd_stop;
+extern const struct nj_command nj_cmd_gc;
 extern const struct nj_command nj_cmd_status;
 extern const struct nj_command nj_cmd_report;
 extern const struct nj_command nj_cmd_plan;

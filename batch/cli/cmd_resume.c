@@ -9,7 +9,18 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_USER = 1, OPT_QUIET, OPT_VERBOSE, OPT_RETRY_FAILED };
+enum { OPT_USER = 1, OPT_QUIET, OPT_VERBOSE, OPT_RETRY_FAILED, OPT_BUDGET };
+
+#define USD_MAX 1000000000.0
+
+/* What it costs as whole micro-USD; -1 when that is no amount. */
+static int64_t micro_usd(const char *text)
+{
+    char *end = NULL;
+    double usd = strtod(text, &end);
+
+    return *text && !*end && usd > 0 && usd <= USD_MAX ? (int64_t)(usd * 1e6 + 0.5) : -1;
+}
 
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
@@ -26,6 +37,9 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             engine.verbose = true;
         else if (r == OPT_RETRY_FAILED)
             engine.retry_failed = true;
+        else if (r == OPT_BUDGET && (engine.budget_micro_usd = micro_usd(args->value)) < 0)
+            return nj_arguments_refuse(args, err, "--budget %s: an amount in USD is expected",
+                                       args->value);
     }
     if (r < 0)
         return r;
@@ -50,6 +64,8 @@ const struct nj_command nj_cmd_resume = {
             {OPT_RETRY_FAILED, "retry-failed",
              .help = "sessions that have failed get one more attempt, whatever the job's retry "
                      "says; earlier bundles stay, as *.attempt-N.njb"},
+            {OPT_BUDGET, "budget", .value = "USD",
+             .help = "the run's budget for this time, what is spent already included"},
             {OPT_USER, "user", .value = "NAME", .takes = NJ_TAKES_USER,
              .help = "as root: who the engine becomes"},
             {OPT_QUIET, "quiet", .help = "say only what went wrong"},

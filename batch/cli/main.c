@@ -30,8 +30,9 @@ static int status_of(const struct nj_error *err)
 int main(int argc, char **argv)
 {
     static const struct nj_command *const commands[] = {
-        &nj_cmd_run,   &nj_cmd_resume, &nj_cmd_stop,   &nj_cmd_status, &nj_cmd_report, &nj_cmd_plan,
-        &nj_cmd_check, &nj_cmd_bundle, &nj_cmd_doctor, NULL,
+        &nj_cmd_run,    &nj_cmd_resume, &nj_cmd_stop, &nj_cmd_gc,
+        &nj_cmd_status, &nj_cmd_report, &nj_cmd_plan, &nj_cmd_check,
+        &nj_cmd_bundle, &nj_cmd_doctor, NULL,
     };
     static const struct nj_exit_meaning exits[] = {
         {NJ_EXIT_OK, "all sessions succeeded"},

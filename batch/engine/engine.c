@@ -135,7 +135,7 @@ static bool start_sessions(struct nj_engine *engine)
     size_t started = 0;
     size_t session;
 
-    while (!engine->stopping && !engine->failed && nj_money_allows(engine) &&
+    while (!engine->stopping && !engine->failed && !engine->disk_low && nj_money_allows(engine) &&
            started < STARTS_PER_ROUND && nj_queue_take(engine->queue, wall_ms(), &session)) {
         start_session(engine, session);
         started++;
@@ -171,8 +171,7 @@ void nj_engine_ended(struct nj_live *live)
     nj_queue_end(engine->queue, live->plan->number - 1);
     engine->failures += seat->status == NJ_STATUS_FAILED;
     nj_views_ended(live);
-    if ((uint64_t)engine->failures * 1000000 >
-        (uint64_t)engine->manifest->limits.fail_over_ppm * engine->plan->n_sessions)
+    if (nj_engine_too_many_failed(engine))
         nj_engine_suspend(engine, "fail_over");
     TAILQ_REMOVE(&engine->lives, live, live_link);
     nj_live_free(
@@ -268,13 +267,9 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
-    struct nj_engine *engine = arg;
-
     (void)fd;
     (void)what;
-    nj_engine_post_state(engine);
-    if (!engine->stopping)
-        nj_engine_reschedule(engine); /* for those whose next attempt may begin by now */
+    nj_engine_watch(arg);
 }
 
 static int suspend_one(struct nj_live *live, const char *reason, struct nj_error *err)
@@ -378,7 +373,7 @@ static bool is_stuck(struct nj_engine *engine)
 
 static int run_loop(struct nj_engine *engine, struct nj_error *err)
 {
-    nj_engine_reschedule(engine);
+    nj_engine_watch(engine);
     while (!engine->failed && !engine->stop_now && !all_have_ended(engine)) {
         if ((engine->stopping && is_quiet(engine)) || is_stuck(engine))
             break;
@@ -508,6 +503,8 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
         return -(int)err->code;
     for (size_t i = 0; i < engine.plan->n_sessions; i++) /* what earlier processes ended */
         engine.failures += engine.seats[i].status == NJ_STATUS_FAILED;
+    if (engine.was_fail_over)
+        engine.forgiven = engine.failures;
     if (nj_views_begin(&engine, err) < 0)
         return -(int)err->code;
     if (run_loop(&engine, err) < 0) {

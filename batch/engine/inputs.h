@@ -41,8 +41,8 @@ uint64_t nj_inputs_bytes(const struct nj_inputs *inputs);
  *
  * Reads to the end of the file as it is then; fills size, digest and parts of @entry, its type, and
  * its mode: 0644, or 0755 where anybody may execute it, whatever the umask was. *ret_mtime_ns is
- * the file's. The content is appended to @out as well, unless that is NULL. Fails with NJ_E_INPUT (missing, no regular file, a link that leaves the roots: the
- * text says which) or NJ_E_LIMIT.
+ * the file's. The content is appended to @out as well, unless that is NULL. Fails with NJ_E_INPUT
+ * (missing, no regular file, a link that leaves the roots: the text says which) or NJ_E_LIMIT.
  */
 int nj_inputs_add_file(const struct nj_roots *roots, const struct nj_place *place,
                        const struct nj_object_sink *sink, struct nj_buf *out,

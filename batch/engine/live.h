@@ -175,6 +175,10 @@ struct nj_engine {
     struct nj_error error;
     struct nj_views *views; /* views.h */
     size_t failures;        /* sessions that failed */
+    size_t forgiven;        /* of these: before a stop for too many of them */
+    bool was_fail_over;     /* resumed: that is why the last process stopped */
+    bool disk_low;          /* below limits.disk_free_mb: no session begins */
+    bool disk_told;
     int64_t first_epoch_ns; /* when the run began */
     uint64_t epochs;        /* engines that have worked on it, this one too */
 };
@@ -216,6 +220,10 @@ void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without a
 void nj_live_release_slot(struct nj_live *live);
 void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
+
+/* watch.c */
+bool nj_engine_too_many_failed(const struct nj_engine *engine);
+void nj_engine_watch(struct nj_engine *engine); /* once a second, and before the first session */
 
 /* attempts.c */
 uint64_t nj_live_attempt(const struct nj_live *live); /* from 1 */

@@ -48,11 +48,11 @@ struct nj_plan_session {
     const char *key;  /* unique in the run */
     const char *slug; /* of the key, for file names: see slug.h; unique in the run */
     size_t group;     /* index in the manifest */
-    size_t role; /* the agent's, unless the item overrides it */
+    size_t role;      /* the agent's, unless the item overrides it */
     struct nj_digest identity;
-    const char *item_json;      /* "{}" without for_each; keys ascending, no spaces */
-    uint32_t item_line;         /* of its file, where it comes from lines or csv; else 0 */
-    const char *input;          /* an overridden input, as it is; NULL: the group's template */
+    const char *item_json; /* "{}" without for_each; keys ascending, no spaces */
+    uint32_t item_line;    /* of its file, where it comes from lines or csv; else 0 */
+    const char *input;     /* an overridden input, as it is; NULL: the group's template */
     const struct nj_plan_file *files;
     size_t n_files;
     const struct nj_session_config *config;

@@ -25,7 +25,7 @@ struct nj_sources {
     struct nj_roots roots; /* live only */
     const struct nj_object_sink *sink;
     const struct nj_object_source *source; /* recorded only; may be NULL */
-    struct nj_table known; /* kind and path; value: index in answers */
+    struct nj_table known;                 /* kind and path; value: index in answers */
     struct nj_answer *
         *answers; /* in the order of asking; each in the arena, so that it never moves */
     size_t n_answers;

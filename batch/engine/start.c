@@ -162,6 +162,7 @@ static int read_state(struct nj_engine *engine, struct nj_error *err)
     (void)!nj_run_state_read(engine->dir.fd, &state, &ignored);
     engine->manifest_dir = strdup(state.manifest_dir ? state.manifest_dir : "");
     engine->created_s = state.created_s;
+    engine->was_fail_over = strcmp(state.stop_reason, "fail_over") == 0;
     return engine->manifest_dir ? 0 : nj_fail_nomem(err);
 }
 
@@ -271,7 +272,11 @@ static int append_run_frame(struct nj_engine *engine, struct nj_error *err)
         engine->first_epoch_ns = now_ns;
     nj_buf_init(&payload, NJ_MANIFEST_MAX_BYTES);
     nj_packer_init(&packer, &payload);
-    nj_pack_map(&packer, 3);
+    nj_pack_map(&packer, engine->options->budget_micro_usd >= 0 ? 4 : 3);
+    if (engine->options->budget_micro_usd >= 0) {
+        nj_pack_text(&packer, "budget_micro_usd");
+        nj_pack_int(&packer, engine->options->budget_micro_usd);
+    }
     nj_pack_text(&packer, "build");
     nj_pack_text(&packer, NJ_VERSION);
     nj_pack_text(&packer, "job");
@@ -362,6 +367,8 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
         return r;
     if (engine->created_s == 0)
         engine->created_s = engine->started_s;
+    if (engine->options->budget_micro_usd >= 0)
+        engine->manifest->limits.budget_micro_usd = engine->options->budget_micro_usd;
     set_limits(engine);
     if (start_vault(engine, err) < 0 || keep_environment(engine, err) < 0 ||
         start_sandbox(engine, err) < 0) {

@@ -75,9 +75,9 @@ int nj_run_state_write(const struct nj_run_state *state, struct nj_buf *out, str
         stamp(state->created_s), "started", stamp(state->started_s), "updated",
         stamp(state->updated_s), "deadline", stamp(state->deadline_s), "cost_usd",
         (double)state->spent_micro_usd / 1e6, "budget_usd", usd_or_null(state->budget_micro_usd),
-        "retain_days",
-        state->retain_days ? json_integer((json_int_t)state->retain_days) : json_null(), "disk_low",
-        (int)state->disk_low, "sessions", counts(&state->sessions));
+        "retain_seconds",
+        state->retain_seconds ? json_integer((json_int_t)state->retain_seconds) : json_null(),
+        "disk_low", (int)state->disk_low, "sessions", counts(&state->sessions));
     /* Names of folders need not be UTF-8; one that is not is left out. */
     if (json)
         (void)json_object_set_new(json, "manifest_dir", json_string(state->manifest_dir));
@@ -128,7 +128,7 @@ static void take(const json_t *json, struct nj_run_state *state)
     state->deadline_s = stamp_of(json, "deadline");
     state->spent_micro_usd = take_usd(json, "cost_usd", 0);
     state->budget_micro_usd = take_usd(json, "budget_usd", -1);
-    state->retain_days = take_count(json, "retain_days");
+    state->retain_seconds = take_count(json, "retain_seconds");
     state->disk_low = json_is_true(json_object_get(json, "disk_low"));
 #define X(name) state->sessions.name = take_count(sessions, #name);
     COUNTS(X)

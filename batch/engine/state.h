@@ -8,9 +8,10 @@
  * Keys: nightjar_run (0), version, job, manifest_dir, state (running, suspended, finished, failed),
  * stop_reason (null, signal, budget, deadline, fail_over, disk: why it stops or has stopped), pid,
  * boot_id, host, created, started (of this process), updated (when state is not running: its end),
- * deadline (null or a time), cost_usd, budget_usd (null: none), retain_days (null: none), disk_low,
- * sessions: {total, succeeded, failed, suspended, skipped, running, waiting, retrying, reused}.
- * Waiting have not begun; of these, retrying have failed before. Reused are among the succeeded.
+ * deadline (null or a time), cost_usd, budget_usd (null: none), retain_seconds (null: none),
+ * disk_low, sessions: {total, succeeded, failed, suspended, skipped, running, waiting, retrying,
+ * reused}. Waiting have not begun; of these, retrying have failed before. Reused are among the
+ * succeeded.
  */
 #ifndef NJ_STATE_H
 #define NJ_STATE_H
@@ -35,7 +36,7 @@ struct nj_run_state {
     int64_t deadline_s; /* 0: none */
     int64_t spent_micro_usd;
     int64_t budget_micro_usd; /* -1: none */
-    uint64_t retain_days;     /* 0: none */
+    uint64_t retain_seconds;  /* 0: none */
     bool disk_low;
     struct nj_run_counts {
         uint64_t total;

@@ -46,6 +46,8 @@ static int state_text(const struct nj_engine *engine, const char *word, struct n
         .updated_s = time(NULL),
         .spent_micro_usd = (int64_t)engine->run_budget.spent,
         .budget_micro_usd = engine->manifest->limits.budget_micro_usd,
+        .retain_seconds = engine->manifest->retain_seconds,
+        .disk_low = engine->disk_low,
     };
     struct nj_holder self;
 

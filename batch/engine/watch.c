@@ -1,0 +1,60 @@
+/*
+ * watch.c - what the engine looks at once a second: the disk, failures, those who may begin again
+ *
+ * Each of these stops or holds the run before something worse does. The one complication is the
+ * disk: what runs goes on and may fill it further, so the mark has to leave room for that; and when
+ * nothing runs any more, the run waits for whoever makes room.
+ */
+#include "batch/engine/live.h"
+
+#include <sys/statvfs.h>
+
+#include "batch/engine/start.h"
+#include "formats/base/log.h"
+
+#include "formats/base/banned.h"
+
+/* Whether more sessions failed than the job allows. Those before a stop for this very reason do not
+ * count again: whoever goes on knows of them. */
+bool nj_engine_too_many_failed(const struct nj_engine *engine)
+{
+    const struct nj_manifest_limits *limits = &engine->manifest->limits;
+    uint64_t failures = engine->failures - engine->forgiven;
+
+    if (limits->fail_over_count != NJ_MANIFEST_NO_COUNT)
+        return failures > limits->fail_over_count;
+    return failures * 1000000 > (uint64_t)limits->fail_over_ppm * engine->plan->n_sessions;
+}
+
+static void watch_disk(struct nj_engine *engine)
+{
+    uint64_t mark_mb = engine->manifest->limits.disk_free_mb;
+    struct statvfs disk;
+    uint64_t free_mb;
+    bool low;
+
+    if (mark_mb == 0 || fstatvfs(engine->dir.fd, &disk) < 0)
+        return;
+    free_mb = (uint64_t)disk.f_bavail * disk.f_frsize >> 20;
+    low = free_mb < mark_mb;
+    if (low == engine->disk_low)
+        return;
+    engine->disk_low = low;
+    if (low && !engine->disk_told)
+        nj_log(NJ_LOG_WARN,
+               "%s: only %llu MB are free, below limits.disk_free_mb (%llu): no session begins "
+               "until there is room; those that run go on",
+               engine->dir.path, (unsigned long long)free_mb, (unsigned long long)mark_mb);
+    else if (!low && !engine->options->quiet)
+        nj_log(NJ_LOG_INFO, "%s: %llu MB are free again: sessions begin", engine->dir.path,
+               (unsigned long long)free_mb);
+    engine->disk_told = true;
+}
+
+void nj_engine_watch(struct nj_engine *engine)
+{
+    watch_disk(engine);
+    nj_engine_post_state(engine);
+    if (!engine->stopping)
+        nj_engine_reschedule(engine);
+}
