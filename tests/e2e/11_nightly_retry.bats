@@ -115,6 +115,8 @@ bundles() { find "${1:-run}/bundles" -type f -printf '%f\n' | sed 's/-[0-9a-f]\{
 
 @test "killed at every write of the journal, tried-again sessions come to the same end" {
     local n total step
+    # Without prices: a call in flight at a kill counts as spent, and the next group is told what the rows cost.
+    sed -i 's/, price: {[^}]*}//' job.yaml
     NJ_FAULT_COUNT=$PWD/counts expect 1 nightjar run job.yaml --run-dir plain --quiet
     total=$(awk '$1 == "engine" && $2 == "journal.before_sync" { n += $3 } END { print n }' counts)
     [ "$total" -gt 8 ]
