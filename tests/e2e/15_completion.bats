@@ -22,7 +22,7 @@ words() { "$1" __complete "${@:2}" | tail -n +2 | cut -f 1 | LC_ALL=C sort | pas
 directive() { "$1" __complete "${@:2}" | head -n 1; }
 
 @test "commands, options, folders, runs and keys are offered where they fit" {
-    same "resume" "$(words nightjar re)"
+    same "resume" "$(words nightjar res)"
     same "--run-dir" "$(words nightjar run --run-d)"
     same "files *.yaml *.yml *.json" "$(directive nightjar run '')"
     same "folders" "$(directive nightjar run job.yaml --run-dir '')"
@@ -35,7 +35,7 @@ directive() { "$1" __complete "${@:2}" | head -n 1; }
     same "files *.njb" "$(directive nightjar-replay verify one.njb '')"
     same "my run:|runs/night:" "$(words nightjar-replay show '')"
     same "" "$(words nightjar-replay show one.njb '')"
-    same "resume|run" "$(words nightjar help r)"
+    same "report|resume|run" "$(words nightjar help r)"
 }
 
 @test "keys of a run that has no results yet come from its journal" {
