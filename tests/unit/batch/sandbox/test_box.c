@@ -5,11 +5,13 @@
 
 #include "batch/sandbox/cgroup.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 
@@ -640,7 +642,8 @@ static void leftovers_of_any_run_are_swept_and_live_runs_are_not(void **state)
 {
     static struct harness other;
     const char *dir = v1_place();
-    char command[2048], begins[128];
+    char command[4096], group[1024], begins[128];
+    int lock_fd = -1;
 
     (void)state;
     if (geteuid() != 0 || *dir == '\0') {
@@ -650,13 +653,22 @@ static void leftovers_of_any_run_are_swept_and_live_runs_are_not(void **state)
     open_box(&h, NULL);
     snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name("test-box"));
     assert_true(group_left(begins));
-    /* One of another run that is gone, with a box and a process in it; one that is no run's. */
+    /* One of another run that is gone, with a box and a process in it; one that is no run's. While it is
+     * made it is locked as a live run's is: an engine that another test starts now would sweep it. */
+    snprintf(group, sizeof(group), "%s/nightjar.run-gone-%d-1", dir, getpid());
     snprintf(command, sizeof(command),
-             "mkdir -p %s/nightjar.run-gone-%d-1/7 %s/nightjar.no-%d && "
-             "(sleep 97535 & echo $! > %s/nightjar.run-gone-%d-1/7/cgroup.procs)",
-             dir, getpid(), dir, getpid(), dir, getpid());
+             "mkdir -p %s/7 %s/nightjar.no-%d && (sleep 97535 & echo $! > %s/7/cgroup.procs)", group,
+             dir, getpid(), group);
+    for (int tries = 0; tries < 50 && lock_fd < 0; tries++) {
+        assert_true(mkdir(group, 0755) == 0 || errno == EEXIST);
+        lock_fd = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (lock_fd >= 0 && (flock(lock_fd, LOCK_EX | LOCK_NB) < 0 || access(group, F_OK) < 0))
+            (void)close(nj_steal_fd(&lock_fd));
+    }
+    assert_true(lock_fd >= 0);
     assert_int_equal(system(command), 0);
     assert_int_equal(count_processes("97535"), 1);
+    (void)close(lock_fd);
     start(&other, "test-box");
     assert_int_equal(count_processes("97535"), 0);
     snprintf(command, sizeof(command),
