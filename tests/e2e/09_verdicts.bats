@@ -83,14 +83,15 @@ sys.exit(0 if eval(sys.argv[2]) else f"not so: {sys.argv[2]}\n{sys.argv[1]}")' "
 }
 
 @test "a signal ends verify with exit 4 and leaves no process" {
-    job_one bash <<<'sleep 6.54; echo slept'
+    local nap=6.54$(id -u) # the suites of root and of the user run side by side
+    job_one bash <<<"sleep $nap; echo slept"
     expect 0 nightjar run job.yaml --run-dir run
     begin nightjar-replay verify "$(bundle one)"
-    until_true 10 pgrep -f 'sleep 6\.54'
+    until_true 10 pgrep -f "sleep ${nap/./\\.}\$"
     kill -TERM "$begun"
     ended 4
     has_out stopped
-    until_true 5 sh -c '! pgrep -f "sleep 6\.54"'
+    until_true 5 sh -c "! pgrep -f 'sleep ${nap/./\\.}\$'"
 }
 
 @test "a session under way is verified to its last commit" {

@@ -34,8 +34,8 @@ teardown() { nj_teardown; }
     expect 0 nightjar plan job.yaml
     has_out "files: 2 would run"
     has_out "cost: unknown"
-    find . -printf '%p %T@ %C@ %s\n' | grep -v -e before -e '^\. ' | sort >after
-    grep -v -e before -e '^\. ' before | diff - after
+    find . -printf '%p %T@ %C@ %s\n' | grep -v -e before -e '^\. ' | sort >"$BATS_TEST_TMPDIR/after"
+    grep -v -e before -e '^\. ' before | diff - "$BATS_TEST_TMPDIR/after"
     expect 0 nightjar plan --set limits.session_budget_usd=0.5 job.yaml
     has_out "cost: at most 1.00 USD, the budgets of the sessions together"
 }
