@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "batch/model/price.h"
+#include "batch/model/request.h"
 #include "batch/model/retry.h"
 #include "batch/session/context.h"
 
@@ -49,6 +50,10 @@ struct nj_model_call {
     struct walk walk;           /* the tally is the memory's */
     struct nj_gate_place place; /* at the gate of the model that is asked, where it has one */
     struct nj_rate_headers headers;
+    struct nj_request_policy policy;
+    struct nj_span *noted; /* by item, n_noted of them, in notes; empty: the item as it is */
+    size_t n_noted;
+    struct nj_arena notes; /* items that stand for what is left out; of the try under way */
     bool begun; /* the try's reply has begun to come: it costs something, whatever follows */
     struct timespec began;
     bool calling; /* inside the attempt callback */
@@ -258,6 +263,7 @@ static void call_free(struct nj_model_call *call)
         model_of(call->role, &call->walk)->provider->cancel(call->try);
     if (call->timer)
         event_free(call->timer);
+    nj_arena_done(&call->notes);
     call->models->n_calls--;
     free(call);
 }
@@ -481,6 +487,82 @@ static void on_try_first_byte(void *ctx)
     call->begun = true;
 }
 
+/* ---- what a request holds beside the conversation ---- */
+
+/* The notes that stand for what is left out, made before the request is: they are borrowed by it
+ * until the try ended. */
+static struct nj_span note_of(void *ctx, size_t at)
+{
+    const struct nj_model_call *call = ctx;
+
+    return at < call->n_noted ? call->noted[at] : (struct nj_span){0};
+}
+
+static int make_notes(struct nj_model_call *call, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf scratch = {0};
+    const struct nj_session *session = call->request.session;
+
+    nj_arena_reset(&call->notes);
+    call->n_noted = 0;
+    if (session->compacted == 0)
+        return 0;
+    nj_buf_init(&scratch, NJ_MESSAGE_MAX_BYTES);
+    call->noted = nj_arena_array(&call->notes, session->compacted, sizeof(*call->noted));
+    if (!call->noted)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < session->compacted; i++) {
+        struct nj_span item;
+
+        if (nj_context_item(session, i, &scratch, &item, err) < 0)
+            return -(int)err->code;
+        if (item.data == (const uint8_t *)session->messages[i].bytes)
+            continue; /* as it is: an empty span says so */
+        call->noted[i].data = (const uint8_t *)nj_arena_span(&call->notes, item);
+        call->noted[i].len = item.len;
+        if (!call->noted[i].data)
+            return nj_fail_nomem(err);
+    }
+    call->n_noted = session->compacted;
+    return 0;
+}
+
+/* Behind the newest user's item, which the next turn's prompt will begin with; and behind the one
+ * before the last reply, where this prompt's own cache ends: a breakpoint is found again up to 20
+ * blocks back only (WIRE.md 4), and a turn may have more calls than that. */
+static void place_breakpoints(const struct nj_session *session, struct nj_request_policy *policy)
+{
+    size_t last = session->n_messages;
+    size_t before = last > 0 ? last - 1 : 0;
+
+    while (before > 0 && !nj_context_is_reply(session, before))
+        before--; /* the last reply */
+    while (before > 0 && nj_context_is_reply(session, before))
+        before--; /* the item it answered */
+    if (last == 0)
+        return;
+    if (before + 1 < last)
+        policy->cache_items[policy->n_cache_items++] = before;
+    policy->cache_items[policy->n_cache_items++] = last - 1;
+}
+
+static int decide(struct nj_model_call *call, struct nj_error *err)
+{
+    const struct nj_manifest_model *spec = model_of(call->role, &call->walk)->spec;
+    const struct nj_session *session = call->request.session;
+
+    call->policy = (struct nj_request_policy){.item = note_of, .ctx = call};
+    if (session->config->output_schema && spec->can.structured_output)
+        call->policy.output_schema = nj_span_text(session->config->output_schema);
+    if (spec->cache != NJ_CACHE_OFF) {
+        call->policy.cache_ttl = spec->cache == NJ_CACHE_1H ? "1h" : "5m";
+        call->policy.cache_tools = session->config->n_tools > 0;
+        call->policy.cache_system = *session->config->instructions;
+        place_breakpoints(session, &call->policy);
+    }
+    return make_notes(call, err);
+}
+
 /* Sends the try. */
 static int send_try(struct nj_model_call *call, struct nj_error *err)
 {
@@ -492,6 +574,9 @@ static int send_try(struct nj_model_call *call, struct nj_error *err)
     const struct nj_model *model = model_of(call->role, &call->walk);
     struct nj_try_request request = next_try(call, &call->walk, call->request.session->n_messages);
 
+    if (decide(call, err) < 0)
+        return -(int)err->code;
+    request.policy = &call->policy;
     return model->provider->begin(model, &request, &callbacks, &call->try, err);
 }
 

@@ -64,20 +64,23 @@ uint64_t nj_context_bound(const struct nj_session *session, bool same_model)
     return measured < all ? measured : all;
 }
 
+bool nj_context_is_reply(const struct nj_session *session, size_t index)
+{
+    struct nj_span item = {(const uint8_t *)session->messages[index].bytes,
+                           session->messages[index].len};
+    struct nj_error ignored = {0}; /* what is no item is no reply */
+    struct nj_span content;
+    enum nj_role role;
+
+    return nj_message_content(item, &role, &content, &ignored) == 0 && role == NJ_ROLE_ASSISTANT;
+}
+
 /* The first item of the turn that is @turns before the last: a reply. */
 static size_t turn_begin(const struct nj_session *session, size_t turns)
 {
-    for (size_t i = session->n_messages; i > 0; i--) {
-        struct nj_span item = {(const uint8_t *)session->messages[i - 1].bytes,
-                               session->messages[i - 1].len};
-        struct nj_error ignored = {0};
-        struct nj_span content;
-        enum nj_role role;
-
-        if (nj_message_content(item, &role, &content, &ignored) == 0 && role == NJ_ROLE_ASSISTANT &&
-            --turns == 0)
+    for (size_t i = session->n_messages; i > 0; i--)
+        if (nj_context_is_reply(session, i - 1) && --turns == 0)
             return i - 1;
-    }
     return 0;
 }
 

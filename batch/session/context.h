@@ -30,6 +30,9 @@ uint64_t nj_context_estimate(const struct nj_session *session);
  * asked is the one that counted the last usage; another one's tokens may be half as many again. */
 uint64_t nj_context_bound(const struct nj_session *session, bool same_model);
 
+/* nj_context_is_reply - is item @index an assistant's? */
+bool nj_context_is_reply(const struct nj_session *session, size_t index);
+
 /* nj_context_compact - move the cut if it is due; called by the core before it prompts */
 void nj_context_compact(struct nj_session *session);
 

@@ -1,6 +1,7 @@
 # Money: no run, group or session spends more than its budget, and what a crash left unknown counts.
 
 load ../lib/common
+load ../lib/model_server
 
 setup() {
     nj_setup
@@ -118,4 +119,89 @@ asked() {
     spread=$(for b in run/bundles/*.njb; do stat -c %.3Y "$b"; done | sort -n | sed -n '1p;$p' | paste -sd' ' | awk '{print int(($2 - $1) * 1000)}')
     [ "$spread" -ge 1600 ]
     [ "$(rows_micro)" -eq $((6 * 24000)) ]
+}
+
+# serve [ARGUMENT...] <REPLIES - a server with small caches and a context of 6,000 tokens
+serve() {
+    local replies
+    replies=$(cat)
+    models_serve server "$@" <<<"{\"models\": {\"m1\": {\"context_tokens\": 6000, \"cache_tokens\": 50}}, \"replies\": [$replies]}"
+}
+
+# model KEYS - m1 of that server, with more keys
+model() { printf '[{provider: anthropic, model: m1, base_url: "%s", credential: key, price: {input: 3, output: 15}, %s}]' "$models_url" "$1"; }
+
+@test "each turn reads the prompt of the one before from the provider's cache" {
+    skip_without namespaces
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM
+    serve <<-'JSON'
+	{"when": {"turn": [1, 2, 3]}, "call": [{"input": {"language": "bash", "code": "seq 300"}}]},
+	{"say": "done"}
+	JSON
+    MODELS=$(model "max_tokens: 500") job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    row 001 'r["tokens"]'
+    [ "$(row 001 'r["tokens"]["cache_read"]')" -gt "$(row 001 'r["tokens"]["input"]')" ]
+}
+
+@test "a full context is cut before the service refuses it, and the record keeps all" {
+    skip_without namespaces
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM
+    serve <<-'JSON'
+	{"when": {"turn": [1, 2, 3, 4, 5, 6, 7, 8]}, "call": [{"input": {"language": "bash", "code": "seq 1000 1700"}}]},
+	{"say": "done"}
+	JSON
+    MODELS=$(model "max_tokens: 300, context_tokens: 6000") job_models
+    sed -i 's/^    instructions: .*/&\n    context: {policy: compact, at: 0.6}/' job.yaml
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    expect 0 nightjar-replay show "$(bundle 001)@2"
+    has_out 1700
+    kill "${nj_started[0]}"
+    wait "${nj_started[0]}" 2>/dev/null || true
+    expect 0 nightjar-replay verify "$(bundle 001)"
+}
+
+@test "without that policy the session fails by name, and nothing too large is sent" {
+    skip_without namespaces
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM
+    serve <<-'JSON'
+	{"when": {"turn": [1, 2, 3, 4, 5, 6, 7, 8]}, "call": [{"input": {"language": "bash", "code": "seq 1000 1700"}}]},
+	{"say": "done"}
+	JSON
+    MODELS=$(model "max_tokens: 300, context_tokens: 6000") job_models
+    expect 1 nightjar run job.yaml --run-dir run
+    models_sound
+    [[ $(row 001 'r["error"]["message"]') == *context_full*compact* ]]
+}
+
+@test "64 sessions over real sockets stop below the budget" {
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM
+    serve <<-'JSON'
+	{"when": {"turn": 1}, "call": [{"name": "nothing", "input": {}}], "usage": {"input_tokens": 400, "output_tokens": 180}},
+	{"say": "done", "usage": {"input_tokens": 500, "output_tokens": 20}}
+	JSON
+    ITEMS=64 MODELS=$(model "max_tokens: 200") job_models
+    sed -i 's/^limits: {/&budget_usd: 0.2, /' job.yaml
+    expect 4 nightjar run job.yaml --run-dir run
+    [ "$(spent run)" -le 200000 ]
+    [ "$(spent run)" -gt 100000 ]
+    # What the service would bill is what we reckoned.
+    billed=$(models_log_of 'len(answered)')
+    [ "$billed" -gt 0 ]
+    [ "$(rows_micro)" -eq "$(spent run)" ]
+    [ "$(jq -s 'map(select(.status == "failed")) | length' run/results.jsonl)" -eq 0 ]
+}
+
+@test "a server that keeps refusing and names no end stops the run before the retries are burnt" {
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM
+    serve <<-'JSON'
+	{"error": {"status": 429, "type": "rate_limit_error", "message": "no more this month"}}
+	JSON
+    ITEMS=8 MODELS=$(model "max_tokens: 200") job_models
+    NJ_TEST_RETRY_MS=20 expect 4 nightjar run job.yaml --run-dir run
+    has_err "spend limit"
+    [ "$(jq -r .stop_reason run/run.json)" = model ]
+    [ "$(models_log_of 'len(asked)')" -lt 200 ]
 }
