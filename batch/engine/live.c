@@ -176,19 +176,19 @@ void nj_live_free(struct nj_live *live)
     free(live);
 }
 
-/* A row as agents get it: without bundle and replay, its last two keys. These are paths of this
- * host, which is nobody's business in a box, and another run directory would make another
- * conversation of the same work. What looks like the key inside a text has a backslash before its
- * quotes. */
+/* A row as agents get it: key, group, status, result and error, and nothing behind them. What it
+ * took (attempts, cost, tokens) is more after a kill, whose calls in flight count as spent, and the
+ * bundle's path is one of this host: either would make another conversation of the same work. What
+ * looks like the key inside a text has a backslash before its quotes. */
 static int append_for_agents(const char *row, struct nj_buf *out, struct nj_error *err)
 {
-    static const char key[] = ",\"bundle\":";
+    static const char key[] = ",\"attempts\":";
     const char *at = NULL;
 
     for (const char *next = strstr(row, key); next; next = strstr(next + 1, key))
         at = next;
     if (!at)
-        return nj_fail(err, NJ_E_CORRUPT, "a row without the key bundle: %.100s", row);
+        return nj_fail(err, NJ_E_CORRUPT, "a row without the key attempts: %.100s", row);
     if (nj_buf_append(out, row, (size_t)(at - row), err) < 0)
         return -(int)err->code;
     return nj_buf_text(out, "}", err);
