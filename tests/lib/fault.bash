@@ -66,7 +66,7 @@ small_job() {
 	    key: last
 	    after: [items]
 	    input: "Sum up {results}"
-	limits: {sessions: 2, tool_calls: 1}
+	limits: {sessions: 2, tool_calls: 1, disk_free_mb: 0} # the disk is filled in earnest: no waiting for room
 	YAML
 }
 
