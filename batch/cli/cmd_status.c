@@ -179,6 +179,10 @@ static int put_time(const struct nj_view *view, const struct nj_tally *tally, st
          nj_text_duration(out, (uint64_t)s * 1000 * left / ended, err) < 0 ||
          nj_buf_text(out, " left", err) < 0))
         return -(int)err->code;
+    if (view->working && view->state.deadline_s > 0 &&
+        (nj_buf_text(out, "\n  until     ", err) < 0 ||
+         nj_text_time(out, view->state.deadline_s * 1000000000, err) < 0))
+        return -(int)err->code;
     return nj_buf_text(out, "\n", err);
 }
 
@@ -300,6 +304,16 @@ static int put_json(const struct nj_view *view, const struct nj_tally *tally, st
         (json_int_t)c->reused, "next", next);
 
     nj_buf_init(&report, SIZE_MAX / 2);
+    if (json && view->state.deadline_s > 0) {
+        NJ_AUTO(nj_buf_done) struct nj_buf stamp = {0};
+
+        nj_buf_init(&stamp, 64);
+        if (nj_text_stamp(&stamp, view->state.deadline_s * 1000000000, err) < 0) {
+            json_decref(json);
+            return -(int)err->code;
+        }
+        (void)json_object_set_new(json, "deadline", json_string((const char *)stamp.data));
+    }
     if (json && tally) {
         if (nj_summary_json(&view->ledger, tally, &report, err) < 0) {
             json_decref(json);

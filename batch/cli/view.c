@@ -35,6 +35,8 @@ int nj_view_refresh(struct nj_view *view, struct nj_error *err)
     view->ledger.job = view->state.job;
     view->ledger.run_path = view->dir.path;
     view->ledger.state = view->state.state;
+    view->ledger.stop_reason = view->state.stop_reason;
+    view->ledger.deadline_s = view->state.deadline_s;
     view->ledger.total = view->state.sessions.total;
     return 0;
 }
@@ -67,6 +69,7 @@ int nj_view_open(const char *run_path, struct nj_view *ret_view, struct nj_error
     *ret_view = view;
     ret_view->ledger.job = ret_view->state.job;
     ret_view->ledger.state = ret_view->state.state;
+    ret_view->ledger.stop_reason = ret_view->state.stop_reason;
     view = empty;
     return 0;
 }

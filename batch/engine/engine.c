@@ -20,8 +20,6 @@
 
 #include "formats/base/banned.h"
 
-#define GRACE_S                                                                                    \
-    10 /* after the first signal: how long calls under way may take to end by themselves */
 #define STARTS_PER_ROUND 8
 
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err)
@@ -233,7 +231,7 @@ static void on_grace(evutil_socket_t fd, short what, void *arg)
 
 void nj_engine_suspend(struct nj_engine *engine, const char *reason)
 {
-    struct timeval grace = {.tv_sec = GRACE_S};
+    struct timeval grace = {.tv_sec = NJ_STOP_GRACE_S};
     struct nj_live *live;
 
     if (engine->stopping)
@@ -261,7 +259,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     }
     nj_log(NJ_LOG_WARN,
            "SIG%s: suspending; calls under way may end (%d s at most), again to stop at once",
-           sigabbrev_np((int)number), GRACE_S);
+           sigabbrev_np((int)number), NJ_STOP_GRACE_S);
     nj_engine_suspend(engine, "signal");
 }
 

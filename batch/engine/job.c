@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <time.h>
 
+#include "batch/engine/deadline.h"
 #include "batch/engine/roots.h"
 #include "formats/base/fsio.h"
 
@@ -58,6 +60,21 @@ static const char *variable(void *ctx, const char *name)
     return getenv(name);
 }
 
+/* The zone files are the host's, so the format cannot know whether there is such a zone. */
+static int check_zone(const struct nj_manifest *manifest, struct nj_manifest_faults *faults,
+                      struct nj_error *err)
+{
+    struct nj_error why = {0};
+    int64_t at_s;
+
+    if (!manifest->limits.deadline ||
+        nj_deadline_next(manifest->limits.deadline, time(NULL), &at_s, &why) == 0)
+        return 0;
+    nj_manifest_faults_add(faults, manifest->limits.deadline_mark, "limits.deadline", "%s",
+                           why.text);
+    return nj_manifest_faults_fail(faults, manifest->name, err);
+}
+
 int nj_job_read(const char *path, const char *const *sets, const char *const *only,
                 struct nj_job *job, struct nj_manifest_faults *faults, struct nj_error *err)
 {
@@ -87,7 +104,7 @@ int nj_job_read(const char *path, const char *const *sets, const char *const *on
             0 ||
         nj_manifest_supported(job->manifest, faults, err) < 0)
         return -(int)err->code;
-    return 0;
+    return check_zone(job->manifest, faults, err);
 }
 
 int nj_job_text(const struct nj_job *job, struct nj_buf *out, struct nj_error *err)

@@ -32,6 +32,7 @@
 
 #define NJ_LIVE_SCRATCH_MAX_BYTES (64u << 20)
 #define NJ_BOX_TRIES_MAX 3 /* a call whose box was lost is begun anew this often */
+#define NJ_STOP_GRACE_S 10 /* when a run is suspended: how long calls under way may take to end */
 #define NJ_PARK_AFTER_S 30 /* a box idle for longer is evicted */
 #define NJ_RESTORE_INLINE_BYTES                                                                    \
     (256u << 10) /* journal bytes that the loop reads itself; more: a worker */
@@ -156,6 +157,7 @@ struct nj_engine {
     struct nj_state_writer *state_writer;
     int64_t created_s; /* the run's first process */
     int64_t started_s; /* this one */
+    int64_t deadline_s; /* wall clock, the next one after that; 0: none */
     bool resumed;
     bool stop_now;
     bool stopping;

@@ -21,6 +21,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
+#include "batch/engine/deadline.h"
 #include "batch/engine/drop.h"
 #include "batch/engine/job.h"
 #include "batch/engine/reuse.h"
@@ -356,6 +357,21 @@ static int keep_environment(struct nj_engine *engine, struct nj_error *err)
     return 0;
 }
 
+/* Whoever goes on behind it has until the next one: a deadline is an hour of each night. */
+static int set_deadline(struct nj_engine *engine, struct nj_error *err)
+{
+    const char *text = engine->manifest->limits.deadline;
+    const char *test_s = getenv("NJ_TEST_DEADLINE_S");
+
+    if (!text)
+        return 0;
+    if (test_s) {
+        engine->deadline_s = engine->started_s + strtol(test_s, NULL, 10);
+        return 0;
+    }
+    return nj_deadline_next(text, engine->started_s, &engine->deadline_s, err);
+}
+
 int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
                     struct nj_error *err)
 {
@@ -365,6 +381,8 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
     r = engine->options->job_path ? new_run(engine, faults, err) : old_run(engine, faults, err);
     if (r < 0)
         return r;
+    if (set_deadline(engine, err) < 0)
+        return nj_wrap(err, "run %s: limits.deadline", engine->dir.path);
     if (engine->created_s == 0)
         engine->created_s = engine->started_s;
     if (engine->options->budget_micro_usd >= 0)

@@ -44,6 +44,7 @@ static int state_text(const struct nj_engine *engine, const char *word, struct n
         .created_s = engine->created_s,
         .started_s = engine->started_s,
         .updated_s = time(NULL),
+        .deadline_s = engine->deadline_s,
         .spent_micro_usd = (int64_t)engine->run_budget.spent,
         .budget_micro_usd = engine->manifest->limits.budget_micro_usd,
         .retain_seconds = engine->manifest->retain_seconds,

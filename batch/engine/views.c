@@ -91,6 +91,8 @@ static int fill_ledger(const struct nj_engine *engine, const char *state, struct
     ledger->job = engine->manifest->job;
     ledger->run_path = engine->dir.path;
     ledger->state = state;
+    ledger->stop_reason = engine->stop_reason;
+    ledger->deadline_s = engine->deadline_s;
     ledger->usd_per_hour_micro = (uint64_t)engine->manifest->runtime_micro_usd_per_hour;
     ledger->total = engine->plan->n_sessions;
     ledger->started_ns = engine->first_epoch_ns;

@@ -8,6 +8,7 @@
 #include "batch/engine/live.h"
 
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "batch/engine/start.h"
 #include "formats/base/log.h"
@@ -51,8 +52,19 @@ static void watch_disk(struct nj_engine *engine)
     engine->disk_told = true;
 }
 
+/* By the wall clock, which may be set while the run is on: it is the hour that was asked for. */
+static void watch_deadline(struct nj_engine *engine)
+{
+    if (engine->deadline_s == 0 || engine->stopping || time(NULL) < engine->deadline_s)
+        return;
+    nj_log(NJ_LOG_WARN, "it is %s (limits.deadline): suspending; calls under way may end (%d s at "
+           "most)", engine->manifest->limits.deadline, NJ_STOP_GRACE_S);
+    nj_engine_suspend(engine, "deadline");
+}
+
 void nj_engine_watch(struct nj_engine *engine)
 {
+    watch_deadline(engine);
     watch_disk(engine);
     nj_engine_post_state(engine);
     if (!engine->stopping)

@@ -27,6 +27,8 @@ struct nj_ledger {
     const char *job;
     const char *run_path;        /* as a person would type it */
     const char *state;           /* of run.json */
+    const char *stop_reason;     /* likewise; NULL or "": it did not stop early */
+    int64_t deadline_s;          /* likewise; 0: none */
     size_t total;                /* sessions planned; at least those in the journal */
     uint64_t usd_per_hour_micro; /* report.runtime_usd_per_hour; 0: runtime has no price */
 

@@ -202,6 +202,11 @@ int nj_metrics_write(const struct nj_ledger *ledger, const struct nj_tally *tall
     head(&w, "cost_usd", "Cost of model calls in US dollars.");
     series(&w, "cost_usd", NULL);
     put_usd(&w, all->cost_micro_usd);
+    if (ledger->deadline_s > 0) {
+        head(&w, "deadline_time_seconds", "When the run is to stop, in seconds since 1970.");
+        series(&w, "deadline_time_seconds", NULL);
+        put_number(&w, (uint64_t)ledger->deadline_s);
+    }
     put_models(&w, tally);
     put_limits(&w, tally);
     if (first.code != 0) {

@@ -112,6 +112,37 @@ static void put_headline(struct writer *w)
     put(w, "\n\n");
 }
 
+static void put_moment(struct writer *w, int64_t time_s)
+{
+    if (w->err->code == 0)
+        (void)!nj_text_time(w->out, time_s * 1000000000, w->err);
+}
+
+/* Why it did not come to its end; a run without a word for that was killed, or has come to it. */
+static void put_stop(struct writer *w)
+{
+    static const struct {
+        const char *reason;
+        const char *text;
+    } words[] = {{"signal", "by a signal, or nightjar stop"},
+                 {"deadline", "at its deadline, "},
+                 {"budget", "its budget is used up"},
+                 {"fail_over", "more sessions failed than limits.fail_over allows"}};
+    const char *reason = w->ledger->stop_reason ? w->ledger->stop_reason : "";
+    const char *text = reason;
+
+    if (!reason[0] || w->tally->all.begun + w->tally->all.waiting == 0)
+        return;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(words[i].reason, reason) == 0)
+            text = words[i].text;
+    label(w, "stopped");
+    put(w, text);
+    if (strcmp(reason, "deadline") == 0)
+        put_moment(w, w->ledger->deadline_s);
+    put(w, "\n");
+}
+
 static void put_time(struct writer *w)
 {
     const struct nj_tally *t = w->tally;
@@ -312,6 +343,7 @@ int nj_summary_write(const struct nj_ledger *ledger, const struct nj_tally *tall
     struct writer w = {ledger, tally, summary_style, out, &first};
 
     put_headline(&w);
+    put_stop(&w);
     put_time(&w);
     put_cost(&w);
     put_troubles(&w);

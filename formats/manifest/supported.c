@@ -111,9 +111,6 @@ int nj_manifest_supported(const struct nj_manifest *manifest, struct nj_manifest
     for (size_t i = 0; i < manifest->n_alerts; i++)
         nj_manifest_faults_add(faults, manifest->alerts[i].mark, place_of("alerts[%zu]", i).text,
                                "alerts: this build sends none");
-    if (manifest->limits.deadline)
-        nj_manifest_faults_add(faults, manifest->limits.deadline_mark, "limits.deadline",
-                               "deadline: this build does not watch one");
     if (manifest->telemetry_otlp)
         nj_manifest_faults_add(faults, manifest->telemetry_mark, "telemetry",
                                "telemetry: this build exports none");
