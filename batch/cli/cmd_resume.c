@@ -57,7 +57,7 @@ const struct nj_command nj_cmd_resume = {
     .summary = "go on with a run that was suspended, killed or out of disk",
     .help = "Every session goes on where its last durable step left it: no model reply that was "
             "journaled is asked for again, and at most the one tool call that was in flight in "
-            "each session is repeated.",
+            "each session is repeated. A limits.deadline is the next one from now on.",
     .operands = (const struct nj_operand[]){{.name = "RUN", .takes = NJ_TAKES_RUN}, {0}},
     .options =
         (const struct nj_option[]){
