@@ -1,5 +1,5 @@
 /*
- * inside.h - what models.c makes and chain.c walks; private to batch/model
+ * inside.h - what models.c makes and chain.c and walk.c walk; private to batch/model
  */
 #ifndef NJ_MODEL_INSIDE_H
 #define NJ_MODEL_INSIDE_H
@@ -31,7 +31,7 @@ struct nj_models {
     size_t n_tally; /* counters of one session */
     struct nj_models_gate *gates;
     uint64_t tickets; /* drawn so far */
-    void *memories;   /* chain.c: tsearch() tree of where sessions stand */
+    void *memories;   /* walk.c: tsearch() tree of where sessions stand */
     uint64_t retry_base_ms;
     size_t n_calls; /* under way */
 };
@@ -50,7 +50,7 @@ void nj_turnstile_wake(struct nj_models_gate *gate); /* somebody entered or ende
 /* nj_chain_admit - chain.c: it is this place's turn */
 void nj_chain_admit(struct nj_gate_place *place);
 
-/* nj_chain_forget_all - frees models->memories */
-void nj_chain_forget_all(struct nj_models *models);
+/* nj_walk_forget_all - walk.c: frees models->memories */
+void nj_walk_forget_all(struct nj_models *models);
 
 #endif

@@ -143,7 +143,7 @@ void nj_models_free(struct nj_models *models)
     if (!models)
         return;
     assert(models->n_calls == 0); /* they would call back into what is freed here */
-    nj_chain_forget_all(models);
+    nj_walk_forget_all(models);
     for (size_t i = 0; i < models->n_roles; i++) {
         for (size_t k = 0; k < models->roles[i].n_opened; k++) {
             struct nj_model *model = &models->roles[i].chain[k];
