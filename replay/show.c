@@ -227,13 +227,28 @@ static int say_opened(const struct nj_shown *shown, struct nj_buf *out, struct n
     return excerpt_message(out, shown->first, err);
 }
 
+/* Which of its chain a model was, where that was not the first one, as it is mostly. */
+int nj_show_place(const struct nj_event *event, struct nj_buf *out, struct nj_error *err)
+{
+    const struct nj_event_answer *answer = &event->answer;
+
+    if (answer->place == 0 && answer->began == 0)
+        return 0;
+    if (nj_buf_printf(out, err, ", model %" PRIu64 " of its chain", answer->place + 1) < 0)
+        return -(int)err->code;
+    if (answer->began == 0)
+        return 0;
+    return nj_buf_printf(out, err, ", the turn began at %" PRIu64 ", where the session stayed",
+                         answer->began + 1);
+}
+
 static int say_reply(const struct nj_shown *shown, struct nj_buf *out, struct nj_error *err)
 {
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
     const struct nj_event *event = &shown->event;
 
     if (nj_buf_printf(out, err, "reply of turn %" PRIu64 " (", event->reply.turn) < 0 ||
-        nj_render_line(out, event->reply.model, err) < 0 ||
+        nj_render_line(out, event->reply.model, err) < 0 || nj_show_place(event, out, err) < 0 ||
         nj_buf_printf(out, err, ", %s): ", nj_stop_text(event->reply.stop)) < 0 ||
         excerpt_message(out, event->reply.message_bytes, err) < 0 ||
         nj_message_calls(event->reply.message_bytes, &calls, err) < 0)
@@ -328,6 +343,16 @@ static int say_failed(const char *what, uint64_t turn, struct nj_span cause, str
     return excerpt(out, text, err);
 }
 
+/* What a try cost that gave no reply. */
+static int say_lost(const struct nj_event *event, struct nj_buf *out, struct nj_error *err)
+{
+    if (nj_event_cost(event) == 0)
+        return 0;
+    if (nj_buf_text(out, " (cost ", err) < 0 || nj_render_money(out, nj_event_cost(event), err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, ")", err);
+}
+
 static int say(const struct nj_shown *shown, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_event *event = &shown->event;
@@ -347,14 +372,18 @@ static int say(const struct nj_shown *shown, struct nj_buf *out, struct nj_error
             return -(int)err->code;
         return say_outcome(shown, out, err);
     case NJ_EVENT_NO_REPLY:
-        return say_failed("no reply", event->no_reply.turn, event->no_reply.cause,
-                          event->no_reply.text, out, err);
+        if (say_failed("no reply", event->no_reply.turn, event->no_reply.cause,
+                       event->no_reply.text, out, err) < 0)
+            return -(int)err->code;
+        return say_lost(event, out, err);
     case NJ_EVENT_ATTEMPT:
         if (nj_render_line(out, event->attempt_failed.model, err) < 0 ||
             nj_buf_text(out, ": ", err) < 0)
             return -(int)err->code;
-        return say_failed("a failed attempt", event->attempt_failed.turn,
-                          event->attempt_failed.cause, event->attempt_failed.text, out, err);
+        if (say_failed("a failed attempt", event->attempt_failed.turn, event->attempt_failed.cause,
+                       event->attempt_failed.text, out, err) < 0)
+            return -(int)err->code;
+        return say_lost(event, out, err);
     case NJ_EVENT_CLOSED:
         return say_closed(event, out, err);
     case NJ_EVENT_BOX:

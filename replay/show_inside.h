@@ -28,6 +28,10 @@ int nj_shown_load(struct nj_show *show, const struct nj_row *row, struct nj_show
 const struct nj_call_outcome *nj_shown_outcome(const struct nj_shown *shown);
 const struct nj_call_meta *nj_shown_meta(const struct nj_shown *shown);
 
+/* nj_show_place - append which of its chain a model was, unless it was the first, as mostly */
+int nj_show_place(const struct nj_event *event, struct nj_buf *out,
+                  struct nj_error *err) NJ_MUST_USE;
+
 /* nj_shown_offset_ms - since the session was opened; 0 where a clock went back */
 uint64_t nj_shown_offset_ms(const struct nj_show *show, const struct nj_row *row);
 

@@ -196,7 +196,13 @@ static bool add_answer(json_t *object, const struct nj_event *event)
 {
     const struct nj_event_answer *answer = &event->answer;
 
-    return (answer->request_id.len == 0 || set_span(object, "request_id", answer->request_id)) &&
+    return (event->kind == NJ_EVENT_REPLY ||
+            set_number(object, "cost_micro_usd", nj_event_cost(event))) &&
+           (answer->request_id.len == 0 || set_span(object, "request_id", answer->request_id)) &&
+           (answer->reserved_micro_usd == 0 ||
+            set_number(object, "reserved_micro_usd", answer->reserved_micro_usd)) &&
+           (answer->place == 0 || set_number(object, "place", answer->place)) &&
+           (answer->began == 0 || set_number(object, "began", answer->began)) &&
            (answer->variants == 0 || set_number(object, "variants", answer->variants)) &&
            (!answer->has_raw || nj_json_set(object, "raw", nj_json_digest(&answer->raw)));
 }

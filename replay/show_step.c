@@ -210,6 +210,19 @@ static int say_request_id(const struct nj_event *event, struct nj_buf *out, stru
     return nj_buf_text(out, "\n", err);
 }
 
+/* What a try cost, beside what budgets held for it. */
+static int say_cost(const struct nj_event *event, struct nj_buf *out, struct nj_error *err)
+{
+    if (nj_buf_text(out, "cost ", err) < 0 || nj_render_money(out, nj_event_cost(event), err) < 0)
+        return -(int)err->code;
+    if (event->answer.reserved_micro_usd == 0)
+        return nj_buf_text(out, "\n", err);
+    if (nj_buf_text(out, ", reserved ", err) < 0 ||
+        nj_render_money(out, event->answer.reserved_micro_usd, err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, "\n", err);
+}
+
 /* The tries that failed before the reply. */
 static int say_attempts(struct nj_show *show, const struct nj_row *reply, struct nj_buf *out,
                         struct nj_error *err)
@@ -224,12 +237,12 @@ static int say_attempts(struct nj_show *show, const struct nj_row *reply, struct
         if (nj_shown_load(show, row, &shown, err) < 0 ||
             nj_buf_printf(out, err, "\n--- failed attempt %" PRIu64 " of ", event->attempt) < 0 ||
             nj_render_line(out, event->attempt_failed.model, err) < 0 ||
-            nj_buf_text(out, "\n", err) < 0 ||
+            nj_show_place(event, out, err) < 0 || nj_buf_text(out, "\n", err) < 0 ||
             nj_render_line(out, event->attempt_failed.cause, err) < 0 ||
             nj_buf_text(out, ": ", err) < 0 ||
             nj_render_line(out, event->attempt_failed.text, err) < 0 ||
-            nj_buf_text(out, "\n", err) < 0 || say_request_id(event, out, err) < 0 ||
-            say_raw(show, event, out, err) < 0)
+            nj_buf_text(out, "\n", err) < 0 || say_cost(event, out, err) < 0 ||
+            say_request_id(event, out, err) < 0 || say_raw(show, event, out, err) < 0)
             return -(int)err->code;
     }
     return 0;
@@ -245,15 +258,14 @@ static int say_reply(const struct nj_event *event, struct nj_buf *out, struct nj
     if (nj_message_text(event->reply.message_bytes, &text, err) < 0 ||
         nj_message_calls(event->reply.message_bytes, &calls, err) < 0 ||
         nj_buf_text(out, "\n--- reply of ", err) < 0 ||
-        nj_render_line(out, event->reply.model, err) < 0 ||
+        nj_render_line(out, event->reply.model, err) < 0 || nj_show_place(event, out, err) < 0 ||
         nj_buf_printf(out, err,
                       " (%s)\ntokens: %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
-                      " from the cache, %" PRIu64 " into it; cost ",
+                      " from the cache, %" PRIu64 " into it; ",
                       nj_stop_text(event->reply.stop), usage->input_tokens, usage->output_tokens,
                       usage->cache_read_tokens,
                       usage->cache_write_5m_tokens + usage->cache_write_1h_tokens) < 0 ||
-        nj_render_money(out, event->reply.cost_micro_usd, err) < 0 ||
-        nj_buf_text(out, "\n", err) < 0 || say_request_id(event, out, err) < 0 ||
+        say_cost(event, out, err) < 0 || say_request_id(event, out, err) < 0 ||
         nj_render_text(out, nj_buf_span(&text), INDENT, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < calls.count; i++)

@@ -97,7 +97,7 @@ struct nj_object_source nj_live_source(struct nj_live *live)
     return (struct nj_object_source){.get = get_object, .ctx = live};
 }
 
-static int64_t wall_ns(void)
+int64_t nj_live_now_ns(void)
 {
     struct timespec now;
 
@@ -108,7 +108,7 @@ static int64_t wall_ns(void)
 struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kind)
 {
     (void)live;
-    return (struct nj_event){.kind = kind, .time_ns = wall_ns(), .attempt = 1};
+    return (struct nj_event){.kind = kind, .time_ns = nj_live_now_ns(), .attempt = 1};
 }
 
 void nj_live_cancel_worker(struct nj_live *live)
@@ -128,6 +128,7 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
     live->engine = engine;
     live->plan = plan;
     live->restore_fd = -1;
+    nj_buf_init(&live->began, NJ_CONFIG_MAX_BYTES);
     live->seat.world = &engine->world;
     live->seat.sink = (struct nj_object_sink){.put = put_object, .ctx = live};
     if (seat->facts.len > 0) { /* it is tried again */
@@ -170,6 +171,7 @@ void nj_live_free(struct nj_live *live)
     nj_arena_done(&live->config_arena);
     nj_buf_done(&live->closed_bytes);
     nj_buf_done(&live->tools);
+    nj_buf_done(&live->began);
     nj_fold_done(&live->fold);
     free(live->places);
     free(live->row);

@@ -24,6 +24,7 @@
 #include "batch/engine/worker.h"
 #include "batch/gateway/vault.h"
 #include "batch/model/model.h"
+#include "batch/model/stay.h"
 #include "batch/report/fold.h"
 #include "batch/sandbox/sandbox.h"
 #include "batch/session/budget.h"
@@ -66,7 +67,9 @@ struct nj_live {
     /* what is under way */
     struct nj_model_call *model_call;
     struct nj_model_request request;
-    struct nj_buf tools;   /* what the model is told of its tools: made at the first call */
+    struct nj_buf tools; /* what the model is told of its tools: made at the first call */
+    struct nj_stay stay; /* with a later model of its chain */
+    struct nj_buf began; /* by turn: where in the chain it did; empty where sessions never stay */
     struct nj_budget budget;     /* the session's own */
     uint64_t reserved_micro_usd; /* for the call under way */
     bool has_reserved;
@@ -199,6 +202,7 @@ int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame,
                        struct nj_error *err) NJ_MUST_USE;
 struct nj_object_source nj_live_source(struct nj_live *live);
 struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kind);
+int64_t nj_live_now_ns(void); /* of the wall clock */
 struct nj_live *nj_live_of(struct nj_seat *seat);
 int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_kind,
                 const char *error_text, struct nj_error *err) NJ_MUST_USE;
@@ -213,6 +217,10 @@ void nj_live_own_bundle_name(const struct nj_live *live, char *name,
 void nj_world_live_init(struct nj_world *world);
 void nj_live_ask_model(struct nj_live *live); /* its money is reserved */
 void nj_live_cancel_model(struct nj_live *live);
+/* nj_live_note_answer - an event was recorded, now or before a crash: where in its chain a session
+ * stays follows from replies and attempts */
+int nj_live_note_answer(struct nj_live *live, const struct nj_event *event,
+                        struct nj_error *err) NJ_MUST_USE;
 
 /* live_box.c */
 int nj_live_call(struct nj_live *live,

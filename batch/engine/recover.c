@@ -55,7 +55,7 @@ static int on_event(struct nj_live *live, const struct nj_frame *frame, struct n
     struct nj_event event;
 
     if (nj_event_decode(frame->payload, &event, err) < 0 ||
-        nj_fold_event(&live->fold, &event, err) < 0)
+        nj_fold_event(&live->fold, &event, err) < 0 || nj_live_note_answer(live, &event, err) < 0)
         return nj_wrap(err, "journal: session %s, frame %llu", live->plan->key,
                        (unsigned long long)frame->sequence);
     return 0;

@@ -16,14 +16,39 @@
 /* ---- models ---- */
 
 /* What a service said beside its reply, and what was received of one that was none. */
-static int note_answer(struct nj_live *live, const char *request_id, struct nj_span raw,
+static int keep_answer(struct nj_live *live, const struct nj_model_failure *failure,
                        struct nj_event *event, struct nj_error *err)
 {
-    event->answer.request_id = nj_span_text(request_id);
-    if (raw.len == 0)
+    event->answer.request_id = nj_span_text(failure->request_id);
+    event->answer.place = failure->place;
+    event->answer.began = live->request.begins;
+    event->answer.reserved_micro_usd = live->reserved_micro_usd;
+    if (failure->raw.len == 0)
         return 0;
     event->answer.has_raw = true;
-    return nj_object_put(&live->seat.sink, NJ_OBJECT_BLOB, raw, &event->answer.raw, err);
+    return nj_object_put(&live->seat.sink, NJ_OBJECT_BLOB, failure->raw, &event->answer.raw, err);
+}
+
+static const struct nj_manifest_role *role_of(const struct nj_live *live)
+{
+    return &live->engine->manifest->roles[live->plan->role];
+}
+
+int nj_live_note_answer(struct nj_live *live, const struct nj_event *event, struct nj_error *err)
+{
+    uint8_t began = (uint8_t)event->answer.began;
+
+    if (role_of(live)->return_seconds == 0)
+        return 0;
+    if (event->answer.began >= role_of(live)->n_chain ||
+        event->answer.place >= role_of(live)->n_chain)
+        return nj_fail(err, NJ_E_CORRUPT, "an answer of a model that the chain has not");
+    if (event->kind == NJ_EVENT_ATTEMPT)
+        live->request.begins = began;
+    if (event->kind != NJ_EVENT_REPLY)
+        return 0;
+    nj_stay_replied(&live->stay, began, (size_t)event->answer.place, event->time_ns);
+    return nj_buf_append(&live->began, &began, sizeof(began), err);
 }
 
 static void on_replied(void *ctx, const struct nj_model_reply *reply)
@@ -38,6 +63,7 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     live->model_call = NULL;
     nj_session_action(live->seat.session, &action);
     event.attempt = live->seat.session->attempts_failed + 1;
+    event.answer.reserved_micro_usd = live->reserved_micro_usd;
     nj_money_settle(live, reply->cost_micro_usd);
     nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
     if (nj_message_assistant(reply->content, &item, &err) < 0 ||
@@ -61,6 +87,8 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     event.reply.request = action.request;
     event.answer.request_id = nj_span_text(reply->request_id);
     event.answer.variants = reply->variants;
+    event.answer.place = reply->place;
+    event.answer.began = live->request.begins;
     if (nj_object_put(&live->seat.sink, NJ_OBJECT_MESSAGE, nj_buf_span(&item), &event.reply.message,
                       &err) < 0) {
         nj_seat_fail(&live->seat, &err);
@@ -74,6 +102,7 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
 static void stop_for(struct nj_live *live, const struct nj_model_failure *failure)
 {
     struct nj_event event = nj_live_event(live, NJ_EVENT_ATTEMPT);
+    struct nj_error err = {0};
 
     event.attempt = live->seat.session->attempts_failed + 1;
     event.attempt_failed.turn = live->request.turn;
@@ -81,6 +110,10 @@ static void stop_for(struct nj_live *live, const struct nj_model_failure *failur
     event.attempt_failed.cause = nj_span_text(failure->cause);
     event.attempt_failed.text = nj_span_text(failure->text);
     event.attempt_failed.cost_micro_usd = failure->cost_micro_usd;
+    if (keep_answer(live, failure, &event, &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
+        return;
+    }
     nj_money_settle(live, failure->cost_micro_usd);
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
     nj_log(NJ_LOG_ERROR, "session %s, %s: %s", live->plan->key, failure->model, failure->text);
@@ -106,11 +139,11 @@ static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
     event.no_reply.text = nj_span_text(failure->text);
     event.no_reply.request = action.request;
     event.no_reply.cost_micro_usd = failure->cost_micro_usd;
-    nj_money_settle(live, failure->cost_micro_usd);
-    if (note_answer(live, failure->request_id, failure->raw, &event, &err) < 0) {
+    if (keep_answer(live, failure, &event, &err) < 0) {
         nj_seat_fail(&live->seat, &err);
         return;
     }
+    nj_money_settle(live, failure->cost_micro_usd);
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
 }
 
@@ -126,7 +159,7 @@ static void on_attempt(void *ctx, const struct nj_model_failure *failure)
     event.attempt_failed.cause = nj_span_text(failure->cause);
     event.attempt_failed.text = nj_span_text(failure->text);
     event.attempt_failed.cost_micro_usd = failure->cost_micro_usd;
-    if (note_answer(live, failure->request_id, failure->raw, &event, &err) < 0) {
+    if (keep_answer(live, failure, &event, &err) < 0) {
         nj_seat_fail(&live->seat, &err);
         return;
     }
@@ -149,6 +182,7 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
             return -(int)err->code;
     }
     live->request = (struct nj_model_request){
+        .begins = live->request.begins,
         .session = seat->session,
         .turn = action->turn,
         .item_json = live->plan->item_json,
@@ -167,6 +201,9 @@ void nj_live_ask_model(struct nj_live *live)
     struct nj_error err = {0};
 
     live->request.attempts_failed = live->seat.session->attempts_failed;
+    if (live->request.attempts_failed == 0)
+        live->request.begins = nj_stay_begins(&live->stay, role_of(live), nj_live_now_ns());
+    live->request.began = nj_buf_span(&live->began);
     if (nj_model_ask(live->engine->models, live->plan->role, &live->request, &callbacks,
                      &live->model_call, &err) == 0)
         return;
@@ -251,7 +288,7 @@ static int record(struct nj_world *world, struct nj_seat *seat, const struct nj_
     nj_buf_clear(&live->engine->scratch);
     if (nj_event_encode(event, &live->engine->scratch, err) < 0 ||
         nj_live_append(live, NJ_FRAME_EVENT, nj_buf_span(&live->engine->scratch), err) < 0 ||
-        nj_fold_event(&live->fold, event, err) < 0)
+        nj_fold_event(&live->fold, event, err) < 0 || nj_live_note_answer(live, event, err) < 0)
         return -(int)err->code;
     seat->session->sequence = live->sequence;
     return 0;

@@ -157,6 +157,7 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
                                    .stop = tried->stop,
                                    .usage = tried->usage,
                                    .request_id = tried->request_id,
+                                   .place = call->walk.retry.model,
                                    .variants = tried->variants,
                                    .duration_ms = elapsed_ms(&call->began)};
 
@@ -166,7 +167,7 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
     reply.cost_micro_usd = nj_price_cost(&model_of(call)->spec->price, &tried->usage);
     call->walk.turn++;
     call->walk.attempts = 0;
-    call->walk.retry = (struct nj_retry){0};
+    call->walk.retry = nj_retry_begin(0);
     nj_walk_keep(call->memory, &call->walk);
     /* A reply without calls is mostly the last; where it is not, the counters are rebuilt. */
     if (reply.stop != NJ_STOP_TOOLS)
@@ -249,6 +250,7 @@ static void on_try_failed(void *ctx, const struct nj_try_failure *tried)
     struct nj_model_failure failure = {.cause = nj_retry_cause_text(tried->cause),
                                        .text = tried->text,
                                        .model = model_name(call, NULL, name, sizeof(name)),
+                                       .place = call->walk.retry.model,
                                        .request_id = tried->request_id,
                                        .raw = tried->raw,
                                        .cost_micro_usd = cost_of_failed(call, tried),

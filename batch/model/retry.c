@@ -22,6 +22,11 @@ const char *nj_retry_cause_text(enum nj_manifest_cause cause)
     return "error";
 }
 
+struct nj_retry nj_retry_begin(size_t place)
+{
+    return (struct nj_retry){.model = place, .stays = place};
+}
+
 static bool is_retried(enum nj_manifest_cause cause)
 {
     switch (cause) {
@@ -44,9 +49,13 @@ enum nj_retry_next nj_retry_failed(struct nj_retry *retry, const struct nj_manif
         return NJ_RETRY_AGAIN;
     for (size_t i = retry->model + 1; i < role->n_chain; i++)
         if (role->chain[i].when & (unsigned)cause) {
-            *retry = (struct nj_retry){.model = i};
+            *retry = (struct nj_retry){.model = i, .stays = retry->stays};
             return NJ_RETRY_NEXT;
         }
+    if (retry->stays > 0) { /* whoever stays must not fail where those who begin anew do not */
+        *retry = nj_retry_begin(0);
+        return NJ_RETRY_NEXT;
+    }
     return NJ_RETRY_OVER;
 }
 

@@ -1,9 +1,9 @@
 /*
  * retry.h - what follows a failed try: the same model again, the next of the chain, or the end
  *
- * Pure. A chain is walked anew for every turn, from its first model; the walk depends on nothing
- * but the failures' causes, so it can be walked again after a crash from their number and the
- * script's choices.
+ * Pure. A chain is walked anew for every turn, from its first model or from where the session stays
+ * (stay.h); the walk depends on nothing but that and the failures' causes, so it can be walked
+ * again after a crash from their number and the script's choices.
  */
 #ifndef NJ_MODEL_RETRY_H
 #define NJ_MODEL_RETRY_H
@@ -23,11 +23,15 @@ enum nj_retry_next {
     NJ_RETRY_OVER
 };
 
-/* Where a turn stands in its role's chain. Zeroed to begin. */
+/* Where a turn stands in its role's chain. */
 struct nj_retry {
     size_t model;   /* index in the chain */
+    size_t stays;   /* where it began; 0 once the stay has ended */
     unsigned tries; /* failed tries of this model */
 };
+
+/* nj_retry_begin - a turn begins at @place of its chain */
+struct nj_retry nj_retry_begin(size_t place);
 
 /* nj_retry_cause_text - the manifest's word for one NJ_CAUSE_ bit */
 const char *nj_retry_cause_text(enum nj_manifest_cause cause);
@@ -37,7 +41,8 @@ const char *nj_retry_cause_text(enum nj_manifest_cause cause);
  *
  * Overload, rate limits and errors are tried again NJ_RETRY_TRIES_MAX times in all, unless @final;
  * refusals and full contexts would come again and are not. Then the first later model whose `when`
- * has the cause takes over.
+ * has the cause takes over; where there is none, but the turn began down the chain, its first
+ * model.
  */
 enum nj_retry_next nj_retry_failed(struct nj_retry *retry, const struct nj_manifest_role *role,
                                    enum nj_manifest_cause cause, bool final);

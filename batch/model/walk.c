@@ -7,7 +7,7 @@
  * continue what memory holds: every earlier turn is foreseen once more from the item before its
  * reply, failures included, and then the failed tries of this turn. Foreseeing is pure, so the same
  * counters come out. Only roles with counters pay for this. A provider that cannot foresee begins a
- * turn that a crash interrupted at its chain's first model again.
+ * turn that a crash interrupted where the turn began.
  */
 #include "batch/model/walk.h"
 
@@ -126,7 +126,11 @@ struct nj_try_request nj_walk_try(const struct nj_models_role *role,
 static int walk_turn(const struct rebuilding *of, struct nj_walk *walk, uint64_t turn,
                      size_t n_messages, uint64_t attempts, struct nj_error *err)
 {
-    walk->retry = (struct nj_retry){0};
+    size_t begins = turn == of->request->turn        ? of->request->begins
+                    : turn <= of->request->began.len ? of->request->began.data[turn - 1]
+                                                     : 0;
+
+    walk->retry = nj_retry_begin(begins);
     walk->turn = turn;
     for (walk->attempts = 0; walk->attempts < attempts; walk->attempts++) {
         struct nj_foreseen seen = {
@@ -187,6 +191,8 @@ int nj_walk_find(struct nj_models *models, size_t role, const struct nj_model_re
         if (remember(models, role, request->session->config->key, &memory, err) < 0)
             return -(int)err->code;
         walk = memory->walk;
+        if (walk.turn == request->turn && walk.attempts == 0)
+            walk.retry = nj_retry_begin(request->begins);
         continues = walk.turn == request->turn &&
                     walk.session_attempt == request->session_attempt &&
                     walk.attempts == request->attempts_failed;

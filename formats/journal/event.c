@@ -410,7 +410,8 @@ static size_t count_answer(const struct nj_event *event)
     const struct nj_event_answer *answer = &event->answer;
 
     return has_answer(event->kind)
-               ? (size_t)answer->has_raw + (answer->request_id.len > 0) + (answer->variants > 0)
+               ? (size_t)answer->has_raw + (answer->request_id.len > 0) + (answer->variants > 0) +
+                     (answer->place > 0) + (answer->began > 0) + (answer->reserved_micro_usd > 0)
                : 0;
 }
 
@@ -421,6 +422,8 @@ static void put_meta(struct nj_packer *packer, const struct nj_event *event)
 
     nj_pack_map(packer, 2 + extra);
     put_uint(packer, "attempt", event->attempt);
+    if (has_answer(event->kind) && event->answer.began > 0)
+        put_uint(packer, "began", event->answer.began);
     if (call) {
         put_uint(packer, "cpu_ms", call->cpu_ms);
         put_uint(packer, "duration_ms", call->duration_ms);
@@ -435,10 +438,14 @@ static void put_meta(struct nj_packer *packer, const struct nj_event *event)
     } else if (nj_event_cost(event) > 0) {
         put_uint(packer, "cost_micro_usd", nj_event_cost(event));
     }
+    if (has_answer(event->kind) && event->answer.place > 0)
+        put_uint(packer, "place", event->answer.place);
     if (has_answer(event->kind) && event->answer.has_raw)
         put_digest(packer, "raw", &event->answer.raw);
     if (has_answer(event->kind) && event->answer.request_id.len > 0)
         put_text(packer, "request_id", event->answer.request_id);
+    if (has_answer(event->kind) && event->answer.reserved_micro_usd > 0)
+        put_uint(packer, "reserved_micro_usd", event->answer.reserved_micro_usd);
     nj_pack_text(packer, "time_ns");
     nj_pack_int(packer, event->time_ns);
     if (has_answer(event->kind) && event->answer.variants > 0)
@@ -604,6 +611,12 @@ static void get_answer(struct fields *meta, struct nj_event *event)
         get_digest(meta, "raw", &event->answer.raw);
     if (nj_pack_has(meta->map, "request_id"))
         get_text(meta, "request_id", &event->answer.request_id);
+    if (nj_pack_has(meta->map, "reserved_micro_usd"))
+        get_uint(meta, "reserved_micro_usd", &event->answer.reserved_micro_usd);
+    if (nj_pack_has(meta->map, "place"))
+        get_uint(meta, "place", &event->answer.place);
+    if (nj_pack_has(meta->map, "began"))
+        get_uint(meta, "began", &event->answer.began);
     if (nj_pack_has(meta->map, "variants"))
         get_uint(meta, "variants", &event->answer.variants);
 }

@@ -123,6 +123,9 @@ struct nj_event_answer {
     bool has_raw;
     struct nj_digest raw; /* BLOB object: what was received of a failed try, from its beginning */
     uint64_t variants;    /* how a compatible server differed, as batch/model/dialect.h counts it */
+    uint64_t place;       /* in its chain, of the model that was asked; 0: the first */
+    uint64_t began;       /* where in the chain the turn began: above 0 the session stayed there */
+    uint64_t reserved_micro_usd; /* the bound that budgets held for the try; 0: not known */
 };
 
 struct nj_event {

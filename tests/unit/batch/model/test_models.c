@@ -14,6 +14,7 @@
 
 #include "batch/model/model.h"
 #include "batch/model/retry.h"
+#include "batch/model/stay.h"
 #include "formats/base/fsio.h"
 #include "tests/lib/memory_objects.h"
 
@@ -100,6 +101,12 @@ static const struct nj_session_config config = {
 struct player {
     struct memory_objects store;
     struct nj_session *session;
+    const struct nj_manifest_role *role; /* whose `return` is obeyed; NULL: nobody stays */
+    int64_t now_ns;
+    struct nj_stay stay;
+    size_t begins;
+    uint8_t began[64];
+    size_t n_began;
 };
 
 static void step(struct player *player, const struct nj_event *event, const char *first)
@@ -163,6 +170,9 @@ static void take_reply(struct player *player, const struct nj_model_reply *reply
     event.reply.usage = reply->usage;
     event.reply.message_bytes = nj_buf_span(&item);
     nj_digest_bytes(item.data, item.len, &event.reply.message);
+    assert_true(player->n_began < sizeof(player->began));
+    player->began[player->n_began++] = (uint8_t)player->begins;
+    nj_stay_replied(&player->stay, player->begins, reply->place, player->now_ns);
     step(player, &event, NULL);
     run_calls(player);
 }
@@ -242,10 +252,14 @@ static void ask(struct stage *stage, struct player *player, struct answer *answe
     struct nj_model_request request = {.session = player->session,
                                        .turn = player->session->turn + 1,
                                        .item_json = "{\"name\":\"n\"}",
-                                       .attempts_failed = player->session->attempts_failed};
+                                       .attempts_failed = player->session->attempts_failed,
+                                       .began = {player->began, player->n_began}};
     struct nj_model_callbacks callbacks = {on_replied, on_failed, on_attempt, answer};
     struct nj_error err = {0};
 
+    if (player->role && request.attempts_failed == 0)
+        player->begins = nj_stay_begins(&player->stay, player->role, player->now_ns);
+    request.begins = player->begins;
     if (nj_model_ask(stage->models, 0, &request, &callbacks, &answer->call, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(answer->endings, 0); /* never from inside */
@@ -409,6 +423,108 @@ static void the_chain_advances_by_cause_and_returns_to_its_first_model(void **st
     stage_done(&stage);
 }
 
+static void a_stay_lasts_its_seconds_and_begins_anew_with_each_failure_of_the_first(void **state)
+{
+    const struct nj_manifest_role role = {.n_chain = 3, .return_seconds = 60};
+    const struct nj_manifest_role at_once = {.n_chain = 3};
+    const int64_t s = 1000000000;
+    struct nj_stay stay = {0};
+
+    (void)state;
+    assert_int_equal(nj_stay_begins(&stay, &role, 5 * s), 0);
+    nj_stay_replied(&stay, 0, 2, 100 * s);
+    assert_int_equal(nj_stay_begins(&stay, &role, 101 * s), 2);
+    assert_int_equal(nj_stay_begins(&stay, &at_once, 101 * s), 0);
+    nj_stay_replied(&stay, 2, 2, 150 * s); /* staying does not prolong the stay */
+    assert_int_equal(nj_stay_begins(&stay, &role, 160 * s - 1), 2);
+    assert_int_equal(nj_stay_begins(&stay, &role, 160 * s), 0);
+    assert_int_equal(nj_stay_begins(&stay, &role, 99 * s), 0); /* the clock was set back */
+    nj_stay_replied(&stay, 0, 1, 161 * s);
+    assert_int_equal(nj_stay_begins(&stay, &role, 220 * s), 1);
+    nj_stay_replied(&stay, 1, 0, 220 * s);
+    assert_int_equal(nj_stay_begins(&stay, &role, 220 * s), 0);
+}
+
+static void a_session_stays_with_a_later_model_and_comes_back_when_its_time_is_over(void **state)
+{
+    static const char *const scripts[] = {
+        "replies: [{when: {turn: [1, 2]}, fail: overloaded}, {say: back}]",
+        "replies: [{say: second, call: [{tool: t}]}]",
+    };
+    struct answer answers[3] = {{0}};
+    struct player player;
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, scripts, 2);
+    stage.role.return_seconds = 60;
+    player_init(&player, "x");
+    player.role = &stage.role;
+    for (size_t i = 0; i < 3; i++) {
+        answers[i].player = &player;
+        player.now_ns = (int64_t)i * 40 * 1000000000;
+        ask_and_wait(&stage, &player, &answers[i]);
+        assert_true(answers[i].replied);
+    }
+    assert_int_equal(answers[0].attempts, NJ_RETRY_TRIES_MAX);
+    assert_string_equal(answers[0].model, "script:b.yaml");
+    assert_int_equal(answers[1].attempts, 0);
+    assert_string_equal(answers[1].model, "script:b.yaml");
+    assert_string_equal(answers[2].model, "script:a.yaml");
+    player_done(&player);
+    stage_done(&stage);
+}
+
+static void a_stay_ends_early_when_its_model_fails(void **state)
+{
+    static const char *const scripts[] = {
+        "replies: [{when: {turn: 1}, fail: overloaded}, {say: back}]",
+        "replies: [{when: {turn: 1}, say: second, call: [{tool: t}]}, {fail: refusal}]",
+    };
+    struct answer first = {0}, second = {0};
+    struct player player;
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, scripts, 2);
+    stage.role.return_seconds = 60;
+    player_init(&player, "x");
+    player.role = &stage.role;
+    first.player = second.player = &player;
+    ask_and_wait(&stage, &player, &first);
+    ask_and_wait(&stage, &player, &second);
+    assert_true(second.replied);
+    assert_string_equal(second.model, "script:a.yaml");
+    assert_string_equal(second.causes, "refusal,");
+    player_done(&player);
+    stage_done(&stage);
+}
+
+static void who_fails_everywhere_fails_behind_a_stay_as_well(void **state)
+{
+    static const char *const scripts[] = {
+        "replies: [{fail: overloaded}]",
+        "replies: [{when: {turn: 1}, say: second, call: [{tool: t}]}, {fail: refusal}]",
+    };
+    struct answer first = {0}, second = {0};
+    struct player player;
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, scripts, 2);
+    stage.role.return_seconds = 60;
+    player_init(&player, "x");
+    player.role = &stage.role;
+    first.player = second.player = &player;
+    ask_and_wait(&stage, &player, &first);
+    ask_and_wait(&stage, &player, &second);
+    assert_false(second.replied);
+    assert_string_equal(second.cause, "refusal");
+    assert_int_equal(second.attempts, 1 + NJ_RETRY_TRIES_MAX);
+    player_done(&player);
+    stage_done(&stage);
+}
+
 static void a_model_that_is_not_for_the_cause_is_passed_over(void **state)
 {
     static const char *const scripts[] = {"replies: [{fail: context_full}]",
@@ -505,9 +621,11 @@ static void play(struct stage *stage, unsigned crash_every)
     unsigned asks = 0;
 
     player_init(&player, "x");
+    player.role = &stage->role;
     while (player.session->state == NJ_SESSION_PROMPTING) {
         struct answer answer = {.player = &player};
 
+        player.now_ns = (int64_t)player.session->turn * 1000000000;
         ask(stage, &player, &answer);
         if (crash_every) {
             /* One delivery, then the engine is gone: what it knew lives on in the session only. */
@@ -527,13 +645,13 @@ static void play(struct stage *stage, unsigned crash_every)
     player_done(&player);
 }
 
-static void counts_survive_a_crash_after_every_delivery(void **state)
+static void check_that_counts_survive(uint64_t return_seconds)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf undisturbed = {0};
     struct stage stage;
 
-    (void)state;
     stage_init(&stage, counting, 2);
+    stage.role.return_seconds = return_seconds;
     play(&stage, 0);
     read_log(&stage, &undisturbed);
     /* Deliveries: 1 one; 2 overloaded x5, other; 3 one; 4 overloaded x2, cut, two; then two x2;
@@ -544,11 +662,24 @@ static void counts_survive_a_crash_after_every_delivery(void **state)
         NJ_AUTO(nj_buf_done) struct nj_buf disturbed = {0};
 
         stage_init(&stage, counting, 2);
+        stage.role.return_seconds = return_seconds;
         play(&stage, crash_every);
         read_log(&stage, &disturbed);
         assert_string_equal((const char *)disturbed.data, (const char *)undisturbed.data);
         stage_done(&stage);
     }
+}
+
+static void counts_survive_a_crash_after_every_delivery(void **state)
+{
+    (void)state;
+    check_that_counts_survive(0);
+}
+
+static void counts_survive_a_crash_where_sessions_stay(void **state)
+{
+    (void)state;
+    check_that_counts_survive(2);
 }
 
 static void the_log_tells_the_counting_story(void **state)
@@ -757,10 +888,15 @@ int main(void)
         cmocka_unit_test(an_overload_is_tried_five_times_then_fails_with_its_cause),
         cmocka_unit_test(a_refusal_and_a_full_context_are_not_tried_again),
         cmocka_unit_test(the_chain_advances_by_cause_and_returns_to_its_first_model),
+        cmocka_unit_test(a_stay_lasts_its_seconds_and_begins_anew_with_each_failure_of_the_first),
+        cmocka_unit_test(a_session_stays_with_a_later_model_and_comes_back_when_its_time_is_over),
+        cmocka_unit_test(a_stay_ends_early_when_its_model_fails),
+        cmocka_unit_test(who_fails_everywhere_fails_behind_a_stay_as_well),
         cmocka_unit_test(a_model_that_is_not_for_the_cause_is_passed_over),
         cmocka_unit_test(a_truncated_reply_is_a_reply),
         cmocka_unit_test(a_turn_that_no_reply_fits_fails_by_name),
         cmocka_unit_test(counts_survive_a_crash_after_every_delivery),
+        cmocka_unit_test(counts_survive_a_crash_where_sessions_stay),
         cmocka_unit_test(the_log_tells_the_counting_story),
         cmocka_unit_test(a_session_that_begins_anew_counts_anew),
         cmocka_unit_test(a_cancelled_call_calls_nobody_and_uses_nothing),

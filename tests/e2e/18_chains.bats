@@ -1,0 +1,78 @@
+# Chains on the wire: who is asked when, and for how long a session stays with another model than its first.
+
+load ../lib/common
+load ../lib/model_server
+
+setup() {
+    nj_setup
+    skip_without namespaces
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM NJ_TEST_RETRY_MS=5
+}
+teardown() { nj_teardown; }
+
+# m1 is overloaded in the first turn; each turn but the last runs $1
+serve_turns() {
+    models_serve server <<-JSON
+	{"models": {"m1": {}, "m2": {}}, "replies": [
+	    {"when": {"model": "m1", "turn": 1}, "error": {"status": 529, "type": "overloaded_error"}},
+	    {"when": {"turn": [1, 2]}, "say": "Hm.", "call": [{"input": {"language": "bash", "code": "$1"}}]},
+	    {"say": "Done by {model}."}]}
+	JSON
+}
+
+job_chain() { # RETURN
+    MODELS="{return: $1, chain: [{provider: anthropic, model: m1, base_url: \"$models_url\", credential: key},
+      {provider: anthropic, model: m2, base_url: \"$models_url\", credential: key, when: [overloaded]}]}" job_models
+}
+
+asked_of() { # TURN
+    models_log_of "sorted({line['model'] for line in asked if line['turn'] == $1})"
+}
+
+@test "by default each turn begins at the first model" {
+    serve_turns "echo out"
+    job_chain next_turn
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(asked_of 1)" '["m1", "m2"]'
+    same "$(asked_of 2)" '["m1"]'
+}
+
+@test "return after seconds: the session stays meanwhile, and the record says so" {
+    serve_turns "echo out"
+    job_chain '{after_seconds: 3600}'
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(asked_of 2)" '["m2"]'
+    same "$(asked_of 3)" '["m2"]'
+    expect 0 nightjar-replay show "$(bundle 001)"
+    has_out "model 2 of its chain, the turn began at 2, where the session stayed"
+    expect 0 nightjar-replay show "$(bundle 001)@1"
+    has_out "model 2 of its chain"
+    expect 0 nightjar-replay verify "$(bundle 001)"
+}
+
+@test "return after seconds: when they are over the first model is asked again" {
+    serve_turns "sleep 1.1"
+    job_chain '{after_seconds: 1}'
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(asked_of 2)" '["m1"]'
+    same "$(result 001)" "Done by m1."
+}
+
+@test "return after seconds: a kill does not end a stay" {
+    local pid
+    serve_turns "sleep 1"
+    job_chain '{after_seconds: 3600}'
+    nightjar run job.yaml --run-dir run >shown 2>&1 </dev/null &
+    pid=$!
+    nj_started+=("$pid")
+    until_true 20 grep -q '"turn": 2' server.log
+    kill -9 "$pid"
+    wait "$pid" 2>/dev/null || true
+    expect 0 nightjar resume run
+    models_sound
+    same "$(asked_of 2)" '["m2"]'
+    same "$(asked_of 3)" '["m2"]'
+}
