@@ -10,23 +10,19 @@
 #include "batch/cli/explain.h"
 #include "batch/cli/faults.h"
 #include "batch/cli/forecast.h"
+#include "batch/cli/job_options.h"
 #include "batch/engine/job.h"
 
 #include "formats/base/banned.h"
 
-#define ALLOW_MAX 64
-#define SETS_MAX 256
-#define ONLY_MAX 1000
 #define TEXT_MAX_BYTES ((size_t)1 << 30)
 
-enum { OPT_REUSE = 1, OPT_JSON, OPT_ALLOW_PATH, OPT_SET, OPT_ONLY };
+enum { OPT_REUSE = 1, OPT_JSON };
 
 struct planning {
     const char *job_path;
     const char *reuse_path;
-    const char *allow[ALLOW_MAX + 1];
-    const char *sets[SETS_MAX + 1];
-    const char *only[ONLY_MAX + 1];
+    struct nj_job_options job;
     bool json;
     struct nj_manifest_faults faults;
 };
@@ -63,12 +59,12 @@ static int plan_job(struct planning *planning, struct nj_error *err)
     NJ_AUTO(nj_plan_free) struct nj_plan *plan = NULL;
     int r;
 
-    r = nj_job_read(planning->job_path, planning->sets, planning->only, &job, &planning->faults,
-                    err);
+    r = nj_job_read(planning->job_path, planning->job.sets, planning->job.only, &job,
+                    &planning->faults, err);
     if (r == 0)
         r = nj_models_new(job.manifest, job.dir_fd, &models, err);
     if (r == 0)
-        r = nj_plan_new(job.manifest, job.dir_fd, models, &sink, planning->allow, &plan,
+        r = nj_plan_new(job.manifest, job.dir_fd, models, &sink, planning->job.allow, &plan,
                         &planning->faults, err);
     return r < 0 ? r : forecast(planning, plan, err);
 }
@@ -83,11 +79,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             planning.reuse_path = args->value;
         else if (r == OPT_JSON)
             planning.json = true;
-        else if (r == OPT_ALLOW_PATH && nj_arguments_add(args, planning.allow, ALLOW_MAX, err) < 0)
-            return -(int)err->code;
-        else if (r == OPT_SET && nj_arguments_add(args, planning.sets, SETS_MAX, err) < 0)
-            return -(int)err->code;
-        else if (r == OPT_ONLY && nj_arguments_add(args, planning.only, ONLY_MAX, err) < 0)
+        else if (nj_job_option(args, r, &planning.job, err) < 0)
             return -(int)err->code;
     }
     if (r < 0)
@@ -118,13 +110,7 @@ const struct nj_command nj_cmd_plan = {
             {OPT_REUSE, "reuse", .value = "RUN", .takes = NJ_TAKES_RUN,
              .help = "compare with this earlier run"},
             {OPT_JSON, "json", .help = "one JSON object, with every session"},
-            {OPT_SET, "set", .value = "PATH=VALUE", .repeated = true,
-             .help = "put VALUE (as YAML) in place of what JOB says at PATH; no VALUE takes the "
-                     "key out"},
-            {OPT_ONLY, "only", .value = "KEY", .repeated = true,
-             .help = "only sessions whose key is KEY, or matches it as a pattern with * and ?"},
-            {OPT_ALLOW_PATH, "allow-path", .value = "DIR", .takes = NJ_TAKES_FOLDER,
-             .repeated = true, .help = "paths of the manifest may lie beneath DIR, too"},
+            NJ_JOB_OPTIONS,
             {0},
         },
     .examples = "nightjar plan job.yaml --reuse last-night\n",

@@ -5,24 +5,21 @@
 
 #include "batch/cli/cmd.h"
 #include "batch/cli/faults.h"
+#include "batch/cli/job_options.h"
 #include "batch/engine/engine.h"
 
 #include "formats/base/banned.h"
 
-#define ALLOW_MAX 64
-#define SETS_MAX 256
-#define ONLY_MAX 1000
-
-enum { OPT_RUN_DIR = 1, OPT_USER, OPT_ALLOW_PATH, OPT_SET, OPT_ONLY, OPT_QUIET, OPT_VERBOSE };
+enum { OPT_RUN_DIR = 1, OPT_USER, OPT_QUIET, OPT_VERBOSE };
 
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
-    const char *allow[ALLOW_MAX + 1] = {NULL};
-    const char *sets[SETS_MAX + 1] = {NULL};
-    const char *only[ONLY_MAX + 1] = {NULL};
-    struct nj_engine_options engine = {
-        .allow_paths = allow, .sets = sets, .only = only, .budget_micro_usd = -1};
+    struct nj_job_options job = {0};
+    struct nj_engine_options engine = {.allow_paths = job.allow,
+                                       .sets = job.sets,
+                                       .only = job.only,
+                                       .budget_micro_usd = -1};
     int r;
 
     while ((r = nj_arguments_next(args, err)) > 0) {
@@ -30,16 +27,12 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             engine.run_path = args->value;
         else if (r == OPT_USER)
             engine.user = args->value;
-        else if (r == OPT_ALLOW_PATH && nj_arguments_add(args, allow, ALLOW_MAX, err) < 0)
-            return -(int)err->code;
-        else if (r == OPT_SET && nj_arguments_add(args, sets, SETS_MAX, err) < 0)
-            return -(int)err->code;
-        else if (r == OPT_ONLY && nj_arguments_add(args, only, ONLY_MAX, err) < 0)
-            return -(int)err->code;
         else if (r == OPT_QUIET)
             engine.quiet = true;
         else if (r == OPT_VERBOSE)
             engine.verbose = true;
+        else if (nj_job_option(args, r, &job, err) < 0)
+            return -(int)err->code;
     }
     if (r < 0)
         return r;
@@ -64,14 +57,7 @@ const struct nj_command nj_cmd_run = {
         (const struct nj_option[]){
             {OPT_RUN_DIR, "run-dir", .value = "DIR", .takes = NJ_TAKES_FOLDER,
              .help = "the run directory; default runs/<UTC time>-<job>"},
-            {OPT_ALLOW_PATH, "allow-path", .value = "DIR", .takes = NJ_TAKES_FOLDER,
-             .repeated = true, .help = "paths of the manifest may lie beneath DIR, too"},
-            {OPT_SET, "set", .value = "PATH=VALUE", .repeated = true,
-             .help = "put VALUE (as YAML) in place of what JOB says at PATH, such as "
-                     "limits.sessions=8, agents.NAME.model=ROLE or sessions.NAME.first=3; no VALUE "
-                     "takes the key out"},
-            {OPT_ONLY, "only", .value = "KEY", .repeated = true,
-             .help = "only sessions whose key is KEY, or matches it as a pattern with * and ?"},
+            NJ_JOB_OPTIONS,
             {OPT_USER, "user", .value = "NAME", .takes = NJ_TAKES_USER,
              .help = "as root: who the engine becomes"},
             {OPT_QUIET, "quiet", .help = "say only what went wrong"},
