@@ -155,6 +155,27 @@ at() { grep -n -m 1 -- "$1" job.yaml | cut -d: -f1; }
     refused "allowed_domains"
 }
 
+@test "the schema for editors is printed, and a validator that is not ours agrees with the parser" {
+    local manifests=$NJ_ROOT/tests/golden/manifest
+    expect 0 nightjar check --schema
+    cp "$BATS_TEST_TMPDIR/out" job.schema.json
+    cmp job.schema.json "$NJ_ROOT/formats/manifest/nightjar-job.schema.json"
+    python3 "$NJ_ROOT/tests/lib/schema.py" job.schema.json "$manifests"/v0/*.{yaml,dump} \
+        "$NJ_ROOT"/samples/*/job.yaml >good || { [ $? -ne 77 ] || skip "$(cat good)"; cat good >&2; return 1; }
+    [ "$(wc -l <good)" -ge 11 ]
+    ! grep -v '^ok ' good >&2
+    python3 "$NJ_ROOT/tests/lib/schema.py" job.schema.json "$manifests"/damaged/*.yaml >damaged
+    # Circles and doubles are what no schema can tell.
+    [ "$(sed -n 's|^ok .*/||p' damaged | xargs)" = "circles.yaml group-names-twice.yaml" ] || { grep '^ok' damaged >&2; return 1; }
+}
+
+@test "--schema takes no job, and a job is needed without it" {
+    expect 2 nightjar check --schema job.yaml
+    has_err "--schema needs no JOB"
+    expect 2 nightjar check
+    has_err "JOB is missing"
+}
+
 @test "wrong usage is exit 2 with the usage, help is exit 0 on standard output" {
     expect 2 nightjar
     expect 2 nightjar frobnicate
