@@ -20,8 +20,10 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdio.h> /* RENAME_WHITEOUT */
 #include <sys/personality.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "formats/base/fsio.h"
@@ -46,9 +48,9 @@ static const struct family allowed[] = {
      "fadvise64 readahead sendfile sendfile64 splice tee vmsplice copy_file_range umask"},
     {"directories and names", "the same, by name",
      "stat fstat lstat newfstatat fstatat64 statx statfs fstatfs getdents getdents64 access "
-     "faccessat faccessat2 mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link "
-     "linkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat fchmodat2 chown fchown "
-     "lchown fchownat utime utimes utimensat futimesat mknod mknodat getcwd chdir fchdir "
+     "faccessat faccessat2 mkdir mkdirat rmdir unlink unlinkat rename renameat link linkat "
+     "symlink symlinkat readlink readlinkat chmod fchmod fchmodat fchmodat2 chown fchown lchown "
+     "fchownat utime utimes utimensat futimesat getcwd chdir fchdir "
      "setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr "
      "removexattr lremovexattr fremovexattr"},
     {"memory", "every allocator and loader",
@@ -180,6 +182,35 @@ static int add_families(scmp_filter_ctx ctx, uint32_t action, const struct famil
     return r;
 }
 
+/* add_nodes - no device is ever made. The kernel lets anybody make overlayfs's whiteout, a device
+ * 0:0, by mknod and by a flag of renameat2; no tree of ours can hold one. */
+static int add_nodes(scmp_filter_ctx ctx)
+{
+    int r = 0;
+
+    for (unsigned type = 0; r >= 0 && type <= S_IFMT; type += S_IFIFO) {
+        uint32_t action = type == 0 || type == S_IFREG || type == S_IFIFO || type == S_IFSOCK
+                              ? SCMP_ACT_ALLOW
+                              : SCMP_ACT_ERRNO(EPERM);
+
+#ifdef SYS_mknod
+        r = seccomp_rule_add(ctx, action, SCMP_SYS(mknod), 1,
+                             SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, type));
+        if (r < 0)
+            break;
+#endif
+        r = seccomp_rule_add(ctx, action, SCMP_SYS(mknodat), 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, type));
+    }
+    if (r >= 0)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(renameat2), 1,
+                             SCMP_A4(SCMP_CMP_MASKED_EQ, RENAME_WHITEOUT, 0));
+    if (r >= 0)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(renameat2), 1,
+                             SCMP_A4(SCMP_CMP_MASKED_EQ, RENAME_WHITEOUT, RENAME_WHITEOUT));
+    return r;
+}
+
 /* add_special - calls whose registers decide. clone3 keeps its flags behind a pointer, where no
  * filter can see them: ENOSYS makes every C library fall back to clone. */
 static int add_special(scmp_filter_ctx ctx, struct nj_error *err)
@@ -202,8 +233,10 @@ static int add_special(scmp_filter_ctx ctx, struct nj_error *err)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 0);
     if (r >= 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0);
+    if (r >= 0)
+        r = add_nodes(ctx);
     if (r < 0)
-        return nj_fail_errno(err, -r, "filter: rules for clone, personality, ioctl and socket");
+        return nj_fail_errno(err, -r, "filter: rules for calls whose arguments decide");
     return 0;
 }
 
@@ -392,7 +425,8 @@ int nj_filter_print(struct nj_buf *out, struct nj_error *err)
     r = nj_buf_text(
         out,
         "  allow by argument: clone without namespace flags (else EPERM); personality default and "
-        "ADDR_NO_RANDOMIZE; socket of unix, inet, inet6 and netlink route (else EAFNOSUPPORT); "
+        "ADDR_NO_RANDOMIZE; mknod and mknodat of files, FIFOs and sockets (else EPERM); renameat2 "
+        "that leaves no whiteout (else EINVAL); socket of unix, inet, inet6 and netlink route (else EAFNOSUPPORT); "
         "ioctl of plain files, pipes and sockets (else ENOTTY)\n",
         err);
     if (r < 0)

@@ -34,6 +34,7 @@
 #define CALL_FDS_MAX 4
 #define EXIT_FAILED 127
 #define PAYLOAD_FILES_MAX 4096
+#define PAYLOAD_SIGNALS_MAX 4096 /* queued signals and timers: the kernel's own memory */
 #define PAYLOAD_STACK_BYTES (8u << 20)
 #define CLONE_STACK_BYTES (64u << 10) /* of a reaper, and of a payload until exec */
 
@@ -127,6 +128,8 @@ static int set_limits(const struct nj_init_limits *limits)
         r = set_limit(RLIMIT_FSIZE, limits->file_bytes);
     if (r >= 0)
         r = set_limit(RLIMIT_NPROC, limits->processes);
+    if (r >= 0)
+        r = set_limit(RLIMIT_SIGPENDING, PAYLOAD_SIGNALS_MAX);
     if (r >= 0)
         r = set_limit(RLIMIT_RTPRIO, 0);
     if (r >= 0 && limits->data_bytes > 0)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +104,24 @@ static void what_only_a_host_may_do_is_not_permitted(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
         assert_int_equal(try_call(calls[i], 0, 0, 0, 0), EPERM);
+}
+
+static void no_device_is_made_not_even_a_whiteout(void **state)
+{
+    static const long types[] = {S_IFCHR, S_IFBLK, S_IFDIR, S_IFLNK, 0xf000};
+    const long here = (long)"/nowhere/at/all";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        assert_int_equal(try_call(SYS_mknodat, AT_FDCWD, here, types[i] | 0600, 0), EPERM);
+#ifdef SYS_mknod
+        assert_int_equal(try_call(SYS_mknod, here, types[i] | 0600, 0, 0), EPERM);
+#endif
+        /* The kernel reads 16 bits of the mode: bits above must not hide it. */
+        assert_int_equal(try_call(SYS_mknodat, AT_FDCWD, here, 0x100010000 | types[i], 0), EPERM);
+    }
+    assert_int_equal(try_call(SYS_mknodat, AT_FDCWD, here, S_IFIFO | 0600, 0), ENOENT);
+    assert_int_equal(try_call(SYS_mknodat, AT_FDCWD, here, 0600, 0), ENOENT);
 }
 
 static void terminal_injection_is_no_operation(void **state)
@@ -218,6 +238,7 @@ int main(void)
         cmocka_unit_test(namespaces_are_refused_by_flag),
         cmocka_unit_test(rings_and_unlisted_calls_do_not_exist),
         cmocka_unit_test(what_only_a_host_may_do_is_not_permitted),
+        cmocka_unit_test(no_device_is_made_not_even_a_whiteout),
         cmocka_unit_test(terminal_injection_is_no_operation),
         cmocka_unit_test(socket_families_are_listed),
         cmocka_unit_test(only_harmless_personalities_are_allowed),
