@@ -87,9 +87,6 @@ static inline struct nj_event sample_event(enum nj_event_kind kind)
         event.no_reply.cause = nj_span_text("refusal");
         event.no_reply.text = nj_span_text("the model refused: \xc3\xa4");
         event.no_reply.request = sample_digest(0x13);
-        event.answer.place = 2;
-        event.answer.began = 1;
-        event.answer.reserved_micro_usd = 51000;
         break;
     case NJ_EVENT_TOOL_DONE:
         event.tool_done.turn = 5;

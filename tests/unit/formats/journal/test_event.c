@@ -119,6 +119,26 @@ static void the_body_has_no_times(void **state)
     }
 }
 
+static void an_answer_tells_its_place_in_the_chain_and_what_was_reserved(void **state)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, again = {0};
+    struct nj_event event = sample_event(NJ_EVENT_REPLY), decoded;
+    struct nj_error err = {0};
+
+    (void)state;
+    event.answer.place = 2;
+    event.answer.began = 1;
+    event.answer.reserved_micro_usd = 51000;
+    encode(&event, &bytes);
+    golden_check("event/v0/reply-of-a-later-model.msgpack", nj_buf_span(&bytes));
+    must(nj_event_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    assert_int_equal(decoded.answer.place, 2);
+    assert_int_equal(decoded.answer.began, 1);
+    assert_int_equal(decoded.answer.reserved_micro_usd, 51000);
+    encode(&decoded, &again);
+    assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
+}
+
 static void outputs_are_optional(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
@@ -400,6 +420,7 @@ int main(void)
         cmocka_unit_test(decoding_and_encoding_again_gives_the_same_bytes),
         cmocka_unit_test(fields_arrive_where_they_belong),
         cmocka_unit_test(the_body_has_no_times),
+        cmocka_unit_test(an_answer_tells_its_place_in_the_chain_and_what_was_reserved),
         cmocka_unit_test(outputs_are_optional),
         cmocka_unit_test(unknown_keys_are_passed_over),
         cmocka_unit_test(impossible_events_are_not_written),
