@@ -91,15 +91,23 @@ static void wipe_lines(struct curl_slist *lines)
     curl_slist_free_all(lines);
 }
 
+/* Whether @easy takes the size of its receive buffer: it must not hold one yet. */
+static bool set_receive_buffer(CURL *easy)
+{
+    return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES) == CURLE_OK;
+}
+
+/* A transfer that left an HTTP/2 connection to others keeps its receive buffer in libcurl 7.88,
+ * while a reset makes libcurl believe that the buffer has the default size: such a handle goes. */
 static void recycle(struct nj_http *http, CURL *easy)
 {
     if (!easy)
         return;
-    if (http->n_idle == NJ_HTTP_IDLE_HANDLES_MAX) {
+    curl_easy_reset(easy);
+    if (http->n_idle == NJ_HTTP_IDLE_HANDLES_MAX || !set_receive_buffer(easy)) {
         curl_easy_cleanup(easy);
         return;
     }
-    curl_easy_reset(easy);
     http->idle[http->n_idle++] = easy;
 }
 
@@ -683,7 +691,7 @@ static bool set_rules(struct nj_http_call *call)
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES) == CURLE_OK &&
+           set_receive_buffer(easy) &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S) == CURLE_OK &&

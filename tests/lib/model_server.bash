@@ -6,6 +6,7 @@
 #   models_log_of EXPRESSION [NAME]             evaluate a Python expression over `asked`, `answered`, `refused`: lists of
 #                                               the journal's objects
 #   models_tls                                  ca.pem, and server.pem with server.key for 127.0.0.1 and localhost
+#   models_h2 [FAULTS]                          HTTP/2 over TLS before it
 
 models_serve() {
     local name=${1:-server}
@@ -82,4 +83,16 @@ job_models() {
         done
         echo "limits: {sessions: ${SESSIONS:-64}}"
     } >job.yaml
+}
+
+# models_h2 [FAULTS] - HTTP/2 over TLS before the server that models_serve started (h2_front.mjs tells the faults): $models_url
+# is the front's, its log is h2.log, and SSL_CERT_FILE names the authority
+models_h2() {
+    [ -f ca.pem ] || models_tls
+    rm -f h2.port h2.log
+    node "$NJ_ROOT/tests/lib/h2_front.mjs" "${models_url##*:}" server.pem server.key h2.port h2.log "$@" >h2.out 2>&1 </dev/null 3>&- &
+    nj_started+=("$!")
+    until_true 20 test -s h2.port || { cat h2.out >&2; return 1; }
+    models_url=https://127.0.0.1:$(<h2.port)
+    export SSL_CERT_FILE=$PWD/ca.pem
 }

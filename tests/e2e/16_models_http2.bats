@@ -1,0 +1,110 @@
+# HTTP/2, as the real services speak it: many calls share a connection, and a connection or a stream that ends before its
+# answer loses that try and no more.
+
+load ../lib/common
+load ../lib/model_server
+
+setup() {
+    nj_setup
+    skip_without namespaces
+    skip_without node
+    command -v openssl >/dev/null || skip "no openssl here"
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM
+}
+teardown() { nj_teardown; }
+
+# serve_h2 [FAULTS] - two turns a session; DELAY seconds before each answer
+serve_h2() {
+    models_serve server <<-JSON
+	{"accounts": {"$NJ_TEST_KEY": "ok"}, "models": {"m1": {}}, "replies": [
+	    {"when": {"turn": 1}, "say": "First.", "call": [{"input": {"language": "bash", "code": "echo out"}}], "delay": ${DELAY:-0}},
+	    {"say": "Done {first}", "delay": ${DELAY:-0}}]}
+	JSON
+    models_h2 "$@"
+}
+
+# front EXPRESSION - over `asked`, the front's log
+front() {
+    python3 -I - "$1" <<-'PYTHON'
+	import collections, json, sys
+	asked = [json.loads(line) for line in open("h2.log")]
+	print(json.dumps(eval(sys.argv[1]), sort_keys=True))
+	PYTHON
+}
+
+all_done() { # SESSIONS
+    same "$(grep -c '"status":"succeeded"' run/results.jsonl)" "$1" "sessions that succeeded"
+    # No sound reply was thrown away: where the whole of one was read, it was asked for once.
+    models_log_of '[key for key, n in collections.Counter((line["session"], line["turn"]) for line in asked).items() if n > 1]' >again
+}
+
+@test "many calls share one connection" {
+    DELAY=0.3 serve_h2
+    ITEMS=24 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 24
+    same "$(front 'len(asked)')" 48
+    same "$(<again)" "[]"
+    # The first connection may be followed by another where an idle one was closed; by 24 never.
+    [ "$(front 'len({line["connection"] for line in asked})')" -le 2 ] || complain "$(<h2.log)"
+    [ "$(front 'max(line["open"] for line in asked)')" -ge 8 ] || complain "never 8 at once: $(<h2.log)"
+}
+
+@test "a server that takes few streams at once is not asked for more" {
+    DELAY=0.1 serve_h2 '{"streams": 4}'
+    ITEMS=16 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 16
+    same "$(<again)" "[]"
+    [ "$(front 'max(line["open"] for line in asked)')" -le 4 ] || complain "$(<h2.log)"
+}
+
+@test "GOAWAY: what is under way is answered, and the rest goes to a new connection" {
+    DELAY=0.2 serve_h2 '{"5": "goaway"}'
+    ITEMS=12 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 12
+    same "$(<again)" "[]"
+    [ "$(front 'len({line["connection"] for line in asked})')" -ge 2 ] || complain "$(<h2.log)"
+}
+
+@test "GOAWAY that disowns calls under way: they are asked again, and the sessions end right" {
+    DELAY=0.2 serve_h2 '{"6": "goaway-now"}'
+    ITEMS=12 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 12
+}
+
+@test "RST_STREAM, before anything was done or within the answer: one more try of that call alone" {
+    DELAY=0.1 serve_h2 '{"3": "refused", "7": "reset"}'
+    ITEMS=8 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 8
+    same "$(front 'len(asked)')" 18
+    same "$(models_log_of 'len(asked)')" 17 "calls that reached the service"
+    [ "$(front 'len({line["connection"] for line in asked})')" -le 2 ] || complain "$(<h2.log)"
+}
+
+@test "a connection that breaks under its streams: one more try of each" {
+    DELAY=0.2 serve_h2 '{"6": "close"}'
+    ITEMS=12 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 12
+}
+
+@test "a stream that stalls ends by its limit; the others of its connection are not held up" {
+    serve_h2 '{"2": "stall"}'
+    ITEMS=8 job_models
+    sed -i 's/model: m1,/model: m1, timeout_seconds: 3,/' job.yaml
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 8
+    same "$(front 'len(asked)')" 17
+    same "$(front 'len({line["connection"] for line in asked})')" 1 "connections"
+}
