@@ -25,6 +25,8 @@
 #define WATCH_EVERY_MS 100
 #define WATCH_LEAST_MS 4
 #define WATCH_BYTES_PER_MS (UINT64_C(4) << 20) /* no faster can a box of this size claim memory */
+/* A queue of changes is not full sooner; short calls are drained once, at the end. */
+#define DRAIN_EVERY_MS 20
 #define KILL_TIMEOUT_MS 20000 /* from the kill to "over"; beyond, the box is given up */
 #define NS_PER_MS 1000000
 
@@ -33,10 +35,10 @@ struct call {
     const struct nj_box_call *request;
     struct nj_output streams[2];
     int64_t started_ns; /* CLOCK_MONOTONIC */
-    int64_t began_ns;   /* CLOCK_REALTIME */
     int64_t deadline_ns;
     int64_t killed_ns; /* 0: not killed by us */
     int64_t next_watch_ns;
+    int64_t next_drain_ns; /* of what the workspace's changes are told by */
     int64_t ended_ns;
     bool over;
     bool cancelled;
@@ -316,6 +318,8 @@ static int wait_ms(const struct call *call, int64_t now, bool unsent)
 
     if (is_watched(call) && !call->killed_ns && call->next_watch_ns < until)
         until = call->next_watch_ns;
+    if (now < call->next_drain_ns && call->next_drain_ns < until)
+        until = call->next_drain_ns;
     if (unsent && now - call->started_ns < (int64_t)LIVE_AFTER_MS * NS_PER_MS &&
         call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS < until)
         until = call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS;
@@ -408,15 +412,16 @@ static int run(struct call *call, struct nj_error *err)
                       call->streams[1].sent < call->streams[1].head_len;
         int64_t now = now_ns(CLOCK_MONOTONIC);
         bool live = now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS;
-        struct pollfd polled[4] = {
+        struct pollfd polled[5] = {
             {s->init_fd, POLLIN, 0},
             {s->engine_fd, (short)(POLLIN | (unsent && live ? POLLOUT : 0)), 0},
             {call->streams[0].fd, POLLIN, 0},
             {call->streams[1].fd, POLLIN, 0},
+            {now >= call->next_drain_ns ? nj_changes_fd(s->changes) : -1, POLLIN, 0},
         };
         int r;
 
-        if (poll(polled, 4, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
+        if (poll(polled, 5, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
             return nj_fail_errno(err, errno, "call: poll");
         for (int i = 0; i < 2; i++) {
             struct nj_output *stream = &call->streams[i];
@@ -432,6 +437,10 @@ static int run(struct call *call, struct nj_error *err)
         if (r < 0)
             return r;
         now = now_ns(CLOCK_MONOTONIC);
+        if (polled[4].revents) {
+            nj_changes_drain(s->changes);
+            call->next_drain_ns = now + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
+        }
         if (!call->over && now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS) {
             r = send_pieces(call, err);
             if (r < 0)
@@ -637,7 +646,8 @@ static int finish(struct call *call, struct nj_error *err)
         return r;
     msg.called.meta.duration_ms = (uint64_t)((call->ended_ns - call->started_ns) / NS_PER_MS);
     msg.called.meta.cpu_ms = cpu_ms(call);
-    r = nj_workspace_capture(s->workspace, call->began_ns, &sink, &capture, err);
+    nj_changes_drain(s->changes);
+    r = nj_workspace_capture(s->workspace, &sink, &capture, err);
     if (r >= 0) {
         judge_limits(call, &capture, &msg);
         outcome->tree = capture.ref.tree;
@@ -685,14 +695,14 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     r = fill_request(call, err);
     if (r < 0)
         return r;
-    nj_workspace_settle(s->workspace);
+    nj_changes_begin(s->changes);
     nj_cgroup_memory_peak_reset(cgroup);
     call->oom_kills_before = nj_cgroup_oom_kills(cgroup);
     call->refusals_before = nj_cgroup_fork_refusals(cgroup);
     call->cpu_ns_before = nj_cgroup_cpu_ns(cgroup);
-    call->began_ns = now_ns(CLOCK_REALTIME);
     call->started_ns = now_ns(CLOCK_MONOTONIC);
     call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
+    call->next_drain_ns = call->started_ns + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
     call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NS_PER_MS;
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)

@@ -29,9 +29,10 @@ struct walk {
     const struct table *old;
     struct table *table;
     unsigned flags;
-    int64_t since_ns;
+    struct nj_changes *changes;
     const struct nj_object_sink *sink;
     struct nj_workspace_capture *capture;
+    uint64_t dir_ino; /* of the directory whose entries are looked at */
     uint64_t apparent_left;
     uint64_t max_file_bytes;
     uint8_t *buffer; /* one part */
@@ -353,7 +354,7 @@ static int reuse(struct walk *w, const struct table_entry *old, struct table_ent
     return copy_xattrs(w, &old->tree, &entry->tree, err);
 }
 
-static bool is_unchanged(const struct walk *w, const struct table_entry *old,
+static bool is_unchanged(const struct walk *w, const struct stat *st, const struct table_entry *old,
                          const struct table_entry *entry)
 {
     if (!old || old->tree.type != NJ_FILE_REGULAR || old->tree.size != entry->tree.size)
@@ -361,7 +362,9 @@ static bool is_unchanged(const struct walk *w, const struct table_entry *old,
     if (old->trusted)
         return true;
     return !(w->flags & TABLE_READ_ALL) && old->mtime_ns == entry->mtime_ns &&
-           old->ctime_ns == entry->ctime_ns && old->ctime_ns < w->since_ns - NJ_WORKSPACE_RACY_NS;
+           old->ctime_ns == entry->ctime_ns &&
+           !nj_changes_has(w->changes, entry->ino, w->dir_ino, (const char *)entry->tree.name.data,
+                           st->st_nlink > 1);
 }
 
 /* look_at_file - returns 1 when it cannot be kept */
@@ -392,8 +395,8 @@ static int look_at_file(struct walk *w, int dir_fd, const char *name, const stru
     w->table->bytes += entry->tree.size;
     w->capture->files++;
     old = table_find(w->old, st->st_ino);
-    r = is_unchanged(w, old, entry) ? reuse(w, old, entry, err)
-                                    : read_content(w, dir_fd, name, st, old, entry, err);
+    r = is_unchanged(w, st, old, entry) ? reuse(w, old, entry, err)
+                                        : read_content(w, dir_fd, name, st, old, entry, err);
     return r < 0 ? r : remember_inode(w, entry, err);
 }
 
@@ -550,6 +553,7 @@ static int look_at_all(struct walk *w, int dir_fd, unsigned depth, struct table_
                        size_t n, uint32_t *listed, size_t *ret_kept, struct nj_error *err)
 {
     size_t path_len = w->path_len, kept = 0, bytes = 0;
+    uint64_t dir_ino = w->dir_ino;
 
     for (size_t i = 0; i < n; i++) {
         struct table_entry *entry = &entries[kept];
@@ -568,6 +572,7 @@ static int look_at_all(struct walk *w, int dir_fd, unsigned depth, struct table_
             memcpy(w->path + w->path_len - name.len, name.data, name.len);
         }
         r = look_at(w, dir_fd, &st, depth, entry, err);
+        w->dir_ino = dir_ino;
         bytes += encoded_bytes(&entry->tree);
         if (r == 0 && (bytes > DIRECTORY_BYTES || kept >= NJ_TREE_ENTRIES_MAX))
             r = 1;
@@ -706,6 +711,11 @@ static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, 
 
     if (!dir)
         return nj_fail_nomem(err);
+    if (fstat(dir_fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at a directory");
+    w->dir_ino = st.st_ino;
+    if (!old)
+        nj_changes_watch(w->changes, dir_fd, st.st_ino);
     r = list(w, dir_fd, &dir->entries, &n, err);
     if (r < 0)
         return r;
@@ -738,7 +748,7 @@ static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, 
 }
 
 int table_capture(struct nj_workspace *workspace, const struct table *old, unsigned flags,
-                  int64_t since_ns, const struct nj_object_sink *sink, struct table *ret_table,
+                  const struct nj_object_sink *sink, struct table *ret_table,
                   struct nj_workspace_capture *ret_capture, struct nj_error *err)
 {
     nj_auto_free struct walk *w = calloc(1, sizeof(*w));
@@ -757,7 +767,7 @@ int table_capture(struct nj_workspace *workspace, const struct table *old, unsig
         .old = old,
         .table = ret_table,
         .flags = flags,
-        .since_ns = since_ns,
+        .changes = workspace->changes,
         .sink = sink,
         .capture = ret_capture,
         .apparent_left = workspace->max_size_bytes * NJ_WORKSPACE_APPARENT_FACTOR,

@@ -123,7 +123,8 @@ static const struct family supervisor_allowed[] = {
     {"workspace", "capture and restore",
      "openat openat2 fstat newfstatat statx getdents64 readlinkat mkdirat unlinkat linkat "
      "symlinkat mknodat renameat renameat2 fchmod fchmodat fchmodat2 utimensat ftruncate "
-     "fallocate fstatfs flistxattr fgetxattr fsetxattr fremovexattr memfd_create"},
+     "fallocate fstatfs flistxattr fgetxattr fsetxattr fremovexattr memfd_create fchdir "
+     "inotify_add_watch"},
     {"memory", "the allocator",
      "brk mmap munmap mremap mprotect madvise futex getrandom membarrier"},
     {"facts", "what the C library asks on its own",

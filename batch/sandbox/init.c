@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "batch/sandbox/changes.h"
 #include "batch/sandbox/ops.h"
 #include "formats/base/fsio.h"
 
@@ -510,9 +511,9 @@ static void serve(const struct nj_init *init)
 void nj_init_run(const struct nj_init *init)
 {
     static const uint64_t kept_caps = UINT64_C(1) << CAP_SYS_ADMIN; /* for the mounts of calls */
-    nj_auto_close int workspace_fd = -1;
+    nj_auto_close int workspace_fd = -1, changes_fd = -1;
     enum nj_init_stage stage;
-    int errnum = 0;
+    int errnum = 0, fds[2];
     char go;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -530,6 +531,7 @@ void nj_init_run(const struct nj_init *init)
             errnum = errno;
             stage = NJ_INIT_WORKSPACE;
         }
+        changes_fd = nj_changes_mark(NJ_BOX_WORKSPACE); /* without it the supervisor knows others */
     }
     if (stage == NJ_INIT_NONE && (drop_bounding() < 0 || set_caps(kept_caps) < 0)) {
         errnum = EPERM;
@@ -540,8 +542,12 @@ void nj_init_run(const struct nj_init *init)
         send_byte(init->socket_fd, 'F', NULL, 0);
         _exit(EXIT_FAILED);
     }
-    send_byte(init->socket_fd, 'R', &workspace_fd, 1);
+    fds[0] = workspace_fd;
+    fds[1] = changes_fd;
+    send_byte(init->socket_fd, 'R', fds, changes_fd < 0 ? 1 : 2);
     (void)close(nj_steal_fd(&workspace_fd));
+    if (changes_fd >= 0)
+        (void)close(nj_steal_fd(&changes_fd));
     serve(init);
     _exit(0);
 }

@@ -14,7 +14,8 @@
  * On the socket between them, one byte a message:
  *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr and
  * perhaps the script; 'K' kill the call init -> supervisor: 'R' ready, with the workspace's
- * directory; 'F' failed, see share; 'D' the call is over: all its processes are gone
+ * directory and, where the kernel lets init have it, a fanotify descriptor that hears it; 'F'
+ * failed, see share; 'D' the call is over: all its processes are gone
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H

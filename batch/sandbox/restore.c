@@ -566,7 +566,7 @@ static int save_all(struct nj_workspace *workspace, struct nj_objects *ret_objec
 
     r = nj_fsio_memfd("nj-held", &fd, err);
     if (r >= 0)
-        r = table_capture(workspace, &nothing, TABLE_READ_ALL, 0, &sink, &table, &capture, err);
+        r = table_capture(workspace, &nothing, TABLE_READ_ALL, &sink, &table, &capture, err);
     if (r >= 0)
         r = nj_msg_seal(fd, err);
     if (r < 0)
@@ -616,7 +616,7 @@ static int look_again(struct nj_workspace *workspace, struct making *m,
 
     r = table_index(&m->made, m->inodes, m->n_inodes, err);
     if (r >= 0)
-        r = table_capture(workspace, &m->made, 0, INT64_MAX, &nowhere, &table, &capture, err);
+        r = table_capture(workspace, &m->made, 0, &nowhere, &table, &capture, err);
     if (r < 0)
         return r;
     if (!nj_digest_equal(&capture.ref.tree, &ref->tree) ||
@@ -638,7 +638,6 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     struct nj_object_source source = {get_both, &both};
     NJ_AUTO(making_done) struct making m = {.root_fd = workspace->root_fd, .source = &source};
     const struct table_dir *root = workspace->table.root;
-    struct timespec now;
     int r = 0;
 
     if (root && nj_digest_equal(&root->tree, &ref->tree) &&
@@ -652,9 +651,7 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
         r = make(&m, ref, err);
     if (r >= 0)
         r = look_again(workspace, &m, ref, err);
-    if (r < 0)
-        return r;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    workspace->restored_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    return 0;
+    if (r >= 0)
+        nj_changes_done_with(workspace->changes);
+    return r;
 }

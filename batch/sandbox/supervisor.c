@@ -181,11 +181,13 @@ static int explain_failure(struct nj_supervisor *s, struct nj_error *err)
     return nj_fail_errno(err, errnum, "box: %s", nj_init_stage_text(stage));
 }
 
-static int await_init(struct nj_supervisor *s, int *ret_workspace_fd, struct nj_error *err)
+/* await_init - *ret_changes_fd stays -1 where the kernel gives none */
+static int await_init(struct nj_supervisor *s, int *ret_workspace_fd, int *ret_changes_fd,
+                      struct nj_error *err)
 {
     struct pollfd polled = {s->init_fd, POLLIN, 0};
-    size_t n_fds = 1, len;
-    int fd = -1, r;
+    int fds[2] = {-1, -1}, r;
+    size_t n_fds = 2, len;
     char byte;
 
     do {
@@ -194,14 +196,16 @@ static int await_init(struct nj_supervisor *s, int *ret_workspace_fd, struct nj_
     if (r == 0)
         return nj_fail(err, NJ_E_SYSTEM, "box: init was not ready after %d s",
                        BUILD_TIMEOUT_MS / 1000);
-    r = nj_fsio_recvmsg(s->init_fd, &byte, 1, &len, &fd, &n_fds, err);
+    r = nj_fsio_recvmsg(s->init_fd, &byte, 1, &len, fds, &n_fds, err);
     if (r < 0)
         return nj_wrap(err, "box: init");
     if (len == 1 && byte == 'F')
         return explain_failure(s, err);
-    if (len != 1 || byte != 'R' || n_fds != 1)
+    if (len != 1 || byte != 'R' || n_fds == 0)
         return nj_fail(err, NJ_E_UPSTREAM, "box: init ended while it built the box");
-    *ret_workspace_fd = fd;
+    *ret_workspace_fd = fds[0];
+    if (n_fds == 2)
+        *ret_changes_fd = fds[1];
     return 0;
 }
 
@@ -243,7 +247,8 @@ static int first_places(struct nj_supervisor *s, struct nj_error *err)
 static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_error *err)
 {
     struct nj_supervisor_setup *setup = (struct nj_supervisor_setup *)(uintptr_t)s->setup;
-    nj_auto_close int proc_fd = -1, workspace_fd = -1;
+    nj_auto_close int proc_fd = -1, workspace_fd = -1, changes_fd = -1;
+    struct nj_changes *changes = NULL;
     const char *stage_dir;
     bool soft = setup->cgroup.memory_oom_fd < 0 || setup->cgroup.pids_events_fd < 0;
     int r;
@@ -273,7 +278,9 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     r = clone_init(s, proc_fd, stage_dir, err);
     if (r < 0)
         return r;
-    r = await_init(s, &workspace_fd, err);
+    r = await_init(s, &workspace_fd, &changes_fd, err);
+    if (r >= 0)
+        r = nj_changes_new(nj_steal_fd(&changes_fd), &changes, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++) {
@@ -287,8 +294,9 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
         return r;
     if (soft)
         (void)nj_steal_fd(&proc_fd); /* kept as s->proc_fd */
-    r = nj_workspace_new(nj_steal_fd(&workspace_fd), setup->plan->max_size_bytes, &s->workspace,
-                         err);
+    s->changes = changes;
+    r = nj_workspace_new(nj_steal_fd(&workspace_fd), setup->plan->max_size_bytes, changes,
+                         &s->workspace, err);
     if (r < 0)
         return r;
     return first_places(s, err);

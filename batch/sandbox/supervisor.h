@@ -34,7 +34,8 @@ struct nj_supervisor {
     struct nj_ops ops;
     struct nj_init_share *share;
     struct nj_workspace *workspace;
-    int engine_fd; /* non-blocking */
+    struct nj_changes *changes; /* the workspace's */
+    int engine_fd;              /* non-blocking */
     int init_fd;
     pid_t init_pid;
     int null_fd;

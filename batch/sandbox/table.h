@@ -47,7 +47,7 @@ struct nj_workspace {
     int root_fd;
     uint64_t max_size_bytes;
     struct table table;
-    int64_t restored_ns; /* CLOCK_REALTIME of the last restore's end; 0: none */
+    struct nj_changes *changes;
 };
 
 enum { TABLE_READ_ALL = 1 };
@@ -55,7 +55,7 @@ enum { TABLE_READ_ALL = 1 };
 /* table_capture - walk the tree into @ret_table, which must be zeroed; @old is what is known, may
  * be empty */
 int table_capture(struct nj_workspace *workspace, const struct table *old, unsigned flags,
-                  int64_t since_ns, const struct nj_object_sink *sink, struct table *ret_table,
+                  const struct nj_object_sink *sink, struct table *ret_table,
                   struct nj_workspace_capture *ret_capture, struct nj_error *err) NJ_MUST_USE;
 void table_done(struct table *table);
 NJ_DEFINE_AUTO_VAL(struct table, table_done);

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include "batch/sandbox/table.h"
 
@@ -17,16 +16,18 @@
 
 #define PASSES_MAX 8
 
-int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_workspace **ret_workspace,
-                     struct nj_error *err)
+int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_changes *changes,
+                     struct nj_workspace **ret_workspace, struct nj_error *err)
 {
     struct nj_workspace *workspace = calloc(1, sizeof(*workspace));
 
     if (!workspace) {
+        nj_changes_free(changes);
         (void)close(root_fd);
         return nj_fail_nomem(err);
     }
     workspace->root_fd = root_fd;
+    workspace->changes = changes;
     workspace->max_size_bytes = max_size_bytes;
     *ret_workspace = workspace;
     return 0;
@@ -37,6 +38,7 @@ void nj_workspace_free(struct nj_workspace *workspace)
     if (!workspace)
         return;
     table_done(&workspace->table);
+    nj_changes_free(workspace->changes);
     (void)close(workspace->root_fd);
     free(workspace);
 }
@@ -169,11 +171,10 @@ int nj_workspace_place(struct nj_workspace *workspace, const struct nj_op_place 
 
 /* ---- capture, scan, usage ---- */
 
-int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
-                         const struct nj_object_sink *sink,
+int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_sink *sink,
                          struct nj_workspace_capture *ret_capture, struct nj_error *err)
 {
-    unsigned flags = workspace->table.bytes <= NJ_WORKSPACE_REHASH_BYTES ? TABLE_READ_ALL : 0;
+    unsigned flags = nj_changes_are_known(workspace->changes) ? 0 : TABLE_READ_ALL;
     NJ_AUTO(table_done) struct table table = {0};
     struct nj_workspace_capture capture, total = {0};
     struct table old;
@@ -184,8 +185,7 @@ int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
         if (pass == PASSES_MAX)
             return nj_fail(err, NJ_E_LIMIT, "capture: the tree cannot be made to fit");
         table_done(&table);
-        r = table_capture(workspace, &workspace->table, flags, since_ns, sink, &table, &capture,
-                          err);
+        r = table_capture(workspace, &workspace->table, flags, sink, &table, &capture, err);
         if (r < 0)
             return nj_wrap(err, "capture");
         total.removed += capture.removed;
@@ -197,6 +197,7 @@ int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
     old = workspace->table;
     workspace->table = table;
     table = old; /* goes with this function */
+    nj_changes_done_with(workspace->changes);
     *ret_capture = capture;
     return 0;
 }
@@ -218,7 +219,7 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
     uint64_t misses = 0;
     int r;
 
-    r = table_capture(workspace, &workspace->table, TABLE_READ_ALL, 0, &nowhere, &table, &capture,
+    r = table_capture(workspace, &workspace->table, TABLE_READ_ALL, &nowhere, &table, &capture,
                       err);
     if (r < 0)
         return nj_wrap(err, "scan");
@@ -253,21 +254,4 @@ uint64_t nj_workspace_memory(struct nj_workspace *workspace)
         return 0;
     return (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize +
            (uint64_t)(fs.f_files - fs.f_ffree) * 1024;
-}
-
-void nj_workspace_settle(struct nj_workspace *workspace)
-{
-    struct timespec now, pause = {0, 0};
-    int64_t since;
-
-    if (workspace->restored_ns == 0 || workspace->table.bytes <= NJ_WORKSPACE_REHASH_BYTES)
-        return;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    since = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - workspace->restored_ns;
-    workspace->restored_ns = 0;
-    /* Twice, so that the call begins clearly later than the rule of the capture asks for. */
-    if (since < 0 || since >= 2 * NJ_WORKSPACE_RACY_NS)
-        return;
-    pause.tv_nsec = 2 * NJ_WORKSPACE_RACY_NS - since;
-    (void)nanosleep(&pause, NULL);
 }

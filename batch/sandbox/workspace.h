@@ -13,24 +13,20 @@
 #ifndef NJ_SANDBOX_WORKSPACE_H
 #define NJ_SANDBOX_WORKSPACE_H
 
+#include "batch/sandbox/changes.h"
 #include "batch/sandbox/objects.h"
 #include "batch/sandbox/plan.h"
 
-/* tmpfs does not date writes through a shared mapping that was read first, so below this sum of
- * sizes every regular file is read at every capture. */
-#define NJ_WORKSPACE_REHASH_BYTES (8u << 20)
-/* A file changed less than this before a call began could have been changed by the call without a
- * newer time. */
-#define NJ_WORKSPACE_RACY_NS 10000000
 /* Sparse files can claim more bytes than fit; the sum of what is read is bounded by this many times
  * the size. */
 #define NJ_WORKSPACE_APPARENT_FACTOR 4
 
 struct nj_workspace;
 
-/* nj_workspace_new - takes @root_fd, a directory opened for reading; nothing in it is known yet */
-int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_workspace **ret_workspace,
-                     struct nj_error *err) NJ_MUST_USE;
+/* nj_workspace_new - takes @root_fd, a directory opened for reading, and @changes, which hears it;
+ * nothing in it is known yet */
+int nj_workspace_new(int root_fd, uint64_t max_size_bytes, struct nj_changes *changes,
+                     struct nj_workspace **ret_workspace, struct nj_error *err) NJ_MUST_USE;
 void nj_workspace_free(struct nj_workspace *workspace);
 NJ_DEFINE_AUTO_PTR(struct nj_workspace, nj_workspace_free);
 
@@ -51,9 +47,9 @@ struct nj_workspace_capture {
 
 /* nj_workspace_capture - name the tree as it is; objects that the last capture or restore did not
  * have go to
- * @sink. @since_ns: CLOCK_REALTIME before which nothing can have changed (when the call began). */
-int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
-                         const struct nj_object_sink *sink,
+ * @sink. A file is read when its inode, size, mtime or ctime differ from what is remembered, or
+ * when its changes.h says that it may have changed. */
+int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_sink *sink,
                          struct nj_workspace_capture *ret_capture,
                          struct nj_error *err) NJ_MUST_USE;
 
@@ -62,10 +58,6 @@ int nj_workspace_capture(struct nj_workspace *workspace, int64_t since_ns,
  * @objects. On failure the tree is neither old nor new: end the box. */
 int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspace_ref *ref,
                          const struct nj_objects *objects, struct nj_error *err) NJ_MUST_USE;
-
-/* nj_workspace_settle - wait (at most 20 ms, and only when it saves reading much) until a change
- * made from now on cannot have the time of the last restore */
-void nj_workspace_settle(struct nj_workspace *workspace);
 
 /* nj_workspace_scan - read every file and compare with what is remembered */
 int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint64_t *ret_misses,
