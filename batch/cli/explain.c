@@ -11,9 +11,10 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
-#include "batch/engine/shown.h"
-#include "batch/tools/tool.h"
+#include "batch/cli/rows.h"
+#include "batch/engine/deadline.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -91,143 +92,342 @@ struct nj_object_sink nj_explain_inputs_sink(struct nj_explain_inputs *inputs)
 
 /* ---- words ---- */
 
-static int show_list(struct nj_buf *out, const struct nj_manifest_texts *texts, const char *between,
-                     struct nj_error *err)
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void put_list(struct nj_rows *rows, const struct nj_manifest_texts *texts,
+                     const char *between)
 {
     for (size_t i = 0; i < texts->count; i++) {
-        if ((i > 0 && nj_buf_text(out, between, err) < 0) ||
-            nj_shown_append(out, texts->items[i].text, err) < 0)
-            return -(int)err->code;
+        nj_rows_put(rows, "%s", i > 0 ? between : "");
+        nj_rows_shown(rows, texts->items[i].text);
     }
-    return 0;
 }
 
-/* show_size - "512 MiB", one decimal below 10 of a unit */
-static int show_size(struct nj_buf *out, uint64_t bytes, struct nj_error *err)
+/* put_part - "a, b, c": what stands before the next part of a row */
+static void put_part(struct nj_rows *rows)
 {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    uint64_t tenths;
-    size_t unit = 0;
-    uint64_t whole = bytes;
-
-    while (whole >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
-        whole >>= 10;
-        unit++;
-    }
-    if (unit == 0)
-        return nj_buf_printf(out, err, "%" PRIu64 " %s", bytes, units[0]);
-    tenths = (bytes >> (10 * (unit - 1))) % 1024 * 10 / 1024;
-    if (whole < 10 && tenths > 0)
-        return nj_buf_printf(out, err, "%" PRIu64 ".%" PRIu64 " %s", whole, tenths, units[unit]);
-    return nj_buf_printf(out, err, "%" PRIu64 " %s", whole, units[unit]);
-}
-
-static int show_usd(struct nj_buf *out, int64_t micro_usd, struct nj_error *err)
-{
-    return nj_buf_printf(out, err, "%" PRId64 ".%02" PRId64 " USD", micro_usd / 1000000,
-                         micro_usd % 1000000 / 10000);
-}
-
-static uint64_t times(uint64_t a, uint64_t b)
-{
-    uint64_t product;
-
-    return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
-}
-
-static uint64_t plus(uint64_t a, uint64_t b)
-{
-    uint64_t sum;
-
-    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+    nj_rows_put(rows, "%s", rows->value.len > 0 ? ", " : "");
 }
 
 /* ---- groups ---- */
 
-static int explain_session(const struct nj_manifest_group *group,
-                           const struct nj_plan_session *session, const char *head,
-                           struct nj_buf *out, struct nj_error *err)
-{
-    char label[NJ_ITEM_LABEL_MAX_BYTES];
+/* The sessions of one group: plans keep them together. */
+struct part {
+    const struct nj_plan_session *sessions;
+    size_t n;
+};
 
-    if (nj_buf_printf(out, err, "    %s: key ", head) < 0 ||
-        nj_shown_append(out, session->key, err) < 0)
-        return -(int)err->code;
-    nj_item_label(group, session->item_json, session->item_line, label);
-    if (group->for_each != NJ_FOR_EACH_NONE &&
-        (nj_buf_text(out, " from ", err) < 0 || nj_shown_append(out, label, err) < 0))
-        return -(int)err->code;
-    return nj_buf_text(out, "\n", err);
+static struct part part_of(const struct nj_plan *plan, size_t group)
+{
+    size_t first = 0;
+    size_t end;
+
+    while (first < plan->n_sessions && plan->sessions[first].group != group)
+        first++;
+    for (end = first; end < plan->n_sessions && plan->sessions[end].group == group;)
+        end++;
+    return (struct part){plan->sessions + first, end - first};
 }
 
-static int explain_after(const struct nj_manifest *manifest, const struct nj_manifest_group *group,
-                         struct nj_buf *out, struct nj_error *err)
-{
-    for (size_t i = 0; i < group->n_after; i++) {
-        if (nj_buf_text(out, i ? ", " : ", after ", err) < 0 ||
-            nj_shown_append(out, manifest->groups[group->after[i]].name, err) < 0)
-            return -(int)err->code;
-    }
-    return 0;
-}
-
-static int explain_items(const struct nj_manifest_group *group, struct nj_buf *out,
-                         struct nj_error *err)
+static void explain_items(struct nj_rows *rows, const struct nj_manifest_group *group)
 {
     for (size_t i = 0; i < group->n_axes; i++) {
         const struct nj_manifest_axis *axis = &group->axes[i];
 
-        if (nj_buf_text(out, i ? " and " : ", one for each ", err) < 0 ||
-            nj_shown_append(out,
-                            axis->text   ? axis->text
-                            : axis->name ? axis->name
-                                         : "value",
-                            err) < 0)
-            return -(int)err->code;
+        nj_rows_put(rows, "%s", i > 0 ? " and " : "one for each ");
+        nj_rows_shown(rows, axis->text ? axis->text : axis->name ? axis->name : "value");
     }
-    if (group->n_where > 0 && nj_buf_text(out, " that passes where", err) < 0)
-        return -(int)err->code;
-    return group->first > 0 ? nj_buf_printf(out, err, ", the first %" PRIu64 " only", group->first)
-                            : 0;
+    if (group->n_where > 0)
+        nj_rows_put(rows, " that passes where");
+    if (group->first > 0)
+        nj_rows_put(rows, ", the first %" PRIu64 " only", group->first);
+    nj_rows_row(rows, "items");
 }
 
-static int explain_group(const struct nj_plan *plan, size_t at, struct nj_buf *out,
-                         struct nj_error *err)
+static void explain_key(struct nj_rows *rows, const struct nj_manifest_group *group,
+                        const struct nj_plan_session *session)
 {
-    const struct nj_manifest_group *group = &plan->manifest->groups[at];
-    const struct nj_plan_session *first = NULL;
-    const struct nj_plan_session *last = NULL;
-    size_t n = 0;
+    char label[NJ_ITEM_LABEL_MAX_BYTES];
 
-    for (size_t i = 0; i < plan->n_sessions; i++) {
-        if (plan->sessions[i].group != at)
-            continue;
-        last = &plan->sessions[i];
-        first = first ? first : last;
-        n++;
+    nj_rows_shown(rows, session->key);
+    nj_item_label(group, session->item_json, session->item_line, label);
+    if (group->for_each == NJ_FOR_EACH_NONE)
+        return;
+    nj_rows_put(rows, " (");
+    nj_rows_shown(rows, label);
+    nj_rows_put(rows, ")");
+}
+
+/* What counts for its sessions, whoever said it: an item, the group, the agent or the run. */
+static void explain_session_limits(struct nj_rows *rows, const struct part *part)
+{
+    const struct nj_session_config *first = part->sessions[0].config;
+    uint64_t turns[2] = {first->turns_max, first->turns_max};
+    int64_t budget[2] = {first->budget_micro_usd, first->budget_micro_usd};
+
+    for (size_t i = 1; i < part->n; i++) {
+        const struct nj_session_config *config = part->sessions[i].config;
+
+        turns[0] = config->turns_max < turns[0] ? config->turns_max : turns[0];
+        turns[1] = config->turns_max > turns[1] ? config->turns_max : turns[1];
+        budget[0] = config->budget_micro_usd < budget[0] ? config->budget_micro_usd : budget[0];
+        budget[1] = config->budget_micro_usd > budget[1] ? config->budget_micro_usd : budget[1];
     }
-    if (nj_buf_text(out, "  ", err) < 0 || nj_shown_append(out, group->name, err) < 0 ||
-        nj_buf_printf(out, err, ": %zu session%s of agent ", n, n == 1 ? "" : "s") < 0 ||
-        nj_shown_append(out, plan->manifest->agents[group->agent].name, err) < 0 ||
-        explain_after(plan->manifest, group, out, err) < 0)
-        return -(int)err->code;
-    if (explain_items(group, out, err) < 0)
-        return -(int)err->code;
-    if (nj_buf_text(out, "\n", err) < 0 ||
-        (first && explain_session(group, first, n > 1 ? "first" : "it", out, err) < 0) ||
-        (n > 1 && explain_session(group, last, "last", out, err) < 0))
-        return -(int)err->code;
-    if (group->accept_command.count > 0 &&
-        (nj_buf_text(out, "    accepted when: ", err) < 0 ||
-         show_list(out, &group->accept_command, " ", err) < 0 ||
-         nj_buf_printf(out, err, " exits with 0, within %" PRIu64 " s; %" PRIu64 " attempts\n",
-                       group->accept_timeout_seconds, group->accept_attempts) < 0))
-        return -(int)err->code;
-    if (group->outputs.count > 0 &&
-        (nj_buf_text(out, "    outputs: ", err) < 0 ||
-         show_list(out, &group->outputs, ", ", err) < 0 || nj_buf_text(out, "\n", err) < 0))
-        return -(int)err->code;
-    return 0;
+    if (turns[0] < turns[1])
+        nj_rows_put(rows, "%" PRIu64 " to ", turns[0]);
+    nj_rows_put(rows, "%" PRIu64 " turn%s", turns[1], plural(turns[1]));
+    put_part(rows);
+    if (budget[1] < 0) {
+        nj_rows_put(rows, "no budget");
+    } else {
+        if (budget[0] < 0)
+            nj_rows_put(rows, "no budget or ");
+        else if (budget[0] < budget[1]) {
+            nj_rows_usd(rows, budget[0]);
+            nj_rows_put(rows, " to ");
+        }
+        nj_rows_usd(rows, budget[1]);
+    }
+    nj_rows_put(rows, ", %" PRIu64 " s of tool time", first->max_runtime_ms / 1000);
+    nj_rows_row(rows, "each");
+}
+
+/* Of an agent or a group, beside those of the run. */
+static void explain_limit(struct nj_rows *rows, const struct nj_manifest_limit *limit)
+{
+    if (limit->sessions > 0)
+        nj_rows_put(rows, "%" PRIu64 " session%s alive at once", limit->sessions,
+                    plural(limit->sessions));
+    if (limit->budget_micro_usd >= 0) {
+        put_part(rows);
+        nj_rows_usd(rows, limit->budget_micro_usd);
+    }
+    nj_rows_row(rows, "together");
+}
+
+static void explain_override(struct nj_rows *rows, const struct nj_manifest_override *override)
+{
+    const char *const texts[] = {override->model, override->instructions, override->input,
+                                 override->turns, override->session_budget_usd};
+    static const char *const names[] = {"model", "instructions", "input", "turns",
+                                        "session_budget_usd"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!texts[i])
+            continue;
+        put_part(rows);
+        nj_rows_put(rows, "%s ", names[i]);
+        nj_rows_shown(rows, texts[i]);
+    }
+    nj_rows_row(rows, "override");
+}
+
+static void explain_retry(struct nj_rows *rows, const struct nj_manifest_retry *retry)
+{
+    static const struct {
+        unsigned bit;
+        const char *text;
+    } causes[] = {
+#define X(name, bit, text) {bit, text},
+        NJ_MANIFEST_RETRY_ON(X)
+#undef X
+    };
+
+    if (retry->attempts == 1) {
+        nj_rows_put(rows, "no second attempt");
+        nj_rows_row(rows, "failed");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+        if (!(retry->on & causes[i].bit))
+            continue;
+        put_part(rows);
+        nj_rows_put(rows, "%s", causes[i].text);
+    }
+    nj_rows_put(rows, ": %" PRIu64 " attempts, ", retry->attempts);
+    nj_rows_time(rows, retry->backoff_seconds);
+    nj_rows_put(rows, " apart, doubling up to ");
+    nj_rows_time(rows, retry->backoff_max_seconds);
+    nj_rows_row(rows, "failed by");
+}
+
+static void explain_group(struct nj_rows *rows, const struct nj_plan *plan, size_t at)
+{
+    const struct nj_manifest *manifest = plan->manifest;
+    const struct nj_manifest_group *group = &manifest->groups[at];
+    struct part part = part_of(plan, at);
+
+    nj_rows_put(rows, "group ");
+    nj_rows_shown(rows, group->name);
+    nj_rows_put(rows, ": %zu session%s of agent ", part.n, plural(part.n));
+    nj_rows_shown(rows, manifest->agents[group->agent].name);
+    nj_rows_line(rows);
+    explain_items(rows, group);
+    if (part.n > 0) {
+        explain_key(rows, group, &part.sessions[0]);
+        if (part.n > 1) {
+            nj_rows_put(rows, " to ");
+            explain_key(rows, group, &part.sessions[part.n - 1]);
+        }
+        nj_rows_row(rows, part.n > 1 ? "keys" : "key");
+    }
+    for (size_t i = 0; i < group->n_after; i++) {
+        put_part(rows);
+        nj_rows_shown(rows, manifest->groups[group->after[i]].name);
+    }
+    nj_rows_row(rows, "after");
+    explain_override(rows, &group->override);
+    if (part.n > 0)
+        explain_session_limits(rows, &part);
+    explain_limit(rows, &group->limits);
+    if (group->accept_command.count > 0) {
+        put_list(rows, &group->accept_command, " ");
+        nj_rows_put(rows, " exits with 0 within ");
+        nj_rows_time(rows, group->accept_timeout_seconds);
+        nj_rows_put(rows, "; %" PRIu64 " attempt%s", group->accept_attempts,
+                    plural(group->accept_attempts));
+    }
+    nj_rows_row(rows, "accepted");
+    put_list(rows, &group->outputs, ", ");
+    nj_rows_row(rows, "outputs");
+    explain_retry(rows, &group->retry);
+}
+
+/* ---- models and credentials ---- */
+
+static void explain_price(struct nj_rows *rows, const struct nj_manifest_model *model)
+{
+    if (model->provider == NJ_PROVIDER_SCRIPT && !model->priced)
+        return;
+    if (!model->priced) {
+        nj_rows_put(rows, "; no price: budgets cannot see what it costs");
+        return;
+    }
+    nj_rows_put(rows, "; ");
+    nj_rows_usd(rows, model->price.input);
+    nj_rows_put(rows, " in and ");
+    nj_rows_usd(rows, model->price.output);
+    nj_rows_put(rows, " out per million tokens");
+}
+
+static void explain_when(struct nj_rows *rows, unsigned when)
+{
+    static const struct {
+        unsigned bit;
+        const char *text;
+    } causes[] = {
+#define X(name, bit, text) {bit, text},
+        NJ_MANIFEST_CAUSES(X)
+#undef X
+    };
+    bool first = true;
+
+    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+        if (!(when & causes[i].bit))
+            continue;
+        nj_rows_put(rows, "%s%s", first ? " after " : ", ", causes[i].text);
+        first = false;
+    }
+}
+
+static void explain_model(struct nj_rows *rows, const struct nj_manifest *manifest,
+                          const struct nj_manifest_model *model, bool first)
+{
+    const struct nj_manifest_rate *rate = &model->rate;
+
+    nj_rows_put(rows, "%s ", nj_manifest_provider_text(model->provider));
+    nj_rows_shown(rows, model->script ? model->script : model->model ? model->model : "");
+    if (model->base_url) {
+        nj_rows_put(rows, " at ");
+        nj_rows_shown(rows, model->base_url);
+    }
+    if (!first)
+        explain_when(rows, model->when);
+    if (model->credential != NJ_MANIFEST_NONE) {
+        nj_rows_put(rows, "; credential ");
+        nj_rows_shown(rows, manifest->credentials[model->credential].name);
+    }
+    explain_price(rows, model);
+    nj_rows_put(rows, "; replies of %" PRIu64 " tokens", model->max_tokens);
+    if (model->context_tokens > 0)
+        nj_rows_put(rows, " in %" PRIu64, model->context_tokens);
+    if (rate->requests > 0)
+        nj_rows_put(rows, "; %" PRIu64 " requests a minute", rate->requests);
+    if (rate->input_tokens > 0)
+        nj_rows_put(rows, "; %" PRIu64 " tokens in a minute", rate->input_tokens);
+    if (rate->output_tokens > 0)
+        nj_rows_put(rows, "; %" PRIu64 " tokens out a minute", rate->output_tokens);
+    if (rate->concurrent > 0)
+        nj_rows_put(rows, "; %" PRIu64 " at once", rate->concurrent);
+    nj_rows_row(rows, first ? "first" : "then");
+}
+
+static void explain_role(struct nj_rows *rows, const struct nj_manifest *manifest,
+                         const struct nj_manifest_role *role)
+{
+    nj_rows_put(rows, "model ");
+    nj_rows_shown(rows, role->name);
+    nj_rows_line(rows);
+    for (size_t i = 0; i < role->n_chain; i++)
+        explain_model(rows, manifest, &role->chain[i], i == 0);
+    if (role->n_chain < 2)
+        return;
+    if (role->return_seconds > 0)
+        nj_rows_time(rows, role->return_seconds);
+    nj_rows_put(rows, "%s",
+                role->return_seconds > 0 ? " after a later one answered"
+                                         : "to the first at the next turn");
+    nj_rows_row(rows, "back");
+}
+
+/* Whether a variable is set is all that may be told of it. */
+static void explain_credential(struct nj_rows *rows,
+                               const struct nj_manifest_credential *credential)
+{
+    nj_rows_put(rows, "credential ");
+    nj_rows_shown(rows, credential->name);
+    nj_rows_line(rows);
+    if (credential->env) {
+        nj_rows_put(rows, "the variable %s, which is %s here", credential->env,
+                    getenv(credential->env) ? "set" : "NOT SET");
+    } else if (credential->file) {
+        nj_rows_put(rows, "the file ");
+        nj_rows_shown(rows, credential->file);
+    } else if (credential->systemd) {
+        nj_rows_put(rows, "the unit's credential %s", credential->systemd);
+    } else {
+        nj_rows_put(rows, "what this prints: ");
+        put_list(rows, &credential->command, " ");
+    }
+    nj_rows_row(rows, "from");
+    put_list(rows, &credential->hosts, ", ");
+    nj_rows_row(rows, "sent to");
+}
+
+struct used {
+    bool agents[NJ_MANIFEST_AGENTS_MAX];
+    bool roles[NJ_MANIFEST_AGENTS_MAX];
+    bool credentials[NJ_MANIFEST_AGENTS_MAX];
+};
+
+static void use(const struct nj_plan *plan, struct used *used)
+{
+    for (size_t i = 0; i < plan->n_sessions; i++) {
+        used->agents[plan->manifest->groups[plan->sessions[i].group].agent] = true;
+        if (plan->sessions[i].role != NJ_MANIFEST_NONE)
+            used->roles[plan->sessions[i].role] = true;
+    }
+    for (size_t i = 0; i < plan->manifest->n_roles; i++) {
+        const struct nj_manifest_role *role = &plan->manifest->roles[i];
+
+        for (size_t k = 0; used->roles[i] && k < role->n_chain; k++) {
+            if (role->chain[k].credential != NJ_MANIFEST_NONE)
+                used->credentials[role->chain[k].credential] = true;
+        }
+    }
 }
 
 /* ---- agents ---- */
@@ -242,73 +442,69 @@ static const struct nj_plan_session *session_of(const struct nj_plan *plan, size
     return NULL;
 }
 
-static int explain_model(const struct nj_manifest_role *role, struct nj_buf *out,
-                         struct nj_error *err)
+static void explain_tools(struct nj_rows *rows, const struct nj_session_config *config)
 {
-    if (nj_buf_text(out, "    model ", err) < 0 || nj_shown_append(out, role->name, err) < 0)
-        return -(int)err->code;
-    for (size_t i = 0; i < role->n_chain; i++) {
-        const struct nj_manifest_model *model = &role->chain[i];
-
-        if (nj_buf_printf(out, err, "%s%s ", i ? ", then " : ": ",
-                          nj_manifest_provider_text(model->provider)) < 0 ||
-            nj_shown_append(out,
-                            model->script  ? model->script
-                            : model->model ? model->model
-                                           : "",
-                            err) < 0)
-            return -(int)err->code;
-    }
-    return nj_buf_text(out, "\n", err);
-}
-
-static int explain_tools(const struct nj_session_config *config, struct nj_buf *out,
-                         struct nj_error *err)
-{
-    if (nj_buf_text(out, config->n_tools ? "    tools: " : "    no tools", err) < 0)
-        return -(int)err->code;
     for (size_t i = 0; i < config->n_tools; i++) {
-        if ((i > 0 && nj_buf_text(out, ", ", err) < 0) ||
-            nj_shown_append(out, config->tools[i].name, err) < 0)
-            return -(int)err->code;
+        const struct nj_config_tool *tool = &config->tools[i];
+        bool first = true;
+
+        put_part(rows);
+        nj_rows_shown(rows, tool->name);
+        nj_rows_put(rows, " (");
+        for (unsigned bit = 1; bit <= NJ_LANGUAGE_ALL; bit <<= 1) {
+            if (!(tool->languages & bit))
+                continue;
+            nj_rows_put(rows, "%s%s", first ? "" : " ",
+                        nj_manifest_language_text((enum nj_manifest_language)bit));
+            first = false;
+        }
+        nj_rows_put(rows, "%s%" PRIu64 " s a call)", first ? "" : "; ", tool->timeout_ms / 1000);
     }
-    return nj_buf_text(out, "\n", err);
+    if (config->n_tools == 0)
+        nj_rows_put(rows, "none");
+    nj_rows_row(rows, "tools");
 }
 
-static int explain_paths(const struct nj_session_config *config, struct nj_buf *out,
-                         struct nj_error *err)
+static void explain_box(struct nj_rows *rows, const struct nj_session_config *config)
 {
+    nj_rows_size(rows, config->max_size_bytes);
     for (size_t i = 0; i < config->n_writable_paths; i++) {
-        if (nj_buf_text(out, i ? ", " : " for ", err) < 0 ||
-            nj_shown_append(out, config->writable_paths[i], err) < 0)
-            return -(int)err->code;
+        nj_rows_put(rows, "%s", i ? ", " : " for ");
+        nj_rows_shown(rows, config->writable_paths[i]);
     }
     for (size_t i = 0; i < config->n_mounts; i++) {
-        if (nj_buf_text(out, i ? ", " : "; read-only ", err) < 0 ||
-            nj_shown_append(out, config->mounts[i].target, err) < 0)
-            return -(int)err->code;
+        nj_rows_put(rows, "%s", i ? ", " : "; read-only ");
+        nj_rows_shown(rows, config->mounts[i].target);
     }
-    return 0;
+    nj_rows_put(rows, "; ");
+    nj_rows_size(rows, config->max_memory_bytes);
+    nj_rows_put(rows, " of memory, %" PRIu64 " processes, no network", config->max_processes);
+    nj_rows_row(rows, "box");
 }
 
-static int explain_agent(const struct nj_plan *plan, const struct nj_plan_session *session,
-                         struct nj_buf *out, struct nj_error *err)
+static void explain_agent(struct nj_rows *rows, const struct nj_manifest_agent *agent,
+                          const struct nj_plan_session *session)
 {
     const struct nj_session_config *config = session->config;
 
-    if (nj_buf_text(out, "  ", err) < 0 || nj_shown_append(out, config->agent, err) < 0 ||
-        nj_buf_printf(out, err, ": at most %" PRIu64 " turns, reproducible %s\n", config->turns_max,
-                      config->reproducible) < 0 ||
-        (session->role != NJ_MANIFEST_NONE &&
-         explain_model(&plan->manifest->roles[session->role], out, err) < 0) ||
-        explain_tools(config, out, err) < 0 || nj_buf_text(out, "    box: ", err) < 0 ||
-        show_size(out, config->max_size_bytes, err) < 0 || explain_paths(config, out, err) < 0 ||
-        nj_buf_text(out, "\n    ", err) < 0 || show_size(out, config->max_memory_bytes, err) < 0 ||
-        nj_buf_printf(out, err,
-                      " of memory, %" PRIu64 " processes, %" PRIu64 " s of tool time, no network\n",
-                      config->max_processes, config->max_runtime_ms / 1000) < 0)
-        return -(int)err->code;
-    return 0;
+    nj_rows_put(rows, "agent ");
+    nj_rows_shown(rows, config->agent);
+    nj_rows_line(rows);
+    nj_rows_shown(rows, config->role);
+    nj_rows_row(rows, "model");
+    explain_tools(rows, config);
+    explain_box(rows, config);
+    explain_limit(rows, &agent->limits);
+    if (config->compact_at_tokens > 0) {
+        nj_rows_put(rows, "cut to below %" PRIu64 " tokens by leaving out old tool results",
+                    config->compact_at_tokens);
+        nj_rows_row(rows, "prompts");
+    }
+    if (config->output_schema)
+        nj_rows_put(rows, "the last reply fits a schema");
+    nj_rows_row(rows, "output");
+    nj_rows_put(rows, "level %s", config->reproducible);
+    nj_rows_row(rows, "replay");
 }
 
 /* ---- sums ---- */
@@ -319,6 +515,20 @@ struct demand {
     uint64_t memory_bytes;
     uint64_t workspaces_bytes; /* what all workspaces together can put into the journal once over */
 };
+
+static uint64_t times(uint64_t a, uint64_t b)
+{
+    uint64_t product;
+
+    return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+static uint64_t plus(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
 
 static void add_up(const struct nj_plan *plan, const struct nj_explain_host *host,
                    struct demand *ret)
@@ -348,168 +558,130 @@ static void add_up(const struct nj_plan *plan, const struct nj_explain_host *hos
     *ret = demand;
 }
 
-static int explain_sum(struct nj_buf *out, const char *what, uint64_t most, const char *has,
-                       uint64_t available, const char *advice, struct nj_error *err)
+static void explain_sum(struct nj_rows *rows, const char *label, const char *what, uint64_t most,
+                        const char *has, uint64_t available, const char *advice)
 {
-    if (nj_buf_printf(out, err, "  %s at most ", what) < 0 || show_size(out, most, err) < 0 ||
-        nj_buf_printf(out, err, "; %s ", has) < 0 || show_size(out, available, err) < 0)
-        return -(int)err->code;
-    if (most <= available)
-        return nj_buf_text(out, "\n", err);
-    return nj_buf_printf(out, err, ": NOT ENOUGH if every box uses all it may; %s\n", advice);
+    nj_rows_put(rows, "at most ");
+    nj_rows_size(rows, most);
+    nj_rows_put(rows, " %s; ", what);
+    nj_rows_size(rows, available);
+    nj_rows_put(rows, " %s", has);
+    if (most > available)
+        nj_rows_put(rows, ": NOT ENOUGH if every box uses all it may; %s", advice);
+    nj_rows_row(rows, label);
 }
 
-/* explain_stops - what ends the run before its sessions are done, and what is tried again */
-static int explain_stops(const struct nj_manifest *manifest, struct nj_buf *out,
-                         struct nj_error *err)
+/* What ends the run before its sessions are done. */
+static void explain_stops(struct nj_rows *rows, const struct nj_manifest_limits *limits)
 {
-    const struct nj_manifest_limits *limits = &manifest->limits;
-    int r = 0;
+    struct nj_error unknown = {0};
+    int64_t now_s = time(NULL);
+    int64_t at_s = 0;
 
-    if (limits->deadline &&
-        (nj_buf_text(out, "  until ", err) < 0 || nj_shown_append(out, limits->deadline, err) < 0 ||
-         nj_buf_text(out, "\n", err) < 0))
-        return -(int)err->code;
+    if (limits->budget_micro_usd >= 0) {
+        nj_rows_usd(rows, limits->budget_micro_usd);
+        nj_rows_put(rows, " are spent: sessions are suspended");
+        nj_rows_row(rows, "until");
+    }
+    if (limits->deadline) {
+        nj_rows_shown(rows, limits->deadline);
+        if (nj_deadline_next(limits->deadline, now_s, &at_s, &unknown) == 0 && at_s > now_s) {
+            nj_rows_put(rows, ", in ");
+            nj_rows_time(rows, (uint64_t)(at_s - now_s) / 60 * 60);
+        }
+        nj_rows_put(rows, ": sessions are suspended");
+        nj_rows_row(rows, "until");
+    }
     if (limits->fail_over_count != NJ_MANIFEST_NO_COUNT)
-        r = nj_buf_printf(out, err, "  stops when more than %" PRIu64 " sessions failed\n",
-                          limits->fail_over_count);
+        nj_rows_put(rows, "more than %" PRIu64 " sessions failed", limits->fail_over_count);
     else if (limits->fail_over_ppm < 1000000)
-        r = nj_buf_printf(out, err, "  stops when more than %u.%u %% of the sessions failed\n",
-                          limits->fail_over_ppm / 10000, limits->fail_over_ppm / 1000 % 10);
-    if (r == 0 && limits->disk_free_mb > 0)
-        r = nj_buf_printf(out, err, "  no session begins with less than %" PRIu64 " MB free\n",
-                          limits->disk_free_mb);
-    if (r == 0 && manifest->retry.attempts > 1)
-        r = nj_buf_printf(out, err,
-                          "  a failed session is begun %" PRIu64 " times at most, after %" PRIu64
-                          " s and up to %" PRIu64 " s\n",
-                          manifest->retry.attempts, manifest->retry.backoff_seconds,
-                          manifest->retry.backoff_max_seconds);
-    if (r == 0 && manifest->retain_seconds > 0)
-        r = nj_buf_printf(out, err, "  kept for %" PRIu64 " h\n", manifest->retain_seconds / 3600);
-    return r;
+        nj_rows_put(rows, "more than %u.%u %% of the sessions failed",
+                    limits->fail_over_ppm / 10000, limits->fail_over_ppm / 1000 % 10);
+    nj_rows_row(rows, "until");
+    if (limits->disk_free_mb > 0)
+        nj_rows_put(rows, "no session begins with less than %" PRIu64 " MB free",
+                    limits->disk_free_mb);
+    nj_rows_row(rows, "disk");
 }
 
-static int explain_limits(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
-                          const struct nj_explain_host *host, struct nj_buf *out,
-                          struct nj_error *err)
+static void explain_run(struct nj_rows *rows, const struct nj_plan *plan,
+                        const struct nj_explain_inputs *inputs, const struct nj_explain_host *host)
 {
-    const struct nj_manifest_limits *limits = &plan->manifest->limits;
+    const struct nj_manifest *manifest = plan->manifest;
     struct demand demand;
 
     add_up(plan, host, &demand);
-    if (nj_buf_printf(out, err,
-                      "limits\n  %" PRIu64 " sessions alive at once, %" PRIu64
-                      " tool calls at once, %" PRIu64 " boxes kept\n",
-                      limits->sessions, demand.calls, demand.boxes) < 0)
-        return -(int)err->code;
-    if (limits->budget_micro_usd >= 0 &&
-        (nj_buf_text(out, "  budget ", err) < 0 ||
-         show_usd(out, limits->budget_micro_usd, err) < 0 || nj_buf_text(out, "\n", err) < 0))
-        return -(int)err->code;
-    if (limits->session_budget_micro_usd >= 0 &&
-        (nj_buf_text(out, "  budget of a session ", err) < 0 ||
-         show_usd(out, limits->session_budget_micro_usd, err) < 0 ||
-         nj_buf_text(out, "\n", err) < 0))
-        return -(int)err->code;
-    if (explain_stops(plan->manifest, out, err) < 0 || nj_buf_text(out, "this host\n", err) < 0 ||
-        explain_sum(out, "memory of boxes and their workspaces", demand.memory_bytes, "available",
-                    host->memory_bytes,
-                    "lower limits.tool_calls, limits.warm_boxes or the agents' sizes", err) < 0)
-        return -(int)err->code;
-    return explain_sum(out, "disk for inputs and each workspace once",
-                       plus(inputs->bytes, demand.workspaces_bytes), "free here", host->disk_bytes,
-                       "keep the run elsewhere (--run-dir) or lower max_size_mb", err);
+    nj_rows_put(rows, "run");
+    nj_rows_line(rows);
+    nj_rows_put(rows,
+                "%" PRIu64 " session%s alive, %" PRIu64 " tool call%s, %" PRIu64 " box%s kept",
+                manifest->limits.sessions, plural(manifest->limits.sessions), demand.calls,
+                plural(demand.calls), demand.boxes, demand.boxes == 1 ? "" : "es");
+    nj_rows_row(rows, "at once");
+    explain_stops(rows, &manifest->limits);
+    if (manifest->retain_seconds > 0)
+        nj_rows_time(rows, manifest->retain_seconds);
+    nj_rows_row(rows, "kept for");
+    nj_rows_put(rows, "%s",
+                manifest->archive_inputs == NJ_INPUTS_EMBED ? "hold the inputs"
+                                                            : "name the inputs by digest only");
+    nj_rows_row(rows, "bundles");
+    nj_rows_put(rows, "this host");
+    nj_rows_line(rows);
+    explain_sum(rows, "memory", "for boxes and workspaces", demand.memory_bytes, "available",
+                host->memory_bytes, "lower limits.tool_calls, limits.warm_boxes or agents' sizes");
+    explain_sum(rows, "disk", "for inputs and each workspace once",
+                plus(inputs->bytes, demand.workspaces_bytes), "free here", host->disk_bytes,
+                "keep the run elsewhere (--run-dir) or lower max_size_mb");
 }
 
-static int explain_inputs(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
-                          struct nj_buf *out, struct nj_error *err)
+static void explain_inputs(struct nj_rows *rows, const struct nj_plan *plan,
+                           const struct nj_explain_inputs *inputs)
 {
-    const char *first;
+    const char *first = NULL;
     size_t left = nj_sources_links_left(plan->sources, &first);
 
-    if (nj_buf_printf(out, err, "inputs\n  %" PRIu64 " objects, ", inputs->objects) < 0 ||
-        show_size(out, inputs->bytes, err) < 0 || nj_buf_text(out, "\n", err) < 0)
-        return -(int)err->code;
+    nj_rows_put(rows, "inputs: %" PRIu64 " object%s, ", inputs->objects, plural(inputs->objects));
+    nj_rows_size(rows, inputs->bytes);
+    nj_rows_line(rows);
     if (left == 0)
-        return 0;
-    if (nj_buf_printf(out, err, "  %zu %s the allowed directories and %s left out; the first is ",
-                      left, left == 1 ? "link leaves" : "links leave",
-                      left == 1 ? "was" : "were") < 0 ||
-        nj_shown_append(out, first ? first : "?", err) < 0)
-        return -(int)err->code;
-    return nj_buf_text(out, "\n", err);
+        return;
+    nj_rows_put(rows, "%zu %s the allowed directories and %s left out; the first is ", left,
+                left == 1 ? "link leaves" : "links leave", left == 1 ? "was" : "were");
+    nj_rows_shown(rows, first ? first : "?");
+    nj_rows_row(rows, "links");
 }
 
 int nj_explain_job(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
                    const struct nj_explain_host *host, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_manifest *manifest = plan->manifest;
+    struct nj_rows rows = {.out = out, .err = err};
+    struct used used = {0};
 
-    if (nj_buf_text(out, "job ", err) < 0 || nj_shown_append(out, manifest->job, err) < 0 ||
-        nj_buf_printf(out, err, ": %zu session%s in %zu group%s\n", plan->n_sessions,
-                      plan->n_sessions == 1 ? "" : "s", manifest->n_groups,
-                      manifest->n_groups == 1 ? "" : "s") < 0)
-        return -(int)err->code;
-    for (size_t i = 0; i < manifest->n_groups; i++) {
-        if (explain_group(plan, i, out, err) < 0)
-            return -(int)err->code;
-    }
-    if (nj_buf_text(out, "agents\n", err) < 0)
-        return -(int)err->code;
+    use(plan, &used);
+    nj_rows_put(&rows, "job ");
+    nj_rows_shown(&rows, manifest->job);
+    nj_rows_put(&rows, ": %zu session%s in %zu group%s", plan->n_sessions, plural(plan->n_sessions),
+                manifest->n_groups, plural(manifest->n_groups));
+    nj_rows_line(&rows);
+    put_list(&rows, &manifest->only, ", ");
+    nj_rows_row(&rows, "only");
+    for (size_t i = 0; i < manifest->n_groups; i++)
+        explain_group(&rows, plan, i);
     for (size_t i = 0; i < manifest->n_agents; i++) {
-        const struct nj_plan_session *session = session_of(plan, i);
-
-        if (session && explain_agent(plan, session, out, err) < 0)
-            return -(int)err->code;
+        if (used.agents[i])
+            explain_agent(&rows, &manifest->agents[i], session_of(plan, i));
     }
-    if (explain_inputs(plan, inputs, out, err) < 0)
-        return -(int)err->code;
-    return explain_limits(plan, inputs, host, out, err);
-}
-
-/* ---- boxes ---- */
-
-int nj_explain_check_boxes(const struct nj_plan *plan, struct nj_manifest_faults *faults,
-                           struct nj_error *err)
-{
-    for (size_t i = 0; i < plan->manifest->n_agents; i++) {
-        const struct nj_manifest_agent *agent = &plan->manifest->agents[i];
-        const struct nj_plan_session *session = session_of(plan, i);
-        NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-        struct nj_box_plan box;
-        int r;
-
-        if (!session)
-            continue;
-        r = nj_tool_box_plan(session->config, &arena, &box, err);
-        if (r == 0)
-            r = nj_box_plan_check(&box, err);
-        if (r < 0 && err->code != NJ_E_INPUT)
-            return r;
-        if (r < 0) {
-            const char *path = nj_arena_printf(&arena, "agents.%s.sandbox", agent->name);
-
-            nj_manifest_faults_add(faults, agent->sandbox.mark, path, "%s", err->text);
-        }
+    for (size_t i = 0; i < manifest->n_roles; i++) {
+        if (used.roles[i])
+            explain_role(&rows, manifest, &manifest->roles[i]);
     }
-    return nj_manifest_faults_fail(faults, plan->manifest->name, err);
-}
-
-int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out, struct nj_error *err)
-{
-    for (size_t i = 0; i < plan->manifest->n_agents; i++) {
-        const struct nj_plan_session *session = session_of(plan, i);
-        NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-        struct nj_box_plan box;
-
-        if (!session)
-            continue;
-        if (nj_tool_box_plan(session->config, &arena, &box, err) < 0 ||
-            nj_buf_text(out, "\nbox of agent ", err) < 0 ||
-            nj_shown_append(out, session->config->agent, err) < 0 ||
-            nj_buf_text(out, "\n", err) < 0 || nj_box_plan_print(&box, out, err) < 0)
-            return nj_wrap(err, "box of agent %s", session->config->agent);
+    for (size_t i = 0; i < manifest->n_credentials; i++) {
+        if (used.credentials[i])
+            explain_credential(&rows, &manifest->credentials[i]);
     }
-    return 0;
+    explain_inputs(&rows, plan, inputs);
+    explain_run(&rows, plan, inputs, host);
+    return nj_rows_done(&rows);
 }

@@ -42,10 +42,67 @@ keys() { python3 -Ic 'import json,sys; print(*(json.loads(l)["key"] for l in ope
 @test "limits, retries and how long a run is kept are explained" {
     sed -i 's/^limits:.*/limits: {sessions: 4, fail_over: 0.125, disk_free_mb: 77}\nretry: {attempts: 3, backoff_seconds: 5}\narchive: {retain: 2d}/' job.yaml
     expect 0 nightjar check job.yaml
-    has_out "stops when more than 12.5 % of the sessions failed"
+    has_out "until       more than 12.5 % of the sessions failed"
     has_out "no session begins with less than 77 MB free"
-    has_out "a failed session is begun 3 times at most, after 5 s and up to 600 s"
-    has_out "kept for 48 h"
+    has_out "failed by   engine, model: 3 attempts, 5 s apart, doubling up to 10 min"
+    has_out "kept for    2 d"
+}
+
+@test "everything that decides a run is explained, in lines that fit a terminal" {
+    cat >replies.yaml <<<'replies: [{say: done}]'
+    cat >job.yaml <<-'YAML'
+	nightjar: 1
+	models:
+	  worker:
+	    return: {after_seconds: 300}
+	    chain:
+	      - {provider: anthropic, model: large, credential: service, context_tokens: 200000, price: {input: 3, output: 15}, rate: {concurrent: 16}}
+	      - {provider: openai, model: small, base_url: "http://127.0.0.1:9/v1", when: [overloaded]}
+	  offline: [{provider: script, script: replies.yaml}]
+	credentials:
+	  service: {env: NJ_NOT_THERE}
+	  other: {env: NJ_NOT_USED}
+	agents:
+	  worker:
+	    model: worker
+	    context: {policy: compact, at: 0.75}
+	    tools: [{type: code_execution, languages: [bash], timeout_seconds: 77}]
+	    limits: {sessions: 20, budget_usd: 12.5, session_budget_usd: 0.25, turns: 40}
+	sessions:
+	  - name: first
+	    agent: worker
+	    for_each: {values: [{id: a, turns: 3, tier: offline}, {id: b}]}
+	    key: "{item.id}"
+	    override: {model: "{item.tier}", limits: {turns: "{item.turns}"}}
+	    input: "Go."
+	    accept: {command: ["true"], attempts: 5}
+	    limits: {budget_usd: 0.000001}
+	    retry: {attempts: 2, on: [accept], backoff_seconds: 90}
+	  - {name: second, agent: worker, after: [first], input: "{results}"}
+	limits: {budget_usd: 20, deadline: "06:00 UTC"}
+	archive: {inputs: reference}
+	YAML
+    expect 0 nightjar check job.yaml --plan
+    cp "$BATS_TEST_TMPDIR/out" told
+    has_out "each        3 to 40 turns, 0.25 USD, 3600 s of tool time"
+    has_out "override    model {item.tier}, turns {item.turns}"
+    has_out "together    0.000001 USD"
+    has_out "together    20 sessions alive at once, 12.50 USD"
+    has_out "failed by   accept: 2 attempts, 90 s apart, doubling up to 10 min"
+    has_out "after       first"
+    has_out "tools       code_execution (bash; 77 s a call)"
+    has_out "prompts     cut to below 150000 tokens"
+    has_out "first       anthropic large; credential service; 3.00 USD in and 15.00"
+    has_out "then        openai small at http://127.0.0.1:9/v1 after overloaded; no price"
+    has_out "first       script replies.yaml"
+    has_out "back        5 min after a later one answered"
+    has_out "the variable NJ_NOT_THERE, which is NOT SET here"
+    hasnt "NJ_NOT_USED"
+    has_out "until       20.00 USD are spent"
+    has_out "until       06:00 UTC, in "
+    has_out "bundles     name the inputs by digest only"
+    [ "$(grep -c '^system calls:' told)" = 1 ] # all boxes have them in common
+    ! grep -nE '^.{80}' told | grep -v 'inputs of the' >&2
 }
 
 @test "aliases that unfold without end are refused" {

@@ -1,0 +1,171 @@
+/*
+ * rows.c - rows and lines that fit a terminal
+ *
+ * The complication: columns are characters, and lines are broken at blanks only. A word that is
+ * longer than the line stands beyond its end, for a path that is cut in two cannot be copied.
+ */
+#include "batch/cli/rows.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "batch/engine/shown.h"
+
+#include "formats/base/banned.h"
+
+#define VALUE_MAX_BYTES (1u << 20)
+#define LABEL_COLUMNS 11 /* and two blanks before it, one behind */
+#define SET_IN "              "
+
+static bool begin(struct nj_rows *rows)
+{
+    if (rows->value.max == 0)
+        nj_buf_init(&rows->value, VALUE_MAX_BYTES);
+    return rows->r == 0;
+}
+
+void nj_rows_put(struct nj_rows *rows, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    int n;
+
+    if (!begin(rows))
+        return;
+    va_start(args, fmt);
+    n = vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (n > 0)
+        rows->r = nj_buf_text(&rows->value, text, rows->err);
+}
+
+void nj_rows_shown(struct nj_rows *rows, const char *text)
+{
+    if (begin(rows))
+        rows->r = nj_shown_append(&rows->value, text, rows->err);
+}
+
+void nj_rows_size(struct nj_rows *rows, uint64_t bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    uint64_t tenths;
+    size_t unit = 0;
+    uint64_t whole = bytes;
+
+    while (whole >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+        whole >>= 10;
+        unit++;
+    }
+    tenths = unit > 0 ? (bytes >> (10 * (unit - 1))) % 1024 * 10 / 1024 : 0;
+    if (whole < 10 && tenths > 0)
+        nj_rows_put(rows, "%" PRIu64 ".%" PRIu64 " %s", whole, tenths, units[unit]);
+    else
+        nj_rows_put(rows, "%" PRIu64 " %s", whole, units[unit]);
+}
+
+/* Two decimals, or as many as are needed. */
+void nj_rows_usd(struct nj_rows *rows, int64_t micro_usd)
+{
+    char text[48];
+    int n = snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64, micro_usd / 1000000,
+                     micro_usd % 1000000);
+
+    for (int spare = 4; n > 0 && spare > 0 && text[n - 1] == '0'; spare--)
+        text[--n] = '\0';
+    nj_rows_put(rows, "%s USD", text);
+}
+
+void nj_rows_time(struct nj_rows *rows, uint64_t seconds)
+{
+    if (seconds < 120 || seconds % 60 > 0)
+        nj_rows_put(rows, "%" PRIu64 " s", seconds);
+    else if (seconds < 7200)
+        nj_rows_put(rows, "%" PRIu64 " min", seconds / 60);
+    else if (seconds < UINT64_C(172800) && seconds % 3600 > 0)
+        nj_rows_put(rows, "%" PRIu64 " h %" PRIu64 " min", seconds / 3600, seconds / 60 % 60);
+    else if (seconds < UINT64_C(172800))
+        nj_rows_put(rows, "%" PRIu64 " h", seconds / 3600);
+    else
+        nj_rows_put(rows, "%" PRIu64 " d", seconds / 86400);
+}
+
+static size_t columns(const uint8_t *text, size_t len)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++)
+        n += (text[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* Words from column @at on, later lines set in by @rest blanks. */
+static int put_wrapped(struct nj_rows *rows, struct nj_span text, size_t at, size_t rest)
+{
+    size_t from = 0;
+    bool first = true;
+
+    while (from < text.len) {
+        const uint8_t *word = text.data + from;
+        const uint8_t *blank = memchr(word, ' ', text.len - from);
+        size_t len = blank ? (size_t)(blank - word) : text.len - from;
+        size_t wide = columns(word, len);
+        int r = 0;
+
+        if (!first && at + 1 + wide > NJ_ROWS_COLUMNS) {
+            r = nj_buf_printf(rows->out, rows->err, "\n%.*s", (int)rest, SET_IN);
+            at = rest;
+        } else if (!first) {
+            r = nj_buf_text(rows->out, " ", rows->err);
+            at++;
+        }
+        if (r < 0 || nj_buf_append(rows->out, word, len, rows->err) < 0)
+            return -(int)rows->err->code;
+        at += wide;
+        from += len + 1;
+        first = false;
+    }
+    return nj_buf_text(rows->out, "\n", rows->err);
+}
+
+void nj_rows_row(struct nj_rows *rows, const char *label)
+{
+    if (!begin(rows) || rows->value.len == 0)
+        return;
+    rows->r = nj_buf_printf(rows->out, rows->err, "  %-*s ", LABEL_COLUMNS, label);
+    if (rows->r == 0)
+        rows->r =
+            put_wrapped(rows, nj_buf_span(&rows->value), LABEL_COLUMNS + 3, LABEL_COLUMNS + 3);
+    nj_buf_clear(&rows->value);
+}
+
+void nj_rows_line(struct nj_rows *rows)
+{
+    if (!begin(rows))
+        return;
+    rows->r = put_wrapped(rows, nj_buf_span(&rows->value), 0, 4);
+    nj_buf_clear(&rows->value);
+}
+
+void nj_rows_wrap(struct nj_rows *rows, struct nj_span text)
+{
+    while (begin(rows) && text.len > 0) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        size_t len = end ? (size_t)(end - text.data) : text.len;
+        size_t set_in = 0;
+
+        while (set_in < len && set_in < 8 && text.data[set_in] == ' ')
+            set_in++;
+        rows->r = nj_buf_append(rows->out, text.data, set_in, rows->err);
+        if (rows->r == 0)
+            rows->r = put_wrapped(rows, (struct nj_span){text.data + set_in, len - set_in}, set_in,
+                                  set_in + 4);
+        text.data += len + (end ? 1 : 0);
+        text.len -= len + (end ? 1 : 0);
+    }
+}
+
+int nj_rows_done(struct nj_rows *rows)
+{
+    nj_buf_done(&rows->value);
+    return rows->r;
+}
