@@ -262,6 +262,8 @@ static void watch(struct call *call)
         call->watched_processes = seen.processes;
     if (seen.memory_bytes > plan->max_memory_bytes)
         strike(call, NJ_LIMIT_MEMORY, seen.memory_bytes);
+    else if (seen.socket_bytes > plan->max_memory_bytes)
+        strike(call, NJ_LIMIT_MEMORY, seen.socket_bytes);
     else if (nj_cgroup_oom_kills(cgroup) > call->oom_kills_before)
         strike(call, NJ_LIMIT_MEMORY, nj_cgroup_memory_peak(cgroup)); /* of v1: half a pipeline */
     else if (seen.processes > plan->max_processes)

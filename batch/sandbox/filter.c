@@ -55,7 +55,7 @@ static const struct family allowed[] = {
      "removexattr lremovexattr fremovexattr"},
     {"memory", "every allocator and loader",
      "brk mmap mmap2 munmap mremap mprotect madvise msync mincore mlock mlock2 munlock mlockall "
-     "munlockall memfd_create pkey_alloc pkey_free pkey_mprotect get_mempolicy membarrier "
+     "munlockall pkey_alloc pkey_free pkey_mprotect get_mempolicy membarrier "
      "map_shadow_stack"},
     {"processes and threads", "shells, compilers and pools; namespaces are refused by flag",
      "fork vfork execve execveat exit exit_group wait4 waitid waitpid getpid getppid gettid "
@@ -89,7 +89,7 @@ static const struct family allowed[] = {
      "sched_getattr sched_setattr ioprio_get ioprio_set getcpu"},
     {"system facts", "harmless to know", "uname sysinfo getrandom"},
     {"System V IPC and queues", "databases; the ipc namespace lives as long as the call",
-     "shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl "
+     "shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl "
      "mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr"},
     {"debugging", "gdb and strace on one's own children; the kernel checks the rest",
      "ptrace process_vm_readv process_vm_writev seccomp"},
@@ -212,9 +212,29 @@ static int add_nodes(scmp_filter_ctx ctx)
     return r;
 }
 
+/* add_unseen_memory - memory that no process maps, so that no watchdog finds it: files without a
+ * name, also such as wait in a socket, and segments of System V. A cgroup counts both; without one
+ * the first do not exist, as in an older kernel, and the second are as small as databases' locks.
+ */
+static int add_unseen_memory(scmp_filter_ctx ctx, bool soft)
+{
+    int r;
+
+    if (!soft) {
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(memfd_create), 0);
+        return r < 0 ? r : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(shmget), 0);
+    }
+    r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(shmget), 1,
+                         SCMP_A1(SCMP_CMP_LE, NJ_FILTER_SEGMENT_MAX_BYTES));
+    if (r >= 0)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOMEM), SCMP_SYS(shmget), 1,
+                             SCMP_A1(SCMP_CMP_GT, NJ_FILTER_SEGMENT_MAX_BYTES));
+    return r;
+}
+
 /* add_special - calls whose registers decide. clone3 keeps its flags behind a pointer, where no
  * filter can see them: ENOSYS makes every C library fall back to clone. */
-static int add_special(scmp_filter_ctx ctx, struct nj_error *err)
+static int add_special(scmp_filter_ctx ctx, bool soft, struct nj_error *err)
 {
     static const unsigned long personalities[] = {PER_LINUX, ADDR_NO_RANDOMIZE, 0xffffffff};
     int r;
@@ -236,6 +256,8 @@ static int add_special(scmp_filter_ctx ctx, struct nj_error *err)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0);
     if (r >= 0)
         r = add_nodes(ctx);
+    if (r >= 0)
+        r = add_unseen_memory(ctx, soft);
     if (r < 0)
         return nj_fail_errno(err, -r, "filter: rules for calls whose arguments decide");
     return 0;
@@ -259,7 +281,7 @@ static int compile(enum nj_filter_kind kind, scmp_filter_ctx ctx, struct nj_erro
     r = add_families(ctx, SCMP_ACT_ERRNO(EPERM), refused, COUNT(refused), err);
     if (r < 0)
         return r;
-    return add_special(ctx, err);
+    return add_special(ctx, kind == NJ_FILTER_PAYLOAD_SOFT, err);
 }
 
 static int export(scmp_filter_ctx ctx, struct nj_buf *code, struct nj_error *err)
@@ -366,7 +388,7 @@ int nj_filter_build(enum nj_filter_kind kind, struct nj_filter *ret_filter, stru
     int r;
 
     nj_buf_init(&code, NJ_FILTER_MAX_INSTRUCTIONS * sizeof(struct sock_filter));
-    if (kind == NJ_FILTER_PAYLOAD) {
+    if (kind != NJ_FILTER_SUPERVISOR) {
         build_prefix(&prefix);
         if (prefix.n > COUNT(prefix.code))
             return nj_fail(err, NJ_E_LIMIT, "filter: prefix of %zu instructions", prefix.n);
@@ -374,7 +396,8 @@ int nj_filter_build(enum nj_filter_kind kind, struct nj_filter *ret_filter, stru
         if (r < 0)
             return r;
     }
-    ctx = seccomp_init(kind == NJ_FILTER_PAYLOAD ? SCMP_ACT_ERRNO(ENOSYS) : SCMP_ACT_KILL_PROCESS);
+    ctx =
+        seccomp_init(kind == NJ_FILTER_SUPERVISOR ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(ENOSYS));
     if (!ctx)
         return nj_fail(err, NJ_E_SYSTEM, "filter: libseccomp cannot start");
     r = compile(kind, ctx, err);
@@ -427,8 +450,11 @@ int nj_filter_print(struct nj_buf *out, struct nj_error *err)
         out,
         "  allow by argument: clone without namespace flags (else EPERM); personality default and "
         "ADDR_NO_RANDOMIZE; mknod and mknodat of files, FIFOs and sockets (else EPERM); renameat2 "
-        "that leaves no whiteout (else EINVAL); socket of unix, inet, inet6 and netlink route (else EAFNOSUPPORT); "
-        "ioctl of plain files, pipes and sockets (else ENOTTY)\n",
+        "that leaves no whiteout (else EINVAL); socket of unix, inet, inet6 and netlink route "
+        "(else EAFNOSUPPORT); ioctl of plain files, pipes and sockets (else ENOTTY)\n"
+        "  allow where a cgroup bounds memory: memfd_create (else ENOSYS); shmget of any size "
+        "(else "
+        "64 KiB at most, ENOMEM beyond)\n",
         err);
     if (r < 0)
         return r;

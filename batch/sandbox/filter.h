@@ -20,7 +20,14 @@ struct nj_filter {
     unsigned short n;
 };
 
-enum nj_filter_kind { NJ_FILTER_PAYLOAD, NJ_FILTER_SUPERVISOR };
+/* of a System V segment, where no cgroup bounds memory; a box can have 4096 of them */
+#define NJ_FILTER_SEGMENT_MAX_BYTES (64u << 10)
+
+enum nj_filter_kind {
+    NJ_FILTER_PAYLOAD,
+    NJ_FILTER_PAYLOAD_SOFT, /* no cgroup bounds memory: no calls for what a watchdog cannot see */
+    NJ_FILTER_SUPERVISOR,
+};
 
 int nj_filter_build(enum nj_filter_kind kind, struct nj_filter *ret_filter,
                     struct nj_error *err) NJ_MUST_USE;

@@ -53,6 +53,7 @@ struct helper {
     bool own_uids;
     struct nj_cgroups cgroups;
     struct nj_filter payload_filter;
+    struct nj_filter soft_filter; /* of payloads whose memory no cgroup bounds */
     struct nj_filter supervisor_filter;
     struct box boxes[NJ_HELPER_BOXES_MAX];
     size_t n_boxes;
@@ -221,6 +222,9 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
     r = nj_filter_build(NJ_FILTER_PAYLOAD, &h->payload_filter, err);
     if (r < 0)
         return r;
+    r = nj_filter_build(NJ_FILTER_PAYLOAD_SOFT, &h->soft_filter, err);
+    if (r < 0)
+        return r;
     return nj_filter_build(NJ_FILTER_SUPERVISOR, &h->supervisor_filter, err);
 }
 
@@ -328,7 +332,7 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
                        : (uid_t)-1,
         .helper_pid = self,
         .cgroup = cgroup,
-        .payload_filter = &h->payload_filter,
+        .payload_filter = cgroup.memory_oom_fd < 0 ? &h->soft_filter : &h->payload_filter,
         .supervisor_filter = &h->supervisor_filter,
     };
     pid = fork();

@@ -11,6 +11,7 @@
 #include "formats/base/banned.h"
 
 #define WATCH_DEPTH_MAX 64
+#define SOCKET_BYTES UINT64_C(212992) /* the kernel's default size of a send buffer */
 #define MIB (UINT64_C(1) << 20)
 
 static ssize_t read_proc(int proc_fd, pid_t pid, const char *file, char *text, size_t max)
@@ -74,6 +75,7 @@ static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch)
     if (depth > WATCH_DEPTH_MAX || read_proc(proc_fd, pid, "status", text, sizeof(text)) < 0)
         return; /* it ended meanwhile */
     watch->processes += number_after(text, "\nThreads:");
+    watch->memory_bytes += number_after(text, "\nVmPTE:") << 10; /* tables are memory, too */
     if (read_proc(proc_fd, pid, "smaps_rollup", text, sizeof(text)) >= 0)
         watch->memory_bytes += number_after(text, "\nPss:") << 10;
     (void)snprintf(name, sizeof(name), "%d/task", pid); /* fits */
@@ -90,9 +92,21 @@ static void watch_one(int proc_fd, pid_t pid, int depth, struct nj_watch *watch)
     (void)closedir(dir);
 }
 
+/* socket_memory - what waits in sockets belongs to no process. How much it is nobody says, but the
+ * namespace counts its sockets, and each may hold this much: beyond a few hundred, which a small
+ * box has no use for, they would be a way round the limit. */
+static uint64_t socket_memory(int proc_fd, pid_t pid)
+{
+    char text[1024];
+
+    if (read_proc(proc_fd, pid, "net/sockstat", text, sizeof(text)) < 0)
+        return 0;
+    return number_after(text, "sockets: used ") * SOCKET_BYTES;
+}
+
 void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch)
 {
-    *ret_watch = (struct nj_watch){0};
+    *ret_watch = (struct nj_watch){.socket_bytes = socket_memory(proc_fd, root_pid)};
     watch_one(proc_fd, root_pid, 0, ret_watch);
 }
 

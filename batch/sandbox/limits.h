@@ -15,7 +15,8 @@
 /* What the watchdog sees without cgroups: all processes below @root_pid, by /proc (@proc_fd). */
 struct nj_watch {
     uint64_t processes;    /* threads count, as in the pids cgroup */
-    uint64_t memory_bytes; /* sum of PSS */
+    uint64_t memory_bytes; /* sum of PSS and page tables */
+    uint64_t socket_bytes; /* at most this much waits in sockets */
 };
 void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch);
 
