@@ -103,7 +103,9 @@ const struct nj_command nj_cmd_plan = {
         "would be taken over; of each other one it says what is different: a file, the "
         "instructions, the model, a limit, a tool's schema.\n\n"
         "Costs are told where models have prices: estimated from what the sessions of each "
-        "group used in the run of --reuse, else bounded by the budgets of the manifest.",
+        "group used in the run of --reuse (live, with a cache, and in batches where all models "
+        "have them), and bounded by turns, max_tokens and context_tokens, or by the budgets of the "
+        "manifest where those are lower.",
     .operands = (const struct nj_operand[]){{.name = "JOB", .takes = NJ_TAKES_JOB}, {0}},
     .options =
         (const struct nj_option[]){

@@ -9,80 +9,13 @@
 
 #include <inttypes.h>
 
+#include "batch/cli/forecast_cost.h"
 #include "batch/engine/shown.h"
 
 #include "formats/base/banned.h"
 
 #define REASONS_MAX 20 /* of one group, in words */
 #define REASON_MAX_BYTES 300
-#define MILLION 1000000
-
-/* ---- money ---- */
-
-struct cost {
-    bool known;
-    int64_t live_micro_usd;
-    int64_t cached_micro_usd;
-    int64_t waves_micro_usd; /* -1: a model among them has no batches */
-};
-
-static int64_t of_price(uint64_t tokens, int64_t price)
-{
-    return (int64_t)((long double)tokens * (long double)price / MILLION);
-}
-
-/* What one session like those of then would cost at the prices of now. */
-static struct cost session_cost(const struct nj_plan *plan, const struct nj_plan_session *session,
-                                struct nj_reuse_usage usage)
-{
-    const struct nj_manifest_model *model =
-        session->role == NJ_MANIFEST_NONE ? NULL : plan->manifest->roles[session->role].chain;
-    uint64_t input = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens;
-    struct cost cost = {0};
-
-    if (!model || !model->priced || usage.sessions == 0)
-        return cost;
-    cost.known = true;
-    cost.live_micro_usd =
-        of_price(input, model->price.input) + of_price(usage.output_tokens, model->price.output);
-    cost.cached_micro_usd = of_price(usage.input_tokens, model->price.input) +
-                            of_price(usage.cache_read_tokens, model->price.cache_read) +
-                            of_price(usage.cache_write_tokens, model->price.cache_write_5m) +
-                            of_price(usage.output_tokens, model->price.output);
-    cost.live_micro_usd /= (int64_t)usage.sessions;
-    cost.cached_micro_usd /= (int64_t)usage.sessions;
-    cost.waves_micro_usd =
-        model->provider == NJ_PROVIDER_ANTHROPIC ? cost.cached_micro_usd / 2 : -1;
-    return cost;
-}
-
-struct sums {
-    size_t run;
-    size_t reused;
-    size_t unknown; /* would run, at a cost that nobody can tell */
-    struct cost cost;
-    int64_t bound_micro_usd; /* -1: a session without a budget */
-};
-
-static void add_session(struct sums *sums, const struct nj_plan_session *session, struct cost cost)
-{
-    sums->run++;
-    if (session->config->budget_micro_usd < 0)
-        sums->bound_micro_usd = -1;
-    else if (sums->bound_micro_usd >= 0)
-        sums->bound_micro_usd += session->config->budget_micro_usd;
-    if (!cost.known) {
-        sums->unknown++;
-        return;
-    }
-    sums->cost.known = true;
-    sums->cost.live_micro_usd += cost.live_micro_usd;
-    sums->cost.cached_micro_usd += cost.cached_micro_usd;
-    if (cost.waves_micro_usd < 0)
-        sums->cost.waves_micro_usd = -1;
-    else if (sums->cost.waves_micro_usd >= 0)
-        sums->cost.waves_micro_usd += cost.waves_micro_usd;
-}
 
 /* ---- one session ---- */
 
@@ -125,7 +58,8 @@ struct telling {
     struct nj_reuse *reuse;
     struct nj_buf *out;
     struct judged judged;
-    struct sums all;
+    size_t reused;
+    struct nj_forecast_cost cost;
 };
 
 static void add_reason(struct reason *reasons, size_t *n, const struct judged *judged,
@@ -184,11 +118,11 @@ static int tell_group(struct telling *telling, size_t at, struct nj_error *err)
             return -(int)err->code;
         if (telling->judged.verdict == NJ_REUSE_SAME) {
             reused++;
-            telling->all.reused++;
+            telling->reused++;
             continue;
         }
         run++;
-        add_session(&telling->all, session, session_cost(plan, session, usage));
+        nj_forecast_cost_add(&telling->cost, plan, session, &usage);
         add_reason(reasons, &n, &telling->judged, session->key);
     }
     if (nj_buf_text(telling->out, "  ", err) < 0 ||
@@ -204,45 +138,6 @@ static int tell_group(struct telling *telling, size_t at, struct nj_error *err)
     return 0;
 }
 
-static int tell_usd(struct nj_buf *out, const char *before, int64_t micro_usd, struct nj_error *err)
-{
-    return nj_buf_printf(out, err, "%s%" PRId64 ".%02" PRId64 " USD", before, micro_usd / MILLION,
-                         micro_usd % MILLION / 10000);
-}
-
-static int tell_cost(const struct telling *telling, struct nj_error *err)
-{
-    const struct sums *all = &telling->all;
-    struct nj_buf *out = telling->out;
-
-    if (all->run == 0)
-        return nj_buf_text(out, "cost: nothing\n", err);
-    if (all->cost.known) {
-        if (tell_usd(out, "cost, estimated from what those groups used there: ",
-                     all->cost.live_micro_usd, err) < 0 ||
-            tell_usd(out, " live, ", all->cost.cached_micro_usd, err) < 0 ||
-            nj_buf_text(out, " cached as there", err) < 0 ||
-            (all->cost.waves_micro_usd >= 0 &&
-             (tell_usd(out, ", ", all->cost.waves_micro_usd, err) < 0 ||
-              nj_buf_text(out, " in waves", err) < 0)))
-            return -(int)err->code;
-        return all->unknown > 0
-                   ? nj_buf_printf(out, err, "; unknown for %zu sessions\n", all->unknown)
-                   : nj_buf_text(out, "\n", err);
-    }
-    if (all->bound_micro_usd >= 0)
-        return tell_usd(out, "cost: at most ", all->bound_micro_usd, err) < 0
-                   ? -(int)err->code
-                   : nj_buf_text(out, ", the budgets of the sessions together\n", err);
-    if (telling->plan->manifest->limits.budget_micro_usd >= 0)
-        return tell_usd(out, "cost: at most ", telling->plan->manifest->limits.budget_micro_usd,
-                        err) < 0
-                   ? -(int)err->code
-                   : nj_buf_text(out, ", the budget of the run\n", err);
-    return nj_buf_text(
-        out, "cost: unknown (no earlier run with --reuse, no prices, or no budget)\n", err);
-}
-
 int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, struct nj_buf *out,
                      struct nj_error *err)
 {
@@ -255,7 +150,7 @@ int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, struct 
     for (size_t i = 0; r == 0 && i < plan->manifest->n_groups; i++)
         r = tell_group(&telling, i, err);
     if (r == 0)
-        r = tell_cost(&telling, err);
+        r = nj_forecast_cost_text(&telling.cost, plan->manifest, out, err);
     nj_buf_done(&telling.judged.why);
     return r;
 }
@@ -276,17 +171,15 @@ static int json_session(struct telling *telling, const struct nj_plan_session *s
     struct nj_buf *out = telling->out;
     struct nj_reuse_usage usage = {0};
     char hex[NJ_DIGEST_HEX_CHARS + 1];
-    struct cost cost;
 
     if (judge(telling->plan, telling->reuse, session, &telling->judged, err) < 0)
         return -(int)err->code;
     if (telling->reuse)
         usage = nj_reuse_group(telling->reuse, group);
-    cost = session_cost(telling->plan, session, usage);
     if (telling->judged.verdict == NJ_REUSE_SAME)
-        telling->all.reused++;
+        telling->reused++;
     else
-        add_session(&telling->all, session, cost);
+        nj_forecast_cost_add(&telling->cost, telling->plan, session, &usage);
     nj_digest_hex(&session->identity, hex);
     if (json_field(out, session->number > 1 ? ",\n{\"key\":" : "\n{\"key\":", session->key, err) <
             0 ||
@@ -301,17 +194,10 @@ static int json_session(struct telling *telling, const struct nj_plan_session *s
     return nj_buf_text(out, "}", err);
 }
 
-static int json_usd(struct nj_buf *out, const char *name, int64_t micro_usd, struct nj_error *err)
-{
-    return nj_buf_printf(out, err, ",\"%s\":%" PRId64 ".%06" PRId64, name, micro_usd / MILLION,
-                         micro_usd % MILLION);
-}
-
 int nj_forecast_json(const struct nj_plan *plan, struct nj_reuse *reuse, struct nj_buf *out,
                      struct nj_error *err)
 {
     struct telling telling = {.plan = plan, .reuse = reuse, .out = out};
-    const struct sums *all = &telling.all;
     int r;
 
     nj_buf_init(&telling.judged.why, 8192);
@@ -319,16 +205,10 @@ int nj_forecast_json(const struct nj_plan *plan, struct nj_reuse *reuse, struct 
     for (size_t i = 0; r == 0 && i < plan->n_sessions; i++)
         r = json_session(&telling, &plan->sessions[i], err);
     if (r == 0)
-        r = nj_buf_printf(out, err, "\n],\"run\":%zu,\"reused\":%zu,\"cost_unknown\":%zu", all->run,
-                          all->reused, all->unknown);
-    if (r == 0 && all->cost.known)
-        r = json_usd(out, "live_usd", all->cost.live_micro_usd, err);
-    if (r == 0 && all->cost.known)
-        r = json_usd(out, "cached_usd", all->cost.cached_micro_usd, err);
-    if (r == 0 && all->cost.known && all->cost.waves_micro_usd >= 0)
-        r = json_usd(out, "waves_usd", all->cost.waves_micro_usd, err);
-    if (r == 0 && all->bound_micro_usd >= 0)
-        r = json_usd(out, "bound_usd", all->bound_micro_usd, err);
+        r = nj_buf_printf(out, err, "\n],\"run\":%zu,\"reused\":%zu", telling.cost.run,
+                          telling.reused);
+    if (r == 0)
+        r = nj_forecast_cost_json(&telling.cost, plan->manifest, out, err);
     if (r == 0)
         r = nj_buf_text(out, "}\n", err);
     nj_buf_done(&telling.judged.why);

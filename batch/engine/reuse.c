@@ -133,6 +133,13 @@ static uint64_t tokens_of(json_t *row, const char *kind)
     return value > 0 ? (uint64_t)value : 0;
 }
 
+static uint64_t calls_of(json_t *row)
+{
+    json_int_t steps = json_integer_value(json_object_get(row, "steps"));
+
+    return steps > 0 ? ((uint64_t)steps + 1) / 2 : 1;
+}
+
 static int take_row(struct nj_reuse *reuse, json_t *map, size_t offset, struct nj_error *err)
 {
     const char *key = json_string_value(json_object_get(map, "key"));
@@ -153,6 +160,7 @@ static int take_row(struct nj_reuse *reuse, json_t *map, size_t offset, struct n
     group->usage.output_tokens += tokens_of(map, "output");
     group->usage.cache_read_tokens += tokens_of(map, "cache_read");
     group->usage.cache_write_tokens += tokens_of(map, "cache_write");
+    group->usage.calls += calls_of(map);
     return 0;
 }
 

@@ -58,6 +58,7 @@ struct nj_reuse_usage {
     uint64_t output_tokens;
     uint64_t cache_read_tokens;
     uint64_t cache_write_tokens;
+    uint64_t calls; /* of models, at one tool call a turn: rows tell steps, which are both */
 };
 
 /* nj_reuse_group - zeroes where the group is not known */

@@ -33,11 +33,13 @@ teardown() { nj_teardown; }
     find . -printf '%p %T@ %C@ %s\n' | sort >before
     expect 0 nightjar plan job.yaml
     has_out "files: 2 would run"
-    has_out "cost: unknown"
+    has_out "at most     unknown for 2 sessions"
     find . -printf '%p %T@ %C@ %s\n' | grep -v -e before -e '^\. ' | sort >"$BATS_TEST_TMPDIR/after"
     grep -v -e before -e '^\. ' before | diff - "$BATS_TEST_TMPDIR/after"
     expect 0 nightjar plan --set limits.session_budget_usd=0.5 job.yaml
-    has_out "cost: at most 1.00 USD, the budgets of the sessions together"
+    has_out "at most     1.00 USD, all turns and attempts within their budgets"
+    expect 0 nightjar plan --set limits.budget_usd=0.75 job.yaml
+    has_out "at most     0.75 USD, the budget of the run"
 }
 
 @test "an earlier run stands for what is the same, and estimates the rest" {
@@ -81,12 +83,33 @@ teardown() { nj_teardown; }
     [ "$(row c 'r["status"]')" = failed ]
     expect 0 nightjar plan --reuse run job.yaml
     has_out "1 failed there: c"
-    has_out "cost, estimated from what those groups used there: 0.00 USD live"
+    has_out "live        0.0045 USD without a cache, from what these groups used there"
     nightjar plan --json --reuse run job.yaml >plan.json
     python3 -Ic 'import json
 p=json.load(open("plan.json"))
 assert [s["verdict"] for s in p["sessions"]]==["reuse","reuse","failed"], p
 assert p["run"]==1 and p["reused"]==2 and p["live_usd"]==0.0045, p'
+}
+
+@test "costs are told live, cached and in waves, and bounded without an earlier run" {
+    local model='models.worker=[{provider: anthropic, model: large, price: {input: 3, output: 15}, context_tokens: 10000, max_tokens: 1000}]'
+    # A call: 9,000 tokens written to the cache at 3.75 and 1,000 of a reply at 15; five turns, two sessions.
+    expect 0 nightjar plan --set "$model" job.yaml
+    has_out "at most     0.4875 USD, all turns and attempts"
+    expect 0 nightjar plan --set "$model" --set 'retry={attempts: 3}' --set agents.tester.limits.session_budget_usd=0.1 job.yaml
+    has_out "at most     0.60 USD, all turns and attempts"
+    nightjar run --run-dir run job.yaml
+    expect 0 nightjar plan --reuse run --set "$model" job.yaml
+    has_out "live        0.009 USD without a cache"
+    has_out "cached      0.0105 USD" # a single call writes its prompt and reads nothing
+    has_out "waves       0.00525 USD in batches"
+    expect 0 nightjar plan --reuse run --set "${model/anthropic/openai}" job.yaml
+    has_out "live        0.009 USD without a cache"
+    hasnt "waves"
+    nightjar plan --json --reuse run --set "$model" job.yaml >plan.json
+    python3 -Ic 'import json
+p=json.load(open("plan.json"))
+assert (p["live_usd"],p["cached_usd"],p["waves_usd"],p["bound_usd"],p["cost_unknown"])==(0.009,0.0105,0.00525,0.4875,0), p'
 }
 
 @test "what is no run is refused" {
