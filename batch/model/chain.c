@@ -28,6 +28,7 @@ struct nj_model_call {
     struct nj_try *try;            /* under way, or NULL */
     struct nj_walk_memory *memory; /* NULL when the role does not count */
     struct nj_walk walk;
+    struct nj_lead_place ahead; /* before the gate, behind its group's first call */
     struct nj_gate_place place; /* at the gate of the model that is asked, where it has one */
     struct nj_rate_headers headers;
     struct nj_policy policy; /* of the try under way */
@@ -60,6 +61,10 @@ static void leave_gate(struct nj_model_call *call, enum nj_gate_end end,
     struct nj_models_gate *gate = model_of(call)->gate;
     struct nj_limiter_need used = {0};
 
+    if (gate && call->ahead.lead) {
+        nj_lead_leave(&call->ahead);
+        nj_turnstile_wake(gate);
+    }
     if (!gate || !(call->place.waiting || call->place.inside))
         return;
     if (usage) { /* what is read from a cache does not count against rates */
@@ -304,6 +309,10 @@ static void on_try_first_byte(void *ctx)
     struct nj_model_call *call = ctx;
 
     call->begun = true;
+    if (call->ahead.lead) {
+        nj_lead_first_byte(call->ahead.lead, nj_turnstile_now_ms());
+        nj_turnstile_wake(model_of(call)->gate);
+    }
 }
 
 /* Sends the try. */
@@ -367,6 +376,22 @@ static void pass_by_what_is_down(struct nj_model_call *call)
     }
 }
 
+void nj_chain_follow(struct nj_lead_place *place)
+{
+    struct nj_model_call *call =
+        (struct nj_model_call *)((char *)place - offsetof(struct nj_model_call, ahead));
+
+    nj_gate_enter(&model_of(call)->gate->gate, &call->place);
+}
+
+/* Is what the group's prompts begin with large enough to be worth a wait? */
+static bool is_prefix_cached(const struct nj_model_call *call)
+{
+    return model_of(call)->spec->cache != NJ_CACHE_OFF &&
+           call->request.tools.len + strlen(call->request.session->config->instructions) >=
+               NJ_LEAD_PREFIX_MIN_BYTES;
+}
+
 static int begin_try(struct nj_model_call *call, struct nj_error *err)
 {
     const struct nj_model *model;
@@ -385,7 +410,15 @@ static int begin_try(struct nj_model_call *call, struct nj_error *err)
     call->place.need =
         (struct nj_limiter_need){.input_tokens = nj_context_estimate(call->request.session),
                                  .output_tokens = model->spec->max_tokens};
-    nj_gate_enter(&model->gate->gate, &call->place);
+    if (!is_prefix_cached(call)) {
+        nj_gate_enter(&model->gate->gate, &call->place);
+    } else {
+        struct nj_lead *lead;
+
+        if (nj_turnstile_group(model->gate, call->request.session->config->group, &lead, err) < 0)
+            return -(int)err->code;
+        nj_lead_enter(lead, &call->ahead);
+    }
     nj_turnstile_wake(model->gate);
     return 0;
 }

@@ -5,14 +5,23 @@
 #define NJ_MODEL_INSIDE_H
 
 #include "batch/model/gate.h"
+#include "batch/model/lead.h"
 #include "batch/model/model.h"
 #include "batch/model/provider.h"
+
+/* A group whose calls share a prefix that the model caches. */
+struct nj_models_group {
+    struct nj_lead lead;
+    char *name;
+    struct nj_models_group *next;
+};
 
 /* The gate before one (provider, base_url, model), with the loop's clock. */
 struct nj_models_gate {
     struct nj_gate gate;
     const struct nj_manifest_model *spec; /* the first that named it */
     struct event *timer;                  /* when to look who may go */
+    struct nj_models_group *groups;       /* of jobs, as they come */
     struct nj_models_gate *next;
 };
 
@@ -47,8 +56,14 @@ void nj_turnstile_free_all(struct nj_models *models);
 uint64_t nj_turnstile_now_ms(void);
 void nj_turnstile_wake(struct nj_models_gate *gate); /* somebody entered or ended: look again */
 
+/* nj_turnstile_group - the group's lead at this gate, made where it is the first call of it */
+int nj_turnstile_group(struct nj_models_gate *gate, const char *name, struct nj_lead **ret_lead,
+                       struct nj_error *err) NJ_MUST_USE;
+
 /* nj_chain_admit - chain.c: it is this place's turn */
 void nj_chain_admit(struct nj_gate_place *place);
+/* nj_chain_follow - chain.c: its group's first call went ahead, or it is that call */
+void nj_chain_follow(struct nj_lead_place *place);
 
 /* nj_walk_forget_all - walk.c: frees models->memories */
 void nj_walk_forget_all(struct nj_models *models);

@@ -1,6 +1,7 @@
 /*
  * turnstile.c - gates on the loop: one timer each, which lets in whoever's turn it is
  *
+ * Before the queue of all stands, where the model caches prompts, that of the group (lead.h).
  * A call is never let in from inside the function that entered it, but from the loop, as endings
  * are: whoever asks must have its handle first.
  */
@@ -63,9 +64,26 @@ int nj_turnstile_open(struct nj_models *models, struct nj_model *model, struct n
     return 0;
 }
 
+/* Lets calls go on from their groups to the gate; returns when to look again. */
+static uint64_t follow(struct nj_models_gate *gate)
+{
+    uint64_t now_ms = nj_turnstile_now_ms(), least_ms = UINT64_MAX;
+
+    for (struct nj_models_group *group = gate->groups; group; group = group->next) {
+        struct nj_lead_place *place;
+        uint64_t wait_ms;
+
+        while ((place = nj_lead_next(&group->lead, now_ms, &wait_ms)))
+            nj_chain_follow(place);
+        least_ms = wait_ms < least_ms ? wait_ms : least_ms;
+    }
+    return least_ms;
+}
+
 static void on_timer(int fd, short what, void *ctx)
 {
     struct nj_models_gate *gate = ctx;
+    uint64_t follow_ms = follow(gate);
     struct nj_gate_place *place;
     struct timeval delay;
     uint64_t wait_ms;
@@ -74,6 +92,7 @@ static void on_timer(int fd, short what, void *ctx)
     (void)what;
     while ((place = nj_gate_next(&gate->gate, nj_turnstile_now_ms(), &wait_ms)))
         nj_chain_admit(place);
+    wait_ms = follow_ms < wait_ms ? follow_ms : wait_ms;
     if (wait_ms == UINT64_MAX)
         return;
     delay = (struct timeval){.tv_sec = (time_t)(wait_ms / 1000),
@@ -92,6 +111,31 @@ int nj_turnstile_attach(struct nj_models *models, struct event_base *base, struc
     return 0;
 }
 
+int nj_turnstile_group(struct nj_models_gate *gate, const char *name, struct nj_lead **ret_lead,
+                       struct nj_error *err)
+{
+    uint64_t keep_ms = gate->spec->cache == NJ_CACHE_1H ? 3600000 : 300000;
+    struct nj_models_group *group = gate->groups;
+
+    while (group && strcmp(group->name, name) != 0)
+        group = group->next;
+    if (!group) {
+        group = calloc(1, sizeof(*group));
+        if (!group)
+            return nj_fail_nomem(err);
+        group->name = strdup(name);
+        if (!group->name) {
+            free(group);
+            return nj_fail_nomem(err);
+        }
+        nj_lead_init(&group->lead, keep_ms);
+        group->next = gate->groups;
+        gate->groups = group;
+    }
+    *ret_lead = &group->lead;
+    return 0;
+}
+
 void nj_turnstile_wake(struct nj_models_gate *gate)
 {
     event_active(gate->timer, EV_TIMEOUT, 0);
@@ -105,6 +149,13 @@ void nj_turnstile_free_all(struct nj_models *models)
         models->gates = gate->next;
         if (gate->timer)
             event_free(gate->timer);
+        while (gate->groups) {
+            struct nj_models_group *group = gate->groups;
+
+            gate->groups = group->next;
+            free(group->name);
+            free(group);
+        }
         free(gate);
     }
 }

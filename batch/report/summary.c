@@ -169,12 +169,32 @@ static void put_time(struct writer *w)
     put(w, "\n");
 }
 
+static uint64_t tokens_in(const struct nj_usage *usage)
+{
+    return usage->input_tokens + usage->cache_read_tokens + usage->cache_write_5m_tokens +
+           usage->cache_write_1h_tokens;
+}
+
+/* How much of each group's prompts came from the provider's cache, where any did. */
+static void put_cached(struct writer *w)
+{
+    for (size_t i = 0; w->tally->n_groups > 1 && i < w->tally->n_groups && i < 8; i++) {
+        const struct nj_usage *usage = &w->tally->groups[i].usage;
+
+        if (usage->cache_read_tokens == 0)
+            continue;
+        label(w, "");
+        put_shown(w, w->tally->groups[i].name, 40);
+        put(w, ": ");
+        put_count(w, usage->cache_read_tokens * 100 / tokens_in(usage), " % from the cache\n");
+    }
+}
+
 static void put_cost(struct writer *w)
 {
     const struct nj_tally_sum *all = &w->tally->all;
     const struct nj_usage *usage = &all->usage;
-    uint64_t writes = usage->cache_write_5m_tokens + usage->cache_write_1h_tokens;
-    uint64_t in = usage->input_tokens + usage->cache_read_tokens + writes;
+    uint64_t in = tokens_in(usage);
 
     label(w, "cost");
     put_money(w, all->cost_micro_usd);
@@ -188,6 +208,7 @@ static void put_cost(struct writer *w)
     put(w, ", ");
     if (w->err->code == 0 && nj_text_short_count(w->out, usage->output_tokens, w->err) == 0)
         put(w, " out\n");
+    put_cached(w);
     for (size_t i = 0; w->tally->n_models > 1 && i < w->tally->n_models && i < 4; i++) {
         label(w, "");
         put_money(w, w->tally->models[i].cost_micro_usd);
@@ -376,13 +397,26 @@ static json_t *sum_json(const struct nj_ledger *ledger, const struct nj_tally_su
                      (json_int_t)nj_ledger_runtime_cost(ledger, sum->box_held_ms));
 }
 
+static json_t *usage_json(const struct nj_usage *usage)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "input", (json_int_t)usage->input_tokens, "output",
+                     (json_int_t)usage->output_tokens, "cache_read",
+                     (json_int_t)usage->cache_read_tokens, "cache_write",
+                     (json_int_t)(usage->cache_write_5m_tokens + usage->cache_write_1h_tokens));
+}
+
 static json_t *named_json(const struct nj_ledger *ledger, const struct nj_tally_sum *sums,
                           size_t count)
 {
     json_t *object = json_object();
 
-    for (size_t i = 0; object && i < count; i++)
-        (void)json_object_set_new(object, sums[i].name, sum_json(ledger, &sums[i]));
+    for (size_t i = 0; object && i < count; i++) {
+        json_t *sum = sum_json(ledger, &sums[i]);
+
+        if (sum)
+            (void)json_object_set_new(sum, "tokens", usage_json(&sums[i].usage));
+        (void)json_object_set_new(object, sums[i].name, sum);
+    }
     return object;
 }
 
@@ -425,14 +459,6 @@ static json_t *slowest_json(const struct nj_ledger *ledger, const struct nj_tall
                              (json_int_t)nj_ledger_busy_ms(facts, tally->ended_ns)));
     }
     return array;
-}
-
-static json_t *usage_json(const struct nj_usage *usage)
-{
-    return json_pack("{s:I, s:I, s:I, s:I}", "input", (json_int_t)usage->input_tokens, "output",
-                     (json_int_t)usage->output_tokens, "cache_read",
-                     (json_int_t)usage->cache_read_tokens, "cache_write",
-                     (json_int_t)(usage->cache_write_5m_tokens + usage->cache_write_1h_tokens));
 }
 
 static json_t *time_json(int64_t time_ns)

@@ -76,3 +76,50 @@ asked_of() { # TURN
     same "$(asked_of 2)" '["m2"]'
     same "$(asked_of 3)" '["m2"]'
 }
+
+# serve_cache REPLY... - a server that caches prefixes of 200 tokens
+serve_cache() {
+    models_serve server <<<"{\"models\": {\"m1\": {\"cache_tokens\": 200}}, \"replies\": [$*]}"
+}
+
+# job_long - what the sessions share is long enough to be cached
+job_long() {
+    job_models
+    sed -i "s/Do as you are told\./$(printf 'Rule %d: do as you are told. ' {1..60})/" job.yaml
+}
+
+# How many sessions of one turn read what another one had written.
+readers() {
+    python3 -I -c 'import json
+rows = [json.loads(line) for line in open("run/results.jsonl")]
+print(sum(row["tokens"]["cache_read"] > 0 for row in rows))'
+}
+
+@test "the first session of a group goes ahead, and all others read its cache" {
+    serve_cache '{"say": "done", "delay": 0.3}'
+    ITEMS=8 job_long
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(readers)" 7
+    expect 0 nightjar report run
+    has_out "% from the cache"
+    expect 0 nightjar report run --json
+    same "$(python3 -I -c 'import json, sys; print(json.load(sys.stdin)["groups"]["items"]["tokens"]["cache_read"] > 0)' <<<"$out")" True
+}
+
+@test "a first session that fails hands over, and the others still read one cache" {
+    serve_cache '{"when": {"attempt": 1, "first": "00[1-4]"}, "error": {"status": 529, "type": "overloaded_error"}},' '{"say": "done", "delay": 0.3}'
+    ITEMS=8 job_long
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(readers)" 7
+}
+
+@test "without a cache nobody waits for anybody" {
+    serve_cache '{"say": "done", "delay": 1}'
+    MODELS="[{provider: anthropic, model: m1, base_url: \"$models_url\", credential: key, cache: off}]" ITEMS=8 job_long
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(readers)" 0
+    [ "$(models_log_of 'max(line["inflight"] for line in asked)')" -ge 4 ] || complain "they waited"
+}
