@@ -72,8 +72,9 @@ struct nj_bundle;
 
 enum nj_bundle_flags {
     NJ_BUNDLE_SALVAGE =
-        1, /* show what is intact before the damage; nj_bundle_damage() tells it. What comes from a
-            * zstd frame that was cut off, no checksum covers. nightjar.json must be whole. */
+        1, /* read what is intact before, between and behind damages; nj_bundle_damage() tells the
+            * first. What comes from a zstd frame that was cut off, no checksum covers. Of a damaged
+            * nightjar.json the first event stands in. */
 };
 
 /* nj_bundle_open - read and check the whole bundle: structure, SHA256SUMS, canonical frames,
@@ -88,6 +89,17 @@ NJ_DEFINE_AUTO_PTR(struct nj_bundle, nj_bundle_free);
 const struct nj_bundle_info *nj_bundle_info(const struct nj_bundle *bundle);
 struct nj_span nj_bundle_manifest(const struct nj_bundle *bundle);
 const char *nj_bundle_damage(const struct nj_bundle *bundle); /* NULL when whole */
+
+/* nj_bundle_damage_at - each place where a salvaged bundle is damaged, from 0; NULL behind the last
+ */
+const char *nj_bundle_damage_at(const struct nj_bundle *bundle, size_t i);
+
+/* nj_bundle_each_object - every object of the bundle (inputs apart), in the order they came; a
+ * negative return of @visit ends it and is returned */
+int nj_bundle_each_object(struct nj_bundle *bundle,
+                          int (*visit)(void *ctx, const struct nj_object *object,
+                                       struct nj_error *err),
+                          void *ctx, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_bundle_frame - frame @sequence (1 to info->frames), payload appended to @out and borrowed from
  * it. Session and place are zero. NJ_E_INPUT: no such frame; NJ_E_CORRUPT: lost, which only a

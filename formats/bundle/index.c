@@ -70,7 +70,7 @@ static int grow(struct nj_index *index, struct nj_error *err)
 }
 
 int nj_index_add(struct nj_index *index, const struct nj_digest *digest, uint64_t offset,
-                 uint32_t len, struct nj_error *err)
+                 uint32_t len, uint8_t kind, struct nj_error *err)
 {
     size_t slot;
     int r;
@@ -83,8 +83,29 @@ int nj_index_add(struct nj_index *index, const struct nj_digest *digest, uint64_
     slot = slot_of(index, digest);
     if (index->places[slot].used)
         return 1;
-    index->places[slot] =
-        (struct nj_index_place){.digest = *digest, .offset = offset, .len = len, .used = true};
+    index->places[slot] = (struct nj_index_place){
+        .digest = *digest, .offset = offset, .len = len, .kind = kind, .used = true};
     index->count++;
     return 0;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct nj_index_place *left = a, *right = b;
+
+    return (left->offset > right->offset) - (left->offset < right->offset);
+}
+
+struct nj_index_place *nj_index_sorted(const struct nj_index *index)
+{
+    struct nj_index_place *sorted = malloc((index->count + 1) * sizeof(*sorted));
+    size_t n = 0;
+
+    if (!sorted)
+        return NULL;
+    for (size_t i = 0; i < index->cap; i++)
+        if (index->places[i].used)
+            sorted[n++] = index->places[i];
+    qsort(sorted, n, sizeof(*sorted), by_offset);
+    return sorted;
 }

@@ -1,16 +1,18 @@
 /*
  * inside.h - an open bundle, for reader.c (its life and its contents) and verify.c (what makes it
- * worth believing); private to them
+ * worth believing) and their kin; private to them
  */
 #ifndef NJ_BUNDLE_INSIDE_H
-#define NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES                                                           \
-    32 /* a zstd frame without content, with room for its options */
 #define NJ_BUNDLE_INSIDE_H
 
 #include "formats/base/arena.h"
 #include "formats/bundle/entry.h"
 #include "formats/bundle/index.h"
 #include "formats/bundle/spool.h"
+
+#define NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES                                                           \
+    32 /* a zstd frame without content, with room for its options */
+#define NJ_BUNDLE_DAMAGES_MAX 64u
 
 /* Where a frame's payload lies in its stream's spool. */
 struct nj_bundle_place {
@@ -37,10 +39,16 @@ struct nj_bundle {
     struct nj_index objects;
     struct nj_index inputs;
     bool damaged;
-    struct nj_error damage; /* with NJ_BUNDLE_SALVAGE */
+    struct nj_error damage; /* with NJ_BUNDLE_SALVAGE: what ended the first reading */
+    const char *damages[NJ_BUNDLE_DAMAGES_MAX]; /* the places that the second found; in the arena */
+    size_t n_damages;
 };
 
-/* nj_bundle_load - read @fd into the zeroed @bundle and check everything */
+/* nj_bundle_empty - as before the first byte was read */
+void nj_bundle_empty(struct nj_bundle *bundle);
+
+/* nj_bundle_load - read @fd into the empty @bundle and check everything; with @salvage a damaged
+ * one is read too, as far as it is intact */
 int nj_bundle_load(struct nj_bundle *bundle, int fd, bool salvage,
                    struct nj_error *err) NJ_MUST_USE;
 

@@ -10,6 +10,32 @@
 
 #include "formats/base/banned.h"
 
+static void bundle_init(struct nj_bundle *bundle)
+{
+    nj_buf_init(&bundle->manifest, NJ_BUNDLE_MANIFEST_MAX_BYTES);
+    for (int member = NJ_BUNDLE_JOURNAL; member <= NJ_BUNDLE_INPUTS; member++)
+        nj_spool_init(&bundle->spools[member], -1, NJ_BUNDLE_SPOOL_MEMORY_BYTES);
+}
+
+static void bundle_done(struct nj_bundle *bundle)
+{
+    nj_arena_done(&bundle->arena);
+    nj_buf_done(&bundle->manifest);
+    for (int member = NJ_BUNDLE_JOURNAL; member <= NJ_BUNDLE_INPUTS; member++)
+        nj_spool_done(&bundle->spools[member]);
+    free(bundle->journal.items);
+    free(bundle->snapshots.items);
+    nj_index_done(&bundle->objects);
+    nj_index_done(&bundle->inputs);
+}
+
+void nj_bundle_empty(struct nj_bundle *bundle)
+{
+    bundle_done(bundle);
+    *bundle = (struct nj_bundle){0};
+    bundle_init(bundle);
+}
+
 int nj_bundle_open(int fd, const char *name, unsigned flags, struct nj_bundle **ret_bundle,
                    struct nj_error *err)
 {
@@ -18,9 +44,7 @@ int nj_bundle_open(int fd, const char *name, unsigned flags, struct nj_bundle **
 
     if (!bundle)
         return nj_fail_nomem(err);
-    nj_buf_init(&bundle->manifest, NJ_BUNDLE_MANIFEST_MAX_BYTES);
-    for (int member = NJ_BUNDLE_JOURNAL; member <= NJ_BUNDLE_INPUTS; member++)
-        nj_spool_init(&bundle->spools[member], -1, NJ_BUNDLE_SPOOL_MEMORY_BYTES);
+    bundle_init(bundle);
     r = nj_bundle_load(bundle, fd, (flags & NJ_BUNDLE_SALVAGE) != 0, err);
     if (r < 0)
         return nj_wrap(err, "bundle %s", name);
@@ -34,14 +58,7 @@ void nj_bundle_free(struct nj_bundle *bundle)
 {
     if (!bundle)
         return;
-    nj_arena_done(&bundle->arena);
-    nj_buf_done(&bundle->manifest);
-    for (int member = NJ_BUNDLE_JOURNAL; member <= NJ_BUNDLE_INPUTS; member++)
-        nj_spool_done(&bundle->spools[member]);
-    free(bundle->journal.items);
-    free(bundle->snapshots.items);
-    nj_index_done(&bundle->objects);
-    nj_index_done(&bundle->inputs);
+    bundle_done(bundle);
     free(bundle);
 }
 
@@ -58,6 +75,13 @@ struct nj_span nj_bundle_manifest(const struct nj_bundle *bundle)
 const char *nj_bundle_damage(const struct nj_bundle *bundle)
 {
     return bundle->damaged ? bundle->damage.text : NULL;
+}
+
+const char *nj_bundle_damage_at(const struct nj_bundle *bundle, size_t i)
+{
+    if (bundle->n_damages > 0)
+        return i < bundle->n_damages ? bundle->damages[i] : NULL;
+    return i == 0 ? nj_bundle_damage(bundle) : NULL;
 }
 
 static const struct nj_bundle_place *find_in(const struct nj_bundle_places *places,
@@ -154,4 +178,30 @@ struct nj_object_source nj_bundle_objects(struct nj_bundle *bundle)
 struct nj_object_source nj_bundle_inputs(struct nj_bundle *bundle)
 {
     return (struct nj_object_source){.get = inputs_get, .ctx = bundle};
+}
+
+int nj_bundle_each_object(struct nj_bundle *bundle,
+                          int (*visit)(void *ctx, const struct nj_object *object,
+                                       struct nj_error *err),
+                          void *ctx, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    nj_auto_free struct nj_index_place *sorted = nj_index_sorted(&bundle->objects);
+    int r = 0;
+
+    if (!sorted)
+        return nj_fail_nomem(err);
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+    for (size_t i = 0; r == 0 && i < bundle->objects.count; i++) {
+        struct nj_object object = {.kind = (enum nj_object_kind)sorted[i].kind,
+                                   .digest = sorted[i].digest};
+
+        nj_buf_clear(&bytes);
+        r = nj_spool_read(&bundle->spools[NJ_BUNDLE_OBJECTS], sorted[i].offset, sorted[i].len,
+                          &bytes, err);
+        object.bytes = nj_buf_span(&bytes);
+        if (r == 0)
+            r = visit(ctx, &object, err);
+    }
+    return r;
 }

@@ -182,7 +182,7 @@ static int object_add(struct nj_bundle_writer *writer, enum nj_bundle_member mem
     if (r == 0)
         r = stream_add(&writer->streams[member], nj_buf_span(&writer->record), err);
     if (r == 0)
-        r = nj_index_add(index, &object->digest, 0, 0, err);
+        r = nj_index_add(index, &object->digest, 0, 0, (uint8_t)object->kind, err);
     return r < 0 ? nj_wrap(err, "bundle: %s", nj_bundle_member_name(member)) : 0;
 }
 
