@@ -133,7 +133,12 @@ nj_journal_bytes_written(const struct nj_journal_writer *writer); /* for metrics
 
 struct nj_journal; /* a reader */
 
-enum nj_journal_outcome { NJ_JOURNAL_FRAME = 0, NJ_JOURNAL_END = 1, NJ_JOURNAL_TORN = 2 };
+enum nj_journal_outcome {
+    NJ_JOURNAL_FRAME = 0,
+    NJ_JOURNAL_END = 1,
+    NJ_JOURNAL_TORN = 2,
+    NJ_JOURNAL_DAMAGE = 3, /* salvaging only */
+};
 
 /* nj_journal_open - @dir_fd is borrowed for the reader's life */
 int nj_journal_open(int dir_fd, struct nj_journal **ret_journal, struct nj_error *err) NJ_MUST_USE;
@@ -149,6 +154,19 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal, nj_journal_free);
  */
 int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame,
                     struct nj_error *err) NJ_MUST_USE;
+
+/*
+ * nj_journal_open_damaged - a reader for what is whole in a damaged journal
+ *
+ * nj_journal_next() then gives every frame that is whole by its own checksum, also of batches that
+ * are not, in the order of places, and NJ_JOURNAL_DAMAGE for each stretch that is none;
+ * nj_journal_damage() tells it. What lies behind the last commit of the last segment is left out,
+ * as it was never acted upon. Fails with NJ_E_CORRUPT when not one segment's header is whole, as
+ * checksums then cannot be judged.
+ */
+int nj_journal_open_damaged(int dir_fd, struct nj_journal **ret_journal,
+                            struct nj_error *err) NJ_MUST_USE;
+const char *nj_journal_damage(const struct nj_journal *journal);
 
 /* nj_journal_rewind - the next nj_journal_next() delivers the first frame again */
 void nj_journal_rewind(struct nj_journal *journal);

@@ -20,44 +20,16 @@
 
 #include "formats/base/bytes.h"
 #include "formats/base/fsio.h"
-#include "formats/journal/entry.h"
+#include "formats/journal/inside.h"
 
 #include "formats/base/banned.h"
 
-#define READ_CHUNK_BYTES ((size_t)1 << 20)
+#define READ_CHUNK_BYTES NJ_JOURNAL_READ_CHUNK_BYTES
 #define SCAN_CHUNK_BYTES ((size_t)64 << 10)
 #define WINDOW_MAX_BYTES ((size_t)NJ_SEGMENT_MAX_BYTES + 2 * READ_CHUNK_BYTES)
-#define READ_FDS_MAX 16u
 
 enum batch { BATCH_WHOLE = 0, BATCH_BROKEN = 1 };
 enum header { HEADER_WHOLE = 0, HEADER_NONE = 1, HEADER_ABSENT = 2 };
-
-/* A descriptor kept for nj_journal_read(). */
-struct kept_fd {
-    int fd;
-    uint32_t segment; /* 0: the slot is free */
-    uint32_t epoch;
-};
-
-struct nj_journal {
-    int dir_fd; /* borrowed */
-    int fd;     /* of the current segment, -1 before the first */
-    struct nj_segment_header segment;
-    uint64_t seed;
-    uint64_t commit; /* number of the last commit read */
-    uint64_t offset; /* of the next batch in the current segment */
-
-    struct nj_buf window; /* bytes of the current segment from window_offset */
-    uint64_t window_offset;
-
-    /* The batch being delivered lies in the window: frames from .. commit frame. */
-    uint64_t frame_offset;
-    uint64_t commit_offset;
-    struct nj_buf payload;
-
-    struct kept_fd kept[READ_FDS_MAX];
-    unsigned kept_next;
-};
 
 int nj_journal_open(int dir_fd, struct nj_journal **ret_journal, struct nj_error *err)
 {
@@ -67,7 +39,7 @@ int nj_journal_open(int dir_fd, struct nj_journal **ret_journal, struct nj_error
         return nj_fail_nomem(err);
     journal->dir_fd = dir_fd;
     journal->fd = -1;
-    for (size_t i = 0; i < READ_FDS_MAX; i++)
+    for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++)
         journal->kept[i].fd = -1;
     nj_buf_init(&journal->window, WINDOW_MAX_BYTES);
     nj_buf_init(&journal->payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
@@ -81,7 +53,7 @@ void nj_journal_free(struct nj_journal *journal)
         return;
     if (journal->fd >= 0)
         (void)close(journal->fd); /* read only; so are the kept ones */
-    for (size_t i = 0; i < READ_FDS_MAX; i++) {
+    for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
         if (journal->kept[i].fd >= 0)
             (void)close(journal->kept[i].fd);
     }
@@ -96,6 +68,7 @@ void nj_journal_rewind(struct nj_journal *journal)
         (void)close(journal->fd); /* read only */
     journal->fd = -1;
     journal->segment = (struct nj_segment_header){0};
+    journal->limit = 0;
     journal->commit = 0;
     journal->offset = 0;
     journal->window_offset = 0;
@@ -107,7 +80,7 @@ void nj_journal_rewind(struct nj_journal *journal)
 
 /* ---- looking at files ---- */
 
-static int file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err)
+int nj_journal_file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err)
 {
     struct stat st;
 
@@ -119,9 +92,8 @@ static int file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err)
     return 0;
 }
 
-/* read_up_to - as many bytes as the file has, at most @len */
-static int read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t *ret_len,
-                      struct nj_error *err)
+int nj_journal_read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t *ret_len,
+                          struct nj_error *err)
 {
     size_t got = 0;
 
@@ -150,7 +122,7 @@ struct tail {
     uint64_t commit_end;
 };
 
-static bool all_zero(const uint8_t *data, size_t len)
+bool nj_journal_all_zero(const uint8_t *data, size_t len)
 {
     return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
 }
@@ -167,7 +139,7 @@ static int commit_at(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, str
     size_t got = 0;
     int r;
 
-    r = read_up_to(fd, offset, bytes, sizeof(bytes), &got, err);
+    r = nj_journal_read_up_to(fd, offset, bytes, sizeof(bytes), &got, err);
     if (r < 0)
         return r;
     if (got < NJ_FRAME_HEADER_BYTES || !nj_entry_frame_decode(bytes, &header) ||
@@ -191,7 +163,7 @@ static int tail_scan_chunk(int fd, uint64_t offset, const uint8_t *data, size_t 
 {
     static const uint8_t magic[4] = NJ_FRAME_MAGIC;
 
-    if (all_zero(data, len))
+    if (nj_journal_all_zero(data, len))
         return 0;
     for (size_t at = len; at > 0; at--) {
         if (data[at - 1] != 0) {
@@ -221,7 +193,7 @@ static int tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, str
 
     if (!chunk)
         return nj_fail_nomem(err);
-    r = file_bytes(fd, &tail.file_bytes, err);
+    r = nj_journal_file_bytes(fd, &tail.file_bytes, err);
     if (r < 0)
         return r;
     while (offset < tail.file_bytes) {
@@ -232,7 +204,7 @@ static int tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, str
             break; /* only a hole is left */
         if (data > 0 && (uint64_t)data > offset)
             offset = (uint64_t)data & ~(uint64_t)(NJ_FRAME_ALIGN_BYTES - 1);
-        r = read_up_to(fd, offset, chunk, SCAN_CHUNK_BYTES, &got, err);
+        r = nj_journal_read_up_to(fd, offset, chunk, SCAN_CHUNK_BYTES, &got, err);
         if (r == 0)
             r = tail_scan_chunk(fd, offset, chunk, got, seed, epoch, &tail, err);
         if (r < 0)
@@ -267,7 +239,7 @@ static int no_header(const struct nj_journal *journal, int fd, uint32_t number,
         return HEADER_NONE;
     /* Header and first batch are one write. A header that is there in part, with frames behind it,
      * or a header that is gone with a whole commit behind it, was whole before. */
-    if (!all_zero(bytes, NJ_SEGMENT_HEADER_BYTES) || tail.commit)
+    if (!nj_journal_all_zero(bytes, NJ_SEGMENT_HEADER_BYTES) || tail.commit)
         return corrupt(err, number, 0, "the segment's header is damaged");
     return HEADER_NONE;
 }
@@ -290,13 +262,13 @@ static int segment_look(const struct nj_journal *journal, uint32_t number, int *
         return HEADER_ABSENT;
     if (fd < 0)
         return nj_fail_errno(err, errno, "open journal segment %s", name);
-    r = file_bytes(fd, &size, err);
+    r = nj_journal_file_bytes(fd, &size, err);
     if (r < 0)
         return nj_wrap(err, "journal segment %s", name);
     memset(bytes, 0xff, sizeof(bytes)); /* never what is read first */
     do { /* again when a live writer wrote the header while we looked behind it */
         memcpy(before, bytes, sizeof(before));
-        r = read_up_to(fd, 0, bytes, sizeof(bytes), &got, err);
+        r = nj_journal_read_up_to(fd, 0, bytes, sizeof(bytes), &got, err);
         if (r == 0 && got == sizeof(bytes))
             r = nj_entry_segment_decode(bytes, ret_header, err);
         else if (r == 0)
@@ -314,9 +286,8 @@ static int segment_look(const struct nj_journal *journal, uint32_t number, int *
     return r;
 }
 
-/* last_segment - the highest number in the folder, 0 when there is none */
-static int last_segment(const struct nj_journal *journal, uint32_t *ret_number,
-                        struct nj_error *err)
+int nj_journal_last_segment(const struct nj_journal *journal, uint32_t *ret_number,
+                            struct nj_error *err)
 {
     uint32_t last = 0;
     struct dirent *entry;
@@ -422,7 +393,7 @@ static int window_need(struct nj_journal *journal, uint64_t offset, size_t len,
         window_shift(journal);
         at = journal->window_offset + window->len;
         want = (size_t)(offset + len - at);
-        r = file_bytes(journal->fd, &size, err);
+        r = nj_journal_file_bytes(journal->fd, &size, err);
         if (r < 0)
             return r;
         if (offset + len > size)
@@ -432,7 +403,7 @@ static int window_need(struct nj_journal *journal, uint64_t offset, size_t len,
         r = nj_buf_reserve(window, want, err);
         if (r < 0)
             return r;
-        r = read_up_to(journal->fd, at, window->data + window->len, want, &got, err);
+        r = nj_journal_read_up_to(journal->fd, at, window->data + window->len, want, &got, err);
         if (r < 0)
             return r;
         window->len += got;
@@ -494,7 +465,8 @@ static int batch_load(struct nj_journal *journal, struct nj_error *err)
             return BATCH_BROKEN;
         stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
         if (!nj_entry_frame_whole(bytes, stored, journal->seed) ||
-            !all_zero(stored.data + stored.len, total - NJ_FRAME_HEADER_BYTES - stored.len))
+            !nj_journal_all_zero(stored.data + stored.len,
+                                 total - NJ_FRAME_HEADER_BYTES - stored.len))
             return BATCH_BROKEN;
         if (header.kind == NJ_FRAME_COMMIT) {
             r = commit_check(journal, offset, stored, frames, err);
@@ -521,7 +493,7 @@ static int trailing_check(const struct nj_journal *journal, uint32_t after, stru
     int torn = 0;
     int r;
 
-    r = last_segment(journal, &last, err);
+    r = nj_journal_last_segment(journal, &last, err);
     if (r < 0)
         return r;
     for (uint32_t number = after + 1; number <= last; number++) {
@@ -671,6 +643,8 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, stru
     struct nj_span stored;
     int r;
 
+    if (journal->salvage)
+        return nj_journal_salvage_next(journal, ret_frame, err);
     if (journal->frame_offset == journal->commit_offset) {
         r = batch_next(journal, err);
         if (r != NJ_JOURNAL_FRAME)
@@ -703,31 +677,37 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, stru
 /* ---- by place ---- */
 
 /* keep_open - the descriptor of @segment and its epoch and seed; the oldest one makes room */
-static int keep_open(struct nj_journal *journal, uint32_t segment, const struct kept_fd **ret_kept,
-                     struct nj_error *err)
+static int keep_open(struct nj_journal *journal, uint32_t segment,
+                     const struct nj_journal_kept_fd **ret_kept, struct nj_error *err)
 {
     struct nj_segment_header header;
     nj_auto_close int fd = -1;
-    struct kept_fd *slot;
+    struct nj_journal_kept_fd *slot;
     int r;
 
-    for (size_t i = 0; i < READ_FDS_MAX; i++) {
+    for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
         if (journal->kept[i].fd >= 0 && journal->kept[i].segment == segment) {
             *ret_kept = &journal->kept[i];
             return 0;
         }
     }
     r = segment_look(journal, segment, &fd, &header, err);
+    if (r != HEADER_WHOLE && journal->salvage) {
+        *err = (struct nj_error){0};
+        header.epoch = 0; /* any: its frames' checksums have the run's seed */
+        r = nj_journal_salvage_segment(journal, segment, &fd, err);
+    }
     if (r < 0)
         return r;
     if (r != HEADER_WHOLE)
         return corrupt(err, segment, 0, "no such segment");
     if (journal->seed == 0) /* nothing was read before: any segment of the run has the run's id */
         journal->seed = nj_entry_seed(header.run_id);
-    slot = &journal->kept[journal->kept_next++ % READ_FDS_MAX];
+    slot = &journal->kept[journal->kept_next++ % NJ_JOURNAL_KEPT_FDS];
     if (slot->fd >= 0)
         (void)close(slot->fd); /* read only */
-    *slot = (struct kept_fd){.fd = nj_steal_fd(&fd), .segment = segment, .epoch = header.epoch};
+    *slot = (struct nj_journal_kept_fd){
+        .fd = nj_steal_fd(&fd), .segment = segment, .epoch = header.epoch};
     *ret_kept = slot;
     return 0;
 }
@@ -736,7 +716,7 @@ int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_pl
                           struct nj_buf *out, struct nj_frame *ret_frame, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
-    const struct kept_fd *kept = NULL;
+    const struct nj_journal_kept_fd *kept = NULL;
     struct nj_frame_header header;
     size_t start = out->len;
     struct nj_span stored;
@@ -759,7 +739,8 @@ int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_pl
     stored =
         (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES, place->bytes - NJ_FRAME_HEADER_BYTES};
     if (!nj_entry_frame_decode(frame.data, &header) || header.stored_bytes != stored.len ||
-        header.epoch != kept->epoch || !nj_entry_frame_whole(frame.data, stored, journal->seed))
+        (kept->epoch != 0 && header.epoch != kept->epoch) ||
+        !nj_entry_frame_whole(frame.data, stored, journal->seed))
         return corrupt(err, place->segment, place->offset, "the frame is damaged");
     r = nj_entry_frame_payload(&header, stored, out, err);
     if (r < 0)
@@ -793,7 +774,7 @@ static int remove_behind(const struct nj_journal *journal, uint32_t last, uint64
     uint32_t highest = 0;
     int r;
 
-    r = last_segment(journal, &highest, err);
+    r = nj_journal_last_segment(journal, &highest, err);
     if (r < 0)
         return r;
     for (uint32_t number = highest; number > last; number--) {

@@ -1,0 +1,65 @@
+/*
+ * inside.h - a journal's reader, for reader.c (whole batches or nothing) and salvage.c (whatever is
+ * whole); private to them
+ */
+#ifndef NJ_JOURNAL_INSIDE_H
+#define NJ_JOURNAL_INSIDE_H
+
+#include "formats/journal/entry.h"
+
+#define NJ_JOURNAL_READ_CHUNK_BYTES ((size_t)1 << 20)
+#define NJ_JOURNAL_KEPT_FDS 16u
+
+/* A descriptor kept for nj_journal_read(). */
+struct nj_journal_kept_fd {
+    int fd;
+    uint32_t segment; /* 0: the slot is free */
+    uint32_t epoch;
+};
+
+struct nj_journal {
+    int dir_fd; /* borrowed */
+    int fd;     /* of the current segment, -1 before the first */
+    struct nj_segment_header segment;
+    uint64_t seed;
+    uint64_t commit; /* number of the last commit read */
+    uint64_t offset; /* of the next batch in the current segment */
+
+    struct nj_buf window; /* bytes of the current segment from window_offset */
+    uint64_t window_offset;
+
+    /* The batch being delivered lies in the window: frames from .. commit frame. */
+    uint64_t frame_offset;
+    uint64_t commit_offset;
+    struct nj_buf payload;
+
+    struct nj_journal_kept_fd kept[NJ_JOURNAL_KEPT_FDS];
+    unsigned kept_next;
+
+    /* Salvaging (salvage.c): the window holds the whole segment. */
+    bool salvage;
+    uint64_t limit; /* frames of this segment count up to here */
+    char damage[NJ_ERROR_TEXT_MAX_BYTES];
+};
+
+int nj_journal_file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_read_up_to - as many bytes as the file has, at most @len */
+int nj_journal_read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t *ret_len,
+                          struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_last_segment - the highest number in the folder, 0 when there is none */
+int nj_journal_last_segment(const struct nj_journal *journal, uint32_t *ret_number,
+                            struct nj_error *err) NJ_MUST_USE;
+
+bool nj_journal_all_zero(const uint8_t *data, size_t len);
+
+/* nj_journal_salvage_next - nj_journal_next() of a journal that was opened to be salvaged */
+int nj_journal_salvage_next(struct nj_journal *journal, struct nj_frame *ret_frame,
+                            struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_salvage_segment - open a segment whose header is damaged */
+int nj_journal_salvage_segment(const struct nj_journal *journal, uint32_t number, int *ret_fd,
+                               struct nj_error *err) NJ_MUST_USE;
+
+#endif
