@@ -14,5 +14,6 @@ extern const struct nj_command nj_cmd_verify;
 extern const struct nj_command nj_cmd_ls;
 extern const struct nj_command nj_cmd_cat;
 extern const struct nj_command nj_cmd_checkout;
+extern const struct nj_command nj_cmd_fsck;
 
 #endif

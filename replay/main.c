@@ -36,7 +36,7 @@ static int begin(struct nj_error *err)
 int main(int argc, char **argv)
 {
     static const struct nj_command *const commands[] = {
-        &nj_cmd_show, &nj_cmd_verify, &nj_cmd_ls, &nj_cmd_cat, &nj_cmd_checkout, NULL,
+        &nj_cmd_show, &nj_cmd_verify, &nj_cmd_ls, &nj_cmd_cat, &nj_cmd_checkout, &nj_cmd_fsck, NULL,
     };
     static const struct nj_exit_meaning exits[] = {
         {NJ_EXIT_OK, "all well"},

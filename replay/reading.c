@@ -79,7 +79,7 @@ void nj_reading_done(struct nj_reading *reading)
     *reading = empty_reading;
 }
 
-static int leave_network(struct nj_error *err)
+int nj_reading_isolate(struct nj_error *err)
 {
     struct nj_error why = {0};
     int r = nj_isolate_network(&why);
@@ -99,7 +99,7 @@ int nj_reading_open(const char *text, unsigned flags, struct nj_reading *ret_rea
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
     bool salvage = flags & NJ_READING_SALVAGE;
 
-    if (nj_where_parse(text, &reading.source.where, err) < 0 || leave_network(err) < 0 ||
+    if (nj_where_parse(text, &reading.source.where, err) < 0 || nj_reading_isolate(err) < 0 ||
         nj_source_open(&reading.source, err) < 0)
         return -(int)err->code;
     if (!(flags & NJ_READING_KEEP_USER) && nj_source_drop_privileges(&reading.source, 1, err) < 0)

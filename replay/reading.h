@@ -26,6 +26,10 @@ struct nj_source {
 void nj_source_done(struct nj_source *source);
 NJ_DEFINE_AUTO_VAL(struct nj_source, nj_source_done);
 
+/* nj_reading_isolate - leave the network; where this host refuses a namespace, reading goes on
+ * without one (and says so at level info) */
+int nj_reading_isolate(struct nj_error *err) NJ_MUST_USE;
+
 /* nj_source_open - open what source->where names; a bundle must be a regular file */
 int nj_source_open(struct nj_source *source, struct nj_error *err) NJ_MUST_USE;
 

@@ -20,7 +20,8 @@ struct nj_record {
     struct nj_bundle *bundle; /* NULL: read from a journal */
     int bundle_fd;            /* of a bundle that was found in a run; else -1 */
 
-    struct nj_journal *journal;
+    struct nj_journal *journal; /* own_journal, or borrowed */
+    struct nj_journal *own_journal;
     struct nj_scan scan;
     struct nj_scan_reader reader;
     struct nj_inputs *inputs;
@@ -56,7 +57,7 @@ void nj_record_free(struct nj_record *record)
     nj_bundle_free(record->bundle);
     if (record->bundle_fd >= 0)
         (void)close(record->bundle_fd);
-    nj_journal_free(record->journal);
+    nj_journal_free(record->own_journal);
     nj_scan_done(&record->scan);
     nj_inputs_free(record->inputs);
     nj_buf_done(&record->manifest);
@@ -185,9 +186,10 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
 
     if (record_new(&record, err) < 0)
         return -(int)err->code;
-    if (nj_journal_open(dir->journal_fd, &record->journal, err) < 0 ||
-        nj_scan_session(record->journal, key, &record->scan, err) < 0)
+    if (nj_journal_open(dir->journal_fd, &record->own_journal, err) < 0 ||
+        nj_scan_session(record->own_journal, key, &record->scan, err) < 0)
         return nj_wrap(err, "run %s", dir->path);
+    record->journal = record->own_journal;
     record->reader = (struct nj_scan_reader){.journal = record->journal, .scan = &record->scan};
     if (record->scan.archived)
         r = open_archived(record, dir, flags, err);
@@ -196,6 +198,23 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
     /* A bundle without its inputs can still be verified here: the run has them. */
     if (r < 0 || nj_inputs_open(dir->inputs_fd, &record->inputs, err) < 0)
         return nj_wrap(err, "run %s", dir->path);
+    *ret_record = nj_steal_ptr(&record);
+    return 0;
+}
+
+int nj_record_open_scan(const struct nj_run_dir *dir, struct nj_journal *journal,
+                        struct nj_scan *scan, struct nj_record **ret_record, struct nj_error *err)
+{
+    NJ_AUTO(nj_record_free) struct nj_record *record = NULL;
+
+    if (record_new(&record, err) < 0)
+        return -(int)err->code;
+    record->journal = journal;
+    record->scan = *scan;
+    *scan = (struct nj_scan){0};
+    record->reader = (struct nj_scan_reader){.journal = journal, .scan = &record->scan};
+    if (fill_info(record, dir, err) < 0 || nj_inputs_open(dir->inputs_fd, &record->inputs, err) < 0)
+        return -(int)err->code;
     *ret_record = nj_steal_ptr(&record);
     return 0;
 }
@@ -269,4 +288,38 @@ struct nj_object_source nj_record_inputs(struct nj_record *record)
     if (record->bundle && (record->info.inputs_embedded || !record->inputs))
         return nj_bundle_inputs(record->bundle);
     return nj_inputs_source(record->inputs);
+}
+
+int nj_record_each_object(struct nj_record *record, nj_record_visit visit, void *ctx,
+                          struct nj_error *err)
+{
+    nj_auto_free struct nj_object_index_slot *sorted = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    int r = 0;
+
+    if (record->bundle)
+        return nj_bundle_each_object(record->bundle, visit, ctx, err);
+    sorted = nj_object_index_sorted(&record->scan.index);
+    if (!sorted)
+        return nj_fail_nomem(err);
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    for (size_t i = 0; r == 0 && i < record->scan.index.count; i++) {
+        struct nj_object object;
+        size_t len;
+
+        nj_buf_clear(&payload);
+        r = nj_journal_read(record->journal, &sorted[i].place, &payload, err);
+        if (r == 0)
+            r = nj_object_decode(nj_buf_span(&payload), true, &object, &len, err);
+        if (r == 0)
+            r = visit(ctx, &object, err);
+        else if (r == -NJ_E_CORRUPT) /* what it belongs to was found to be damaged, or nothing is */
+            r = 0;
+    }
+    return r;
+}
+
+const char *nj_record_damage_at(const struct nj_record *record, size_t i)
+{
+    return record->bundle ? nj_bundle_damage_at(record->bundle, i) : NULL;
 }

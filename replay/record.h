@@ -15,6 +15,7 @@
 #define NJ_REPLAY_RECORD_H
 
 #include "batch/engine/run_dir.h"
+#include "batch/engine/scan.h"
 #include "formats/bundle/bundle.h"
 
 struct nj_record;
@@ -35,6 +36,12 @@ int nj_record_open_bundle(int fd, const char *name, unsigned flags, struct nj_re
 int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned flags,
                        struct nj_record **ret_record, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_record_open_scan - a session whose frames the caller has scanned already; takes @scan, borrows
+ * @dir and @journal */
+int nj_record_open_scan(const struct nj_run_dir *dir, struct nj_journal *journal,
+                        struct nj_scan *scan, struct nj_record **ret_record,
+                        struct nj_error *err) NJ_MUST_USE;
+
 void nj_record_free(struct nj_record *record);
 NJ_DEFINE_AUTO_PTR(struct nj_record, nj_record_free);
 
@@ -49,6 +56,9 @@ struct nj_span nj_record_manifest(const struct nj_record *record);
 /* nj_record_damage - with NJ_BUNDLE_SALVAGE: what is broken behind the frames that are there; NULL:
  * whole */
 const char *nj_record_damage(const struct nj_record *record);
+
+/* nj_record_damage_at - each damage that is known, from 0; NULL behind the last */
+const char *nj_record_damage_at(const struct nj_record *record, size_t i);
 
 /* nj_record_is_bundle - false while it is read from a journal */
 bool nj_record_is_bundle(const struct nj_record *record);
@@ -73,5 +83,11 @@ int nj_record_messages(struct nj_record *record, struct nj_event *event, struct 
  * object is checked against its digest by nj_object_get(). */
 struct nj_object_source nj_record_objects(struct nj_record *record);
 struct nj_object_source nj_record_inputs(struct nj_record *record);
+
+/* nj_record_each_object - every object of the session that is whole, in the order they came; a
+ * negative return of @visit ends it and is returned */
+typedef int (*nj_record_visit)(void *ctx, const struct nj_object *object, struct nj_error *err);
+int nj_record_each_object(struct nj_record *record, nj_record_visit visit, void *ctx,
+                          struct nj_error *err) NJ_MUST_USE;
 
 #endif

@@ -165,13 +165,13 @@ static void begin_anew(struct nj_scan *scan)
     nj_object_index_done(&scan->index);
 }
 
-static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
+int nj_scan_frame(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
 {
     struct nj_object object;
     struct nj_event event;
     size_t len;
 
-    if (scan->reopened && frame->kind != NJ_FRAME_REOPENED)
+    if (scan->reopened && frame->kind != NJ_FRAME_REOPENED && frame->kind != NJ_FRAME_RUN)
         begin_anew(scan);
     switch (frame->kind) {
     case NJ_FRAME_OBJECT:
@@ -185,6 +185,10 @@ static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct 
             return -(int)err->code;
         if (event.kind == NJ_EVENT_CLOSED)
             scan->status = event.closed.status;
+        if (event.kind == NJ_EVENT_OPENED && frame->sequence == 1) {
+            scan->identity = event.opened.identity;
+            scan->config = event.opened.config;
+        }
         return add_place(scan, frame, err);
     case NJ_FRAME_SNAPSHOT:
     case NJ_FRAME_OUTPUT:
@@ -195,6 +199,7 @@ static int add_frame(struct nj_scan *scan, const struct nj_frame *frame, struct 
         on_reopened(scan);
         break;
     case NJ_FRAME_RUN:
+        return on_run(scan, frame, err);
     case NJ_FRAME_COMMIT:
         break;
     }
@@ -214,10 +219,8 @@ int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan 
     nj_journal_rewind(journal);
     while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
         r = 0;
-        if (frame.kind == NJ_FRAME_RUN)
-            r = on_run(&scan, &frame, err);
-        else if (frame.session == scan.session)
-            r = add_frame(&scan, &frame, err);
+        if (frame.kind == NJ_FRAME_RUN || frame.session == scan.session)
+            r = nj_scan_frame(&scan, &frame, err);
         if (r < 0)
             return nj_wrap(err, "session %s", key);
     }

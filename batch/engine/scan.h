@@ -27,6 +27,12 @@ struct nj_scan {
  * has that key; the text names the nearest one. NJ_E_CORRUPT when its frames have a gap. */
 int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan *ret_scan,
                     struct nj_error *err) NJ_MUST_USE;
+
+/* nj_scan_frame - the same frame by frame, for who reads for many sessions at once: @scan is zeroed
+ * but for its session's number, and is given that session's frames and those of the run, in order.
+ * NJ_E_CORRUPT: a frame that cannot follow, or cannot be read; it is then left out. */
+int nj_scan_frame(struct nj_scan *scan, const struct nj_frame *frame,
+                  struct nj_error *err) NJ_MUST_USE;
 void nj_scan_done(struct nj_scan *scan);
 NJ_DEFINE_AUTO_VAL(struct nj_scan, nj_scan_done);
 

@@ -200,6 +200,19 @@ typedef int (*nj_object_visit)(void *ctx, enum nj_object_kind kind, const struct
 int nj_tree_reach(const struct nj_object_source *source, const struct nj_workspace_ref *ref,
                   nj_object_visit visit, void *ctx, struct nj_error *err) NJ_MUST_USE;
 
+/* The same over many workspaces of one session: what was met in one is not followed in the next, so
+ * a step costs what it changed. @source is copied. After a failure of nj_reach_workspace() what
+ * failed counts as met, so going on reports each damage once. */
+struct nj_reach;
+int nj_reach_new(const struct nj_object_source *source, nj_object_visit visit, void *ctx,
+                 struct nj_reach **ret_reach, struct nj_error *err) NJ_MUST_USE;
+void nj_reach_free(struct nj_reach *reach);
+NJ_DEFINE_AUTO_PTR(struct nj_reach, nj_reach_free);
+int nj_reach_workspace(struct nj_reach *reach, const struct nj_workspace_ref *ref,
+                       struct nj_error *err) NJ_MUST_USE;
+int nj_reach_tree(struct nj_reach *reach, const struct nj_digest *tree,
+                  struct nj_error *err) NJ_MUST_USE; /* without stamps: collected outputs */
+
 /* nj_tree_diff - compare two trees; the callback gets the path and both entries (one NULL when only
  * in the other), in the order of nj_tree_walk(), only for entries that differ. A directory on both
  * sides differs by its mode or xattrs; what is in it speaks for itself. Of one that is on one side

@@ -25,8 +25,8 @@ struct pending {
     unsigned depth;
 };
 
-struct reach {
-    const struct nj_object_source *source;
+struct nj_reach {
+    struct nj_object_source source;
     nj_object_visit visit;
     void *ctx;
 
@@ -41,16 +41,30 @@ struct reach {
     size_t entries;
 };
 
-static void reach_done(struct reach *reach)
+int nj_reach_new(const struct nj_object_source *source, nj_object_visit visit, void *ctx,
+                 struct nj_reach **ret_reach, struct nj_error *err)
 {
+    struct nj_reach *reach = calloc(1, sizeof(*reach));
+
+    if (!reach)
+        return nj_fail_nomem(err);
+    *reach = (struct nj_reach){.source = *source, .visit = visit, .ctx = ctx};
+    *ret_reach = reach;
+    return 0;
+}
+
+void nj_reach_free(struct nj_reach *reach)
+{
+    if (!reach)
+        return;
     free(reach->seen);
     free(reach->queue);
+    free(reach);
 }
-NJ_DEFINE_AUTO_VAL(struct reach, reach_done);
 
 /* Digests in a hostile bundle are whatever it says, so the place in the table depends on an address
  * that its author does not know. */
-static struct seen *seen_slot(const struct reach *reach, const struct nj_digest *digest)
+static struct seen *seen_slot(const struct nj_reach *reach, const struct nj_digest *digest)
 {
     uint64_t hash = XXH3_64bits_withSeed(digest, sizeof(*digest), (uintptr_t)reach->seen);
     size_t slot = (size_t)hash & (reach->n_slots - 1);
@@ -60,7 +74,7 @@ static struct seen *seen_slot(const struct reach *reach, const struct nj_digest 
     return &reach->seen[slot];
 }
 
-static int seen_grow(struct reach *reach, struct nj_error *err)
+static int seen_grow(struct nj_reach *reach, struct nj_error *err)
 {
     struct seen *old = reach->seen;
     size_t n_old = reach->n_slots;
@@ -78,7 +92,7 @@ static int seen_grow(struct reach *reach, struct nj_error *err)
     return 0;
 }
 
-static int queue_push(struct reach *reach, const struct pending *item, struct nj_error *err)
+static int queue_push(struct nj_reach *reach, const struct pending *item, struct nj_error *err)
 {
     if (reach->n_queue == reach->queue_cap) {
         size_t cap = reach->queue_cap ? reach->queue_cap * 2 : 64;
@@ -93,8 +107,8 @@ static int queue_push(struct reach *reach, const struct pending *item, struct nj
     return 0;
 }
 
-static int reach_add(struct reach *reach, enum nj_object_kind kind, const struct nj_digest *digest,
-                     unsigned depth, struct nj_error *err)
+static int reach_add(struct nj_reach *reach, enum nj_object_kind kind,
+                     const struct nj_digest *digest, unsigned depth, struct nj_error *err)
 {
     uint8_t bit = (uint8_t)(1u << (kind - NJ_OBJECT_BLOB));
     struct seen *slot;
@@ -126,7 +140,7 @@ static int reach_add(struct reach *reach, enum nj_object_kind kind, const struct
     return queue_push(reach, &(struct pending){*digest, kind, depth}, err);
 }
 
-static int count_entries(struct reach *reach, size_t count, struct nj_error *err)
+static int count_entries(struct nj_reach *reach, size_t count, struct nj_error *err)
 {
     reach->entries += count;
     if (reach->entries > NJ_TREE_VISITS_MAX)
@@ -135,7 +149,7 @@ static int count_entries(struct reach *reach, size_t count, struct nj_error *err
     return 0;
 }
 
-static int follow_tree(struct reach *reach, struct nj_span bytes, struct nj_arena *arena,
+static int follow_tree(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
                        unsigned depth, struct nj_error *err)
 {
     struct nj_tree tree;
@@ -157,7 +171,7 @@ static int follow_tree(struct reach *reach, struct nj_span bytes, struct nj_aren
     return r;
 }
 
-static int follow_stamps(struct reach *reach, struct nj_span bytes, struct nj_arena *arena,
+static int follow_stamps(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
                          unsigned depth, struct nj_error *err)
 {
     struct nj_stamps stamps;
@@ -172,7 +186,7 @@ static int follow_stamps(struct reach *reach, struct nj_span bytes, struct nj_ar
     return r;
 }
 
-static int follow_parts(struct reach *reach, struct nj_span bytes, struct nj_arena *arena,
+static int follow_parts(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
                         unsigned depth, struct nj_error *err)
 {
     const struct nj_digest *parts;
@@ -187,14 +201,14 @@ static int follow_parts(struct reach *reach, struct nj_span bytes, struct nj_are
     return r;
 }
 
-static int follow(struct reach *reach, const struct pending *item, struct nj_error *err)
+static int follow(struct nj_reach *reach, const struct pending *item, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     int r;
 
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(reach->source, item->kind, &item->digest, &buf, err);
+    r = nj_object_get(&reach->source, item->kind, &item->digest, &buf, err);
     if (r < 0)
         return r;
     if (item->kind == NJ_OBJECT_TREE)
@@ -205,19 +219,52 @@ static int follow(struct reach *reach, const struct pending *item, struct nj_err
     return follow_parts(reach, nj_buf_span(&buf), &arena, item->depth, err);
 }
 
+/* reach_queued - follow what was added since the queue was emptied */
+static int reach_queued(struct nj_reach *reach, struct nj_error *err)
+{
+    int r = 0;
+
+    for (size_t next = 0; r == 0 && next < reach->n_queue; next++) {
+        struct pending item = reach->queue[next]; /* a copy: the queue may move */
+
+        r = follow(reach, &item, err);
+    }
+    return r < 0 ? r : 0;
+}
+
+static void reach_begin(struct nj_reach *reach)
+{
+    reach->n_queue = 0;
+    reach->entries = 0;
+}
+
+int nj_reach_tree(struct nj_reach *reach, const struct nj_digest *tree, struct nj_error *err)
+{
+    int r;
+
+    reach_begin(reach);
+    r = reach_add(reach, NJ_OBJECT_TREE, tree, 1, err);
+    return r < 0 ? r : reach_queued(reach, err);
+}
+
+int nj_reach_workspace(struct nj_reach *reach, const struct nj_workspace_ref *ref,
+                       struct nj_error *err)
+{
+    int r;
+
+    reach_begin(reach);
+    r = reach_add(reach, NJ_OBJECT_TREE, &ref->tree, 1, err);
+    if (r == 0)
+        r = reach_add(reach, NJ_OBJECT_STAMPS, &ref->stamps, 1, err);
+    return r < 0 ? r : reach_queued(reach, err);
+}
+
 int nj_tree_reach(const struct nj_object_source *source, const struct nj_workspace_ref *ref,
                   nj_object_visit visit, void *ctx, struct nj_error *err)
 {
-    NJ_AUTO(reach_done) struct reach reach = {.source = source, .visit = visit, .ctx = ctx};
+    NJ_AUTO(nj_reach_free) struct nj_reach *reach = NULL;
     int r;
 
-    r = reach_add(&reach, NJ_OBJECT_TREE, &ref->tree, 1, err);
-    if (r == 0)
-        r = reach_add(&reach, NJ_OBJECT_STAMPS, &ref->stamps, 1, err);
-    for (size_t next = 0; r == 0 && next < reach.n_queue; next++) {
-        struct pending item = reach.queue[next]; /* a copy: the queue may move */
-
-        r = follow(&reach, &item, err);
-    }
-    return r < 0 ? r : 0;
+    r = nj_reach_new(source, visit, ctx, &reach, err);
+    return r < 0 ? r : nj_reach_workspace(reach, ref, err);
 }
