@@ -15,6 +15,7 @@ struct nj_engine_options {
     const char *const *allow_paths; /* NULL-terminated; may be NULL */
     const char *const *sets;        /* run: --set PATH=VALUE, likewise */
     const char *const *only;        /* run: --only PATTERN, likewise */
+    const char *reuse_path;         /* run: the earlier run to reuse sessions of; may be NULL */
     bool retry_failed;              /* resume: sessions that have failed get another attempt */
     int64_t budget_micro_usd;       /* resume: the run's budget from now on; -1: as it was */
     bool quiet;                     /* say only what went wrong */

@@ -138,6 +138,7 @@ struct nj_engine {
         enum nj_status status; /* 0 until then */
         struct nj_live *past;  /* recovered, to be gone on with; NULL once it lives again */
         uint64_t attempts;     /* that have ended */
+        bool reused;           /* taken over from an earlier run: reused.h */
         int64_t due_ms;        /* wall clock: the next attempt begins no earlier */
         bool reopened; /* recovering: another attempt follows, of which there may be frames */
     } * seats;

@@ -27,6 +27,7 @@ struct nj_reuse {
     struct nj_table results;
     struct group groups[NJ_MANIFEST_AGENTS_MAX];
     size_t n_groups;
+    enum { NOT_JUDGED, WHOLE, PARTLY } judged[NJ_MANIFEST_AGENTS_MAX]; /* the plan's groups */
 };
 
 static void json_auto(json_t **json)
@@ -260,6 +261,51 @@ static int explain(struct nj_reuse *reuse, const struct nj_plan *plan,
                                  : 0;
 }
 
+/* Whether all sessions of a group are the same: judged once, and kept. Recursion ends, because
+ * groups do not come after each other in circles. */
+static int judge_group(struct nj_reuse *reuse, const struct nj_plan *plan, size_t group,
+                       struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf why = {0};
+    bool any = false;
+
+    if (reuse->judged[group] != 0)
+        return reuse->judged[group] == WHOLE;
+    nj_buf_init(&why, 1u << 16);
+    for (size_t i = 0; !any && i < plan->n_sessions; i++) {
+        int r = plan->sessions[i].group == group
+                    ? nj_reuse_judge(reuse, plan, &plan->sessions[i], &why, err)
+                    : NJ_REUSE_SAME;
+
+        if (r < 0)
+            return r;
+        any = r != NJ_REUSE_SAME;
+        nj_buf_clear(&why);
+    }
+    reuse->judged[group] = any ? PARTLY : WHOLE;
+    return !any;
+}
+
+/* A session that comes after others is given their results: where one of those is run again, what
+ * it says may be another, though the same goes into it. */
+static int judge_before(struct nj_reuse *reuse, const struct nj_plan *plan,
+                        const struct nj_plan_session *session, struct nj_buf *why,
+                        struct nj_error *err)
+{
+    const struct nj_manifest_group *group = &plan->manifest->groups[session->group];
+
+    for (size_t i = 0; i < group->n_after; i++) {
+        int r = judge_group(reuse, plan, group->after[i], err);
+
+        if (r < 0)
+            return r;
+        if (r == 0)
+            return nj_buf_text(why, "what it comes after", err) < 0 ? -(int)err->code
+                                                                    : NJ_REUSE_CHANGED;
+    }
+    return NJ_REUSE_SAME;
+}
+
 int nj_reuse_judge(struct nj_reuse *reuse, const struct nj_plan *plan,
                    const struct nj_plan_session *session, struct nj_buf *why, struct nj_error *err)
 {
@@ -283,7 +329,7 @@ int nj_reuse_judge(struct nj_reuse *reuse, const struct nj_plan *plan,
         row = read_line(text);
     status = json_string_value(json_object_get(row, "status"));
     if (status && strcmp(status, "succeeded") == 0)
-        return NJ_REUSE_SAME;
+        return judge_before(reuse, plan, session, why, err);
     return nj_buf_text(why, status ? status : "without a result", err) < 0 ? -(int)err->code
                                                                            : NJ_REUSE_FAILED;
 }

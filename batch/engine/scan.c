@@ -15,6 +15,7 @@
 #include "formats/base/banned.h"
 
 #define BUNDLES_FOLDER "bundles/"
+#define REUSED_KEY ",\"reused\":{"
 #define KEYS_NEAR_MAX 2000 /* keys compared for the nearest one: a run may have a million */
 
 /* The keys that a wrong one is compared with. */
@@ -57,6 +58,28 @@ static int no_such_key(const char *key, const struct keys *keys, struct nj_error
                    key, keys->seen, keys->items[0]);
 }
 
+/* A session that was taken over from an earlier run has no event: its row tells the key. Returns 1
+ * when it is the one. */
+static int is_reused_row(const struct nj_frame *frame, const char *key, struct keys *keys,
+                         struct nj_error *err)
+{
+    struct nj_archived archived;
+    json_t *row;
+    const char *its;
+    int r = 0;
+
+    if (nj_archived_decode(frame->payload, &archived, err) < 0)
+        return -(int)err->code;
+    if (!memmem(archived.row.data, archived.row.len, REUSED_KEY, strlen(REUSED_KEY)))
+        return 0;
+    row = json_loadb((const char *)archived.row.data, archived.row.len, 0, NULL);
+    its = json_string_value(json_object_get(row, "key"));
+    if (its && json_object_get(row, "reused"))
+        r = strcmp(its, key) == 0 ? 1 : keys_add(keys, nj_span_text(its), err);
+    json_decref(row);
+    return r;
+}
+
 static int find_number(struct nj_journal *journal, const char *key, struct nj_scan *scan,
                        struct nj_error *err)
 {
@@ -67,6 +90,12 @@ static int find_number(struct nj_journal *journal, const char *key, struct nj_sc
     while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
         struct nj_event event;
 
+        if (frame.kind == NJ_FRAME_ARCHIVED) {
+            r = is_reused_row(&frame, key, &keys, err);
+            scan->session = frame.session;
+            if (r != 0)
+                return r < 0 ? r : 0;
+        }
         if (frame.kind != NJ_FRAME_EVENT || frame.sequence != 1)
             continue;
         if (nj_event_decode(frame.payload, &event, err) < 0)

@@ -25,6 +25,7 @@
 #include "batch/engine/drop.h"
 #include "batch/engine/job.h"
 #include "batch/engine/reuse.h"
+#include "batch/engine/reused.h"
 #include "batch/engine/secrets.h"
 #include "batch/engine/slug.h"
 #include "formats/base/log.h"
@@ -110,6 +111,8 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
                     &engine->plan, faults, err) < 0 ||
         nj_plan_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
         nj_identities_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
+        nj_reused_choose(engine->plan, engine->options->reuse_path, engine->dir.inputs_fd, err) <
+            0 ||
         keep_scripts(engine, dir_fd, &engine->files_fd, err) < 0 ||
         nj_inputs_sync(engine->inputs, err) < 0 ||
         nj_fsio_publish(engine->dir.fd, "job.yaml", nj_buf_span(&engine->job), 0600, err) < 0)
@@ -396,7 +399,7 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
     }
     if (nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
         make_seats(engine, err) < 0 || open_journal(engine, err) < 0 ||
-        append_run_frame(engine, err) < 0 || make_loop(engine, err) < 0 ||
+        append_run_frame(engine, err) < 0 || nj_reused_take_over(engine, err) < 0 || make_loop(engine, err) < 0 ||
         nj_engine_publish_state(engine, "running", err) < 0)
         return nj_wrap(err, "run %s", engine->dir.path);
     if (engine->resumed && engine->repeated_asks > 0 && !engine->options->quiet)

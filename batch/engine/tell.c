@@ -23,8 +23,10 @@ static void count_sessions(const struct nj_engine *engine, bool running,
     uint64_t by_status[NJ_STATUS_SKIPPED + 1] = {0};
     struct nj_run_counts counts = {.total = engine->plan->n_sessions};
 
-    for (size_t i = 0; i < engine->plan->n_sessions; i++)
+    for (size_t i = 0; i < engine->plan->n_sessions; i++) {
         by_status[engine->seats[i].status]++;
+        counts.reused += engine->seats[i].reused;
+    }
     counts.succeeded = by_status[NJ_STATUS_SUCCEEDED];
     counts.failed = by_status[NJ_STATUS_FAILED];
     counts.suspended = by_status[NJ_STATUS_SUSPENDED];

@@ -1,5 +1,8 @@
 /*
  * joblog.c - joblog.tsv: a line for every attempt at a session that has ended
+ *
+ * A session that was taken over from an earlier run has one line as well: attempt 0, status
+ * "reused", and that run in place of a message.
  */
 #include "batch/report/joblog.h"
 
@@ -48,11 +51,14 @@ static int put_line(struct nj_buf *out, const struct nj_facts *facts, size_t ind
 {
     const struct nj_facts_attempt *attempt = &facts->attempts[index];
     const char *who[] = {facts->key, facts->group, facts->agent};
-    const char *how[] = {nj_status_text(attempt->status), attempt->kind};
-    const char *left[] = {index + 1 == facts->n_attempts ? facts->bundle : "", attempt->text};
+    const char *how[] = {nj_facts_is_reused(facts) ? "reused" : nj_status_text(attempt->status),
+                         attempt->kind};
+    const char *left[] = {index + 1 == facts->n_attempts ? facts->bundle : "",
+                          nj_facts_is_reused(facts) ? facts->reused : attempt->text};
 
     if (put_times(out, attempt, err) < 0 || put_texts(out, who, 3, err) < 0 ||
-        nj_buf_printf(out, err, "\t%zu", index + 1) < 0 || put_texts(out, how, 2, err) < 0 ||
+        nj_buf_printf(out, err, "\t%zu", nj_facts_is_reused(facts) ? 0 : index + 1) < 0 ||
+        put_texts(out, how, 2, err) < 0 ||
         nj_buf_printf(out, err, "\t%" PRIu64 "\t", attempt->steps) < 0 ||
         nj_text_usd(out, attempt->cost_micro_usd, err) < 0 || put_texts(out, left, 2, err) < 0)
         return -(int)err->code;

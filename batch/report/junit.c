@@ -80,6 +80,15 @@ static int put_failure(const struct nj_ledger *ledger, const struct nj_facts *fa
     return nj_buf_printf(out, err, "</%s>\n", element);
 }
 
+/* It passed, though not today. */
+static int put_reused(const struct nj_facts *facts, struct nj_buf *out, struct nj_error *err)
+{
+    if (nj_buf_text(out, "      <system-out>reused from ", err) < 0 ||
+        nj_text_xml(out, facts->reused, err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, "</system-out>\n", err);
+}
+
 static int put_case(const struct nj_ledger *ledger, const struct nj_facts *facts,
                     struct nj_buf *out, struct nj_error *err)
 {
@@ -94,11 +103,13 @@ static int put_case(const struct nj_ledger *ledger, const struct nj_facts *facts
         nj_buf_text(out, " time=\"", err) < 0 ||
         nj_text_seconds(out, nj_ledger_busy_ms(facts, ledger->last_ns), err) < 0)
         return -(int)err->code;
-    if (facts->status == NJ_STATUS_SUCCEEDED)
+    if (facts->status == NJ_STATUS_SUCCEEDED && !nj_facts_is_reused(facts))
         return nj_buf_text(out, "\"/>\n", err);
     if (nj_buf_text(out, "\">\n", err) < 0)
         return -(int)err->code;
-    if (facts->status == NJ_STATUS_FAILED)
+    if (nj_facts_is_reused(facts))
+        r = put_reused(facts, out, err);
+    else if (facts->status == NJ_STATUS_FAILED)
         r = put_failure(ledger, facts, out, err);
     else
         r = nj_buf_printf(out, err, "      <skipped message=\"%s\"/>\n",

@@ -182,6 +182,8 @@ int nj_metrics_write(const struct nj_ledger *ledger, const struct nj_tally *tall
         uint64_t count;
     } numbers[] = {
         {"attempts", "Attempts at sessions.", all->attempts},
+        {"sessions_reused", "Sessions taken over from an earlier run; they count as succeeded.",
+         all->reused},
         {"turns", "Replies that were folded in.", all->turns},
         {"tool_calls", "Tool calls that ended.", all->calls},
         {"model_retries", "Tries of model calls that failed and were repeated.", all->retries},

@@ -109,6 +109,10 @@ static void put_headline(struct writer *w)
         }
     }
     style(w, PLAIN);
+    if (all->reused > 0) {
+        put(w, ", of them ");
+        put_count(w, all->reused, " reused");
+    }
     put(w, "\n\n");
 }
 
@@ -383,17 +387,17 @@ int nj_summary_write(const struct nj_ledger *ledger, const struct nj_tally *tall
 static json_t *sum_json(const struct nj_ledger *ledger, const struct nj_tally_sum *sum)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-                     "s:I, s:I, s:I}",
+                     "s:I, s:I, s:I, s:I}",
                      "total", (json_int_t)sum->total, "succeeded", (json_int_t)sum->succeeded,
-                     "failed", (json_int_t)sum->failed, "skipped", (json_int_t)sum->skipped,
-                     "running", (json_int_t)sum->begun, "waiting", (json_int_t)sum->waiting,
-                     "attempts", (json_int_t)sum->attempts, "cost_micro_usd",
-                     (json_int_t)sum->cost_micro_usd, "turns", (json_int_t)sum->turns, "steps",
-                     (json_int_t)sum->steps, "tool_calls", (json_int_t)sum->calls, "model_ms",
-                     (json_int_t)sum->model_ms, "tool_ms", (json_int_t)sum->tool_ms, "box_held_ms",
-                     (json_int_t)sum->box_held_ms, "busy_ms", (json_int_t)sum->busy_ms,
-                     "model_retries", (json_int_t)sum->retries, "boxes_lost",
-                     (json_int_t)sum->boxes_lost, "runtime_micro_usd",
+                     "reused", (json_int_t)sum->reused, "failed", (json_int_t)sum->failed,
+                     "skipped", (json_int_t)sum->skipped, "running", (json_int_t)sum->begun,
+                     "waiting", (json_int_t)sum->waiting, "attempts", (json_int_t)sum->attempts,
+                     "cost_micro_usd", (json_int_t)sum->cost_micro_usd, "turns",
+                     (json_int_t)sum->turns, "steps", (json_int_t)sum->steps, "tool_calls",
+                     (json_int_t)sum->calls, "model_ms", (json_int_t)sum->model_ms, "tool_ms",
+                     (json_int_t)sum->tool_ms, "box_held_ms", (json_int_t)sum->box_held_ms,
+                     "busy_ms", (json_int_t)sum->busy_ms, "model_retries", (json_int_t)sum->retries,
+                     "boxes_lost", (json_int_t)sum->boxes_lost, "runtime_micro_usd",
                      (json_int_t)nj_ledger_runtime_cost(ledger, sum->box_held_ms));
 }
 

@@ -184,7 +184,8 @@ static void add(struct nj_tally_sum *sum, const struct nj_facts *facts, uint64_t
             sum->waiting++;
         break;
     }
-    sum->attempts += facts->n_attempts;
+    sum->reused += nj_facts_is_reused(facts);
+    sum->attempts += nj_facts_is_reused(facts) ? 0 : facts->n_attempts;
     sum->turns += facts->turns;
     sum->steps += facts->steps;
     sum->calls += facts->calls;

@@ -17,6 +17,7 @@ struct nj_tally_sum {
     const char *name;
     size_t total;
     size_t succeeded;
+    size_t reused; /* of these: taken over from an earlier run; no attempt of theirs counts */
     size_t failed;
     size_t skipped;
     size_t begun; /* and not ended */

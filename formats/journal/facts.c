@@ -10,7 +10,7 @@
 int nj_facts_init(struct nj_facts *facts, struct nj_arena *arena, const char *key,
                   const char *group, const char *agent, struct nj_error *err)
 {
-    struct nj_facts fresh = {.bundle = "", .error_kind = "", .error_text = ""};
+    struct nj_facts fresh = {.bundle = "", .reused = "", .error_kind = "", .error_text = ""};
 
     fresh.key = nj_arena_text(arena, key);
     fresh.group = nj_arena_text(arena, group);
@@ -72,7 +72,7 @@ int nj_facts_encode(const struct nj_facts *facts, struct nj_buf *out, struct nj_
     struct nj_packer p;
 
     nj_packer_init(&p, out);
-    nj_pack_map(&p, 29);
+    nj_pack_map(&p, nj_facts_is_reused(facts) ? 30 : 29);
     put_text(&p, "agent", facts->agent);
     nj_pack_text(&p, "attempts");
     nj_pack_array(&p, facts->n_attempts);
@@ -113,6 +113,8 @@ int nj_facts_encode(const struct nj_facts *facts, struct nj_buf *out, struct nj_
         put_text(&p, "cause", facts->retries[i].name);
         put_uint(&p, "count", facts->retries[i].count);
     }
+    if (nj_facts_is_reused(facts))
+        put_text(&p, "reused", facts->reused);
     put_uint(&p, "status", facts->status);
     put_uint(&p, "steps", facts->steps);
     put_uint(&p, "tool_ms", facts->tool_ms);
@@ -306,6 +308,9 @@ static int get_facts(const struct nj_pack_at *map, struct nj_arena *arena, struc
                                 &facts->tool_ms,
                                 &facts->turns};
 
+    facts->reused = "";
+    if (nj_pack_has(map, "reused") && get_text(map, "reused", arena, &facts->reused, err) < 0)
+        return -(int)err->code;
     if (get_uints(map, keys, values, sizeof(keys) / sizeof(keys[0]), err) < 0 ||
         get_text(map, "agent", arena, &facts->agent, err) < 0 ||
         get_text(map, "bundle", arena, &facts->bundle, err) < 0 ||

@@ -47,6 +47,7 @@ struct nj_facts {
     const char *key;
     const char *group;
     const char *agent;
+    const char *reused;     /* the run that it was taken over from; "": it ran in this one */
     const char *bundle;     /* file name in the run's bundles folder; "" when there is none */
     enum nj_status status;  /* 0: it has not ended */
     const char *error_kind; /* "" unless it failed */
@@ -81,6 +82,11 @@ struct nj_facts {
     struct nj_facts_cause *retries;
     size_t n_retries;
 };
+
+static inline bool nj_facts_is_reused(const struct nj_facts *facts)
+{
+    return facts->reused && facts->reused[0];
+}
 
 /* nj_facts_init - of a session that has not begun; the texts are copied */
 int nj_facts_init(struct nj_facts *facts, struct nj_arena *arena, const char *key,
