@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -33,6 +34,12 @@
 
 #include "formats/base/banned.h"
 
+/* What building boxes needs, of the initial user namespace or of the helper's own: mounts and
+ * namespaces; as root also the uids of boxes, ending what runs as them, and their cgroups and
+ * trees. */
+#define KEPT_CAPS                                                                                  \
+    (UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID |        \
+     UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_FOWNER)
 #define SHUTDOWN_MS 10000
 #define RETRY_MS 20
 #define FILES_WANTED 8192
@@ -189,6 +196,28 @@ static int own_signals(struct helper *h, struct nj_error *err)
     return h->signal_fd < 0 ? nj_fail_errno(err, errno, "helper: signalfd") : 0;
 }
 
+/* confine - from here the helper neither gains anything by an exec, nor can be looked into, nor
+ * holds more than it needs. Its children inherit that, and give up the rest. */
+static int confine(struct nj_error *err)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return nj_fail_errno(err, errno, "helper: capget");
+    data[0].permitted &= (uint32_t)KEPT_CAPS;
+    data[1].permitted = 0;
+    for (size_t i = 0; i < 2; i++) {
+        data[i].effective = data[i].permitted;
+        data[i].inheritable = 0;
+    }
+    if (syscall(SYS_capset, &header, data) < 0)
+        return nj_fail_errno(err, errno, "helper: capset");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return nj_fail_errno(err, errno, "helper: prctl");
+    return 0;
+}
+
 static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
 {
     int r;
@@ -225,7 +254,10 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
     r = nj_filter_build(NJ_FILTER_PAYLOAD_SOFT, &h->soft_filter, err);
     if (r < 0)
         return r;
-    return nj_filter_build(NJ_FILTER_SUPERVISOR, &h->supervisor_filter, err);
+    r = nj_filter_build(NJ_FILTER_SUPERVISOR, &h->supervisor_filter, err);
+    if (r < 0)
+        return r;
+    return confine(err);
 }
 
 /* ---- boxes ---- */
