@@ -10,7 +10,7 @@
 
 #include "formats/base/banned.h"
 
-#define TAIL_HEX_CHARS 8
+#define TAIL_HEX_CHARS 16 /* with 8, one of 100,000 long keys that begin alike met another */
 
 static bool is_plain(char c)
 {
