@@ -1,8 +1,10 @@
 /*
  * capture.c - walk a tree, read what changed, name the whole
  *
- * Every directory is looked at; a file is read only when its inode, size or times differ from what
- * is remembered. The complication is what no tree can hold (README.md): it is removed, so that the
+ * Where every change was told (changes.h says inodes), only directories that lead to one are looked
+ * at, and in them only what changed; the rest is shared with the table before. Otherwise every
+ * directory is looked at, and a file is read when its inode, size or times differ from what is
+ * remembered. The complication is what no tree can hold (README.md): it is removed, so that the
  * box and its captured state stay one, and the caller tells the agent.
  */
 #include <dirent.h>
@@ -56,8 +58,8 @@ struct kernel_dirent {
     char name[];
 };
 
-/* list - the entries' names in the order the kernel tells them; ino holds that order for the moment
- */
+/* list - the entries' names and inodes in the order the kernel tells them; n_parts holds that order
+ * for the moment */
 static int list(struct walk *w, int dir_fd, struct table_entry **ret_entries, size_t *ret_n,
                 struct nj_error *err)
 {
@@ -90,15 +92,15 @@ static int list(struct walk *w, int dir_fd, struct table_entry **ret_entries, si
                     return nj_fail_nomem(err);
                 entries = more;
             }
-            entries[n] = (struct table_entry){.ino = n};
-            entries[n].tree.name = nj_span_text(nj_arena_text(&w->table->arena, name));
+            entries[n] = (struct table_entry){.ino = dirent->ino, .n_parts = n};
+            entries[n].tree.name = nj_span_text(nj_arena_text(&w->dir->arena, name));
             if (!entries[n++].tree.name.data)
                 return nj_fail_nomem(err);
         }
     }
     *ret_entries = NULL;
     if (n > 0) {
-        *ret_entries = nj_arena_array(&w->table->arena, n, sizeof(**ret_entries));
+        *ret_entries = nj_arena_array(&w->dir->arena, n, sizeof(**ret_entries));
         if (!*ret_entries)
             return nj_fail_nomem(err);
         memcpy(*ret_entries, entries, n * sizeof(*entries));
@@ -109,6 +111,33 @@ static int list(struct walk *w, int dir_fd, struct table_entry **ret_entries, si
 
 static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, unsigned depth,
                        struct table_dir **ret_dir, struct nj_error *err);
+
+static bool is_due(const struct walk *w, const struct table_dir *dir)
+{
+    return !(w->flags & TABLE_CHANGES) || dir->due == w->number || dir->several;
+}
+
+/* note_dir - that the directory looked at has @dir in it */
+static void note_dir(struct walk *w, const struct table_dir *dir)
+{
+    w->dir->several |= dir->several;
+    if (w->dir->height <= dir->height)
+        w->dir->height = dir->height + 1;
+}
+
+/* keep_dir - all of a directory as it is remembered. Returns 0, or 2 when it does not fit in here.
+ */
+static int keep_dir(struct walk *w, const struct table_entry *old, unsigned depth,
+                    struct table_entry *entry, struct nj_error *err)
+{
+    if (depth + old->dir->height >= NJ_TREE_DEPTH_MAX - 1 ||
+        !walk_count(w, old->dir->bytes, old->dir->files))
+        return 2;
+    entry->dir = table_dir_ref(old->dir);
+    entry->tree.digest = old->dir->tree;
+    note_dir(w, old->dir);
+    return table_remember(w->table, entry, err);
+}
 
 static int look_at_dir(struct walk *w, int dir_fd, const char *name, const struct stat *st,
                        unsigned depth, struct table_entry *entry, struct nj_error *err)
@@ -124,12 +153,19 @@ static int look_at_dir(struct walk *w, int dir_fd, const char *name, const struc
         return nj_fail_errno(err, errno, "open a directory");
     entry->tree.type = NJ_FILE_DIRECTORY;
     entry->tree.mode = st->st_mode & 07777;
-    r = capture_dir(w, fd, old && old->dir ? old->dir : NULL, depth + 1, &entry->dir, err);
+    r = walk_read_xattrs(w, fd, &entry->tree, err);
     if (r < 0)
         return r;
+    if (old && old->dir && !is_due(w, old->dir))
+        return keep_dir(w, old, depth, entry, err);
+    r = capture_dir(w, fd, old && old->dir ? old->dir : NULL, depth + 1, &entry->dir, err);
+    if (r != 0)
+        return r;
     entry->tree.digest = entry->dir->tree;
-    r = walk_read_xattrs(w, fd, &entry->tree, err);
-    return r < 0 ? r : walk_remember(w, entry, err);
+    w->dir->bytes += entry->dir->bytes;
+    w->dir->files += entry->dir->files;
+    note_dir(w, entry->dir);
+    return table_remember(w->table, entry, err);
 }
 
 static int look_at_link(struct walk *w, int dir_fd, const char *name, struct table_entry *entry,
@@ -144,12 +180,13 @@ static int look_at_link(struct walk *w, int dir_fd, const char *name, struct tab
         return 1;
     entry->tree.type = NJ_FILE_SYMLINK;
     entry->tree.target.data = (const uint8_t *)nj_arena_span(
-        &w->table->arena, (struct nj_span){(const uint8_t *)target, (size_t)len});
+        &w->dir->arena, (struct nj_span){(const uint8_t *)target, (size_t)len});
     entry->tree.target.len = (size_t)len;
     return entry->tree.target.data ? 0 : nj_fail_nomem(err);
 }
 
-/* look_at - one entry. Returns 0, or 1 when no tree can hold it. */
+/* look_at - one entry. Returns 0, 1 when no tree can hold it, or 2 when all directories must be
+ * looked at. */
 static int look_at(struct walk *w, int dir_fd, const struct stat *st, unsigned depth,
                    struct table_entry *entry, struct nj_error *err)
 {
@@ -180,44 +217,96 @@ static size_t encoded_bytes(const struct nj_tree_entry *entry)
     return bytes;
 }
 
+/* was - the entry of @old that has this name; both lists are sorted, *at moves along */
+static const struct table_entry *was(const struct table_dir *old, size_t *at,
+                                     const struct table_entry *entry)
+{
+    int order = -1;
+
+    while (old && *at < old->n_entries && (order = compare_names(&old->entries[*at], entry)) < 0)
+        ++*at;
+    return order == 0 ? &old->entries[*at] : NULL;
+}
+
+/* is_kept - nothing was told of it, so it is what it was. An inode number is not used twice. */
+static bool is_kept(const struct walk *w, const struct table_entry *old, uint64_t ino)
+{
+    return w->flags & TABLE_CHANGES && old && old->ino == ino && !old->several &&
+           !nj_changes_has(w->changes, ino, w->dir->ino, (const char *)old->tree.name.data,
+                           false) &&
+           (!old->dir || !is_due(w, old->dir));
+}
+
+/* keep - an entry as it is remembered, without a look at it */
+static int keep(struct walk *w, const struct table_entry *old, unsigned depth,
+                struct table_entry *entry, struct nj_error *err)
+{
+    struct nj_span target = old->tree.target;
+    int r;
+
+    entry->ino = old->ino;
+    entry->mtime_ns = old->mtime_ns;
+    entry->ctime_ns = old->ctime_ns;
+    entry->tree.type = old->tree.type;
+    entry->tree.mode = old->tree.mode;
+    entry->tree.size = old->tree.size;
+    if (target.len > 0) {
+        entry->tree.target.data = (const uint8_t *)nj_arena_span(&w->dir->arena, target);
+        entry->tree.target.len = target.len;
+        if (!entry->tree.target.data)
+            return nj_fail_nomem(err);
+    }
+    r = walk_reuse(w, old, entry, err);
+    if (r < 0)
+        return r;
+    if (old->dir)
+        return keep_dir(w, old, depth, entry, err);
+    if (old->tree.type != NJ_FILE_REGULAR)
+        return 0;
+    return walk_count(w, old->tree.size, 1) ? table_remember(w->table, entry, err) : 2;
+}
+
 /* look_at_all - the entries in the order of their names; those that cannot be kept are removed,
  * here and in the tree. @listed gets each kept entry's place in the listing. */
-static int look_at_all(struct walk *w, int dir_fd, unsigned depth, struct table_entry *entries,
-                       size_t n, uint32_t *listed, size_t *ret_kept, struct nj_error *err)
+static int look_at_all(struct walk *w, int dir_fd, const struct table_dir *old, unsigned depth,
+                       size_t n, uint32_t *listed, struct nj_error *err)
 {
-    size_t path_len = w->path_len, kept = 0, bytes = 0;
-    uint64_t dir_ino = w->dir_ino;
+    size_t path_len = w->path_len, bytes = 0, at = 0;
+    struct table_dir *dir = w->dir;
 
     for (size_t i = 0; i < n; i++) {
-        struct table_entry *entry = &entries[kept];
-        struct nj_span name = entries[i].tree.name;
-        uint32_t place = (uint32_t)entries[i].ino;
-        struct stat st;
+        struct table_entry *entry = &dir->entries[dir->n_entries], found = dir->entries[i];
+        const char *name = (const char *)found.tree.name.data;
+        const struct table_entry *before = was(old, &at, &found);
+        struct stat st = {0};
         int r;
 
-        *entry = (struct table_entry){.tree.name = name};
-        if (fstatat(dir_fd, (const char *)name.data, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return nj_fail_errno(err, errno, "look at an entry");
-        w->path_len = path_len + (path_len > 0) + name.len;
+        *entry = (struct table_entry){.tree.name = found.tree.name, .in = dir};
+        w->path_len = path_len + (path_len > 0) + found.tree.name.len;
         if (w->path_len < PATH_BYTES) {
             if (path_len > 0)
                 w->path[path_len] = '/';
-            memcpy(w->path + w->path_len - name.len, name.data, name.len);
+            memcpy(w->path + w->path_len - found.tree.name.len, name, found.tree.name.len);
         }
-        r = look_at(w, dir_fd, &st, depth, entry, err);
-        w->dir_ino = dir_ino;
+        if (is_kept(w, before, found.ino))
+            r = keep(w, before, depth, entry, err);
+        else if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            r = nj_fail_errno(err, errno, "look at an entry");
+        else
+            r = look_at(w, dir_fd, &st, depth, entry, err);
         bytes += encoded_bytes(&entry->tree);
-        if (r == 0 && (bytes > DIRECTORY_BYTES || kept >= NJ_TREE_ENTRIES_MAX))
-            r = 1;
+        if (r == 0 && (bytes > DIRECTORY_BYTES || dir->n_entries >= NJ_TREE_ENTRIES_MAX))
+            r = w->flags & TABLE_CHANGES ? 2 : 1;
+        if (r == 0)
+            listed[dir->n_entries++] = (uint32_t)found.n_parts;
+        else
+            table_dir_unref(nj_steal_ptr(&entry->dir), NULL);
         if (r == 1)
-            r = remove_entry(w, dir_fd, (const char *)name.data, &st, err);
-        else if (r == 0)
-            listed[kept++] = place;
-        if (r < 0)
+            r = remove_entry(w, dir_fd, name, &st, err);
+        if (r != 0)
             return r;
     }
     w->path_len = path_len;
-    *ret_kept = kept;
     return 0;
 }
 
@@ -234,7 +323,7 @@ static int creation_order(struct walk *w, const uint32_t *listed, size_t kept, s
     if (kept == 0)
         return 0;
     by_place = malloc(n * sizeof(*by_place));
-    order = nj_arena_array(&w->table->arena, kept, sizeof(*order));
+    order = nj_arena_array(&w->dir->arena, kept, sizeof(*order));
     if (!by_place || !order)
         return nj_fail_nomem(err);
     memset(by_place, 0xff, n * sizeof(*by_place));
@@ -333,20 +422,18 @@ static int name_stamps(struct walk *w, struct table_dir *dir, struct nj_error *e
     return nj_object_put(w->sink, NJ_OBJECT_STAMPS, nj_buf_span(&encoded), &dir->stamps, err);
 }
 
-static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, unsigned depth,
-                       struct table_dir **ret_dir, struct nj_error *err)
+/* fill_dir - all but the names of the new directory */
+static int fill_dir(struct walk *w, int dir_fd, const struct table_dir *old, unsigned depth,
+                    struct table_dir *dir, struct nj_error *err)
 {
-    struct table_dir *dir = nj_arena_alloc(&w->table->arena, sizeof(*dir));
     nj_auto_free uint32_t *listed = NULL;
     struct stat st;
     size_t n = 0;
     int r;
 
-    if (!dir)
-        return nj_fail_nomem(err);
     if (fstat(dir_fd, &st) < 0)
         return nj_fail_errno(err, errno, "look at a directory");
-    w->dir_ino = st.st_ino;
+    dir->ino = st.st_ino;
     if (!old)
         nj_changes_watch(w->changes, dir_fd, st.st_ino);
     r = list(w, dir_fd, &dir->entries, &n, err);
@@ -357,27 +444,71 @@ static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, 
     listed = malloc((n + 1) * sizeof(*listed));
     if (!listed)
         return nj_fail_nomem(err);
-    r = look_at_all(w, dir_fd, depth, dir->entries, n, listed, &dir->n_entries, err);
-    if (r >= 0)
+    r = look_at_all(w, dir_fd, old, depth, n, listed, err);
+    if (r == 0)
         r = creation_order(w, listed, dir->n_entries, n, &dir->order, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (fstat(dir_fd, &st) < 0) /* after removals, which change it */
         return nj_fail_errno(err, errno, "look at a directory");
     dir->mtime_ns = table_mtime_ns(&st);
-    if (old && same_tree(old, dir)) {
-        dir->tree = old->tree;
-        dir->stamps = old->stamps;
-        r = same_stamps(old, dir) ? 0 : name_stamps(w, dir, err);
-    } else {
-        r = name_tree(w, dir, err);
-        if (r >= 0)
-            r = name_stamps(w, dir, err);
+    for (size_t i = 0; i < dir->n_entries; i++) {
+        if (dir->entries[i].dir)
+            dir->entries[i].dir->parent = dir;
     }
-    if (r < 0)
-        return r;
-    *ret_dir = dir;
     return 0;
+}
+
+static int name_dir(struct walk *w, const struct table_dir *old, struct table_dir *dir,
+                    struct nj_error *err)
+{
+    int r;
+
+    if (!old || !same_tree(old, dir)) {
+        r = name_tree(w, dir, err);
+        return r < 0 ? r : name_stamps(w, dir, err);
+    }
+    dir->tree = old->tree;
+    dir->stamps = old->stamps;
+    return same_stamps(old, dir) ? 0 : name_stamps(w, dir, err);
+}
+
+/* capture_dir - what is in the directory. Returns 0, or 2 when all directories must be looked at.
+ */
+static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, unsigned depth,
+                       struct table_dir **ret_dir, struct nj_error *err)
+{
+    struct table_dir *dir = table_dir_new(), *around = w->dir;
+    int r;
+
+    if (!dir)
+        return nj_fail_nomem(err);
+    w->dir = dir;
+    r = fill_dir(w, dir_fd, old, depth, dir, err);
+    if (r == 0)
+        r = name_dir(w, old, dir, err);
+    w->dir = around;
+    if (r == 0)
+        *ret_dir = dir;
+    else
+        table_dir_unref(dir, NULL);
+    return r;
+}
+
+static int walk(struct walk *w, struct nj_error *err)
+{
+    struct table_dir *old = w->old->root;
+    int r;
+
+    if (old && !is_due(w, old)) {
+        w->table->root = table_dir_ref(old);
+        return 0;
+    }
+    r = capture_dir(w, w->root_fd, old, 0, &w->table->root, err);
+    /* Where something was removed, its entry may be remembered still: the caller looks again. */
+    if (r == 0 && !(w->flags & TABLE_CHANGES) && w->capture->removed == 0)
+        r = table_index(w->table, err);
+    return r == 2 ? 1 : r;
 }
 
 int table_capture(struct nj_workspace *workspace, const struct table *old, unsigned flags,
@@ -400,6 +531,7 @@ int table_capture(struct nj_workspace *workspace, const struct table *old, unsig
         .old = old,
         .table = ret_table,
         .flags = flags,
+        .number = workspace->captures,
         .changes = workspace->changes,
         .sink = sink,
         .capture = ret_capture,
@@ -409,14 +541,12 @@ int table_capture(struct nj_workspace *workspace, const struct table *old, unsig
     };
     if (w->max_file_bytes > (uint64_t)NJ_PARTS_MAX * NJ_OBJECT_PART_BYTES)
         w->max_file_bytes = (uint64_t)NJ_PARTS_MAX * NJ_OBJECT_PART_BYTES;
-    r = capture_dir(w, root_fd, old->root, 0, &ret_table->root, err);
-    if (r >= 0)
-        r = table_index(ret_table, w->inodes, w->n_inodes, err);
-    free(w->inodes);
+    r = walk(w, err);
     free(w->links);
-    if (r < 0)
+    nj_arena_done(&w->scratch);
+    if (r != 0)
         return r;
-    ret_table->files = ret_capture->files;
+    ret_capture->files = ret_table->root->files;
     ret_capture->ref.tree = ret_table->root->tree;
     ret_capture->ref.stamps = ret_table->root->stamps;
     return 0;

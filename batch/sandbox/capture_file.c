@@ -15,22 +15,7 @@
 
 #define XATTR_LIST_BYTES 65536
 
-/* ---- small tools ---- */
-
-int walk_remember(struct walk *w, struct table_entry *entry, struct nj_error *err)
-{
-    if (w->n_inodes == w->room_inodes) {
-        size_t room = w->room_inodes ? 2 * w->room_inodes : 256;
-        struct table_entry **inodes = reallocarray(w->inodes, room, sizeof(struct table_entry *));
-
-        if (!inodes)
-            return nj_fail_nomem(err);
-        w->inodes = inodes;
-        w->room_inodes = room;
-    }
-    w->inodes[w->n_inodes++] = entry;
-    return 0;
-}
+/* ---- hard links ---- */
 
 static struct link *find_link(struct walk *w, uint64_t ino)
 {
@@ -66,7 +51,7 @@ static int first_name(struct walk *w, uint64_t ino, struct nj_span *ret_path, st
     if (link->ino == 0) {
         struct nj_span path = {(const uint8_t *)w->path, w->path_len};
 
-        link->path.data = (const uint8_t *)nj_arena_span(&w->table->arena, path);
+        link->path.data = (const uint8_t *)nj_arena_span(&w->scratch, path);
         if (!link->path.data)
             return nj_fail_nomem(err);
         link->path.len = w->path_len;
@@ -102,9 +87,9 @@ static int read_xattr(struct walk *w, int fd, const char *name, struct nj_xattr 
     len = fgetxattr(fd, name, value, NJ_TREE_XATTR_VALUE_MAX_BYTES);
     if (len < 0)
         return nj_fail_errno(err, errno, "read an extended attribute");
-    xattr->name = nj_span_text(nj_arena_text(&w->table->arena, name));
+    xattr->name = nj_span_text(nj_arena_text(&w->dir->arena, name));
     xattr->value.data = (const uint8_t *)nj_arena_span(
-        &w->table->arena, (struct nj_span){(const uint8_t *)value, (size_t)len});
+        &w->dir->arena, (struct nj_span){(const uint8_t *)value, (size_t)len});
     xattr->value.len = (size_t)len;
     return xattr->name.data && xattr->value.data ? 0 : nj_fail_nomem(err);
 }
@@ -131,7 +116,7 @@ int walk_read_xattrs(struct walk *w, int fd, struct nj_tree_entry *entry, struct
         count += strncmp(at, "user.", 5) == 0 && at[5] != '\0';
     if (count == 0)
         return 0;
-    xattrs = nj_arena_array(&w->table->arena, count, sizeof(*xattrs));
+    xattrs = nj_arena_array(&w->dir->arena, count, sizeof(*xattrs));
     if (!xattrs)
         return nj_fail_nomem(err);
     for (const char *at = names; at < names + len; at += strlen(at) + 1) {
@@ -175,15 +160,15 @@ int walk_copy_xattrs(struct walk *w, const struct nj_tree_entry *from, struct nj
     entry->xattrs = NULL;
     if (from->n_xattrs == 0)
         return 0;
-    xattrs = nj_arena_array(&w->table->arena, from->n_xattrs, sizeof(*xattrs));
+    xattrs = nj_arena_array(&w->dir->arena, from->n_xattrs, sizeof(*xattrs));
     if (!xattrs)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < from->n_xattrs; i++) {
         const struct nj_xattr *old = &from->xattrs[i];
 
-        xattrs[i].name.data = (const uint8_t *)nj_arena_span(&w->table->arena, old->name);
+        xattrs[i].name.data = (const uint8_t *)nj_arena_span(&w->dir->arena, old->name);
         xattrs[i].name.len = old->name.len;
-        xattrs[i].value.data = (const uint8_t *)nj_arena_span(&w->table->arena, old->value);
+        xattrs[i].value.data = (const uint8_t *)nj_arena_span(&w->dir->arena, old->value);
         xattrs[i].value.len = old->value.len;
         if (!xattrs[i].name.data || !xattrs[i].value.data)
             return nj_fail_nomem(err);
@@ -220,7 +205,7 @@ static int read_parts(struct walk *w, int fd, const struct table_entry *old,
     NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
     uint64_t size = entry->tree.size;
     size_t n = (size_t)((size + NJ_OBJECT_PART_BYTES - 1) / NJ_OBJECT_PART_BYTES);
-    struct nj_digest *parts = nj_arena_array(&w->table->arena, n, sizeof(*parts));
+    struct nj_digest *parts = nj_arena_array(&w->dir->arena, n, sizeof(*parts));
     int r;
 
     if (!hasher || !parts)
@@ -284,15 +269,14 @@ static int read_content(struct walk *w, int dir_fd, const char *name, const stru
                    old && !old->tree.has_parts ? &old->tree.digest : NULL, err);
 }
 
-/* reuse - the content as it is remembered */
-static int reuse(struct walk *w, const struct table_entry *old, struct table_entry *entry,
-                 struct nj_error *err)
+int walk_reuse(struct walk *w, const struct table_entry *old, struct table_entry *entry,
+               struct nj_error *err)
 {
     entry->tree.digest = old->tree.digest;
     entry->tree.has_parts = old->tree.has_parts;
     entry->tree.parts = old->tree.parts;
     if (old->n_parts > 0) {
-        struct nj_digest *parts = nj_arena_array(&w->table->arena, old->n_parts, sizeof(*parts));
+        struct nj_digest *parts = nj_arena_array(&w->dir->arena, old->n_parts, sizeof(*parts));
 
         if (!parts)
             return nj_fail_nomem(err);
@@ -312,38 +296,52 @@ static bool is_unchanged(const struct walk *w, const struct stat *st, const stru
         return true;
     return !(w->flags & TABLE_READ_ALL) && old->mtime_ns == entry->mtime_ns &&
            old->ctime_ns == entry->ctime_ns &&
-           !nj_changes_has(w->changes, entry->ino, w->dir_ino, (const char *)entry->tree.name.data,
+           !nj_changes_has(w->changes, entry->ino, w->dir->ino, (const char *)entry->tree.name.data,
                            st->st_nlink > 1);
+}
+
+bool walk_count(struct walk *w, uint64_t bytes, uint64_t files)
+{
+    if (bytes > w->apparent_left)
+        return false;
+    w->apparent_left -= bytes;
+    w->dir->bytes += bytes;
+    w->dir->files += files;
+    return true;
 }
 
 int walk_file(struct walk *w, int dir_fd, const char *name, const struct stat *st,
               struct table_entry *entry, struct nj_error *err)
 {
-    const struct table_entry *old;
+    const struct table_entry *old = table_find(w->old, st->st_ino);
     struct nj_span first = {NULL, 0};
     int r;
 
+    entry->several = st->st_nlink > 1;
+    if (entry->several) {
+        /* Which of its names comes first is a question to all directories that have one. */
+        if (w->flags & TABLE_CHANGES && old && !old->several)
+            return 2;
+        w->dir->several = true;
+    }
     /* Where the path is longer than a link's target may be, each name is a file of its own. */
-    if (st->st_nlink > 1 && w->path_len <= NJ_OBJECT_TARGET_MAX_BYTES) {
+    if (entry->several && w->path_len <= NJ_OBJECT_TARGET_MAX_BYTES) {
         r = first_name(w, st->st_ino, &first, err);
         if (r < 0)
             return r;
         if (first.len > 0) {
             entry->tree.type = NJ_FILE_HARDLINK;
-            entry->tree.target = first;
-            return 0;
+            entry->tree.target.data = (const uint8_t *)nj_arena_span(&w->dir->arena, first);
+            entry->tree.target.len = first.len;
+            return entry->tree.target.data ? 0 : nj_fail_nomem(err);
         }
     }
     entry->tree.type = NJ_FILE_REGULAR;
     entry->tree.size = (uint64_t)st->st_size;
     entry->tree.mode = st->st_mode & 07777;
-    if (entry->tree.size > w->max_file_bytes || entry->tree.size > w->apparent_left)
+    if (entry->tree.size > w->max_file_bytes || !walk_count(w, entry->tree.size, 1))
         return 1;
-    w->apparent_left -= entry->tree.size;
-    w->table->bytes += entry->tree.size;
-    w->capture->files++;
-    old = table_find(w->old, st->st_ino);
-    r = is_unchanged(w, st, old, entry) ? reuse(w, old, entry, err)
+    r = is_unchanged(w, st, old, entry) ? walk_reuse(w, old, entry, err)
                                         : read_content(w, dir_fd, name, st, old, entry, err);
-    return r < 0 ? r : walk_remember(w, entry, err);
+    return r < 0 ? r : table_remember(w->table, entry, err);
 }

@@ -338,6 +338,18 @@ bool nj_changes_has(const struct nj_changes *changes, uint64_t ino, uint64_t dir
     return several || has(changes, name_key(dir_ino, name));
 }
 
+bool nj_changes_each(const struct nj_changes *changes, void (*each)(void *ctx, uint64_t ino),
+                     void *ctx)
+{
+    if (changes->way != NJ_CHANGES_FANOTIFY || changes->lost)
+        return false;
+    for (size_t i = 0; changes->n_keys > 0 && i < changes->room_keys; i++) {
+        if (changes->keys[i] != 0)
+            each(ctx, changes->keys[i]);
+    }
+    return true;
+}
+
 void nj_changes_done_with(struct nj_changes *changes)
 {
     changes->lost = false;

@@ -70,6 +70,11 @@ bool nj_changes_are_known(const struct nj_changes *changes);
 bool nj_changes_has(const struct nj_changes *changes, uint64_t ino, uint64_t dir_ino,
                     const char *name, bool several);
 
+/* nj_changes_each - every inode that changed, or whose listing did, in no order; false (and none)
+ * where inodes are not told */
+bool nj_changes_each(const struct nj_changes *changes, void (*each)(void *ctx, uint64_t ino),
+                     void *ctx);
+
 /* nj_changes_done_with - the present state was captured */
 void nj_changes_done_with(struct nj_changes *changes);
 

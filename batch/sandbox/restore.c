@@ -33,10 +33,7 @@ struct making {
     int root_fd;
     bool read_only; /* an input */
     const struct nj_object_source *source;
-    struct table made;           /* what a capture would have to read, known from the objects */
-    struct table_entry **inodes; /* heap */
-    size_t n_inodes;
-    size_t room_inodes;
+    struct table made;       /* what a capture would have to read, known from the objects */
     struct pending *pending; /* heap, open addressing */
     size_t n_pending;
     size_t room_pending;
@@ -267,17 +264,7 @@ static int remember(struct making *m, int fd, const struct nj_tree_entry *tree,
         entry->tree.xattrs = xattrs;
         entry->tree.n_xattrs = tree->n_xattrs;
     }
-    if (m->n_inodes == m->room_inodes) {
-        size_t room = m->room_inodes ? 2 * m->room_inodes : 256;
-        struct table_entry **inodes = reallocarray(m->inodes, room, sizeof(struct table_entry *));
-
-        if (!inodes)
-            return nj_fail_nomem(err);
-        m->inodes = inodes;
-        m->room_inodes = room;
-    }
-    m->inodes[m->n_inodes++] = entry;
-    return 0;
+    return table_remember(&m->made, entry, err);
 }
 
 static int make_file(struct making *m, int dir_fd, const char *name,
@@ -470,7 +457,6 @@ static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_d
 static void making_done(struct making *m)
 {
     table_done(&m->made);
-    free(m->inodes);
     free(m->pending);
     nj_buf_done(&m->path);
 }
@@ -611,10 +597,9 @@ static int look_again(struct nj_workspace *workspace, struct making *m,
     static const struct nj_object_sink nowhere = {discard, NULL};
     NJ_AUTO(table_done) struct table table = {0};
     struct nj_workspace_capture capture;
-    struct table old;
     int r;
 
-    r = table_index(&m->made, m->inodes, m->n_inodes, err);
+    r = table_index(&m->made, err);
     if (r >= 0)
         r = table_capture(workspace, &m->made, 0, &nowhere, &table, &capture, err);
     if (r < 0)
@@ -624,10 +609,7 @@ static int look_again(struct nj_workspace *workspace, struct making *m,
         return nj_fail(err, NJ_E_CORRUPT, "the restored %s is not what was asked for",
                        nj_digest_equal(&capture.ref.tree, &ref->tree) ? "listing or a time"
                                                                       : "tree");
-    old = workspace->table;
-    workspace->table = table;
-    table = old;
-    return 0;
+    return table_replace(&workspace->table, &table, err);
 }
 
 int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspace_ref *ref,
@@ -643,7 +625,7 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     if (root && nj_digest_equal(&root->tree, &ref->tree) &&
         nj_digest_equal(&root->stamps, &ref->stamps))
         return 0; /* nothing ran since the capture that named it */
-    if (workspace->table.files > 0 && !is_complete(objects, ref))
+    if (root && root->files > 0 && !is_complete(objects, ref))
         r = save_all(workspace, &held, err);
     if (r >= 0)
         r = wipe(workspace, err);

@@ -17,15 +17,14 @@ struct walk {
     struct nj_changes *changes;
     const struct nj_object_sink *sink;
     struct nj_workspace_capture *capture;
-    uint64_t dir_ino; /* of the directory whose entries are looked at */
+    uint64_t number;       /* of this capture: what is due bears it */
+    struct table_dir *dir; /* whose entries are looked at */
+    struct nj_arena scratch;
     uint64_t apparent_left;
     uint64_t max_file_bytes;
     uint8_t *buffer; /* one part */
     char path[PATH_BYTES];
-    size_t path_len;             /* beyond PATH_BYTES: path holds nothing useful */
-    struct table_entry **inodes; /* for the index, heap */
-    size_t n_inodes;
-    size_t room_inodes;
+    size_t path_len;    /* beyond PATH_BYTES: path holds nothing useful */
     struct link *links; /* heap, open addressing by inode */
     size_t n_links;
     size_t room_links;
@@ -34,11 +33,15 @@ struct walk {
 /* The first name of an inode that has several. */
 struct link {
     uint64_t ino;        /* 0: free */
-    struct nj_span path; /* in the arena */
+    struct nj_span path; /* in scratch */
 };
 
-/* walk_remember - the entry is to be found by its inode number later */
-int walk_remember(struct walk *w, struct table_entry *entry, struct nj_error *err);
+/* walk_count - what an entry adds to its directory; false when that is more than may be read */
+bool walk_count(struct walk *w, uint64_t bytes, uint64_t files);
+
+/* walk_reuse - the content and attributes as they are remembered */
+int walk_reuse(struct walk *w, const struct table_entry *old, struct table_entry *entry,
+               struct nj_error *err);
 
 /* walk_read_xattrs - "user." ones; beyond what a tree can hold they are removed, later names first
  */
@@ -49,7 +52,8 @@ int walk_copy_xattrs(struct walk *w, const struct nj_tree_entry *from, struct nj
                      struct nj_error *err);
 bool walk_same_xattrs(const struct nj_tree_entry *a, const struct nj_tree_entry *b);
 
-/* walk_file - look at a regular file; returns 1 when it cannot be kept */
+/* walk_file - look at a regular file. Returns 0, 1 when it cannot be kept, or 2 when all
+ * directories must be looked at */
 int walk_file(struct walk *w, int dir_fd, const char *name, const struct stat *st,
               struct table_entry *entry, struct nj_error *err);
 

@@ -99,33 +99,46 @@ int nj_workspace_place(struct nj_workspace *workspace, const struct nj_op_place 
 
 /* ---- capture, scan, usage ---- */
 
+static void mark_due(void *ctx, uint64_t ino)
+{
+    struct nj_workspace *workspace = ctx;
+
+    table_due(&workspace->table, ino, workspace->captures);
+}
+
 int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_sink *sink,
                          struct nj_workspace_capture *ret_capture, struct nj_error *err)
 {
     unsigned flags = nj_changes_are_known(workspace->changes) ? 0 : TABLE_READ_ALL;
     NJ_AUTO(table_done) struct table table = {0};
-    struct nj_workspace_capture capture, total = {0};
-    struct table old;
-    int r;
+    struct nj_workspace_capture capture = {0}, total = {0};
+    int r = 0;
 
-    /* Where something had to be removed, other entries may have pointed at it: look again. */
-    for (unsigned pass = 0; pass == 0 || capture.removed > 0; pass++) {
+    workspace->captures++;
+    if (workspace->table.root && nj_changes_each(workspace->changes, mark_due, workspace))
+        flags |= TABLE_CHANGES;
+    /* Where something had to be removed, other entries may have pointed at it: look again, at all.
+     */
+    for (unsigned pass = 0; pass == 0 || r == 1 || capture.removed > 0; pass++) {
         if (pass == PASSES_MAX)
             return nj_fail(err, NJ_E_LIMIT, "capture: the tree cannot be made to fit");
         table_done(&table);
         r = table_capture(workspace, &workspace->table, flags, sink, &table, &capture, err);
         if (r < 0)
             return nj_wrap(err, "capture");
+        flags &= ~(unsigned)TABLE_CHANGES;
+        total.files_hashed += capture.files_hashed;
         total.removed += capture.removed;
         if (capture.removed_bytes > total.removed_bytes)
             total.removed_bytes = capture.removed_bytes;
     }
+    r = table_replace(&workspace->table, &table, err);
+    if (r < 0)
+        return nj_wrap(err, "capture");
+    nj_changes_done_with(workspace->changes);
+    capture.files_hashed = total.files_hashed;
     capture.removed = total.removed;
     capture.removed_bytes = total.removed_bytes;
-    old = workspace->table;
-    workspace->table = table;
-    table = old; /* goes with this function */
-    nj_changes_done_with(workspace->changes);
     *ret_capture = capture;
     return 0;
 }
@@ -151,6 +164,7 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
                       err);
     if (r < 0)
         return nj_wrap(err, "scan");
+    misses = capture.removed; /* what the last capture should have removed */
     for (size_t i = 0; i < table.by_ino_size; i++) {
         const struct table_entry *now = table.by_ino[i], *before;
 
@@ -159,6 +173,11 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
         before = table_find(&workspace->table, now->ino);
         misses += !before || !nj_digest_equal(&before->tree.digest, &now->tree.digest);
     }
+    /* A name, a mode, an attribute, a time or the order of a listing. */
+    if (misses == 0 && workspace->table.root &&
+        !(nj_digest_equal(&capture.ref.tree, &workspace->table.root->tree) &&
+          nj_digest_equal(&capture.ref.stamps, &workspace->table.root->stamps)))
+        misses = 1;
     *ret_files = capture.files;
     *ret_misses = misses;
     return 0;

@@ -59,7 +59,8 @@ int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_
 int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspace_ref *ref,
                          const struct nj_objects *objects, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_workspace_scan - read every file and compare with what is remembered */
+/* nj_workspace_scan - read every file and compare with what is remembered; where the files are as
+ * they were but the trees are not, that is one miss */
 int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint64_t *ret_misses,
                       struct nj_error *err) NJ_MUST_USE;
 
