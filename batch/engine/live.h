@@ -232,6 +232,9 @@ void nj_live_release_slot(struct nj_live *live);
 void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
 
+/* blame.c: why the run stops for a model, with the manifest's places and the cure */
+void nj_live_blame(const struct nj_live *live, const struct nj_model_failure *failure);
+
 /* watch.c */
 bool nj_engine_too_many_failed(const struct nj_engine *engine);
 void nj_engine_watch(struct nj_engine *engine); /* once a second, and before the first session */

@@ -116,7 +116,8 @@ static void stop_for(struct nj_live *live, const struct nj_model_failure *failur
     }
     nj_money_settle(live, failure->cost_micro_usd);
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
-    nj_log(NJ_LOG_ERROR, "session %s, %s: %s", live->plan->key, failure->model, failure->text);
+    if (!live->engine->stopping) /* those that were under way fail alike */
+        nj_live_blame(live, failure);
     nj_engine_suspend(live->engine, "model");
 }
 

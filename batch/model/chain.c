@@ -113,11 +113,17 @@ static void end_with(struct nj_model_call *call, const struct nj_model_failure *
     callbacks.failed(callbacks.ctx, failure);
 }
 
-static void end_failed(struct nj_model_call *call, enum nj_manifest_cause cause, const char *text,
-                       const char *model)
+/* The try could not even begin. What is wrong with the job (a credential that is not for this host)
+ * or with this process (the vault is gone) is so for every session: the run stops. */
+static void end_unasked(struct nj_model_call *call, const struct nj_error *err)
 {
-    const struct nj_model_failure failure = {
-        .cause = nj_retry_cause_text(cause), .text = text, .model = model};
+    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
+    const struct nj_model_failure failure = {.cause = nj_retry_cause_text(NJ_CAUSE_ERROR),
+                                             .text = err->text,
+                                             .model = model_name(call, NULL, name, sizeof(name)),
+                                             .place = call->walk.retry.model,
+                                             .stop_run = err->code == NJ_E_INPUT ||
+                                                         err->code == NJ_E_SYSTEM};
 
     end_with(call, &failure);
 }
@@ -129,13 +135,12 @@ static int begin_try(struct nj_model_call *call, struct nj_error *err);
 static void on_wait_over(int fd, short what, void *ctx)
 {
     struct nj_model_call *call = ctx;
-    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
     struct nj_error err = {0};
 
     (void)fd;
     (void)what;
     if (begin_try(call, &err) < 0)
-        end_failed(call, NJ_CAUSE_ERROR, err.text, model_name(call, NULL, name, sizeof(name)));
+        end_unasked(call, &err);
 }
 
 /* Begins the next try after @wait_ms; it never ends from inside here. */
@@ -288,7 +293,7 @@ static void on_try_failed(void *ctx, const struct nj_try_failure *tried)
     if (call->cancelled)
         call_free(call);
     else if (schedule(call, wait_ms, &err) < 0)
-        end_failed(call, NJ_CAUSE_ERROR, err.text, name);
+        end_unasked(call, &err);
 }
 
 static void on_try_headers(void *ctx, int http_status, const struct nj_http_header *headers,
@@ -345,7 +350,6 @@ void nj_chain_admit(struct nj_gate_place *place)
 {
     struct nj_model_call *call =
         (struct nj_model_call *)((char *)place - offsetof(struct nj_model_call, place));
-    char name[NJ_MANIFEST_PATH_MAX_BYTES + 32];
     struct nj_error err = {0};
 
     if (is_context_full(call)) {
@@ -359,7 +363,7 @@ void nj_chain_admit(struct nj_gate_place *place)
         return;
     }
     if (send_try(call, &err) < 0)
-        end_failed(call, NJ_CAUSE_ERROR, err.text, model_name(call, NULL, name, sizeof(name)));
+        end_unasked(call, &err);
 }
 
 /* While a model's breaker is open, a call that may go to a later one goes there. */

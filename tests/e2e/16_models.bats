@@ -78,8 +78,7 @@ whole_conversation() { # PROVIDER STREAM
     models_tls
     serve --tls server.pem server.key < <(conversation)
     job_models
-    expect 4 env -u SSL_CERT_FILE nightjar run job.yaml --run-dir refused ||
-        expect 1 env -u SSL_CERT_FILE nightjar run job.yaml --run-dir refused2
+    expect 4 env -u SSL_CERT_FILE nightjar run job.yaml --run-dir refused
     has "certificate"
     export SSL_CERT_FILE=$PWD/ca.pem
     expect 0 nightjar run job.yaml --run-dir run
@@ -141,7 +140,10 @@ refused_once() {
     ITEMS=20 job_models
     sed -i "s/model: m1/model: $3/" job.yaml
     NJ_TEST_KEY=$1 nightjar run job.yaml --run-dir run >shown 2>&1 </dev/null || status=$?
-    [ "$status" -eq 1 ] || [ "$status" -eq 4 ] || complain "exit status $status"
+    same "$status" 4 "exit status"
+    grep -q 'models.worker\[0\] (job.yaml:5)' shown || complain "not the model's place: $(<shown)"
+    grep -q 'credentials.key (job.yaml:7), which is read from the variable NJ_TEST_KEY' shown || complain "not the key's place: $(<shown)"
+    grep -q 'nightjar resume .*run' shown || complain "no way on: $(<shown)"
     grep -q "$2" shown || complain "$(<shown)"
     grep -qE 'mend|credential|account|base_url' shown || complain "no cure: $(<shown)"
     # Each of the twenty may have had one call in flight.
