@@ -1,8 +1,7 @@
 /*
  * chunk.c - the content of a file as one object, or as several under a PARTS object
  *
- * The complication: a reader must not assume where the cuts are. Today a writer cuts every
- * NJ_OBJECT_PART_BYTES; a later one may cut by content, and its files read here without change.
+ * The complication: a reader must not assume where the cuts are (cut.c makes them today).
  */
 #include <assert.h>
 
@@ -72,24 +71,26 @@ static int put_cut(const struct nj_object_sink *sink, struct nj_span content,
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     nj_auto_free struct nj_digest *parts = NULL;
-    size_t count = (content.len - 1) / NJ_OBJECT_PART_BYTES + 1;
+    size_t count = 0, room;
+    struct nj_cut cut;
     int r;
 
-    if (count > NJ_PARTS_MAX)
-        return nj_fail(err, NJ_E_LIMIT, "a file of %zu bytes: at most %d parts of %u", content.len,
-                       NJ_PARTS_MAX, NJ_OBJECT_PART_BYTES);
-    parts = calloc(count, sizeof(*parts));
+    nj_cut_init(&cut, content.len);
+    room = nj_cut_parts_max(&cut, content.len);
+    if (room > NJ_PARTS_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "a file of %zu bytes: at most %d parts of %zu", content.len,
+                       NJ_PARTS_MAX, cut.max_bytes);
+    parts = calloc(room, sizeof(*parts));
     if (!parts)
         return nj_fail_nomem(err);
-    for (size_t i = 0; i < count; i++) {
-        size_t start = i * NJ_OBJECT_PART_BYTES;
-        size_t rest = content.len - start;
-        struct nj_span part = {content.data + start,
-                               rest < NJ_OBJECT_PART_BYTES ? rest : NJ_OBJECT_PART_BYTES};
+    for (size_t at = 0; at < content.len;) {
+        struct nj_span part = {content.data + at, content.len - at};
 
-        r = nj_object_put(sink, NJ_OBJECT_BLOB, part, &parts[i], err);
+        part.len = nj_cut_next(&cut, part);
+        r = nj_object_put(sink, NJ_OBJECT_BLOB, part, &parts[count++], err);
         if (r < 0)
             return r;
+        at += part.len;
     }
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
     r = nj_parts_encode(parts, count, &buf, err);

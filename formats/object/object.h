@@ -241,6 +241,30 @@ int nj_tree_builder_finish(struct nj_tree_builder *builder, const struct nj_obje
 
 /* ---- file contents ---- */
 
+/*
+ * Where a long file is cut: by content, so that an edit changes the parts around it and no others,
+ * also where it moves everything behind it. The cuts follow from the file's bytes and its length
+ * (longer files are cut more coarsely: a PARTS object names every part).
+ *
+ *     nj_cut_init(&cut, file_bytes);
+ *     while (rest of the file) len = nj_cut_next(&cut, rest);
+ */
+struct nj_cut {
+    size_t min_bytes;
+    size_t normal_bytes; /* what parts are around */
+    size_t max_bytes;    /* at most NJ_OBJECT_PART_BYTES */
+    unsigned strict;     /* bits of the hash that must be 0 for a cut before normal_bytes... */
+    unsigned loose;      /* ... and behind */
+};
+void nj_cut_init(struct nj_cut *cut, uint64_t file_bytes);
+
+/* nj_cut_next - the length of the part that @rest begins with. @rest is not empty, and holds
+ * max_bytes or more unless the file ends with it. */
+size_t nj_cut_next(const struct nj_cut *cut, struct nj_span rest);
+
+/* nj_cut_parts_max - of a file of that length there are not more */
+size_t nj_cut_parts_max(const struct nj_cut *cut, uint64_t file_bytes);
+
 /* nj_parts_put - put @content: one BLOB, or BLOBs and a PARTS object. Fills size, digest,
  * has_parts, parts of
  * @entry, on success only. */
