@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "batch/engine/allowed.h"
 #include "batch/engine/start.h"
 #include "batch/engine/views.h"
 #include "formats/base/fault.h"
@@ -461,6 +462,7 @@ static void engine_done(struct nj_engine *engine)
     nj_buf_done(&engine->job);
     free(engine->environment);
     free(engine->manifest_dir);
+    nj_allowed_free(engine->allowed);
     nj_close_auto(&engine->files_fd);
     nj_run_dir_done(&engine->dir);
 }
@@ -479,6 +481,18 @@ static void save_what_can_be(struct nj_engine *engine)
         nj_log(NJ_LOG_WARN, "%s", ignored.text);
 }
 
+/* Whoever asks a run to stop while it is starting is heard once it can be suspended: until then
+ * there would be nothing to go on with. What is forked in between sets its own mask. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    (void)pthread_sigmask(how, &set, NULL);
+}
+
 static int run_once(const struct nj_engine_options *options, struct nj_manifest_faults *faults,
                     struct nj_error *err)
 {
@@ -495,6 +509,7 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
     nj_buf_init(&engine.scratch, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_buf_init(&engine.scratch_object, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_world_live_init(&engine.world);
+    hold_signals(SIG_BLOCK);
     if (nj_views_new(options, &engine.views, err) < 0 || nj_engine_start(&engine, faults, err) < 0)
         return -(int)err->code;
     if (add_events(&engine, err) < 0)
@@ -505,6 +520,7 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
         engine.forgiven = engine.failures;
     if (nj_views_begin(&engine, err) < 0)
         return -(int)err->code;
+    hold_signals(SIG_UNBLOCK);
     if (run_loop(&engine, err) < 0) {
         nj_views_quiet(&engine);
         save_what_can_be(&engine);

@@ -129,6 +129,7 @@ struct nj_engine {
     struct nj_buf scratch_object;
     char *environment;  /* JSON: what this host is */
     char *manifest_dir; /* where the job was read, for a person */
+    char **allowed;     /* resumed: the directories of the run's --allow-path */
     struct nj_buf job;  /* its bytes */
     int files_fd;       /* inputs/files: copies of what the models read */
 

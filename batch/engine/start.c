@@ -21,6 +21,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
+#include "batch/engine/allowed.h"
 #include "batch/engine/deadline.h"
 #include "batch/engine/drop.h"
 #include "batch/engine/job.h"
@@ -111,6 +112,7 @@ static int make_run(struct nj_engine *engine, int dir_fd, struct nj_manifest_fau
                     &engine->plan, faults, err) < 0 ||
         nj_plan_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
         nj_identities_save(engine->plan, engine->dir.inputs_fd, err) < 0 ||
+        nj_allowed_save(engine->options->allow_paths, engine->dir.inputs_fd, err) < 0 ||
         nj_reused_choose(engine->plan, engine->options->reuse_path, engine->dir.inputs_fd, err) <
             0 ||
         keep_scripts(engine, dir_fd, &engine->files_fd, err) < 0 ||
@@ -188,6 +190,7 @@ static int old_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
         nj_fsio_open_dir(engine->dir.inputs_fd, "files", &engine->files_fd, err) < 0 ||
         nj_models_new(engine->manifest, engine->files_fd, &engine->models, err) < 0 ||
         nj_inputs_open(engine->dir.inputs_fd, &engine->inputs, err) < 0 ||
+        nj_allowed_load(engine->dir.inputs_fd, &engine->allowed, err) < 0 ||
         nj_plan_load(engine->manifest, engine->dir.inputs_fd, engine->models, &engine->plan, err) <
             0)
         return nj_wrap(err, "run %s", engine->dir.path);
@@ -232,7 +235,10 @@ static int start_sandbox(struct nj_engine *engine, struct nj_error *err)
 
 static int start_vault(struct nj_engine *engine, struct nj_error *err)
 {
-    if (nj_secrets_start(engine->manifest, engine->manifest_dir, engine->options->allow_paths,
+    const char *const *allow =
+        engine->resumed ? (const char *const *)engine->allowed : engine->options->allow_paths;
+
+    if (nj_secrets_start(engine->manifest, engine->manifest_dir, allow,
                          engine->resumed ? engine->dir.fd : -1, engine->models, &engine->vault,
                          err) < 0)
         return nj_wrap(err, "job %s",

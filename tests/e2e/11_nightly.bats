@@ -28,6 +28,24 @@ state() { python3 -I -c 'import json, sys; s = json.load(open(sys.argv[2] + "/ru
     same "$(grep -c '"status":"succeeded"' run/results.jsonl)" 8
 }
 
+@test "a run that is stopped while it starts is suspended, and can be gone on with" {
+    for i in $(seq 3000); do echo "{\"n\": $i}"; done >items.jsonl # a plan that takes its time
+    sed -i 's|for_each: .*|for_each: {lines: items.jsonl}|; s|key: .*|key: "{item.n}"|; s|files: .*|files: [{content: "{item.n}", target: /workspace/in.txt}]|' job.yaml
+    begin nightjar run job.yaml --run-dir run --quiet
+    engine=$begun
+    until_true 20 test -e run/lock
+    ! [ -e run/run.json ] || skip "it was ready before it could be asked"
+    expect 0 nightjar stop run
+    has_out "nightjar resume run"
+    begun=$engine ended 4
+    same "$(state 's["state"], s["stop_reason"], s["sessions"]["total"]')" "('suspended', 'signal', 3000)"
+    begin nightjar resume run --quiet
+    engine=$begun
+    until_true 20 grep -q '"state": "running"' run/run.json
+    expect 0 nightjar stop run
+    begun=$engine ended 4
+}
+
 @test "stop --now does not wait for a call under way" {
     sed -i 's/code: "rev/code: "sleep 60; rev/' replies.yaml
     begin nightjar run job.yaml --run-dir run

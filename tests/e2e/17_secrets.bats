@@ -180,6 +180,21 @@ processes() { ps -e -o pid=,ppid= | awk -v top="$(engine)" '{ p[$1] = $2 } END {
     nowhere run
 }
 
+@test "a file outside of the manifest's folder, allowed with --allow-path, is found by a resume, too" {
+    serve 2
+    job_models
+    mkdir job keys && mv job.yaml job/ && echo "$key" >keys/key # readable: a resume reads as the run's owner
+    [ ! -d items ] || mv items job/
+    sed -i "s|{env: NJ_TEST_KEY}|{file: $PWD/keys/key}|" job/job.yaml
+    expect 2 nightjar run job/job.yaml --run-dir run
+    begin nightjar run job/job.yaml --run-dir run --allow-path keys
+    until_true 20 grep -q '"event": "asked"' server.log
+    kill -KILL "$begun"
+    wait "$begun" || true
+    expect 0 nightjar resume run
+    nowhere run
+}
+
 @test "a source that cannot be had is named with its line, and nothing is left behind" {
     serve
     job_models
