@@ -136,18 +136,27 @@ in_a_folder() {
     cd .. && rm -rf "$dir"
 }
 
-sweep() {
-    local role=$1 point=$2 stride=$3 check=$4 count n running=0
-    count=$(passes "$role" "$point")
-    [ "$count" -gt 0 ] || complain "$role never passes $point" || return 1
-    for ((n = 1; n <= count; n += stride)); do
-        (in_a_folder "$check" "$role" "$point" "$n") 3>&- &
+# two_at_a_time COMMAND - for each line of stdin, in a shell of its own: COMMAND WORD...
+#
+# Whoever fails has left its report. The subshell is needed: bats keeps a watch on each case's time as a child of the
+# case's shell, and a wait there would be for that, too.
+two_at_a_time() (
+    command=$1 running=0
+    while read -r -a words; do
+        ("$command" "${words[@]}") 3>&- </dev/null &
         running=$((running + 1))
         if [ "$running" -ge 2 ]; then
-            wait -n || true # whoever failed left its report
+            wait -n || true
             running=$((running - 1))
         fi
     done
     wait || true
+)
+
+sweep() {
+    local role=$1 point=$2 stride=$3 check=$4 count n
+    count=$(passes "$role" "$point")
+    [ "$count" -gt 0 ] || complain "$role never passes $point" || return 1
+    for ((n = 1; n <= count; n += stride)); do echo "$check $role $point $n"; done | two_at_a_time in_a_folder
     ! cat failed-at-* >&2 2>/dev/null || complain "$role/$point failed"
 }
