@@ -45,6 +45,9 @@ struct nj_models {
     size_t n_calls; /* under way */
 };
 
+/* nj_models_detach - models.c: nothing of them is on the loop any more */
+void nj_models_detach(struct nj_models *models);
+
 /* ---- turnstile.c: gates on the loop ---- */
 
 /* nj_turnstile_open - the gate that @model's calls go through, made where it is the first */
@@ -52,6 +55,7 @@ int nj_turnstile_open(struct nj_models *models, struct nj_model *model,
                       struct nj_error *err) NJ_MUST_USE;
 int nj_turnstile_attach(struct nj_models *models, struct event_base *base,
                         struct nj_error *err) NJ_MUST_USE;
+void nj_turnstile_detach(struct nj_models *models);
 void nj_turnstile_free_all(struct nj_models *models);
 uint64_t nj_turnstile_now_ms(void);
 void nj_turnstile_wake(struct nj_models_gate *gate); /* somebody entered or ended: look again */

@@ -186,6 +186,14 @@ int nj_models_attach(struct nj_models *models, struct event_base *base, struct n
     return needs_http(models) ? nj_http_new(base, &options, &models->services.http, err) : 0;
 }
 
+void nj_models_detach(struct nj_models *models)
+{
+    nj_turnstile_detach(models);
+    nj_http_free(models->services.http);
+    models->services.http = NULL;
+    models->services.base = NULL;
+}
+
 int nj_models_digest(const struct nj_models *models, size_t role, struct nj_digest *ret_digest,
                      struct nj_error *err)
 {

@@ -141,6 +141,15 @@ void nj_turnstile_wake(struct nj_models_gate *gate)
     event_active(gate->timer, EV_TIMEOUT, 0);
 }
 
+void nj_turnstile_detach(struct nj_models *models)
+{
+    for (struct nj_models_gate *gate = models->gates; gate; gate = gate->next)
+        if (gate->timer) {
+            event_free(gate->timer);
+            gate->timer = NULL;
+        }
+}
+
 void nj_turnstile_free_all(struct nj_models *models)
 {
     while (models->gates) {
