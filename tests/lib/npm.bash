@@ -9,6 +9,7 @@
 # ordinary user's copy of the tree the same folders; a suite that is run by itself installs it then.
 
 NJ_NPM_MOCK="@copilotkit/aimock@1.43.0"
+NJ_NPM_MSGPACK="@msgpack/msgpack@3.1.3"
 NPM_SECONDS_MAX=180
 
 npm_node() {
