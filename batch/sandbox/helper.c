@@ -29,6 +29,7 @@
 #include "batch/sandbox/objects.h"
 #include "batch/sandbox/probe.h"
 #include "batch/sandbox/supervisor.h"
+#include "formats/base/digest.h"
 #include "formats/base/fault.h"
 #include "formats/base/fsio.h"
 
@@ -196,6 +197,15 @@ static int own_signals(struct helper *h, struct nj_error *err)
     return h->signal_fd < 0 ? nj_fail_errno(err, errno, "helper: signalfd") : 0;
 }
 
+/* warm_up - what the libraries set up at their first use is set up here, once, and not in every
+ * supervisor: the first digest alone costs more than building a box's mounts. */
+static void warm_up(void)
+{
+    struct nj_digest unused;
+
+    nj_digest_bytes("", 0, &unused);
+}
+
 /* confine - from here the helper neither gains anything by an exec, nor can be looked into, nor
  * holds more than it needs. Its children inherit that, and give up the rest. */
 static int confine(struct nj_error *err)
@@ -257,6 +267,7 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
     r = nj_filter_build(NJ_FILTER_SUPERVISOR, &h->supervisor_filter, err);
     if (r < 0)
         return r;
+    warm_up();
     return confine(err);
 }
 

@@ -146,6 +146,41 @@ done
 printf '  (nightjar: with the capture of the workspace; the record of the step is subtracted)\n\n'
 rm -rf warm cold none none-each
 
+# The box alone, without engine and journal, beside what peers' command lines do: bubblewrap with fewer mounts and neither
+# filter nor limits; crun and runc with the default profile that `runc spec` writes; firejail without its profiles.
+cmake --build "$NJ_ROOT/build/release" --target bench-box >box.log 2>&1 || die "cannot build bench-box: $(tail -n 3 box.log)"
+peers=()
+[ -z "$peer" ] || peers+=("${bwrap_box[*]} /bin/true")
+# oci RUNTIME - a bundle that shows the same system read-only; as root only
+oci() {
+    [ "$(id -u)" -eq 0 ] && command -v runc "$1" >/dev/null || return 0
+    mkdir -p "$1/rootfs"/{usr,proc,dev,tmp,workspace}
+    ln -s usr/bin usr/lib usr/lib64 "$1/rootfs"
+    (cd "$1" && runc spec && python3 -I - <<-'PYTHON'
+	import json
+	with open("config.json", encoding="utf-8") as file:
+	    config = json.load(file)
+	config["process"].update(terminal=False, args=["/bin/true"])
+	config["mounts"] += [{"destination": "/usr", "source": "/usr", "type": "bind", "options": ["rbind", "ro"]},
+	                     {"destination": "/tmp", "source": "tmpfs", "type": "tmpfs"},
+	                     {"destination": "/workspace", "source": "tmpfs", "type": "tmpfs"}]
+	with open("config.json", "w", encoding="utf-8") as file:
+	    json.dump(config, file)
+	PYTHON
+    ) || return 0
+    printf '#!/bin/sh\nexec %s run --bundle %q nj-bench-$$\n' "$1" "$PWD/$1" >"$1.sh" && chmod +x "$1.sh"
+    if ./"$1.sh" >"$1.log" 2>&1; then peers+=("./$1.sh"); else echo "  $1 cannot run here: $(head -n 1 "$1.log")"; fi
+}
+oci crun
+oci runc
+if command -v firejail >/dev/null; then
+    jail="firejail --quiet --noprofile --net=none --private-dev --private-tmp --caps.drop=all --nonewprivs --seccomp /bin/true"
+    if $jail >jail.log 2>&1; then peers+=("$jail"); else echo "  firejail cannot run here: $(head -n 1 jail.log)"; fi
+fi
+echo 'start to exit of /bin/true'
+"$NJ_ROOT/build/release/bin/bench-box" "${BENCH_BOXES:-40}" /bin/true "${peers[@]}" || die "bench-box failed"
+echo
+
 # ---- bytes ----
 
 # bytes NAME - of the journal's frames, after the run

@@ -1,0 +1,405 @@
+/*
+ * box.c - what a box costs, beside other ways to start a program confined
+ *
+ * usage: box ROUNDS COMMAND-LINE [PEER-COMMAND-LINE...]
+ *
+ * Measured interleaved, one of each a round, in milliseconds: COMMAND-LINE in a box that is open
+ * already (warm), in one that is opened for it (first; its end is not waited for, as the engine
+ * does not either), and each peer from spawn to exit. Then how many a second, two at a time, and
+ * the processor time of each with all that it starts and ends, which says the same on a busy
+ * machine as on an idle one. Command lines are cut at blanks. The cost of a warm call holds the
+ * capture of an unchanged workspace; that of a first box the capture of an empty one.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "batch/sandbox/sandbox.h"
+
+#include "formats/base/banned.h"
+
+#define ARGS_MAX 256
+#define PEERS_MAX 8
+#define WORKERS 2
+
+extern char **environ;
+
+struct bench {
+    struct event_base *base;
+    struct nj_sandbox *sandbox;
+    const char *const *argv;
+    struct nj_box *box; /* of the box opened last */
+    int waiting;        /* operations under way */
+    size_t left;        /* first boxes still to be begun */
+};
+
+static void die(const char *what, const struct nj_error *err)
+{
+    fprintf(stderr, "box: %s: %s\n", what, err ? err->text : strerror(errno));
+    exit(1);
+}
+
+static double now_ms(void)
+{
+    struct timespec time;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+/* split - @line at blanks; the copy lives as long as the program */
+static char **split(const char *line)
+{
+    char *copy = strdup(line), *at = copy, *part;
+    char **argv = calloc(ARGS_MAX + 1, sizeof(*argv));
+    size_t n = 0;
+
+    if (!copy || !argv)
+        die("memory", NULL);
+    while ((part = strsep(&at, " ")) && n < ARGS_MAX) {
+        if (*part)
+            argv[n++] = part;
+    }
+    return argv;
+}
+
+/* ---- boxes ---- */
+
+static void wait_for_all(struct bench *b)
+{
+    while (b->waiting > 0) {
+        if (event_base_loop(b->base, EVLOOP_ONCE) != 0)
+            die("nothing to wait for", NULL);
+    }
+}
+
+static void opened(void *ctx, struct nj_box *box, const struct nj_error *err)
+{
+    struct bench *b = ctx;
+
+    if (err)
+        die("open", err);
+    b->box = box;
+    b->waiting--;
+}
+
+static void called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
+{
+    struct bench *b = ctx;
+
+    if (err)
+        die("call", err);
+    if (result->outcome.exit != NJ_EXIT_EXITED || result->outcome.status != 0) {
+        fprintf(stderr,
+                "box: the command failed\n"); /* and that is quick, and must not pass for speed */
+        exit(1);
+    }
+    if (result->objects_fd >= 0)
+        (void)close(result->objects_fd);
+    b->waiting--;
+}
+
+static void begin_open(struct bench *b, nj_box_opened then, void *ctx)
+{
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    nj_box_plan_default(&plan);
+    if (nj_box_open(b->sandbox, &plan, then, ctx, &err) < 0)
+        die("open", &err);
+    b->waiting++;
+}
+
+static void begin_call(struct bench *b, struct nj_box *box, nj_box_called then, void *ctx)
+{
+    const struct nj_box_call call = {.argv = b->argv,
+                                     .timeout_ms = 60000,
+                                     .runtime_left_ms = 600000,
+                                     .runtime_limit_ms = 600000,
+                                     .head_max_bytes = NJ_BOX_HEAD_BYTES,
+                                     .tail_max_bytes = NJ_BOX_TAIL_BYTES};
+    struct nj_error err;
+
+    if (nj_box_call(box, &call, NULL, then, ctx, &err) < 0)
+        die("call", &err);
+    b->waiting++;
+}
+
+static double time_call(struct bench *b, struct nj_box *box)
+{
+    double begun = now_ms();
+
+    begin_call(b, box, called, b);
+    wait_for_all(b);
+    return now_ms() - begun;
+}
+
+static double time_first(struct bench *b)
+{
+    double begun = now_ms(), took;
+
+    begin_open(b, opened, b);
+    wait_for_all(b);
+    begin_call(b, b->box, called, b);
+    wait_for_all(b);
+    took = now_ms() - begun;
+    nj_box_close(b->box);
+    return took;
+}
+
+/* One of the boxes that live at a time: opened, called, closed, and the next. */
+struct worker {
+    struct bench *bench;
+    struct nj_box *box;
+};
+
+static void next_box(struct worker *w);
+
+static void worker_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
+{
+    struct worker *w = ctx;
+
+    called(w->bench, result, err);
+    nj_box_close(w->box);
+    next_box(w);
+}
+
+static void worker_opened(void *ctx, struct nj_box *box, const struct nj_error *err)
+{
+    struct worker *w = ctx;
+
+    opened(w->bench, box, err);
+    w->box = box;
+    begin_call(w->bench, box, worker_called, w);
+}
+
+static void next_box(struct worker *w)
+{
+    if (w->bench->left == 0)
+        return;
+    w->bench->left--;
+    begin_open(w->bench, worker_opened, w);
+}
+
+static void run_first_boxes(struct bench *b, size_t n)
+{
+    struct worker workers[WORKERS];
+
+    b->left = n;
+    for (size_t i = 0; i < WORKERS; i++) {
+        workers[i] = (struct worker){.bench = b};
+        next_box(&workers[i]);
+    }
+    wait_for_all(b);
+}
+
+static void run_warm_calls(struct bench *b, size_t n)
+{
+    struct nj_box *boxes[WORKERS];
+
+    for (size_t i = 0; i < WORKERS; i++) {
+        begin_open(b, opened, b);
+        wait_for_all(b);
+        boxes[i] = b->box;
+    }
+    for (size_t i = 0; i < n; i += WORKERS) {
+        for (size_t j = 0; j < WORKERS; j++)
+            begin_call(b, boxes[j], called, b);
+        wait_for_all(b);
+    }
+    for (size_t i = 0; i < WORKERS; i++)
+        nj_box_close(boxes[i]);
+}
+
+static void start(struct bench *b)
+{
+    struct nj_error err;
+
+    b->base = event_base_new();
+    if (!b->base)
+        die("event loop", NULL);
+    if (nj_sandbox_start("bench", &b->sandbox, &err) < 0 ||
+        nj_sandbox_attach(b->sandbox, b->base, &err) < 0)
+        die("start", &err);
+}
+
+static void stop(struct bench *b)
+{
+    nj_sandbox_free(b->sandbox); /* waits for the helper, and so for all that it waited for */
+    event_base_free(b->base);
+}
+
+/* ---- peers ---- */
+
+static pid_t spawn(char **argv)
+{
+    pid_t pid;
+    int r = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+
+    if (r != 0) {
+        errno = r;
+        die(argv[0], NULL);
+    }
+    return pid;
+}
+
+static void await(const char *name, pid_t pid)
+{
+    int status;
+
+    if (waitpid(pid, &status, 0) < 0 || status != 0) {
+        fprintf(stderr, "box: %s failed (status %#x)\n", name, (unsigned)status);
+        exit(1);
+    }
+}
+
+static double time_peer(char **argv)
+{
+    double begun = now_ms();
+
+    await(argv[0], spawn(argv));
+    return now_ms() - begun;
+}
+
+static void run_peers(char **argv, size_t n)
+{
+    pid_t pids[WORKERS];
+
+    for (size_t i = 0; i < WORKERS; i++)
+        pids[i] = spawn(argv);
+    for (size_t i = WORKERS; i < n; i++) {
+        await(argv[0], pids[i % WORKERS]);
+        pids[i % WORKERS] = spawn(argv);
+    }
+    for (size_t i = 0; i < WORKERS; i++)
+        await(argv[0], pids[i]);
+}
+
+/* ---- figures ---- */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double print(const char *name, double *took, size_t n, double first, double warm)
+{
+    double median;
+
+    qsort(took, n, sizeof(*took), by_size);
+    median = took[n / 2];
+    printf("  %-24s %9.2f %9.2f %9.2f", name, median, took[n / 10], took[n - 1 - n / 10]);
+    if (warm > 0)
+        printf(" %11.2f %11.2f", median / warm, median / first);
+    printf("\n");
+    return median;
+}
+
+/* What many at a time cost: how many a second, and the processor's milliseconds of one. */
+struct cost {
+    double rate;
+    double cpu_ms;
+};
+
+static double children_ms(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
+}
+
+static struct cost cost_of_boxes(struct bench *b, void (*run)(struct bench *, size_t), size_t n)
+{
+    double cpu = children_ms(), begun;
+    struct cost cost;
+
+    start(b);
+    begun = now_ms();
+    run(b, n);
+    cost.rate = (double)n * 1e3 / (now_ms() - begun);
+    stop(b);
+    cost.cpu_ms = (children_ms() - cpu) / (double)n;
+    return cost;
+}
+
+static struct cost cost_of_peer(char **argv, size_t n)
+{
+    double cpu = children_ms(), begun = now_ms();
+    struct cost cost;
+
+    run_peers(argv, n);
+    cost.rate = (double)n * 1e3 / (now_ms() - begun);
+    cost.cpu_ms = (children_ms() - cpu) / (double)n;
+    return cost;
+}
+
+static void print_costs(struct bench *b, char **const *peers, size_t n_peers, size_t n)
+{
+    struct cost warm = cost_of_boxes(b, run_warm_calls, n);
+    struct cost first = cost_of_boxes(b, run_first_boxes, n);
+
+    printf("  %-24s %9s %9s %11s %11s %11s %11s\n", "two at a time", "a second", "CPU ms",
+           "warm/peer", "first/peer", "CPU peer/w", "CPU peer/f");
+    printf("  %-24s %9.1f %9.2f\n", "nightjar, warm box", warm.rate, warm.cpu_ms);
+    printf("  %-24s %9.1f %9.2f\n", "nightjar, first box", first.rate, first.cpu_ms);
+    for (size_t i = 0; i < n_peers; i++) {
+        struct cost peer = cost_of_peer(peers[i], n);
+
+        printf("  %-24s %9.1f %9.2f %11.2f %11.2f %11.2f %11.2f\n", peers[i][0], peer.rate,
+               peer.cpu_ms, warm.rate / peer.rate, first.rate / peer.rate,
+               peer.cpu_ms / warm.cpu_ms, peer.cpu_ms / first.cpu_ms);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    size_t rounds = argc > 2 ? strtoul(argv[1], NULL, 10) : 0;
+    size_t n_peers = argc > 3 ? (size_t)argc - 3 : 0;
+    double *took[PEERS_MAX + 2], warm, first;
+    char **peers[PEERS_MAX];
+    struct bench b = {0};
+    struct nj_box *box;
+
+    if (rounds < 3 || n_peers > PEERS_MAX) {
+        fprintf(stderr,
+                "usage: box ROUNDS COMMAND-LINE [PEER-COMMAND-LINE...], at least 3 rounds\n");
+        return 2;
+    }
+    b.argv = (const char *const *)split(argv[2]);
+    for (size_t i = 0; i < n_peers; i++)
+        peers[i] = split(argv[3 + i]);
+    for (size_t i = 0; i < n_peers + 2; i++) {
+        took[i] = calloc(rounds, sizeof(double));
+        if (!took[i])
+            die("memory", NULL);
+    }
+    start(&b);
+    begin_open(&b, opened, &b);
+    wait_for_all(&b);
+    box = b.box;
+    for (size_t i = 0; i < rounds; i++) {
+        took[0][i] = time_call(&b, box);
+        took[1][i] = time_first(&b);
+        for (size_t j = 0; j < n_peers; j++)
+            took[2 + j][i] = time_peer(peers[j]);
+    }
+    nj_box_close(box);
+    stop(&b);
+    printf("  %-24s %9s %9s %9s %11s %11s\n", "ms", "median", "p10", "p90", "peer/warm",
+           "peer/first");
+    warm = print("nightjar, warm box", took[0], rounds, 0, 0);
+    first = print("nightjar, first box", took[1], rounds, 0, 0);
+    for (size_t i = 0; i < n_peers; i++)
+        (void)print(peers[i][0], took[2 + i], rounds, first, warm);
+    print_costs(&b, peers, n_peers, 2 * rounds);
+    return 0;
+}
