@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+#
+# snapshot.sh - what a step's snapshot costs beside git, restic and borg, and a restore beside git and restic
+#
+# Each side changes the same number of files of the same tree and then keeps it. For the peers only the keeping is timed; for this
+# program the whole step is, with the start of the shell in its box, its writes, the capture and the synced journal, as the
+# difference between a job of many such steps and one of few. So the ratios say too little rather than too much. All is on one
+# file system; the box's workspace is a tmpfs as always, and the peers' tree is in the page cache.
+set -uo pipefail
+
+NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
+# shellcheck source=../lib/install.bash
+. "$NJ_ROOT/tests/lib/install.bash"
+ROUNDS=${BENCH_ROUNDS:-3}
+STEPS=20
+PATH=${BENCH_BIN:-$NJ_ROOT/build/release/bin}:$PATH
+place=${BENCH_DIR:-$NJ_ROOT/build/bench}
+mkdir -p "$place" && work=$(mktemp -d "$place/snapshot.XXXXXX") && cd "$work" || exit 2
+trap 'cd / && chmod -R u+w "$work" && rm -rf "$work"' EXIT
+unset NJ_FAULT NJ_FAULT_COUNT NJ_SCRIPT_LOG
+export GIT_CONFIG_NOSYSTEM=1 HOME=$work GIT_AUTHOR_NAME=bench GIT_AUTHOR_EMAIL=bench@example.org GIT_COMMITTER_NAME=bench \
+    GIT_COMMITTER_EMAIL=bench@example.org RESTIC_PASSWORD=bench RESTIC_REPOSITORY=$work/restic BORG_REPO=$work/borg BORG_BASE_DIR=$work/borg.home
+
+die() {
+    printf 'snapshot.sh: %s\n' "$*" >&2
+    exit 1
+}
+nj_install git restic borgbackup || echo "  (peers that are missing are left out)"
+
+median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+seconds() { date +%s.%N; }
+stored() { find "$@" -type f -printf '%s\n' | awk '{ s += $1 } END { print s + 0 }'; }
+
+# spent COMMAND... - prints its seconds
+spent() {
+    local begun ended
+    begun=$(seconds)
+    "$@" >log 2>&1 || {
+        tail -n 5 log >&2
+        return 1
+    }
+    ended=$(seconds)
+    awk -v a="$begun" -v b="$ended" 'BEGIN { printf "%.6f\n", b - a }'
+}
+
+# Text that compresses about as source code does, another in each file. No program but the shell takes part in a change.
+make_tree() {
+    cat <<-BASH
+	LC_ALL=C; mkdir tree; cd tree; t=; i=0
+	while [ \${#t} -lt $3 ]; do t+="line \$i holds \$RANDOM\$RANDOM and \$RANDOM\$RANDOM\$RANDOM
+	"; i=\$((i + 1)); done
+	for d in {1..$1}; do mkdir d\$d; for f in {1..$2}; do at=\$((RANDOM % $3))
+	printf '%s\n' "\$d/\$f \$RANDOM" "\${t:at}" "\${t:0:at}" >d\$d/f\$f; done; done; cd ..
+	BASH
+}
+change_tree() { printf 'for i in {1..%d}; do printf %%0200d $RANDOM$RANDOM >>tree/d$((RANDOM %% %d + 1))/f$((RANDOM %% %d + 1)); done' "$3" "$1" "$2"; }
+
+# job NAME TURNS MAKE CHANGE
+job() {
+    mkdir -p "$1/items"
+    echo x >"$1/items/x.txt"
+    python3 -I - "$@" <<'PYTHON' >"$1/replies.yaml" || die "python3 is missing"
+import json, sys
+name, turns, make, change = sys.argv[1:]
+code = "[ -d tree ] || { " + make + "\n}\n" + change
+call = {"tool": "code_execution", "input": {"language": "bash", "code": code}}
+print(json.dumps({"replies": [{"when": {"turn": list(range(1, int(turns) + 1))}, "say": "x", "call": [call]}, {"say": "[{last}]"}]}))
+PYTHON
+    cat >"$1/job.yaml" <<-YAML
+	nightjar: 1
+	job: bench
+	models:
+	  worker: [{provider: script, script: replies.yaml}]
+	agents:
+	  bench:
+	    model: worker
+	    sandbox: {filesystem: {max_size_mb: 512}}
+	    limits: {turns: 1000}
+	    tools: [{type: code_execution, languages: [bash]}]
+	sessions:
+	  - {name: bench, agent: bench, for_each: {glob: "items/*.txt"}, key: "{item.stem}", input: "Go."}
+	YAML
+}
+
+timed() {
+    rm -rf "$1/run"
+    sync
+    spent nightjar run "$1/job.yaml" --run-dir "$1/run" --quiet || die "the job $1 did not succeed"
+    ! grep -v '"result":\[\]' "$1/run/results.jsonl" || die "a call of the job $1 failed: $(head -c 300 "$1/run/results.jsonl")"
+}
+
+line() { printf '  %-32s %10s %12s %12s\n' "$@"; }
+# beside NAME SECONDS BYTES OURS - one line; the last column is how many times faster we are
+beside() { line "$1" "$(awk -v s="$2" 'BEGIN { printf "%.1f", s * 1000 }')" "$3" "$(awk -v a="$2" -v b="$4" 'BEGIN { if (b > 0) printf "%.1f", a / b; else print "-" }')"; }
+
+keep_git() { git -C tree add -A && git -C tree commit -qm x; }
+keep_restic() { restic -q backup tree; }
+keep_borg() { borg create "::$(date +%s%N)" tree; }
+init_git() { git init -q tree; }
+init_restic() { restic -q init; }
+init_borg() { borg init -e none; }
+where_git() { echo tree/.git; }
+where_restic() { echo restic; }
+where_borg() { echo borg; }
+
+# compare DIRS FILES BYTES CHANGED PEER...
+compare() {
+    local dirs=$1 files=$2 change make many few ours before after i peer
+    make=$(make_tree "$1" "$2" "$3") change=$(change_tree "$1" "$2" "$4")
+    shift 4
+    job many $((STEPS + 1)) "$make" "$change"
+    job few 1 "$make" "$change"
+    ours=$(for ((i = 0; i < ROUNDS; i++)); do
+        many=$(timed many) && few=$(timed few) || exit 1
+        awk -v a="$many" -v b="$few" -v n="$STEPS" 'BEGIN { printf "%.6f\n", (a - b) / n }'
+    done | median) || exit 1
+    line '' 'ms' 'bytes kept' 'peer/this'
+    beside "nightjar, a whole step" "$ours" $((($(stored many/run/journal) - $(stored few/run/journal)) / STEPS)) "$ours"
+    for peer; do
+        command -v "$peer" >/dev/null || { line "$peer" missing '' ''; continue; }
+        rm -rf tree restic borg
+        bash -c "$make" && "init_$peer" >log 2>&1 && "keep_$peer" >log 2>&1 || die "$peer cannot begin: $(tail -n 2 log)"
+        before=$(stored "$("where_$peer")")
+        after=$(for ((i = 0; i < ROUNDS * 2 + 1; i++)); do
+            bash -c "$change"
+            spent "keep_$peer" || exit 1
+        done | median) || exit 1
+        beside "$peer" "$after" $((($(stored "$("where_$peer")") - before) / (ROUNDS * 2 + 1))) "$ours"
+    done
+}
+
+printf 'a snapshot of 10,000 files, 200 MB, 20 changed\n'
+compare 100 100 20000 20 git restic borg
+# The last tree of each is still here: all of it comes back into an empty directory.
+printf 'the whole of it restored into an empty directory\n'
+bundle=$(find few/run/bundles -name '*.njb')
+back_nightjar() { rm -rf back && nightjar-replay checkout "$bundle" --to back; }
+back_git() { rm -rf back && mkdir back && git -C tree --work-tree="$work/back" checkout -f HEAD -- .; }
+back_restic() { rm -rf back && restic -q restore latest --target back; }
+restored() { for ((i = 0; i < ROUNDS; i++)); do rm -rf back && sync && spent "back_$1" || exit 1; done | median; }
+ours=$(restored nightjar) || exit 1
+line '' ms '' 'peer/this'
+beside "nightjar-replay checkout" "$ours" '' "$ours"
+for peer in git restic; do
+    command -v "$peer" >/dev/null || continue
+    rm -rf tree restic
+    bash -c "$(make_tree 100 100 20000)" && "init_$peer" >log 2>&1 && "keep_$peer" >log 2>&1 || die "$peer cannot begin"
+    theirs=$(restored "$peer") || exit 1
+    beside "$peer" "$theirs" '' "$ours"
+done
+plain=$(timed many) && built=$(NJ_TEST_EVICT_ALWAYS=1 timed many) || exit 1
+each=$(awk -v a="$built" -v b="$plain" -v n="$STEPS" 'BEGIN { printf "%.6f", (a - b) / n }')
+beside "nightjar, into a new box, a step" "$each" '' "$ours"
+rm -rf many few tree restic borg back
+
+printf 'a snapshot of 50 files, 1 MB, 5 changed\n'
+compare 5 10 20000 5 git
