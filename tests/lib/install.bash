@@ -11,7 +11,7 @@ NJ_PACKAGES_TEST="libcmocka-dev bats nodejs zstd tar procps util-linux binutils
 NJ_PACKAGES_FUZZ="clang libclang-rt-14-dev llvm"
 NJ_PACKAGES_PACKAGE="dpkg-dev file debootstrap"
 NJ_PACKAGES_VM="qemu-system-x86 busybox-static cpio e2fsprogs xz-utils dpkg"
-NJ_PACKAGES_BENCH="bubblewrap crun runc firejail libsqlite3-dev"
+NJ_PACKAGES_BENCH="bubblewrap crun runc firejail libsqlite3-dev openssl"
 
 # nj_missing PACKAGE... - print those that are not installed
 nj_missing() {
