@@ -158,9 +158,10 @@ class Sent:
         self.blocks, self.paused, self.cached = {}, set(), {}
 
     def note(self, block, raw):
-        known = self.blocks.setdefault(canonical(block), set())
-        if raw is not None:
-            known.add(raw)
+        if raw is None:
+            self.blocks[canonical(block)] = set()  # streamed anew, as for a second attempt: in fragments of its own
+        else:
+            self.blocks.setdefault(canonical(block), set()).add(raw)
 
     def check(self, where, block, raw):
         known = self.blocks.get(canonical(block))
