@@ -156,9 +156,9 @@ static void put_tiles(struct nj_page *page)
     nj_page_put(page, " of sessions</small></dd></div>\n");
     tile(page, "Cost");
     nj_page_money(page, all->cost_micro_usd);
-    if (all->succeeded > 0) {
+    if (all->succeeded > all->reused) {
         nj_page_put(page, "<small>");
-        nj_page_money(page, all->cost_micro_usd / all->succeeded);
+        nj_page_money(page, all->cost_micro_usd / (all->succeeded - all->reused));
         nj_page_put(page, " a success</small>");
     }
     nj_page_put(page, "</dd></div>\n");
@@ -222,6 +222,11 @@ static void put_first_screen(struct nj_page *page)
         }
     }
     nj_page_put(page, "</h2>\n");
+    if (all->reused > 0) {
+        nj_page_put(page, "<p class=\"soft\">");
+        nj_page_count(page, all->reused);
+        nj_page_put(page, " of them taken over from an earlier run</p>\n");
+    }
     nj_page_outcome(page);
     put_tiles(page);
     nj_page_put(page, "</section>\n");

@@ -177,6 +177,7 @@ static void put_session(struct nj_page *page, const struct nj_facts *facts)
     struct status_word status = word_of(facts);
     uint64_t busy_ms = nj_ledger_busy_ms(facts, page->tally->ended_ns);
     bool has_command = facts->bundle[0] || facts->opened_ns;
+    size_t attempts = nj_facts_is_reused(facts) ? 0 : facts->n_attempts;
 
     nj_page_printf(page, "<tr data-s=\"%s\"><td class=\"who\" data-v=\"", status.word);
     nj_page_text(page, facts->key);
@@ -186,6 +187,11 @@ static void put_session(struct nj_page *page, const struct nj_facts *facts)
         nj_page_put(page, "</summary>");
         put_command(page, facts);
         nj_page_put(page, "</details>");
+    }
+    if (nj_facts_is_reused(facts)) {
+        nj_page_put(page, "<span class=\"sub\">taken over from ");
+        nj_page_text(page, facts->reused);
+        nj_page_put(page, "</span>");
     }
     if (facts->status == NJ_STATUS_FAILED) {
         nj_page_put(page, "<span class=\"sub bad\">");
@@ -199,8 +205,7 @@ static void put_session(struct nj_page *page, const struct nj_facts *facts)
                    "class=\"wide\">",
                    status.tone, status.word, status.sign, status.word);
     nj_page_text(page, facts->group);
-    nj_page_printf(page, "</td><td class=\"n wide\" data-v=\"%zu\">%zu</td>", facts->n_attempts,
-                   facts->n_attempts);
+    nj_page_printf(page, "</td><td class=\"n wide\" data-v=\"%zu\">%zu</td>", attempts, attempts);
     nj_page_printf(page, "<td class=\"n wide\" data-v=\"%llu\">%llu</td>",
                    (unsigned long long)facts->steps, (unsigned long long)facts->steps);
     nj_page_printf(page, "<td class=\"n\" data-v=\"%llu\">", (unsigned long long)busy_ms);

@@ -94,6 +94,16 @@ for line in sys.stdin:
     cmp page.html "$BATS_TEST_TMPDIR/out"
 }
 
+@test "sessions taken over from an earlier run are told as such" {
+    job_one bash <<<'echo hello'
+    expect 0 nightjar run --run-dir first job.yaml
+    expect 0 nightjar run --run-dir second --reuse first job.yaml
+    inspect second/report.html 1
+    grep -q '1 of them taken over from an earlier run' second/report.html
+    grep -q 'taken over from .*/first' second/report.html
+    ! grep -q 'taken over' first/report.html
+}
+
 @test "in a browser: axe-core and html-validate find nothing, nothing is requested, and the table can be used" {
     local node_modules=$BATS_FILE_TMPDIR/browser
     NJ_CHROMIUM=$(command -v chromium || command -v chromium-browser) || skip "no chromium here"
