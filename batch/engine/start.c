@@ -16,6 +16,7 @@
 #include <libgen.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/sysinfo.h>
@@ -24,6 +25,7 @@
 #include "batch/engine/allowed.h"
 #include "batch/engine/deadline.h"
 #include "batch/engine/drop.h"
+#include "batch/engine/gc.h"
 #include "batch/engine/job.h"
 #include "batch/engine/reuse.h"
 #include "batch/engine/reused.h"
@@ -137,6 +139,45 @@ static int job_text(struct nj_engine *engine, struct nj_job *job, struct nj_erro
     return r;
 }
 
+/* ---- older runs ---- */
+
+struct tidied {
+    size_t runs;
+    uint64_t bytes;
+};
+
+static void on_removed(void *ctx, const struct nj_gc_removed *removed)
+{
+    struct tidied *tidied = ctx;
+
+    tidied->runs++;
+    tidied->bytes += removed->bytes;
+}
+
+/* A run that begins removes those of its job beside it that were kept for as long as they were to
+ * be. None that an engine works on, and not the one that it reuses: that is locked meanwhile. What
+ * cannot be removed is told and is no reason not to run. */
+static void tidy_siblings(const struct nj_engine *engine)
+{
+    const struct nj_gc_options options = {.keep_seconds = -1, .job = engine->manifest->job};
+    nj_auto_free char *copy = strdup(engine->dir.path);
+    nj_auto_close int reused_fd = -1;
+    struct tidied tidied = {0};
+    struct nj_error err = {0};
+
+    if (engine->manifest->retain_seconds == 0 || !copy)
+        return;
+    if (engine->options->reuse_path)
+        reused_fd = open(engine->options->reuse_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (reused_fd >= 0)
+        (void)flock(reused_fd, LOCK_SH | LOCK_NB); /* an engine at work on it holds it anyway */
+    if (nj_gc(dirname(copy), &options, on_removed, &tidied, &err) < 0)
+        nj_log(NJ_LOG_WARN, "archive.retain: %s", err.text);
+    if (tidied.runs > 0 && !engine->options->quiet)
+        nj_log(NJ_LOG_INFO, "archive.retain: %zu earlier run%s removed, %.1f MB", tidied.runs,
+               tidied.runs == 1 ? "" : "s", (double)tidied.bytes / 1e6);
+}
+
 static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
                    struct nj_error *err)
 {
@@ -155,6 +196,7 @@ static int new_run(struct nj_engine *engine, struct nj_manifest_faults *faults,
         nj_run_dir_unmake(&engine->dir); /* nothing has started: nothing is left behind */
         return -(int)err->code;
     }
+    tidy_siblings(engine);
     return 0;
 }
 

@@ -78,6 +78,10 @@ state() { python3 -I -c 'import json, sys; s = json.load(open("run/run.json")); 
 # finished NAME HOURS - a finished run whose end lies so far back
 finished() {
     nightjar run job.yaml --run-dir "runs/$1" --quiet >/dev/null 2>&1 || true
+    aged "$@"
+}
+
+aged() {
     python3 -I - "runs/$1/run.json" "$2" <<-'PYTHON'
 	import json, sys, time
 	state = json.load(open(sys.argv[1]))
@@ -87,6 +91,7 @@ finished() {
 }
 
 @test "gc removes runs that ended long ago, tells what it gave back, and nothing else" {
+    sed -i '/^archive/d' job.yaml # else each run removed those before it
     finished old 50
     finished young 1.5
     finished suspended 50
@@ -117,4 +122,25 @@ finished() {
     finished kept 5000
     expect 0 nightjar gc
     same "$(ls -A runs | tr '\n' ' ')" "kept "
+}
+
+@test "a run that begins removes runs of its job beside it that were kept long enough, and no others" {
+    rm items/*.txt && touch items/fine.txt
+    for run in old older young; do expect 0 nightjar run job.yaml --run-dir "runs/$run" --quiet; done
+    sed 's/^job: .*/job: another/' job.yaml >another.yaml
+    expect 0 nightjar run another.yaml --run-dir runs/another --quiet
+    for run in old older another; do aged "$run" 1.5; done
+    exec {live}<runs/older && flock "$live" # as the engine does that works on it
+    expect 0 nightjar run job.yaml --run-dir runs/new
+    has_err "archive.retain: 1 earlier run removed, "
+    same "$(ls runs | xargs)" "another new older young"
+    exec {live}<&-
+    # The one that is reused stays until the next.
+    expect 0 nightjar run job.yaml --run-dir runs/next --reuse runs/older
+    hasnt "archive.retain"
+    has_err "1 of 1 sessions are reused"
+    expect 0 nightjar run job.yaml --run-dir runs/last --quiet
+    hasnt "archive.retain"
+    same "$(ls runs | xargs)" "another last new next young"
+    expect 0 nightjar-replay verify "$(bundle fine runs/next)"
 }
