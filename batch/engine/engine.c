@@ -370,13 +370,34 @@ static bool is_stuck(struct nj_engine *engine)
             nj_queue_next_due_ms(engine->queue, wall_ms()) == INT64_MAX);
 }
 
+/* CPU time of this thread: waiting for events takes none, whatever work between two waits does. */
+static uint64_t worked_us(void)
+{
+    struct timespec worked;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &worked); /* cannot fail for this clock */
+    return (uint64_t)worked.tv_sec * 1000000 + (uint64_t)worked.tv_nsec / 1000;
+}
+
+/* One turn, and how long it held up all sessions. */
+static int turn_loop(struct nj_engine *engine)
+{
+    uint64_t before_us = worked_us(), us;
+    int r = event_base_loop(engine->base, EVLOOP_ONCE);
+
+    us = worked_us() - before_us;
+    if (us > engine->stall_us)
+        engine->stall_us = us;
+    return r;
+}
+
 static int run_loop(struct nj_engine *engine, struct nj_error *err)
 {
     nj_engine_watch(engine);
     while (!engine->failed && !engine->stop_now && !all_have_ended(engine)) {
         if ((engine->stopping && is_quiet(engine)) || is_stuck(engine))
             break;
-        if (event_base_loop(engine->base, EVLOOP_ONCE) < 0)
+        if (turn_loop(engine) < 0)
             return nj_fail(err, NJ_E_SYSTEM, "the event loop failed");
     }
     if (engine->failed) {

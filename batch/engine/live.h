@@ -184,6 +184,7 @@ struct nj_engine {
     size_t failures;        /* sessions that failed */
     size_t forgiven;        /* of these: before a stop for too many of them */
     bool was_fail_over;     /* resumed: that is why the last process stopped */
+    uint64_t stall_us;      /* the longest that one turn of the loop has worked */
     bool disk_low;          /* below limits.disk_free_mb: no session begins */
     bool disk_told;
     int64_t first_epoch_ns; /* when the run began */

@@ -9,7 +9,7 @@
  * stop_reason (null, signal, budget, deadline, fail_over, disk: why it stops or has stopped), pid,
  * boot_id, host, created, started (of this process), updated (when state is not running: its end),
  * deadline (null or a time), cost_usd, budget_usd (null: none), retain_seconds (null: none),
- * disk_low, sessions: {total, succeeded, failed, suspended, skipped, running, waiting, retrying,
+ * disk_low, loop_stall_ms (CPU time of the loop's longest turn so far), sessions: {total, succeeded, failed, suspended, skipped, running, waiting, retrying,
  * reused}. Waiting have not begun; of these, retrying have failed before. Reused are among the
  * succeeded.
  */
@@ -38,6 +38,7 @@ struct nj_run_state {
     int64_t budget_micro_usd; /* -1: none */
     uint64_t retain_seconds;  /* 0: none */
     bool disk_low;
+    uint64_t loop_stall_us; /* written in ms; not read back */
     struct nj_run_counts {
         uint64_t total;
         uint64_t succeeded;

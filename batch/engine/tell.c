@@ -51,6 +51,7 @@ static int state_text(const struct nj_engine *engine, const char *word, struct n
         .budget_micro_usd = engine->manifest->limits.budget_micro_usd,
         .retain_seconds = engine->manifest->retain_seconds,
         .disk_low = engine->disk_low,
+        .loop_stall_us = engine->stall_us,
     };
     struct nj_holder self;
 

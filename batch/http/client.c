@@ -21,6 +21,8 @@
 #include <sys/queue.h>
 #include <time.h>
 
+#include "batch/http/trust.h"
+
 #include "formats/base/banned.h"
 
 #define RECEIVE_BUFFER_BYTES 4096L
@@ -37,6 +39,7 @@ struct nj_http {
     CURLSH *share; /* TLS sessions */
     struct event *timer;
     char *ca_file;
+    struct nj_trust *trust; /* NULL: libcurl reads it when it is due */
     struct nj_http_options options;
     struct call_list calls;    /* known to libcurl */
     struct call_list starting; /* begun inside a callback */
@@ -554,6 +557,8 @@ int nj_http_new(struct event_base *base, const struct nj_http_options *options,
     TAILQ_INIT(&http->starting);
     http->base = base;
     http->options = *options;
+    if (options->read_trust)
+        http->trust = nj_trust_load(options->ca_file);
     if (options->ca_file) {
         http->ca_file = strdup(options->ca_file);
         if (!http->ca_file)
@@ -587,6 +592,7 @@ void nj_http_free(struct nj_http *http)
     if (http->timer)
         event_free(http->timer);
     free(http->ca_file);
+    nj_trust_free(http->trust);
     free(http);
 }
 
@@ -673,7 +679,9 @@ static bool set_exchange(struct nj_http_call *call, const struct nj_http_request
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) == CURLE_OK &&
-           (!http->ca_file || curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
+           (http->trust ? nj_trust_use(http->trust, easy)
+                        : !http->ca_file ||
+                              curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
            (http->options.proxy_of_environment ||
             curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK);
 }

@@ -37,6 +37,7 @@ struct nj_http_call;
 
 struct nj_http_options {
     const char *ca_file;       /* certificates to trust, PEM; NULL: the system's */
+    bool read_trust;           /* read them now: https will be asked for (trust.h) */
     bool proxy_of_environment; /* honour http_proxy and its kin */
 
     /* allow_address - may a socket be opened to @address? NULL: to any. Called where libcurl opens

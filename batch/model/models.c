@@ -166,6 +166,16 @@ void nj_models_set_credentials(struct nj_models *models, const struct nj_credent
     models->services.credentials = *credentials;
 }
 
+/* Does a model speak TLS? A provider's own service does. */
+static bool needs_tls(const struct nj_models *models)
+{
+    for (const struct nj_models_gate *gate = models->gates; gate; gate = gate->next)
+        if (gate->spec->provider != NJ_PROVIDER_SCRIPT &&
+            (!gate->spec->base_url || strncmp(gate->spec->base_url, "https:", 6) == 0))
+            return true;
+    return false;
+}
+
 static bool needs_http(const struct nj_models *models)
 {
     for (size_t i = 0; i < models->n_roles; i++)
@@ -178,7 +188,8 @@ static bool needs_http(const struct nj_models *models)
 int nj_models_attach(struct nj_models *models, struct event_base *base, struct nj_error *err)
 {
     /* The variable that OpenSSL's own programs and curl honour, for hosts of a company's own. */
-    const struct nj_http_options options = {.ca_file = getenv("SSL_CERT_FILE")};
+    const struct nj_http_options options = {.ca_file = getenv("SSL_CERT_FILE"),
+                                            .read_trust = needs_tls(models)};
 
     models->services.base = base;
     if (nj_turnstile_attach(models, base, err) < 0)

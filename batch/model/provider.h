@@ -87,8 +87,6 @@ struct nj_try_failure {
     enum nj_try_verdict verdict;
     const char *text;       /* what was wrong and where, and the cure where there is one */
     const char *request_id; /* NULL: none */
-    int64_t retry_after_ms; /* as the provider asked; -1: it did not */
-    int should_retry;       /* x-should-retry: 1, 0; -1: not given */
     int http_status;        /* 0: no answer came */
     struct nj_span raw;     /* what was received, from its beginning, under a cap; may be empty */
     struct nj_usage usage;  /* as far as it is known: what a cut stream had told so far */

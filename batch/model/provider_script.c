@@ -189,8 +189,7 @@ NJ_DEFINE_AUTO_PTR(struct nj_try, try_free);
 static void end_failed(struct nj_try *try, enum nj_manifest_cause cause,
                        enum nj_try_verdict verdict, const char *text)
 {
-    struct nj_try_failure failure = {
-        .cause = cause, .verdict = verdict, .text = text, .retry_after_ms = -1, .should_retry = -1};
+    struct nj_try_failure failure = {.cause = cause, .verdict = verdict, .text = text};
     struct nj_try_callbacks callbacks = try->callbacks;
 
     try_free(try);

@@ -123,3 +123,17 @@ print(sum(row["tokens"]["cache_read"] > 0 for row in rows))'
     same "$(readers)" 0
     [ "$(models_log_of 'max(line["inflight"] for line in asked)')" -ge 4 ] || complain "they waited"
 }
+
+@test "run.json tells the longest turn of the loop, and TLS does not read its certificates there" {
+    local stall
+    command -v openssl >/dev/null || skip "no openssl here"
+    models_tls
+    models_serve server --tls server.pem server.key <<<'{"models": {"m1": {}}, "replies": [{"say": "done"}]}'
+    # The whole system's certificates, as a service of a provider would need them.
+    cat /etc/ssl/certs/ca-certificates.crt ca.pem >all.pem 2>/dev/null || cp ca.pem all.pem
+    export SSL_CERT_FILE=$PWD/all.pem
+    job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    stall=$(python3 -I -c 'import json; print(json.load(open("run/run.json"))["loop_stall_ms"])')
+    python3 -I -c 'import sys; sys.exit(not 0 < float(sys.argv[1]) < 40)' "$stall" || complain "a turn of the loop took $stall ms"
+}

@@ -1,0 +1,57 @@
+/*
+ * trust.c - one store of certificates for all connections
+ */
+#include "batch/http/trust.h"
+
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+
+#include "formats/base/banned.h"
+
+struct nj_trust {
+    X509_STORE *store;
+};
+
+struct nj_trust *nj_trust_load(const char *ca_file)
+{
+    const curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
+    struct nj_trust *trust = calloc(1, sizeof(*trust));
+
+    if (!ca_file)
+        ca_file = version->cainfo;
+    if (!trust || !ca_file)
+        goto fail;
+    trust->store = X509_STORE_new();
+    if (!trust->store || X509_STORE_load_file(trust->store, ca_file) != 1)
+        goto fail;
+    /* As libcurl does: what is in the file is trusted, were it no root. */
+    X509_STORE_set_flags(trust->store, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
+    return trust;
+fail:
+    nj_trust_free(trust);
+    return NULL;
+}
+
+void nj_trust_free(struct nj_trust *trust)
+{
+    if (!trust)
+        return;
+    X509_STORE_free(trust->store);
+    free(trust);
+}
+
+static CURLcode on_context(CURL *easy, void *context, void *store)
+{
+    (void)easy;
+    SSL_CTX_set1_cert_store(context, store);
+    return CURLE_OK;
+}
+
+bool nj_trust_use(const struct nj_trust *trust, CURL *easy)
+{
+    return curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_context) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, trust->store) == CURLE_OK;
+}
