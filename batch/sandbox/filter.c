@@ -453,8 +453,7 @@ int nj_filter_print(struct nj_buf *out, struct nj_error *err)
         "that leaves no whiteout (else EINVAL); socket of unix, inet, inet6 and netlink route "
         "(else EAFNOSUPPORT); ioctl of plain files, pipes and sockets (else ENOTTY)\n"
         "  allow where a cgroup bounds memory: memfd_create (else ENOSYS); shmget of any size "
-        "(else "
-        "64 KiB at most, ENOMEM beyond)\n",
+        "(else 64 KiB at most, ENOMEM beyond)\n",
         err);
     if (r < 0)
         return r;

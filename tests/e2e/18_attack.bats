@@ -3,7 +3,7 @@
 # line with its number. As root and as an ordinary user the answers are the same.
 #
 # Where each item is: 1, 2, 4, 6, 7, 12 to 17, 19 kernel · 3, 5, 8, 9, 10, 18 others · 20 to 24, 27, 29, 30 processes ·
-# 25, 26, 28, 31 18_attack_resources · 11, 17, 26, 32 18_attack_trees · 42 and 46 08_hostile, 01_check · 43, 44
+# 25 18_attack_resources · 26, 28 03_limits · 11, 17, 31, 42 08_hostile · 32 test_capture and test_box · 46 01_check · 43, 44
 # tests/fault · 45 09_verdicts. The network (33 to 41) comes with the gateway, 47 to 50 with the reproducible layer.
 
 load ../lib/common
@@ -43,6 +43,12 @@ teardown() { nj_teardown; }
 @test "20-30: births, deaths, floods of calls and descriptors end at their limits" {
     ATTACK_SANDBOX="max_processes: 64" attack "exec /attack/processes"
     matches processes
+}
+
+@test "24, 29: threads and processes are refused beyond the limit, or a watchdog ends the call by its name" {
+    ATTACK_SANDBOX="max_processes: 64" attack "exec /attack/processes births"
+    [[ $got == *"29 all threads: EAGAIN"*"24 all processes: EAGAIN"* || $got == *"[limit] max_processes of 64"* ]] ||
+        complain "no limit was met: $got"
 }
 
 @test "20: what a call leaves running ends with it, inside and out" {

@@ -13,7 +13,7 @@ attack_build() {
     for source in "$BATS_TEST_DIRNAME"/../lib/attack/*.c; do
         cc -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread -o "$bin/$(basename "$source" .c)" "$source" || return 1
     done
-    cp "$BATS_TEST_DIRNAME"/../lib/attack/*.py "$bin" 2>/dev/null || true
+    cp "$BATS_TEST_DIRNAME"/../lib/attack/*.{py,sh} "$bin" 2>/dev/null || true
     chmod -R a+rX "$bin"
 }
 
