@@ -93,29 +93,36 @@ static void a_job_is_told_in_full(void **state)
     assert_string_equal(
         explained(&large),
         "job night: 3 sessions in 2 groups\n"
-        "  g: 2 sessions of agent w, one for each in/*\n"
-        "    first: key a from in/a\n"
-        "    last: key b from in/b\n"
-        "    accepted when: python3 /config/check.py exits with 0, within 9 s; 2 attempts\n"
-        "    outputs: /workspace/out/**\n"
-        "  s: 1 session of agent w, after g\n"
-        "    it: key s\n"
-        "agents\n"
-        "  w: at most 100 turns, reproducible D2\n"
-        "    model worker: script replies.yaml\n"
-        "    tools: code_execution\n"
-        "    box: 10 MiB for /workspace, /tmp; read-only /config\n"
-        "    100 MiB of memory, 256 processes, 3600 s of tool time, no network\n"
-        "inputs\n"
-        "  5 objects, 132 bytes\n"
-        "limits\n"
-        "  64 sessions alive at once, 3 tool calls at once, 3 boxes kept\n"
-        "  budget 20.00 USD\n"
-        "  budget of a session 0.05 USD\n"
-        "  no session begins with less than 1024 MB free\n"
+        "group g: 2 sessions of agent w\n"
+        "  items       one for each in/*\n"
+        "  keys        a (in/a) to b (in/b)\n"
+        "  each        100 turns, 0.05 USD, 3600 s of tool time\n"
+        "  accepted    python3 /config/check.py exits with 0 within 9 s; 2 attempts\n"
+        "  outputs     /workspace/out/**\n"
+        "  failed      no second attempt\n"
+        "group s: 1 session of agent w\n"
+        "  key         s\n"
+        "  after       g\n"
+        "  each        100 turns, 0.05 USD, 3600 s of tool time\n"
+        "  failed      no second attempt\n"
+        "agent w\n"
+        "  model       worker\n"
+        "  tools       code_execution (bash python node; 300 s a call)\n"
+        "  box         10 MiB for /workspace, /tmp; read-only /config; 100 MiB of\n"
+        "              memory, 256 processes, no network\n"
+        "  replay      level D2\n"
+        "model worker\n"
+        "  first       script replies.yaml; replies of 8192 tokens\n"
+        "inputs: 5 objects, 132 bytes\n"
+        "run\n"
+        "  at once     64 sessions alive, 3 tool calls, 3 boxes kept\n"
+        "  until       20.00 USD are spent: sessions are suspended\n"
+        "  disk        no session begins with less than 1024 MB free\n"
+        "  bundles     hold the inputs\n"
         "this host\n"
-        "  memory of boxes and their workspaces at most 330 MiB; available 1 PiB\n"
-        "  disk for inputs and each workspace once at most 30 MiB; free here 1 PiB\n");
+        "  memory      at most 330 MiB for boxes and workspaces; 1 PiB available\n"
+        "  disk        at most 30 MiB for inputs and each workspace once; 1 PiB free\n"
+        "              here\n");
 }
 
 static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
@@ -128,11 +135,10 @@ static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
     plan(HEAD "  - {name: g, agent: w, input: x}\n");
     text = explained(&small);
     assert_non_null(
-        strstr(text, "at most 110 MiB; available 100 MiB: NOT ENOUGH if every box uses all it may; "
-                     "lower limits.tool_calls"));
-    assert_non_null(
-        strstr(text, "at most 10 MiB; free here 5 MiB: NOT ENOUGH if every box uses all it may; "
-                     "keep the run elsewhere"));
+        strstr(text, "at most 110 MiB for boxes and workspaces; 100 MiB available: NOT\n"
+                     "              ENOUGH if every box uses all it may; lower limits.tool_calls"));
+    assert_non_null(strstr(text, "at most 10 MiB for inputs and each workspace once; 5 MiB free\n"
+                                 "              here: NOT ENOUGH if every box uses all it may;"));
 }
 
 static void names_cannot_drive_a_terminal(void **state)
@@ -157,7 +163,8 @@ static void links_that_were_left_out_are_told(void **state)
     plan(HEAD "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, input: x}\n");
     assert_non_null(
         strstr(explained(&large),
-               "  1 link leaves the allowed directories and was left out; the first is in/b\n"));
+               "  links       1 link leaves the allowed directories and was left out; the first\n"
+               "              is in/b\n"));
 }
 
 static void an_input_is_counted_once(void **state)
