@@ -5,6 +5,9 @@
 
 load ../lib/common
 
+# Two thousand take ten minutes on two busy cores.
+setup_file() { [ "${NJ_FULL:-0}" = 0 ] || export BATS_TEST_TIMEOUT=3000; }
+
 setup() {
     nj_setup
     skip_without namespaces
