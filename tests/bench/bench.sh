@@ -235,3 +235,9 @@ peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 print(f"{'a plan of 100,000 rows':<34} {spent:>10.2f} s {peak:>9.0f} MB   (at most 5 s, 300 MB)")
 PYTHON
 rm -rf plan
+echo
+
+# ---- snapshots and restores ----
+
+cd / || exit 2
+"$NJ_ROOT/tests/bench/snapshot.sh"

@@ -105,7 +105,7 @@ where_borg() { echo borg; }
 
 # compare DIRS FILES BYTES CHANGED PEER...
 compare() {
-    local dirs=$1 files=$2 change make many few ours before after i peer
+    local change make many few ours before after i peer
     make=$(make_tree "$1" "$2" "$3") change=$(change_tree "$1" "$2" "$4")
     shift 4
     job many $((STEPS + 1)) "$make" "$change"
