@@ -198,43 +198,123 @@ static int put_new(struct walk *w, enum nj_object_kind kind, struct nj_span byte
     return w->sink->put(w->sink->ctx, &object, err);
 }
 
+static int compare_digests(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct nj_digest));
+}
+
+/* The parts of one long file while it is read. */
+struct parts {
+    struct nj_hasher *hasher; /* of the whole */
+    struct nj_digest *items;
+    size_t n;
+    struct nj_digest *known; /* those of the last capture, ascending: an insertion moves them */
+    size_t n_known;
+};
+
+static void parts_done(struct parts *parts)
+{
+    nj_hasher_free(parts->hasher);
+    free(parts->items);
+    free(parts->known);
+}
+NJ_DEFINE_AUTO_VAL(struct parts, parts_done);
+
+static int parts_init(struct parts *parts, const struct table_entry *old, size_t room,
+                      struct nj_error *err)
+{
+    parts->n_known = old ? old->n_parts : 0;
+    parts->hasher = nj_hasher_new();
+    parts->items = calloc(room, sizeof(*parts->items));
+    parts->known = calloc(parts->n_known + 1, sizeof(*parts->known));
+    if (!parts->hasher || !parts->items || !parts->known)
+        return nj_fail_nomem(err);
+    if (parts->n_known > 0)
+        memcpy(parts->known, old->parts, parts->n_known * sizeof(*parts->known));
+    qsort(parts->known, parts->n_known, sizeof(*parts->known), compare_digests);
+    return 0;
+}
+
+static int put_part(struct walk *w, struct parts *parts, struct nj_span part, struct nj_error *err)
+{
+    struct nj_digest *digest = &parts->items[parts->n];
+
+    nj_hasher_update(parts->hasher, part.data, part.len);
+    nj_digest_bytes(part.data, part.len, digest);
+    if (parts->n++ > 0 && nj_digest_equal(digest, digest - 1))
+        return 0; /* the zeros of a sparse file, put once */
+    return put_new(w, NJ_OBJECT_BLOB, part, digest,
+                   bsearch(digest, parts->known, parts->n_known, sizeof(*digest), compare_digests),
+                   err);
+}
+
+static int cut_file(struct walk *w, int fd, uint64_t size, const struct nj_cut *cut,
+                    struct parts *parts, struct nj_error *err)
+{
+    uint64_t left = size; /* of the file, behind what is in the buffer */
+    size_t have = 0, at = 0;
+
+    while (left > 0 || at < have) {
+        struct nj_span rest;
+        int r;
+
+        if (have - at < cut->max_bytes && left > 0) {
+            size_t more = NJ_OBJECT_PART_BYTES - (have - at);
+
+            memmove(w->buffer, w->buffer + at, have - at);
+            have -= at;
+            at = 0;
+            if (left < more)
+                more = (size_t)left;
+            r = read_part(fd, w->buffer + have, more, err);
+            if (r < 0)
+                return r;
+            have += more;
+            left -= more;
+        }
+        rest = (struct nj_span){w->buffer + at, have - at};
+        rest.len = nj_cut_next(cut, rest);
+        r = put_part(w, parts, rest, err);
+        if (r < 0)
+            return r;
+        at += rest.len;
+    }
+    return 0;
+}
+
 static int read_parts(struct walk *w, int fd, const struct table_entry *old,
                       struct table_entry *entry, struct nj_error *err)
 {
-    NJ_AUTO(nj_hasher_free) struct nj_hasher *hasher = nj_hasher_new();
+    NJ_AUTO(parts_done) struct parts parts = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
-    uint64_t size = entry->tree.size;
-    size_t n = (size_t)((size + NJ_OBJECT_PART_BYTES - 1) / NJ_OBJECT_PART_BYTES);
-    struct nj_digest *parts = nj_arena_array(&w->dir->arena, n, sizeof(*parts));
+    struct nj_digest *kept;
+    struct nj_cut cut;
+    size_t room;
     int r;
 
-    if (!hasher || !parts)
-        return nj_fail_nomem(err);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t left = size - (uint64_t)i * NJ_OBJECT_PART_BYTES;
-        size_t len = left < NJ_OBJECT_PART_BYTES ? (size_t)left : NJ_OBJECT_PART_BYTES;
-        const struct nj_digest *known = old && i < old->n_parts ? &old->parts[i] : NULL;
-
-        r = read_part(fd, w->buffer, len, err);
-        if (r < 0)
-            return r;
-        nj_hasher_update(hasher, w->buffer, len);
-        nj_digest_bytes(w->buffer, len, &parts[i]);
-        if (i > 0 && nj_digest_equal(&parts[i], &parts[i - 1]))
-            continue; /* the zeros of a sparse file, put once */
-        r = put_new(w, NJ_OBJECT_BLOB, (struct nj_span){w->buffer, len}, &parts[i], known, err);
-        if (r < 0)
-            return r;
-    }
-    nj_hasher_finish(hasher, &entry->tree.digest);
-    nj_buf_init(&encoded, NJ_OBJECT_MAX_BYTES);
-    r = nj_parts_encode(parts, n, &encoded, err);
+    nj_cut_init(&cut, entry->tree.size);
+    room = nj_cut_parts_max(&cut, entry->tree.size);
+    if (room > NJ_PARTS_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "a file of %llu bytes has too many parts",
+                       (unsigned long long)entry->tree.size);
+    r = parts_init(&parts, old, room, err);
+    if (r == 0)
+        r = cut_file(w, fd, entry->tree.size, &cut, &parts, err);
     if (r < 0)
         return r;
+    nj_hasher_finish(parts.hasher, &entry->tree.digest);
+    nj_buf_init(&encoded, NJ_OBJECT_MAX_BYTES);
+    r = nj_parts_encode(parts.items, parts.n, &encoded, err);
+    if (r < 0)
+        return r;
+    kept = nj_arena_array(&w->dir->arena, parts.n, sizeof(*kept));
+    if (!kept)
+        return nj_fail_nomem(err);
+    memcpy(kept, parts.items, parts.n * sizeof(*kept));
     nj_digest_bytes(encoded.data, encoded.len, &entry->tree.parts);
     entry->tree.has_parts = true;
-    entry->parts = parts;
-    entry->n_parts = n;
+    entry->parts = kept;
+    entry->n_parts = parts.n;
     return put_new(w, NJ_OBJECT_PARTS, nj_buf_span(&encoded), &entry->tree.parts,
                    old && old->tree.has_parts ? &old->tree.parts : NULL, err);
 }
