@@ -7,7 +7,7 @@ NJ_PACKAGES_BUILD="gcc libc6-dev cmake ninja-build pkg-config libmsgpack-dev lib
     libxxhash-dev libarchive-dev libseccomp-dev libevent-dev libjansson-dev libyaml-dev libcurl4-openssl-dev"
 NJ_PACKAGES_RUN="python3-minimal python3 bash"
 NJ_PACKAGES_TEST="libcmocka-dev bats nodejs zstd tar procps util-linux binutils
-    man-db mandoc bash-completion zsh fish python3-jsonschema python3-yaml"
+    man-db mandoc bash-completion zsh fish python3-jsonschema python3-yaml python3-msgpack"
 NJ_PACKAGES_FUZZ="clang libclang-rt-14-dev llvm"
 NJ_PACKAGES_PACKAGE="dpkg-dev file debootstrap lintian"
 NJ_PACKAGES_VM="qemu-system-x86 busybox-static cpio e2fsprogs xz-utils dpkg"
