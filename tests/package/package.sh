@@ -28,7 +28,7 @@ say "lintian finds nothing"
 mkdir -p "$cache"
 if [ ! -s "$base" ]; then
     mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
-    debootstrap --variant=minbase bookworm "$work/new" "${mirror:-http://deb.debian.org/debian}" >"$work/log" 2>&1 ||
+    debootstrap --variant=minbase bookworm "$work/new" ${mirror:+"$mirror"} >"$work/log" 2>&1 ||
         { tail -n 20 "$work/log" >&2; fail "debootstrap failed"; }
     tar -C "$work/new" --exclude ./proc/* --exclude ./sys/* --exclude ./dev/* -cf "$base.new" .
     mv "$base.new" "$base"
