@@ -27,7 +27,7 @@ struct asker {
     struct bench *bench;
     struct nj_session *session;
     struct nj_session_config config;
-    char key[16];
+    char key[24];
     struct nj_model_call *call;
 };
 
