@@ -503,7 +503,9 @@ static void explain_agent(struct nj_rows *rows, const struct nj_manifest_agent *
     if (config->output_schema)
         nj_rows_put(rows, "the last reply fits a schema");
     nj_rows_row(rows, "output");
-    nj_rows_put(rows, "level %s", config->reproducible);
+    nj_rows_put(rows, "level %s%s", config->reproducible,
+                strcmp(config->reproducible, "D0") == 0 ? ""
+                                                        : ", declared; this version reaches D0");
     nj_rows_row(rows, "replay");
 }
 

@@ -110,7 +110,7 @@ static void a_job_is_told_in_full(void **state)
         "  tools       code_execution (bash python node; 300 s a call)\n"
         "  box         10 MiB for /workspace, /tmp; read-only /config; 100 MiB of\n"
         "              memory, 256 processes, no network\n"
-        "  replay      level D2\n"
+        "  replay      level D2, declared; this version reaches D0\n"
         "model worker\n"
         "  first       script replies.yaml; replies of 8192 tokens\n"
         "inputs: 5 objects, 132 bytes\n"
