@@ -38,7 +38,8 @@ struct nj_journal {
 
     /* Salvaging (salvage.c): the window holds the whole segment. */
     bool salvage;
-    uint64_t limit; /* frames of this segment count up to here */
+    uint64_t limit;  /* frames of this segment count up to here */
+    uint64_t hashed; /* bytes of what looked like frames of this segment, and were none */
     char damage[NJ_ERROR_TEXT_MAX_BYTES];
 };
 

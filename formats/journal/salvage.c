@@ -14,6 +14,11 @@
 
 #include "formats/base/banned.h"
 
+/* What a box wrote can look like a header at each multiple of 8, of a frame of 17 MiB: so many
+ * bytes of a segment are hashed in vain, then what looks like a long frame is passed over. */
+#define HASHED_MAX_BYTES ((uint64_t)4 << 30)
+#define SHORT_FRAME_BYTES ((size_t)16 << 10)
+
 int nj_journal_salvage_segment(const struct nj_journal *journal, uint32_t number, int *ret_fd,
                                struct nj_error *err)
 {
@@ -101,38 +106,45 @@ const char *nj_journal_damage(const struct nj_journal *journal)
     return journal->damage;
 }
 
-/* frame_at - is there a whole frame at @offset of the window? */
-static bool frame_at(const struct nj_journal *journal, uint64_t offset,
+/* frame_at - is there a whole frame at @offset of the window? @sought: there need not be one */
+static bool frame_at(struct nj_journal *journal, uint64_t offset, bool sought,
                      struct nj_frame_header *ret_header)
 {
     const struct nj_buf *window = &journal->window;
     const uint8_t *bytes = window->data + offset;
     uint64_t left = window->len - offset;
+    struct nj_span stored;
 
-    return left >= NJ_FRAME_HEADER_BYTES && nj_entry_frame_decode(bytes, ret_header) &&
-           (journal->segment.epoch == 0 || ret_header->epoch == journal->segment.epoch) &&
-           ret_header->stored_bytes <= left - NJ_FRAME_HEADER_BYTES &&
-           nj_entry_frame_whole(
-               bytes, (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, ret_header->stored_bytes},
-               journal->seed);
+    if (left < NJ_FRAME_HEADER_BYTES || !nj_entry_frame_decode(bytes, ret_header) ||
+        (journal->segment.epoch != 0 && ret_header->epoch != journal->segment.epoch) ||
+        ret_header->stored_bytes > left - NJ_FRAME_HEADER_BYTES ||
+        (sought && journal->hashed > HASHED_MAX_BYTES &&
+         ret_header->stored_bytes > SHORT_FRAME_BYTES))
+        return false;
+    stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, ret_header->stored_bytes};
+    if (nj_entry_frame_whole(bytes, stored, journal->seed))
+        return true;
+    journal->hashed += stored.len;
+    return false;
 }
 
 /* frame_behind - the first whole frame from @offset on; the window's length when there is none */
-static uint64_t frame_behind(const struct nj_journal *journal, uint64_t offset,
+static uint64_t frame_behind(struct nj_journal *journal, uint64_t offset,
                              struct nj_frame_header *ret_header)
 {
     static const uint8_t magic[4] = NJ_FRAME_MAGIC;
     const struct nj_buf *window = &journal->window;
+    uint64_t start = offset;
 
     for (; offset + NJ_FRAME_HEADER_BYTES <= window->len; offset += NJ_FRAME_ALIGN_BYTES)
         if (memcmp(window->data + offset, magic, sizeof(magic)) == 0 &&
-            frame_at(journal, offset, ret_header))
+            frame_at(journal, offset, offset > start, ret_header))
             return offset;
     return window->len;
 }
 
 /* committed - where the last whole commit of the window ends; 0 when there is none */
-static uint64_t committed(const struct nj_journal *journal)
+static uint64_t committed(struct nj_journal *journal)
 {
     struct nj_frame_header header;
     uint64_t offset = NJ_SEGMENT_HEADER_BYTES, end = 0;
@@ -180,6 +192,7 @@ static int segment_next(struct nj_journal *journal, struct nj_error *err)
     journal->segment.number = number;
     journal->offset = NJ_SEGMENT_HEADER_BYTES;
     journal->limit = 0;
+    journal->hashed = 0;
     if (r == 1) {
         tell(journal, "journal segment %06u is missing", (unsigned)number);
         return number < last ? NJ_JOURNAL_DAMAGE : NJ_JOURNAL_FRAME;
@@ -201,7 +214,7 @@ static int segment_next(struct nj_journal *journal, struct nj_error *err)
     return NJ_JOURNAL_DAMAGE;
 }
 
-/* deliver - the whole frame at journal->offset */
+/* deliver - the whole frame at journal->offset; DAMAGE when its payload is none */
 static int deliver(struct nj_journal *journal, const struct nj_frame_header *header,
                    struct nj_frame *ret_frame, struct nj_error *err)
 {
@@ -218,8 +231,14 @@ static int deliver(struct nj_journal *journal, const struct nj_frame_header *hea
                                    .place = {.segment = journal->segment.number,
                                              .bytes = NJ_FRAME_HEADER_BYTES + header->stored_bytes,
                                              .offset = journal->offset}};
+    if (r == -NJ_E_CORRUPT) { /* behind it things go on as behind any other damage */
+        tell(journal, "journal segment %06u, offset %llu: %s", (unsigned)journal->segment.number,
+             (unsigned long long)journal->offset, err->text);
+        *err = (struct nj_error){0};
+        r = NJ_JOURNAL_DAMAGE;
+    }
     journal->offset += nj_entry_frame_bytes(header->stored_bytes);
-    return r < 0 ? r : NJ_JOURNAL_FRAME;
+    return r;
 }
 
 int nj_journal_salvage_next(struct nj_journal *journal, struct nj_frame *ret_frame,

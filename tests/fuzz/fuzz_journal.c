@@ -4,8 +4,9 @@
  * Input: one byte of flags, then segments, each behind its length (u16le). With REPAIR the
  * checksums of headers and frames are mended first, and with COMMITS each commit is made to cover
  * what precedes it; else hardly any mutation would get past them. Properties: reading ends;
- * recovery agrees with the reader about how many frames there are, and after recovery the journal
- * reads to a clean end, takes another epoch, and delivers that too.
+ * salvaging ends too, and gives what the reader gave before all else; recovery agrees with the
+ * reader about how many frames there are, and after recovery the journal reads to a clean end,
+ * takes another epoch, and delivers that too.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -146,8 +147,22 @@ static void segment_mend(uint8_t *bytes, size_t size, unsigned flags, uint32_t n
     frames_mend(bytes, size, flags, header.epoch, nj_entry_seed(header.run_id), commit_number);
 }
 
+/* frame_check - what @journal delivered is at its place, too; *chain becomes the digest of all */
+static void frame_check(struct nj_journal *journal, const struct nj_frame *frame,
+                        struct nj_buf *payload, uint64_t *chain)
+{
+    struct nj_error err = {0};
+
+    nj_buf_clear(payload);
+    if (nj_journal_read(journal, &frame->place, payload, &err) < 0 ||
+        !nj_span_equal(nj_buf_span(payload), frame->payload))
+        abort();
+    *chain = XXH3_64bits_withSeed(payload->data, payload->len,
+                                  *chain + frame->sequence + ((uint64_t)frame->session << 32));
+}
+
 /* read_all - how many frames there are; *ret_outcome is an outcome or an error */
-static unsigned read_all(int *ret_outcome)
+static unsigned read_all(int *ret_outcome, uint64_t *ret_chain)
 {
     NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
@@ -160,10 +175,7 @@ static unsigned read_all(int *ret_outcome)
         abort();
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
     while ((r = nj_journal_next(journal, &frame, &err)) == NJ_JOURNAL_FRAME) {
-        nj_buf_clear(&payload);
-        if (nj_journal_read(journal, &frame.place, &payload, &err) < 0 ||
-            !nj_span_equal(nj_buf_span(&payload), frame.payload))
-            abort();
+        frame_check(journal, &frame, &payload, ret_chain);
         if (++frames > FRAMES_MAX)
             abort();
     }
@@ -176,6 +188,39 @@ static unsigned read_all(int *ret_outcome)
     return frames;
 }
 
+/* salvage - the first @frames frames are those of @chain, whatever is behind them */
+static void salvage(unsigned frames, uint64_t chain)
+{
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    unsigned salvaged = 0, damages = 0;
+    struct nj_error err = {0};
+    struct nj_frame frame;
+    uint64_t found = 0;
+    int r;
+
+    if (nj_journal_open_damaged(folder_fd, &journal, &err) < 0) {
+        if (err.code != NJ_E_CORRUPT || frames > 0)
+            abort();
+        return;
+    }
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    while ((r = nj_journal_next(journal, &frame, &err)) == NJ_JOURNAL_FRAME ||
+           r == NJ_JOURNAL_DAMAGE) {
+        if (r == NJ_JOURNAL_DAMAGE && (++damages > FRAMES_MAX || !*nj_journal_damage(journal)))
+            abort();
+        if (r == NJ_JOURNAL_DAMAGE)
+            continue;
+        frame_check(journal, &frame, &payload, &found);
+        if (++salvaged == frames && found != chain)
+            abort();
+        if (salvaged > FRAMES_MAX)
+            abort();
+    }
+    if (r != NJ_JOURNAL_END || salvaged < frames)
+        abort();
+}
+
 /* go_on - recover, append one frame in the next epoch, and read all again */
 static void go_on(unsigned frames)
 {
@@ -183,13 +228,14 @@ static void go_on(unsigned frames)
     struct nj_journal_recovery recovery;
     struct nj_frame frame = {.kind = NJ_FRAME_RUN, .payload = nj_span_text("more")};
     struct nj_error err = {0};
+    uint64_t chain = 0;
     int outcome;
     unsigned again;
 
     if (nj_journal_recover(folder_fd, &recovery, &err) < 0)
         return; /* a payload that does not decode is no matter for recovery, the other way round it
                    is */
-    again = read_all(&outcome);
+    again = read_all(&outcome, &chain);
     if (outcome >= 0 && (outcome != NJ_JOURNAL_END || again != frames))
         abort();
     recovery.next.segment_bytes = NJ_SEGMENT_MIN_BYTES;
@@ -197,14 +243,14 @@ static void go_on(unsigned frames)
         abort();
     if (nj_journal_append(writer, &frame, NULL, &err) < 0 || nj_journal_commit(writer, &err) < 0)
         abort();
-    if (outcome >= 0 && (read_all(&outcome) != frames + 1 || outcome != NJ_JOURNAL_END))
+    if (outcome >= 0 && (read_all(&outcome, &chain) != frames + 1 || outcome != NJ_JOURNAL_END))
         abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     nj_auto_free uint8_t *copy = malloc(size ? size : 1);
-    uint64_t commit_number = 1;
+    uint64_t commit_number = 1, chain = 0;
     unsigned flags, frames;
     size_t at = 1;
     int outcome;
@@ -228,7 +274,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         segment_put(number, copy + at, len);
         at += len;
     }
-    frames = read_all(&outcome);
+    frames = read_all(&outcome, &chain);
+    salvage(frames, chain);
     if (outcome >= 0)
         go_on(frames);
     return 0;
