@@ -202,7 +202,7 @@ struct cursor {
     unsigned bad_frames;
 };
 
-/* window - load.squeezed holds the stream from @at on, as much as a zstd frame can have */
+/* window - load.squeezed begins at @at of the file, with as much as a zstd frame can have */
 static int window(struct cursor *cursor, uint64_t at, struct nj_error *err)
 {
     struct nj_buf *squeezed = &cursor->pieces->load.squeezed;
@@ -226,6 +226,27 @@ static int window(struct cursor *cursor, uint64_t at, struct nj_error *err)
         r = nj_fsio_pread(cursor->pieces->load.fd, squeezed->data + squeezed->len, want, next, err);
     if (r == 0)
         squeezed->len += want;
+    return r;
+}
+
+/* window_rest - the stream from @at on: the next zstd frame, or as much as one can have. Frames can
+ * be many and tiny, so the window moves only where the next one is not all in it. */
+static int window_rest(struct cursor *cursor, uint64_t at, struct nj_span *ret_rest,
+                       struct nj_error *err)
+{
+    const struct nj_buf *squeezed = &cursor->pieces->load.squeezed;
+    uint64_t past = at - cursor->at;
+    struct nj_error ignored = {0};
+    size_t len = 0;
+    int r;
+
+    if (past < squeezed->len) {
+        *ret_rest = (struct nj_span){squeezed->data + past, squeezed->len - past};
+        if (nj_bundle_squeezed_frame(*ret_rest, &len, &ignored) == 0 && len > 0)
+            return 0;
+    }
+    r = window(cursor, at, err);
+    *ret_rest = nj_buf_span(squeezed);
     return r;
 }
 
@@ -277,17 +298,23 @@ static size_t frame_skip(struct cursor *cursor, struct nj_span rest, size_t len)
     return rest.len;
 }
 
-/* bad_frame - what of the frame at the head of @rest proves itself is taken; *ret_skip is where to
- * go on */
-static int bad_frame(struct cursor *cursor, struct nj_span rest, size_t len, const char *why,
+/* bad_frame - what of the frame at @at proves itself is taken; *ret_skip is where to go on */
+static int bad_frame(struct cursor *cursor, uint64_t at, size_t len, const char *why,
                      size_t *ret_skip, struct nj_error *err)
 {
     struct nj_bundle_load *load = &cursor->pieces->load;
     enum nj_bundle_member member = cursor->piece->member;
-    size_t skip = frame_skip(cursor, rest, len);
-    bool cut = len == 0 && skip == rest.len && cursor->at + rest.len == load->fd_bytes;
+    struct nj_span rest;
+    size_t skip;
+    bool cut;
     int r;
 
+    r = window(cursor, at, err);
+    if (r < 0)
+        return r;
+    rest = nj_buf_span(&load->squeezed);
+    skip = frame_skip(cursor, rest, len);
+    cut = len == 0 && skip == rest.len && at + rest.len == load->fd_bytes;
     nj_bundle_block_partly(load, rest);
     r = nj_bundle_block_take(load, member, cut ? NJ_BUNDLE_TRUST_CUT : NJ_BUNDLE_TRUST_DIGESTS,
                              err);
@@ -296,7 +323,7 @@ static int bad_frame(struct cursor *cursor, struct nj_span rest, size_t len, con
     cursor->bad_frames++;
     *ret_skip = skip;
     return damage(load->bundle, err, "%s: at byte %" PRIu64 " of the file, for %zu bytes: %s",
-                  nj_bundle_member_name(member), cursor->at, skip, why);
+                  nj_bundle_member_name(member), at, skip, why);
 }
 
 /* host_failed - an error that is not the file's fault ends the reading */
@@ -317,10 +344,9 @@ static int stream_pieces(struct pieces *pieces, const struct piece *piece, struc
         size_t len = 0, skip;
         int r;
 
-        r = window(&cursor, at, err);
+        r = window_rest(&cursor, at, &rest, err);
         if (r < 0)
             return r;
-        rest = nj_buf_span(&load->squeezed);
         if (all_zero(rest) || rest.len <= NJ_BUNDLE_EMPTY_STREAM_MAX_BYTES)
             return 0; /* filling, or a stream of nothing */
         r = frame_try(pieces, rest, &len, &why);
@@ -335,7 +361,7 @@ static int stream_pieces(struct pieces *pieces, const struct piece *piece, struc
                                 why.text) < 0)
                 return -(int)err->code;
         } else {
-            r = bad_frame(&cursor, rest, len, why.text, &skip, err);
+            r = bad_frame(&cursor, at, len, why.text, &skip, err);
             if (r < 0)
                 return r;
         }

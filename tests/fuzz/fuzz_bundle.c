@@ -8,7 +8,8 @@
  *   RECORDS  four lengths (u16le) and so many bytes: the decoded streams; digests, frames and sums
  * are mended SQUEEZED the journal stream as zstd; all else is whole Properties: opening ends; what
  * opens says of itself what a reader can check, and every frame and object that it lists can be
- * had. With salvage, what opens whole is the same, and what does not may still open.
+ * had. With salvage, what opens whole is the same, and what does not may still open: its objects
+ * are what their digests say all the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +205,18 @@ static void objects_check(struct nj_span stream, struct nj_object_source source)
     }
 }
 
+static int object_fits(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    struct nj_digest digest;
+
+    (void)ctx;
+    (void)err;
+    nj_digest_bytes(object->bytes.data, object->bytes.len, &digest);
+    if (!nj_digest_equal(&digest, &object->digest))
+        abort();
+    return 0;
+}
+
 /* open_check - *ret_frames is set when the bundle opens */
 static bool open_check(int fd, unsigned flags, const struct parts *parts, uint64_t *ret_frames)
 {
@@ -233,6 +246,7 @@ static bool open_check(int fd, unsigned flags, const struct parts *parts, uint64
         if (!nj_bundle_damage(bundle))
             must(nj_record_digests_add(&digests, &frame, &err));
     }
+    must(nj_bundle_each_object(bundle, object_fits, NULL, &err));
     if (!nj_bundle_damage(bundle)) {
         if (got != nj_bundle_info(bundle)->frames ||
             !nj_digest_equal(&digests.record, &nj_bundle_info(bundle)->digests.record) ||
