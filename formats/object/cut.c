@@ -43,7 +43,8 @@ void nj_cut_init(struct nj_cut *cut, uint64_t file_bytes)
     size_t normal = NORMAL_MIN_BYTES;
     unsigned bits = 14;
 
-    while (normal <= NORMAL_MAX_BYTES && file_bytes / NORMAL_PARTS > normal) {
+    /* To the byte: else the parts of a quarter of the normal length could be one too many. */
+    while (normal <= NORMAL_MAX_BYTES && file_bytes > (uint64_t)normal * NORMAL_PARTS) {
         normal *= 2;
         bits++;
     }

@@ -120,6 +120,10 @@ static void parts_never_become_too_many(void **state)
         assert_true(nj_cut_parts_max(&cut, bytes) <= NJ_PARTS_MAX);
         assert_true(cut.max_bytes <= NJ_OBJECT_PART_BYTES && cut.min_bytes >= 64);
     }
+    for (uint64_t bytes = (uint64_t)128 << 20; bytes < (uint64_t)NJ_PARTS_MAX << 20; bytes *= 2) {
+        nj_cut_init(&cut, bytes + 1); /* where parts grow */
+        assert_true(nj_cut_parts_max(&cut, bytes + 1) <= NJ_PARTS_MAX);
+    }
     nj_cut_init(&cut, (uint64_t)NJ_PARTS_MAX << 20);
     assert_int_equal(nj_cut_parts_max(&cut, (uint64_t)NJ_PARTS_MAX << 20), NJ_PARTS_MAX);
 }
