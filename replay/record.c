@@ -164,6 +164,8 @@ static int fill_info(struct nj_record *record, const struct nj_run_dir *dir, str
     if (nj_record_frame(record, 1, &payload, &frame, err) < 0 ||
         nj_event_decode(frame.payload, &event, err) < 0)
         return nj_wrap(err, "frame 1");
+    if (frame.kind != NJ_FRAME_EVENT || event.kind != NJ_EVENT_OPENED)
+        return nj_fail(err, NJ_E_CORRUPT, "frame 1 does not open the session");
     if (keep_text(record, event.opened.key, &info->key, err) < 0 ||
         keep_text(record, event.opened.group, &info->group, err) < 0 ||
         keep_text(record, event.opened.agent, &info->agent, err) < 0)

@@ -296,6 +296,33 @@ static void a_second_opening_is_damage_and_salvage_stops_before_it(void **state)
     assert_non_null(strstr(fixture->timeline->damage, "frame 5"));
 }
 
+/* The journal of a run may be anybody's, too: what begins a session need not be its opening. */
+static void a_session_that_nothing_opened_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_scan_done) struct nj_scan scan = {.session = 2};
+    struct record_kit_frame opening, *frames = fixture->kit.frames;
+    struct nj_error err = {0};
+    struct nj_frame frame;
+    int r;
+
+    record_kit_small(&fixture->kit);
+    opening = frames[0];
+    frames[0] = frames[4]; /* the first call's event */
+    frames[4] = opening;
+    record_kit_run(&fixture->kit, fixture->path, 1);
+    record_kit_must(nj_run_dir_open(fixture->path, false, &fixture->dir, &err), &err);
+    record_kit_must(nj_journal_open(fixture->dir.journal_fd, &journal, &err), &err);
+    while ((r = nj_journal_next(journal, &frame, &err)) == NJ_JOURNAL_FRAME)
+        if (frame.session == scan.session)
+            record_kit_must(nj_scan_frame(&scan, &frame, &err), &err);
+    record_kit_must(r, &err);
+    assert_int_equal(nj_record_open_scan(&fixture->dir, journal, &scan, &fixture->record, &err),
+                     -NJ_E_CORRUPT);
+    assert_non_null(strstr(err.text, "frame 1 does not open the session"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +338,7 @@ int main(void)
         TEST(changes_are_counted_against_the_step_before),
         TEST(the_calls_of_a_turn_are_found),
         TEST(a_second_opening_is_damage_and_salvage_stops_before_it),
+        TEST(a_session_that_nothing_opened_is_refused),
 #undef TEST
     };
 
