@@ -127,24 +127,29 @@ static int say(struct patient *patient, const char *rest, struct nj_error *err)
 static int save_record(const struct patient *patient, struct nj_record *record,
                        const struct nj_fsck_result *result, struct nj_error *err)
 {
-    const char *path = patient->salvage;
-    nj_auto_close int fd = -1;
-    nj_auto_free char *temp = NULL;
+    const char *path = patient->salvage, *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    nj_auto_free char *folder = NULL, *temp = NULL;
+    nj_auto_close int dir_fd = -1, fd = -1;
     int r;
 
-    if (asprintf(&temp, "%s.tmp-%d", path, (int)getpid()) < 0) {
+    folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!folder || asprintf(&temp, "%s.tmp-%d", name, (int)getpid()) < 0) {
         temp = NULL;
         return nj_fail_nomem(err);
     }
-    fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return nj_fail_errno(err, errno, "open folder %s", folder);
+    fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return nj_fail_errno(err, errno, "create %s", path);
     r = nj_fsck_save(record, result, fd, err);
-    if (r == 0 && renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+    if (r == 0 && renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) < 0)
         r = nj_fail_errno(err, errno, "create %s", path);
     if (r < 0)
-        (void)unlink(temp); /* the error is told; a leftover says what it is */
-    return r;
+        (void)unlinkat(dir_fd, temp, 0); /* the error is told; a leftover says what it is */
+    return r < 0 ? r : nj_fsio_sync_dir(dir_fd, err);
 }
 
 static int open_damaged(struct patient *patient, struct nj_record **ret_record,

@@ -205,14 +205,14 @@ static int read_journal(struct run *run, struct nj_error *err)
 
 /* ---- sessions ---- */
 
-static int save(struct run *run, struct nj_record *record, const struct nj_fsck_result *result,
-                struct nj_error *err)
+/* save_name - like a bundle of the run; several keys can have one such name, then the session's
+ * number tells them apart */
+static int save_name(const struct run *run, const struct nj_bundle_info *info, uint32_t session,
+                     char **ret_name, struct nj_error *err)
 {
-    const struct nj_bundle_info *info = nj_record_info(record);
     char slug[NJ_SLUG_MAX_BYTES + 1], hex[NJ_DIGEST_HEX_CHARS + 1];
     nj_auto_free char *name = NULL;
-    nj_auto_close int fd = -1;
-    int r;
+    struct stat st;
 
     nj_slug(info->key, false, slug);
     nj_digest_hex(&info->identity, hex);
@@ -220,6 +220,27 @@ static int save(struct run *run, struct nj_record *record, const struct nj_fsck_
         name = NULL;
         return nj_fail_nomem(err);
     }
+    if (fstatat(run->save_dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        free(name);
+        if (asprintf(&name, "%s-%.8s.session-%u.njb", slug, hex, (unsigned)session) < 0) {
+            name = NULL;
+            return nj_fail_nomem(err);
+        }
+    }
+    *ret_name = nj_steal_ptr(&name);
+    return 0;
+}
+
+static int save(struct run *run, struct nj_record *record, uint32_t session,
+                const struct nj_fsck_result *result, struct nj_error *err)
+{
+    nj_auto_free char *name = NULL;
+    nj_auto_close int fd = -1;
+    int r;
+
+    r = save_name(run, nj_record_info(record), session, &name, err);
+    if (r < 0)
+        return r;
     fd = openat(run->save_dir_fd, ".tmp-salvage",
                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -242,6 +263,7 @@ static int from_journal(struct run *run, struct member *member, bool *ret_whole,
     NJ_AUTO(nj_record_free) struct nj_record *record = NULL;
     struct nj_fsck_ear ear = {.fault = hear, .ctx = run};
     struct nj_fsck_result result;
+    uint32_t session = member->scan.session;
     struct nj_error why = {0};
     int r;
 
@@ -259,7 +281,7 @@ static int from_journal(struct run *run, struct member *member, bool *ret_whole,
     *ret_whole = result.faults == 0 && !member->cut;
     if (run->save_dir_fd < 0 || result.frames_whole == 0)
         return 0;
-    return save(run, record, &result, err);
+    return save(run, record, session, &result, err);
 }
 
 /* from_bundle - an archived session. Returns 0, or 1 when its bundle is not there or not whole. */
@@ -402,6 +424,8 @@ int nj_fsck_run(const struct nj_run_dir *dir, int save_dir_fd, const struct nj_f
     for (size_t i = 1; r == 0 && i < run.n_members; i++)
         if (run.members[i].key || run.members[i].scan.n_places > 0 || run.members[i].cut)
             r = check_member(&run, &run.members[i], err);
+    if (r == 0 && save_dir_fd >= 0)
+        r = nj_fsio_sync_dir(save_dir_fd, err);
     if (r < 0)
         return nj_wrap(err, "run %s", dir->path);
     *ret_result = run.result;
