@@ -191,6 +191,7 @@ static int look_at(struct walk *w, int dir_fd, const struct stat *st, unsigned d
                    struct table_entry *entry, struct nj_error *err)
 {
     const char *name = (const char *)entry->tree.name.data;
+    int r = 0;
 
     entry->ino = st->st_ino;
     entry->mtime_ns = table_mtime_ns(st);
@@ -199,13 +200,18 @@ static int look_at(struct walk *w, int dir_fd, const struct stat *st, unsigned d
         return walk_file(w, dir_fd, name, st, entry, err);
     if (S_ISDIR(st->st_mode))
         return look_at_dir(w, dir_fd, name, st, depth, entry, err);
-    if (S_ISLNK(st->st_mode))
-        return look_at_link(w, dir_fd, name, entry, err);
-    if (!S_ISFIFO(st->st_mode) && !S_ISSOCK(st->st_mode))
+    if (!S_ISLNK(st->st_mode) && !S_ISFIFO(st->st_mode) && !S_ISSOCK(st->st_mode))
         return 1;
-    entry->tree.type = S_ISFIFO(st->st_mode) ? NJ_FILE_FIFO : NJ_FILE_SOCKET;
-    entry->tree.mode = st->st_mode & 07777;
-    return 0;
+    /* A change of one with several names is told of one of them: all are looked at. */
+    entry->several = st->st_nlink > 1;
+    w->dir->several |= entry->several;
+    if (S_ISLNK(st->st_mode)) {
+        r = look_at_link(w, dir_fd, name, entry, err);
+    } else {
+        entry->tree.type = S_ISFIFO(st->st_mode) ? NJ_FILE_FIFO : NJ_FILE_SOCKET;
+        entry->tree.mode = st->st_mode & 07777;
+    }
+    return r == 0 ? table_remember(w->table, entry, err) : r;
 }
 
 static size_t encoded_bytes(const struct nj_tree_entry *entry)
@@ -261,9 +267,9 @@ static int keep(struct walk *w, const struct table_entry *old, unsigned depth,
         return r;
     if (old->dir)
         return keep_dir(w, old, depth, entry, err);
-    if (old->tree.type != NJ_FILE_REGULAR)
-        return 0;
-    return walk_count(w, old->tree.size, 1) ? table_remember(w->table, entry, err) : 2;
+    if (old->tree.type == NJ_FILE_REGULAR && !walk_count(w, old->tree.size, 1))
+        return 2;
+    return table_remember(w->table, entry, err);
 }
 
 /* look_at_all - the entries in the order of their names; those that cannot be kept are removed,

@@ -21,7 +21,7 @@ struct table_entry {
     int64_t mtime_ns;
     int64_t ctime_ns;
     bool trusted;                  /* of a restore: the digest holds whatever the times say */
-    bool several;                  /* its inode has other names */
+    bool several;                  /* its inode has other names; of no directory */
     const struct nj_digest *parts; /* digests of the parts, of a file that has some */
     size_t n_parts;
     struct table_dir *dir; /* of a directory; a reference */
@@ -44,13 +44,13 @@ struct table_dir {
     uint64_t files;
     uint64_t bytes;  /* sum of the sizes of regular files */
     unsigned height; /* 0: no directory below */
-    bool several;    /* some file has several names */
+    bool several;    /* something in it has several names */
 };
 
 struct table {
     struct nj_arena arena;       /* of entries that are in no directory (restore) */
     struct table_dir *root;      /* a reference */
-    struct table_entry **by_ino; /* open addressing; regular files and directories */
+    struct table_entry **by_ino; /* open addressing */
     size_t by_ino_size;          /* a power of two, or 0 */
     size_t n_inodes;
     struct table_entry **fresh; /* not in the index yet */

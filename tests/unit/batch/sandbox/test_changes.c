@@ -166,6 +166,23 @@ static void what_another_process_writes_into_a_mapping(void **state)
                "assert f.readinto(m) == 8\n"); /* read() as the writer */
 }
 
+static void attributes_of_links_fifos_and_sockets(void **state)
+{
+    (void)state;
+    python("import os, socket\n"
+           "os.mkdir('e'); os.symlink('x', 'd/l'); os.mkfifo('d/p'); os.symlink('x', 'd/n')\n"
+           "os.mkfifo('d/q'); os.link('d/q', 'e/q')\n"
+           "socket.socket(socket.AF_UNIX).bind('d/s')\n");
+    python("import os; os.utime('d/l', (5, 5), follow_symlinks=False)");
+    python("import os; os.chmod('d/p', 0o600)");
+    python("import os; os.write(os.open('d/p', os.O_RDWR), b'dates it')");
+    python("import os; os.chmod('d/s', 0o600)");
+    python("import os; os.utime('e/q', (5, 5))");
+    python("import os; os.link('d/n', 'e/n', follow_symlinks=False)");
+    python("import os; os.utime('e/n', (5, 5), follow_symlinks=False)");
+    python("import os; os.remove('e/n'); os.utime('d/n', (7, 7), follow_symlinks=False)");
+}
+
 static void steps_within_a_millisecond(void **state)
 {
     (void)state;
@@ -297,6 +314,7 @@ static int run(const char *name)
         TEST(a_mapping_of_what_was_restored),
         TEST(a_mapping_of_a_new_file_in_a_new_directory_then_again),
         TEST(what_another_process_writes_into_a_mapping),
+        TEST(attributes_of_links_fifos_and_sockets),
         TEST(steps_within_a_millisecond),
         TEST(more_changes_than_any_queue_holds),
         TEST(deleted_but_open_files_are_no_part_of_it),
