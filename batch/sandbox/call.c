@@ -697,7 +697,6 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     r = fill_request(call, err);
     if (r < 0)
         return r;
-    nj_changes_begin(s->changes);
     nj_cgroup_memory_peak_reset(cgroup);
     call->oom_kills_before = nj_cgroup_oom_kills(cgroup);
     call->refusals_before = nj_cgroup_fork_refusals(cgroup);

@@ -40,7 +40,6 @@ struct nj_changes {
     enum nj_changes_way way;
     int fd;
     bool lost;
-    pid_t self;
     uint64_t *keys; /* open addressing; 0: free */
     size_t n_keys;
     size_t room_keys;  /* a power of two, or 0 */
@@ -185,7 +184,7 @@ static void take_all_fanotify(struct nj_changes *changes, size_t bytes)
         }
         if (metadata.mask & FAN_Q_OVERFLOW)
             changes->lost = true;
-        else if (metadata.pid != changes->self)
+        else
             take_fanotify(changes, changes->events + at, &metadata);
     }
 }
@@ -260,7 +259,6 @@ int nj_changes_new(int fanotify_fd, struct nj_changes **ret_changes, struct nj_e
         nj_close_auto(&fanotify_fd);
         return nj_fail_nomem(err);
     }
-    changes->self = getpid();
     changes->fd = -1;
     if (forced && fanotify_fd >= 0) {
         (void)close(fanotify_fd);
@@ -315,14 +313,6 @@ void nj_changes_drain(struct nj_changes *changes)
         else
             take_all_inotify(changes, (size_t)n);
     }
-}
-
-void nj_changes_begin(struct nj_changes *changes)
-{
-    nj_changes_drain(changes);
-    if (changes->way == NJ_CHANGES_INOTIFY)
-        nj_changes_done_with(changes); /* it does not say whose they are, and only we were there */
-    changes->lost = false;
 }
 
 bool nj_changes_are_known(const struct nj_changes *changes)

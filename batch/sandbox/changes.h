@@ -17,9 +17,10 @@
  *   nothing   every file is read at every capture
  * Whatever a queue lost, or a limit refused, is the last of these for as long as it matters.
  *
- * Use: nj_changes_begin() before a call; nj_changes_drain() whenever nj_changes_fd() is readable
- * and once when the call is over; then nj_changes_are_known() and nj_changes_has() by the capture,
- * which ends with nj_changes_done_with(). What the reader itself does in the workspace is left out.
+ * Use: nj_changes_drain() whenever nj_changes_fd() is readable and once when the call is over; then
+ * nj_changes_are_known() and nj_changes_has() by the capture, which ends with
+ * nj_changes_done_with(). Whose a change is makes no difference: the reader's own are told, too,
+ * and what is told between two calls belongs to the next capture.
  */
 #ifndef NJ_SANDBOX_CHANGES_H
 #define NJ_SANDBOX_CHANGES_H
@@ -50,9 +51,6 @@ enum nj_changes_way nj_changes_way(const struct nj_changes *changes);
 /* nj_changes_fd - to poll for reading; -1: there is nothing to hear */
 int nj_changes_fd(const struct nj_changes *changes);
 
-/* nj_changes_begin - a call begins: what was lost before it were our own changes */
-void nj_changes_begin(struct nj_changes *changes);
-
 /* nj_changes_drain - take in what is queued. A queue holds 16,384 events as a rule, so a busy call
  * needs this every few ten milliseconds. */
 void nj_changes_drain(struct nj_changes *changes);
@@ -75,7 +73,7 @@ bool nj_changes_has(const struct nj_changes *changes, uint64_t ino, uint64_t dir
 bool nj_changes_each(const struct nj_changes *changes, void (*each)(void *ctx, uint64_t ino),
                      void *ctx);
 
-/* nj_changes_done_with - the present state was captured */
+/* nj_changes_done_with - the state as of the last nj_changes_drain() was captured */
 void nj_changes_done_with(struct nj_changes *changes);
 
 #endif

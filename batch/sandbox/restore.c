@@ -633,7 +633,9 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
         r = make(&m, ref, err);
     if (r >= 0)
         r = look_again(workspace, &m, ref, err);
-    if (r >= 0)
-        nj_changes_done_with(workspace->changes);
-    return r;
+    if (r < 0)
+        return r;
+    nj_changes_drain(workspace->changes); /* our own, all of them known by now */
+    nj_changes_done_with(workspace->changes);
+    return 0;
 }
