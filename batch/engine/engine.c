@@ -244,6 +244,10 @@ void nj_engine_suspend(struct nj_engine *engine, const char *reason)
     {
         nj_seat_pause(&live->seat);
         nj_live_release_slot_queue(live); /* a call that has not begun is begun after the resume */
+        if (live->model_call && nj_model_is_waiting(live->model_call)) { /* nor sent: likewise */
+            nj_live_cancel_model(live);
+            nj_money_settle(live, 0);
+        }
     }
     (void)event_add(engine->grace, &grace);
 }
@@ -277,8 +281,9 @@ static int suspend_one(struct nj_live *live, const char *reason, struct nj_error
     struct nj_event event = nj_live_event(live, NJ_EVENT_SUSPENDED);
 
     event.suspended.reason = nj_span_text(reason);
-    if (live->model_call) { /* given up under way: nobody will know what it cost */
-        event.suspended.cost_micro_usd = live->reserved_micro_usd;
+    if (live->model_call) {
+        if (!nj_model_is_waiting(live->model_call)) /* nobody will know what it cost */
+            event.suspended.cost_micro_usd = live->reserved_micro_usd;
         nj_live_cancel_model(live);
         nj_money_settle(live, event.suspended.cost_micro_usd);
     }

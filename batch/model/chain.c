@@ -467,6 +467,11 @@ int nj_model_ask(struct nj_models *models, size_t role, const struct nj_model_re
     return 0;
 }
 
+bool nj_model_is_waiting(const struct nj_model_call *call)
+{
+    return !call->try && !call->calling;
+}
+
 void nj_model_cancel(struct nj_model_call *call)
 {
     if (!call)

@@ -105,6 +105,11 @@ int nj_model_ask(struct nj_models *models, size_t role, const struct nj_model_re
                  const struct nj_model_callbacks *callbacks, struct nj_model_call **ret_call,
                  struct nj_error *err) NJ_MUST_USE;
 
+/* nj_model_is_waiting - nothing is sent at present: the next try waits behind its group's first
+ * call, at its model's gate, or for the time that a failed one set. Cancelled now it costs nothing.
+ */
+bool nj_model_is_waiting(const struct nj_model_call *call);
+
 /* nj_model_cancel - no callback comes after it; accepts NULL. A call that ended is freed by its
  * ending. */
 void nj_model_cancel(struct nj_model_call *call);

@@ -115,6 +115,25 @@ print(sum(row["tokens"]["cache_read"] > 0 for row in rows))'
     same "$(readers)" 7
 }
 
+@test "a run that is stopped sends nothing that still waited for the first session, and pays nothing for it" {
+    local pid
+    serve_cache '{"say": "done", "delay": 3}'
+    ITEMS=8 job_long
+    nightjar run job.yaml --run-dir run >shown 2>&1 </dev/null &
+    pid=$!
+    nj_started+=("$pid")
+    until_true 20 grep -q '"turn": 1' server.log
+    kill -INT "$pid"
+    expect 4 wait "$pid"
+    same "$(models_log_of 'len(asked)')" 1 "calls before the stop"
+    same "$(python3 -I -c 'import json
+print(sum(json.loads(line)["cost_usd"] > 0 for line in open("run/results.jsonl")))')" 1 "sessions that cost something"
+    expect 0 nightjar resume run
+    models_sound
+    same "$(models_log_of 'len(asked)')" 8 "calls"
+    same "$(readers)" 7
+}
+
 @test "without a cache nobody waits for anybody" {
     serve_cache '{"say": "done", "delay": 1}'
     MODELS="[{provider: anthropic, model: m1, base_url: \"$models_url\", credential: key, cache: off}]" ITEMS=8 job_long
