@@ -44,32 +44,64 @@ static json_t *read_json(struct nj_span text)
 
 /* ---- choosing ---- */
 
+struct choosing {
+    struct nj_reuse *reuse;
+    const struct nj_plan *plan;
+    struct nj_buf *out;
+    size_t count;
+    bool done[NJ_MANIFEST_AGENTS_MAX]; /* groups */
+};
+
+static int choose(struct choosing *choosing, const struct nj_plan_session *session,
+                  struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf why = {0};
+    struct nj_buf *out = choosing->out;
+    struct nj_span row;
+    int r;
+
+    nj_buf_init(&why, 1u << 16);
+    r = nj_reuse_judge(choosing->reuse, choosing->plan, session, &why, err);
+    if (r < 0)
+        return r;
+    if (r != NJ_REUSE_SAME || !nj_reuse_row(choosing->reuse, session->key, &row))
+        return 0;
+    choosing->count++;
+    if (nj_buf_text(out, "{\"key\":", err) < 0 ||
+        nj_buf_json_text(out, nj_span_text(session->key), err) < 0 ||
+        nj_buf_text(out, ",\"row\":", err) < 0 || nj_buf_append(out, row.data, row.len, err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, "}\n", err);
+}
+
+/* A group may stand before one that it comes after in the manifest. Here it stands behind, so that
+ * whoever takes them over line by line knows what became of the others. */
+static int choose_group(struct choosing *choosing, size_t group, struct nj_error *err)
+{
+    const struct nj_plan *plan = choosing->plan;
+    const struct nj_manifest_group *its = &plan->manifest->groups[group];
+
+    if (choosing->done[group])
+        return 0;
+    choosing->done[group] = true;
+    for (size_t i = 0; i < its->n_after; i++)
+        if (choose_group(choosing, its->after[i], err) < 0)
+            return -(int)err->code;
+    for (size_t i = 0; i < plan->n_sessions; i++)
+        if (plan->sessions[i].group == group && choose(choosing, &plan->sessions[i], err) < 0)
+            return -(int)err->code;
+    return 0;
+}
+
 static int choose_all(struct nj_reuse *reuse, const struct nj_plan *plan, struct nj_buf *out,
                       struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf why = {0};
-    size_t count = 0;
+    struct choosing choosing = {.reuse = reuse, .plan = plan, .out = out};
 
-    nj_buf_init(&why, 1u << 16);
-    for (size_t i = 0; i < plan->n_sessions; i++) {
-        const struct nj_plan_session *session = &plan->sessions[i];
-        struct nj_span row;
-        int r;
-
-        nj_buf_clear(&why);
-        r = nj_reuse_judge(reuse, plan, session, &why, err);
-        if (r < 0)
-            return r;
-        if (r != NJ_REUSE_SAME || !nj_reuse_row(reuse, session->key, &row))
-            continue;
-        if (nj_buf_text(out, "{\"key\":", err) < 0 ||
-            nj_buf_json_text(out, nj_span_text(session->key), err) < 0 ||
-            nj_buf_text(out, ",\"row\":", err) < 0 ||
-            nj_buf_append(out, row.data, row.len, err) < 0 || nj_buf_text(out, "}\n", err) < 0)
+    for (size_t i = 0; i < plan->manifest->n_groups; i++)
+        if (choose_group(&choosing, i, err) < 0)
             return -(int)err->code;
-        count++;
-    }
-    return nj_buf_printf(out, err, "{\"end\":%zu}\n", count);
+    return nj_buf_printf(out, err, "{\"end\":%zu}\n", choosing.count);
 }
 
 int nj_reused_choose(const struct nj_plan *plan, const char *run_path, int inputs_fd,

@@ -5,7 +5,8 @@
  * published, so a run that is killed and gone on with reuses the same. Each chosen session is then
  * taken over before the loop begins: its bundle is checked whole and gets a second name in this
  * run's folder, its outputs are published from the bundle, and an ARCHIVED frame carries its row.
- * What cannot be taken over after all (the earlier run is gone, the bundle is damaged) is run.
+ * What cannot be taken over after all (the earlier run is gone, the bundle is damaged) is run, and so
+ * is what comes after it: groups stand in the file behind those that they come after.
  *
  *     {"run":"/srv/runs/last-night"}
  *     {"key":"a-17","row":{...its line of results.jsonl there...}}

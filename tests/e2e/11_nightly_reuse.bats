@@ -71,6 +71,19 @@ outputs() { (cd "$1/outputs" && find . -type f -exec sha256sum {} + | sort); }
     expect 0 nightjar-replay verify "$(bundle 001 after)" "$(bundle 003 after)"
 }
 
+@test "what comes after a session that is run after all is run, wherever it stands in the manifest" {
+    python3 -I - <<-'PYTHON'
+	text = open("job.yaml").read()
+	last = next(line for line in text.splitlines(True) if "name: last" in line)
+	open("job.yaml", "w").write(text.replace(last, "").replace("sessions:\n", "sessions:\n" + last, 1))
+	PYTHON
+    expect 0 nightjar run job.yaml --run-dir earlier --quiet
+    : >log
+    rm "$(bundle 001 earlier)"
+    expect 0 nightjar run job.yaml --run-dir after --reuse earlier --quiet
+    same "$(asked)" "001 last" "sessions whose model was asked"
+}
+
 @test "a run that is killed reuses the same when it is gone on with" {
     echo changed >items/003.txt
     sed -i 's/delay_ms: 0/delay_ms: 2000/' replies.yaml
