@@ -377,6 +377,13 @@ static void leave(struct taking *taking, const struct nj_plan_session *session, 
                taking->run, why);
 }
 
+/* The earlier run is as good as it was, but there is no room for it here. To run the sessions would
+ * need no less, and be paid for. */
+static bool is_full(const struct nj_error *why)
+{
+    return why->code == NJ_E_NOMEM || why->sys_errno == ENOSPC || why->sys_errno == EDQUOT;
+}
+
 /* Results that it would be given may be others, when not all that it comes after could be taken. */
 static bool others_are_left(const struct taking *taking, const struct nj_plan_session *session)
 {
@@ -426,6 +433,10 @@ static int take_session(struct taking *taking, const char *key, json_t *row, str
         (void)nj_fail(&why, NJ_E_INPUT, "some of what it comes after are run");
     else if (take_files(taking, session, theirs, ours, &why) == 0)
         (void)!make_row(taking, session, row, ours, &text, &why);
+    if (why.code != 0 && is_full(&why)) {
+        *err = why;
+        return -(int)err->code;
+    }
     if (why.code != 0) {
         leave(taking, session, why.text);
         return 0;

@@ -5,8 +5,8 @@
  * published, so a run that is killed and gone on with reuses the same. Each chosen session is then
  * taken over before the loop begins: its bundle is checked whole and gets a second name in this
  * run's folder, its outputs are published from the bundle, and an ARCHIVED frame carries its row.
- * What cannot be taken over after all (the earlier run is gone, the bundle is damaged) is run, and so
- * is what comes after it: groups stand in the file behind those that they come after.
+ * What cannot be taken over after all (the earlier run is gone, the bundle is damaged) is run, and
+ * so is what comes after it: groups stand in the file behind those that they come after.
  *
  *     {"run":"/srv/runs/last-night"}
  *     {"key":"a-17","row":{...its line of results.jsonl there...}}
@@ -25,7 +25,8 @@ int nj_reused_choose(const struct nj_plan *plan, const char *run_path, int input
                      struct nj_error *err) NJ_MUST_USE;
 
 /* nj_reused_take_over - those of the choice that have not begun; before the loop, as the user who
- * owns the run. Fails only where this run itself cannot be written. */
+ * owns the run. Fails only where this run itself cannot be written; a resume takes over what is
+ * left. */
 int nj_reused_take_over(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
 
 #endif

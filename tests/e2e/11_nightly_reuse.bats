@@ -84,6 +84,23 @@ outputs() { (cd "$1/outputs" && find . -type f -exec sha256sum {} + | sort); }
     same "$(asked)" "001 last" "sessions whose model was asked"
 }
 
+@test "a disk that is full while sessions are taken over ends that, and asks no model instead" {
+    local n=7 said= # the renames before are those of the plan
+    while [[ $said != *"publish outputs 001"* ]]; do
+        n=$((n + 1))
+        [ "$n" -le 24 ] || complain "none of the renames was that of outputs: $said"
+        rm -rf after
+        NJ_FAULT="rename#$n:enospc" nightjar run job.yaml --run-dir after --reuse before --quiet 2>said || true
+        said=$(cat said)
+    done
+    same "$(wc -l <said)" 1 "lines of: $said"
+    [[ $said == *"No space left on device" ]] || complain "$said"
+    expect 0 nightjar resume after --quiet
+    same "$(grep -c '"reused":{' after/results.jsonl)" 5 "reused rows"
+    same "$(outputs after)" "$(outputs before)" "outputs"
+    same "$(asked)" "" "sessions whose model was asked"
+}
+
 @test "a run that is killed reuses the same when it is gone on with" {
     echo changed >items/003.txt
     sed -i 's/delay_ms: 0/delay_ms: 2000/' replies.yaml
