@@ -6,12 +6,12 @@
  * is at work is told by the lock (holder.h), for a killed one leaves "running" behind.
  *
  * Keys: nightjar_run (0), version, job, manifest_dir, state (running, suspended, finished, failed),
- * stop_reason (null, signal, budget, deadline, fail_over, disk: why it stops or has stopped), pid,
+ * stop_reason (null, signal, budget, deadline, fail_over, model: why it stops or has stopped), pid,
  * boot_id, host, created, started (of this process), updated (when state is not running: its end),
  * deadline (null or a time), cost_usd, budget_usd (null: none), retain_seconds (null: none),
- * disk_low, loop_stall_ms (CPU time of the loop's longest turn so far), sessions: {total, succeeded, failed, suspended, skipped, running, waiting, retrying,
- * reused}. Waiting have not begun; of these, retrying have failed before. Reused are among the
- * succeeded.
+ * disk_low, loop_stall_ms (CPU time of the loop's longest turn so far), sessions: {total,
+ * succeeded, failed, suspended, skipped, running, waiting, retrying, reused}. Waiting have not
+ * begun; of these, retrying have failed before. Reused are among the succeeded.
  */
 #ifndef NJ_STATE_H
 #define NJ_STATE_H

@@ -131,6 +131,7 @@ static void put_stop(struct writer *w)
     } words[] = {{"signal", "by a signal, or nightjar stop"},
                  {"deadline", "at its deadline, "},
                  {"budget", "its budget is used up"},
+                 {"model", "a model's service refuses whatever is asked"},
                  {"fail_over", "more sessions failed than limits.fail_over allows"}};
     const char *reason = w->ledger->stop_reason ? w->ledger->stop_reason : "";
     const char *text = reason;

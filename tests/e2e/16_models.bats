@@ -144,6 +144,7 @@ refused_once() {
     grep -q 'models.worker\[0\] (job.yaml:5)' shown || complain "not the model's place: $(<shown)"
     grep -q 'credentials.key (job.yaml:7), which is read from the variable NJ_TEST_KEY' shown || complain "not the key's place: $(<shown)"
     grep -q 'nightjar resume .*run' shown || complain "no way on: $(<shown)"
+    grep -q "  stopped   a model's service refuses" shown || complain "not why it stopped: $(<shown)"
     grep -q "$2" shown || complain "$(<shown)"
     grep -qE 'mend|credential|account|base_url' shown || complain "no cure: $(<shown)"
     # Each of the twenty may have had one call in flight.
