@@ -2,7 +2,7 @@
  * rows.h - what a command tells in rows: a label, and a value that is wrapped at 79 columns
  *
  *     struct nj_rows rows = {.out = &out, .err = err};
- *     nj_rows_head(&rows, "agent ");
+ *     nj_rows_put(&rows, "agent ");
  *     nj_rows_shown(&rows, agent->name);      from a person's file: escaped
  *     nj_rows_line(&rows);
  *     nj_rows_put(&rows, "%zu at once", n);   the value is put together ...

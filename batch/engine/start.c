@@ -447,8 +447,8 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
     }
     if (nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
         make_seats(engine, err) < 0 || open_journal(engine, err) < 0 ||
-        append_run_frame(engine, err) < 0 || nj_reused_take_over(engine, err) < 0 || make_loop(engine, err) < 0 ||
-        nj_engine_publish_state(engine, "running", err) < 0)
+        append_run_frame(engine, err) < 0 || nj_reused_take_over(engine, err) < 0 ||
+        make_loop(engine, err) < 0 || nj_engine_publish_state(engine, "running", err) < 0)
         return nj_wrap(err, "run %s", engine->dir.path);
     if (engine->resumed && engine->repeated_asks > 0 && !engine->options->quiet)
         nj_log(NJ_LOG_INFO, "%" PRIu64 " model calls may have been in flight and are asked again",
