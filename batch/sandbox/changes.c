@@ -340,6 +340,11 @@ bool nj_changes_each(const struct nj_changes *changes, void (*each)(void *ctx, u
     return true;
 }
 
+void nj_changes_lose(struct nj_changes *changes)
+{
+    changes->lost = true;
+}
+
 void nj_changes_done_with(struct nj_changes *changes)
 {
     changes->lost = false;

@@ -73,6 +73,11 @@ bool nj_changes_has(const struct nj_changes *changes, uint64_t ino, uint64_t dir
 bool nj_changes_each(const struct nj_changes *changes, void (*each)(void *ctx, uint64_t ino),
                      void *ctx);
 
+/* nj_changes_lose - something else may hold a file open: until the capture anything may have
+ * changed
+ */
+void nj_changes_lose(struct nj_changes *changes);
+
 /* nj_changes_done_with - the state as of the last nj_changes_drain() was captured */
 void nj_changes_done_with(struct nj_changes *changes);
 

@@ -121,6 +121,7 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
     const struct nj_box_plan *plan = s->setup->plan;
     nj_auto_close int ours = -1, theirs = -1, pid_fd = -1;
     struct nj_init init;
+    char sockets[32];
     int pair[2], r;
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -155,6 +156,8 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
     pid_fd = (int)syscall(SYS_pidfd_open, s->init_pid, 0);
     if (pid_fd < 0 || setns(pid_fd, CLONE_NEWUSER) < 0)
         return nj_fail_errno(err, errno, "box: join its user namespace");
+    (void)snprintf(sockets, sizeof(sockets), "%d/net/unix", (int)s->init_pid); /* fits */
+    s->sockets_fd = openat(proc_fd, sockets, O_RDONLY | O_CLOEXEC);
     if (send(ours, "G", 1, MSG_NOSIGNAL) != 1)
         return nj_fail_errno(err, errno, "box: let init go on");
     s->init_fd = nj_steal_fd(&ours);

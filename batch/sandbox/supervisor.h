@@ -39,6 +39,7 @@ struct nj_supervisor {
     int init_fd;
     pid_t init_pid;
     int null_fd;
+    int sockets_fd; /* lists the unix sockets of the box; -1: they cannot be listed */
     int proc_fd; /* the host's, for the watchdog; -1 where a cgroup bounds memory and processes */
 };
 

@@ -114,6 +114,16 @@ static void a_mapping_by_a_descriptor_that_was_passed_on(void **state)
                "m = mmap.mmap(fds[0], 8); m.find(b'z'); m[0:1] = b'P'\n");
 }
 
+static void a_mapping_of_a_file_left_open_in_a_cycle_of_sockets(void **state)
+{
+    (void)state;
+    python(MAP "a, b = socket.socketpair(); fd = os.open('m4', os.O_RDWR)\n"
+               "m = mmap.mmap(fd, 8); m.find(b'z')\n"
+               "socket.send_fds(a, [b'x'], [fd, a.fileno(), b.fileno()]); m[0:1] = b'S'\n");
+    sh_ok(&h, "true");
+    nothing_is_missed();
+}
+
 static void a_mapping_of_a_file_that_is_renamed_meanwhile(void **state)
 {
     (void)state;
@@ -324,6 +334,7 @@ static int run(const char *name)
         TEST(a_mapping_of_a_child_that_was_forked),
         TEST(a_mapping_made_writable_later),
         TEST(a_mapping_by_a_descriptor_that_was_passed_on),
+        TEST(a_mapping_of_a_file_left_open_in_a_cycle_of_sockets),
         TEST(a_mapping_of_a_file_that_is_renamed_meanwhile),
         TEST(a_mapping_by_another_of_its_names),
         TEST(a_mapping_by_the_name_that_a_descriptor_has),
