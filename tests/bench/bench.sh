@@ -8,28 +8,20 @@
 set -uo pipefail
 
 NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
+. "$NJ_ROOT/tests/bench/common.bash"
 ROUNDS=${BENCH_ROUNDS:-3}
 MESSAGE_BYTES=470
 STEP_BYTES=2048 # of one record in the peers: about what a step of this kind writes (event, snapshot, message)
 PATH=$NJ_ROOT/build/release/bin:$PATH
-place=${BENCH_DIR:-$NJ_ROOT/build/bench}
-mkdir -p "$place" && work=$(mktemp -d "$place/run.XXXXXX") && cd "$work" || exit 2
+bench_enter run
 trap 'cd / && rm -rf "$work"' EXIT
-unset NJ_FAULT NJ_FAULT_COUNT NJ_SCRIPT_LOG
-
-die() {
-    printf 'bench: %s\n' "$*" >&2
-    exit 1
-}
 
 for program in append spawn; do
     cc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$program" "$NJ_ROOT/tests/bench/$program.c" || die "cannot build $program"
 done
 cc -O2 -Wall -Wextra -D_GNU_SOURCE -o sqlite "$NJ_ROOT/tests/bench/sqlite.c" -lsqlite3 || die "cannot build sqlite (libsqlite3-dev)"
 
-median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "-" }'; }
-seconds() { date +%s.%N; }
 
 # job NAME SESSIONS TURNS CALL - a job of SESSIONS sessions with TURNS replies that call, and a last one
 job() {
@@ -48,25 +40,7 @@ job() {
         fi
         echo '  - say: "[{last}]"'
     } >"$name/replies.yaml"
-    cat >"$name/job.yaml" <<-YAML
-	nightjar: 1
-	job: bench
-	models:
-	  worker: [{provider: script, script: replies.yaml}]
-	agents:
-	  bench:
-	    model: worker
-	    sandbox: {filesystem: {max_size_mb: 128}}
-	    limits: {turns: 1000}
-	    tools: [{type: code_execution, languages: [bash]}]
-	sessions:
-	  - name: bench
-	    agent: bench
-	    for_each: {glob: "items/*.txt"}
-	    key: "{item.stem}"
-	    input: "Go."
-	limits: {sessions: $sessions${SERIAL:+, tool_calls: 1}}
-	YAML
+    bench_job 128 "sessions: $sessions${SERIAL:+, tool_calls: 1}" >"$name/job.yaml"
 }
 
 # sound NAME - did its boxes do what they were told? A call that failed is quick, and must not pass for speed.

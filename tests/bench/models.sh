@@ -10,13 +10,14 @@
 set -uo pipefail
 
 NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
+. "$NJ_ROOT/tests/bench/common.bash"
 ROUNDS=${BENCH_ROUNDS:-5}
 CALLS=20000 IN_FLIGHT=64
 FEW=100 MANY=1000
 PATH=$NJ_ROOT/build/release/bin:$PATH
 ask=$NJ_ROOT/build/release/tests/bench_ask
-place=${BENCH_DIR:-$NJ_ROOT/build/bench}
-mkdir -p "$place" && work=$(mktemp -d "$place/models.XXXXXX") && cd "$work" && chmod 755 . || exit 2 # as root the engine becomes an ordinary user, who reads the certificate
+bench_enter models
+chmod 755 . # as root the engine becomes an ordinary user, who reads the certificate
 started=()
 finish() {
     local pid
@@ -26,13 +27,7 @@ finish() {
     cd / && rm -rf "$work"
 }
 trap finish EXIT
-unset NJ_FAULT NJ_FAULT_COUNT NJ_SCRIPT_LOG
 
-die() {
-    printf 'bench: %s\n' "$*" >&2
-    exit 1
-}
-median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 line() { # WHAT MEASURED least|most TARGET UNIT
     awk -v what="$1" -v have="$2" -v kind="$3" -v want="$4" -v unit="$5" 'BEGIN {
         met = kind == "least" ? have >= want : have <= want

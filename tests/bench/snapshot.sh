@@ -11,24 +11,17 @@ set -uo pipefail
 NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
 # shellcheck source=../lib/install.bash
 . "$NJ_ROOT/tests/lib/install.bash"
+. "$NJ_ROOT/tests/bench/common.bash"
 ROUNDS=${BENCH_ROUNDS:-3}
 STEPS=20
 PATH=${BENCH_BIN:-$NJ_ROOT/build/release/bin}:$PATH
-place=${BENCH_DIR:-$NJ_ROOT/build/bench}
-mkdir -p "$place" && work=$(mktemp -d "$place/snapshot.XXXXXX") && cd "$work" || exit 2
+bench_enter snapshot
 trap 'cd / && chmod -R u+w "$work" && rm -rf "$work"' EXIT
-unset NJ_FAULT NJ_FAULT_COUNT NJ_SCRIPT_LOG
 export GIT_CONFIG_NOSYSTEM=1 HOME=$work GIT_AUTHOR_NAME=bench GIT_AUTHOR_EMAIL=bench@example.org GIT_COMMITTER_NAME=bench \
     GIT_COMMITTER_EMAIL=bench@example.org RESTIC_PASSWORD=bench RESTIC_REPOSITORY=$work/restic BORG_REPO=$work/borg BORG_BASE_DIR=$work/borg.home
 
-die() {
-    printf 'snapshot.sh: %s\n' "$*" >&2
-    exit 1
-}
 nj_install git restic borgbackup || echo "  (peers that are missing are left out)"
 
-median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-seconds() { date +%s.%N; }
 stored() { find "$@" -type f -printf '%s\n' | awk '{ s += $1 } END { print s + 0 }'; }
 
 # spent COMMAND... - prints its seconds
@@ -66,20 +59,7 @@ code = "[ -d tree ] || { " + make + "\n}\n" + change
 call = {"tool": "code_execution", "input": {"language": "bash", "code": code}}
 print(json.dumps({"replies": [{"when": {"turn": list(range(1, int(turns) + 1))}, "say": "x", "call": [call]}, {"say": "[{last}]"}]}))
 PYTHON
-    cat >"$1/job.yaml" <<-YAML
-	nightjar: 1
-	job: bench
-	models:
-	  worker: [{provider: script, script: replies.yaml}]
-	agents:
-	  bench:
-	    model: worker
-	    sandbox: {filesystem: {max_size_mb: 512}}
-	    limits: {turns: 1000}
-	    tools: [{type: code_execution, languages: [bash]}]
-	sessions:
-	  - {name: bench, agent: bench, for_each: {glob: "items/*.txt"}, key: "{item.stem}", input: "Go."}
-	YAML
+    bench_job 512 "" >"$1/job.yaml"
 }
 
 timed() {
