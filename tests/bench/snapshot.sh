@@ -17,6 +17,8 @@ STEPS=20
 PATH=${BENCH_BIN:-$NJ_ROOT/build/release/bin}:$PATH
 bench_enter snapshot
 trap 'cd / && chmod -R u+w "$work" && rm -rf "$work"' EXIT
+# git tidies up in the background: that would be in a later figure, and in the way of removing its tree.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=gc.auto GIT_CONFIG_VALUE_0=0
 export GIT_CONFIG_NOSYSTEM=1 HOME=$work GIT_AUTHOR_NAME=bench GIT_AUTHOR_EMAIL=bench@example.org GIT_COMMITTER_NAME=bench \
     GIT_COMMITTER_EMAIL=bench@example.org RESTIC_PASSWORD=bench RESTIC_REPOSITORY=$work/restic BORG_REPO=$work/borg BORG_BASE_DIR=$work/borg.home
 
