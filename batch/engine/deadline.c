@@ -1,8 +1,8 @@
 /*
  * deadline.c - when a time of day is next, in a zone
  *
- * The complication: mktime() takes a time that exists twice or not at all for whatever it likes, and
- * a zone it does not know for UTC, in silence. So the file is looked for first, and the time is
+ * The complication: mktime() takes a time that exists twice or not at all for whatever it likes,
+ * and a zone it does not know for UTC, in silence. So the file is looked for first, and the time is
  * found from both of the offsets that hold around it.
  */
 #include "batch/engine/deadline.h"

@@ -160,8 +160,8 @@ struct nj_engine {
     struct event *grace;
     struct event *tick; /* once a second: what depends on the hour, the disk, or readers */
     struct nj_state_writer *state_writer;
-    int64_t created_s; /* the run's first process */
-    int64_t started_s; /* this one */
+    int64_t created_s;  /* the run's first process */
+    int64_t started_s;  /* this one */
     int64_t deadline_s; /* wall clock, the next one after that; 0: none */
     bool resumed;
     bool stop_now;

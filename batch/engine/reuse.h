@@ -34,7 +34,7 @@ NJ_DEFINE_AUTO_PTR(struct nj_reuse, nj_reuse_free);
 enum nj_reuse_verdict {
     NJ_REUSE_SAME, /* succeeded there, from exactly the same, and so did all that it comes after: it
                       can be taken over */
-    NJ_REUSE_NEW,     /* no such key */
+    NJ_REUSE_NEW,  /* no such key */
     NJ_REUSE_CHANGED, /* something that went into it is different */
     NJ_REUSE_FAILED   /* the same went in, but it did not succeed */
 };

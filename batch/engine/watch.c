@@ -57,8 +57,10 @@ static void watch_deadline(struct nj_engine *engine)
 {
     if (engine->deadline_s == 0 || engine->stopping || time(NULL) < engine->deadline_s)
         return;
-    nj_log(NJ_LOG_WARN, "it is %s (limits.deadline): suspending; calls under way may end (%d s at "
-           "most)", engine->manifest->limits.deadline, NJ_STOP_GRACE_S);
+    nj_log(NJ_LOG_WARN,
+           "it is %s (limits.deadline): suspending; calls under way may end (%d s at "
+           "most)",
+           engine->manifest->limits.deadline, NJ_STOP_GRACE_S);
     nj_engine_suspend(engine, "deadline");
 }
 

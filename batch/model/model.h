@@ -25,7 +25,7 @@ struct nj_model_request {
     const char *item_json;            /* the item's fields, a JSON object */
     uint64_t session_attempt;         /* which attempt of the session this is, from 1 */
     uint64_t attempts_failed;         /* failed tries of this turn that the journal already knows */
-    size_t begins;        /* where in the chain this turn begins (stay.h) */
+    size_t begins;                    /* where in the chain this turn begins (stay.h) */
     struct nj_span began; /* where earlier turns did, a byte each; those beyond it at the first */
     struct nj_span tools; /* JSON array of {name, description, input_schema}; empty: none */
     const struct nj_digest *identity; /* the session's: its trace is named after it */
@@ -37,7 +37,7 @@ struct nj_model_reply {
         model; /* what really answered: "script:replies.yaml" or the provider's name for it */
     enum nj_stop stop;
     struct nj_usage usage;
-    size_t place;           /* in the chain, of what answered */
+    size_t place; /* in the chain, of what answered */
     uint64_t cost_micro_usd;
     uint64_t duration_ms;
     const char *request_id; /* the provider's own, NULL when it gave none */
@@ -48,7 +48,7 @@ struct nj_model_failure {
     const char *cause; /* overloaded, rate_limited, refusal, context_full, error */
     const char *text;
     const char *model;
-    size_t place; /* of it, in the chain */
+    size_t place;            /* of it, in the chain */
     const char *request_id;  /* NULL: none */
     struct nj_span raw;      /* what was received, under a cap; borrowed for the callback */
     uint64_t cost_micro_usd; /* what the try is taken to have cost; 0 where nothing was begun */

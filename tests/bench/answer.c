@@ -1,12 +1,14 @@
 /*
- * answer.c - a model that answers at once: Anthropic Messages over HTTP/1.1 on loopback, as little server as can be
+ * answer.c - a model that answers at once: Anthropic Messages over HTTP/1.1 on loopback, as little
+ * server as can be
  *
  * usage: answer PORT-FILE TEXT-BYTES TURNS TOOL INPUT [hold]
  *
- * The first TURNS replies of a conversation carry TEXT-BYTES of text and a call of TOOL with INPUT (JSON); the next is text
- * and the end. Which reply it is follows from the number of the assistant's messages in the request. With `hold` the reply
- * after those is never given, and the connection stays. Streamed where the request asks for it, in seven events. One process,
- * one epoll loop; it ends when its standard input does.
+ * The first TURNS replies of a conversation carry TEXT-BYTES of text and a call of TOOL with INPUT
+ * (JSON); the next is text and the end. Which reply it is follows from the number of the
+ * assistant's messages in the request. With `hold` the reply after those is never given, and the
+ * connection stays. Streamed where the request asks for it, in seven events. One process, one epoll
+ * loop; it ends when its standard input does.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,21 +53,37 @@ static int body_of(char *out, size_t size, unsigned turn, bool stream)
 
     if (!stream) {
         if (turn < turns)
-            snprintf(call, sizeof(call), ",{\"type\":\"tool_use\",\"id\":\"toolu_%u\",\"name\":\"%s\",\"input\":%s}", turn, tool, input);
-        return snprintf(out, size, "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[{\"type\":\"text\","
-                        "\"text\":\"%s\"}%s],\"stop_reason\":\"%s\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}",
+            snprintf(call, sizeof(call),
+                     ",{\"type\":\"tool_use\",\"id\":\"toolu_%u\",\"name\":\"%s\",\"input\":%s}",
+                     turn, tool, input);
+        return snprintf(out, size,
+                        "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":"
+                        "\"m\",\"content\":[{\"type\":\"text\","
+                        "\"text\":\"%s\"}%s],\"stop_reason\":\"%s\",\"stop_sequence\":null,"
+                        "\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}",
                         text, call, stop);
     }
-#define EVENT(name, ...) n += snprintf(out + n, size - (size_t)n, "event: " name "\ndata: " __VA_ARGS__)
-    EVENT("message_start", "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\","
-          "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}}\n\n");
-    EVENT("content_block_start", "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
-    EVENT("content_block_delta", "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"%s\"}}\n\n", text);
+#define EVENT(name, ...)                                                                           \
+    n += snprintf(out + n, size - (size_t)n, "event: " name "\ndata: " __VA_ARGS__)
+    EVENT("message_start", "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":"
+                           "\"message\",\"role\":\"assistant\",\"model\":\"m\","
+                           "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{"
+                           "\"input_tokens\":10,\"output_tokens\":1}}}\n\n");
+    EVENT("content_block_start", "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{"
+                                 "\"type\":\"text\",\"text\":\"\"}}\n\n");
+    EVENT("content_block_delta",
+          "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\","
+          "\"text\":\"%s\"}}\n\n",
+          text);
     EVENT("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}\n\n");
     if (turn < turns) {
-        EVENT("content_block_start", "{\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":\"toolu_%u\","
-              "\"name\":\"%s\",\"input\":{}}}\n\n", turn, tool);
-        EVENT("content_block_delta", "{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"");
+        EVENT("content_block_start",
+              "{\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_"
+              "use\",\"id\":\"toolu_%u\","
+              "\"name\":\"%s\",\"input\":{}}}\n\n",
+              turn, tool);
+        EVENT("content_block_delta", "{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{"
+                                     "\"type\":\"input_json_delta\",\"partial_json\":\"");
         for (const char *c = input; *c && (size_t)n + 4 < size; c++) {
             if (*c == '"' || *c == '\\')
                 out[n++] = '\\';
@@ -74,7 +92,10 @@ static int body_of(char *out, size_t size, unsigned turn, bool stream)
         n += snprintf(out + n, size - (size_t)n, "\"}}\n\n");
         EVENT("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":1}\n\n");
     }
-    EVENT("message_delta", "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":5}}\n\n", stop);
+    EVENT("message_delta",
+          "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\",\"stop_sequence\":null},"
+          "\"usage\":{\"output_tokens\":5}}\n\n",
+          stop);
     EVENT("message_stop", "{\"type\":\"message_stop\"}\n\n");
     return n;
 }
@@ -94,10 +115,12 @@ static bool answer(struct peer *peer, const char *body, size_t len)
     if (hold && turn >= turns)
         return true;
     n = body_of(out, sizeof(out), turn, stream);
-    m = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n",
+    m = snprintf(head, sizeof(head),
+                 "HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n",
                  stream ? "text/event-stream" : "application/json", n);
     /* Small enough for any socket's buffer: the client reads one answer before it asks again. */
-    return send(peer->fd, head, (size_t)m, MSG_MORE | MSG_NOSIGNAL) == m && send(peer->fd, out, (size_t)n, MSG_NOSIGNAL) == n;
+    return send(peer->fd, head, (size_t)m, MSG_MORE | MSG_NOSIGNAL) == m &&
+           send(peer->fd, out, (size_t)n, MSG_NOSIGNAL) == n;
 }
 
 /* Answers what is whole; false when the connection is to be closed. */
@@ -204,7 +227,8 @@ int main(int argc, char **argv)
                 continue;
             peer->fd = fd;
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-            epoll_ctl(loop, EPOLL_CTL_ADD, fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = peer});
+            epoll_ctl(loop, EPOLL_CTL_ADD, fd,
+                      &(struct epoll_event){.events = EPOLLIN, .data.ptr = peer});
         }
     }
 }

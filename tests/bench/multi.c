@@ -3,8 +3,8 @@
  *
  * usage: multi URL CALLS IN-FLIGHT BODY-FILE
  *
- * Prints calls a second. curl_multi_socket_action() over epoll, handles used again, answers thrown away as they come: what
- * a program pays that only wants the bytes.
+ * Prints calls a second. curl_multi_socket_action() over epoll, handles used again, answers thrown
+ * away as they come: what a program pays that only wants the bytes.
  */
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -33,7 +33,9 @@ static int on_timer(CURLM *multi, long timeout_ms, void *ctx)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known)
 {
-    struct epoll_event event = {.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u), .data.fd = fd};
+    struct epoll_event event = {.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) |
+                                          (what & CURL_POLL_OUT ? EPOLLOUT : 0u),
+                                .data.fd = fd};
 
     (void)easy;
     if (what == CURL_POLL_REMOVE)
@@ -98,10 +100,11 @@ int main(int argc, char **argv)
             curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
         }
         for (int i = 0; i < n; i++)
-            curl_multi_socket_action(multi, events[i].data.fd,
-                                     (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                                         (events[i].events & ~(unsigned)EPOLLOUT ? CURL_CSELECT_IN : 0),
-                                     &running);
+            curl_multi_socket_action(
+                multi, events[i].data.fd,
+                (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                    (events[i].events & ~(unsigned)EPOLLOUT ? CURL_CSELECT_IN : 0),
+                &running);
         while ((message = curl_multi_info_read(multi, &left))) {
             CURL *easy = message->easy_handle;
             long status = 0;

@@ -1,10 +1,11 @@
 /*
  * attack.h - how a program in a box tries something and says what came of it
  *
- * Each attempt is one line on standard output, "ITEM what: outcome". The outcome is what the kernel answered: the name
- * of an errno, "done" when the call worked, "killed by N" when the attempt ended the process that made it, or a word
- * of the program's own. The suites compare the lines with a table, so an attempt that starts to succeed is a red line
- * with its number. Programs are built with plain `cc` and run inside a box only.
+ * Each attempt is one line on standard output, "ITEM what: outcome". The outcome is what the kernel
+ * answered: the name of an errno, "done" when the call worked, "killed by N" when the attempt ended
+ * the process that made it, or a word of the program's own. The suites compare the lines with a
+ * table, so an attempt that starts to succeed is a red line with its number. Programs are built
+ * with plain `cc` and run inside a box only.
  */
 #ifndef NJ_TESTS_ATTACK_H
 #define NJ_TESTS_ATTACK_H
@@ -35,8 +36,8 @@ static inline const char *error_name(int errnum)
     return name ? name : "?";
 }
 
-/* tried - say what a call that returns -1 and sets errno answered. A macro: errno must be read before anything else
- * is called. */
+/* tried - say what a call that returns -1 and sets errno answered. A macro: errno must be read
+ * before anything else is called. */
 #define tried(item, what, call)                                                                    \
     do {                                                                                           \
         long tried_result = (long)(call);                                                          \

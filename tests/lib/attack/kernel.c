@@ -1,5 +1,6 @@
 /*
- * kernel.c - the kernel's own doors: namespaces, mounts, devices, rings, other architectures, families of sockets
+ * kernel.c - the kernel's own doors: namespaces, mounts, devices, rings, other architectures,
+ * families of sockets
  *
  * Items 1, 2, 4, 6, 7, 12 to 17 and 19 of the list of attacks.
  */
@@ -24,13 +25,15 @@ static const struct {
     const char *name;
     unsigned long flag;
 } namespaces[] = {
-    {"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},       {"network", CLONE_NEWNET},
-    {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},  {"cgroup", CLONE_NEWCGROUP}, {"time", NEW_TIME},
+    {"user", CLONE_NEWUSER},     {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
+    {"network", CLONE_NEWNET},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS},
+    {"cgroup", CLONE_NEWCGROUP}, {"time", NEW_TIME},
 };
 
 static void enter_namespaces(void)
 {
-    static const char *const links[] = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"};
+    static const char *const links[] = {"user", "mnt", "pid",    "net",
+                                        "ipc",  "uts", "cgroup", "time"};
     struct {
         uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
     } hidden = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
@@ -41,7 +44,8 @@ static void enter_namespaces(void)
 
         snprintf(what, sizeof(what), "unshare %s", namespaces[i].name);
         tried(1, what, syscall(SYS_unshare, namespaces[i].flag));
-        /* With a stack of the child's own choice, so that one that is let through by mistake crashes alone. */
+        /* With a stack of the child's own choice, so that one that is let through by mistake
+         * crashes alone. */
         snprintf(what, sizeof(what), "clone %s", namespaces[i].name);
         tried(1, what, syscall(SYS_clone, namespaces[i].flag | SIGCHLD, 0, 0, 0, 0));
         snprintf(what, sizeof(what), "setns %s", namespaces[i].name);
@@ -50,7 +54,8 @@ static void enter_namespaces(void)
         tried(1, what, syscall(SYS_setns, fd, 0));
         close(fd);
     }
-    tried(1, "unshare with bits above the 32 that are read", syscall(SYS_unshare, 1ul << 40 | CLONE_NEWUSER));
+    tried(1, "unshare with bits above the 32 that are read",
+          syscall(SYS_unshare, 1ul << 40 | CLONE_NEWUSER));
     tried(1, "clone3, flags behind a pointer", syscall(SYS_clone3, &hidden, sizeof(hidden)));
 }
 
@@ -80,15 +85,18 @@ static void mount_things(void)
 
 static void make_devices(void)
 {
-    static const char *const nodes[] = {"/dev/mem", "/dev/kmem", "/dev/kvm", "/dev/fuse", "/dev/kmsg",
-                                        "/dev/port", "/dev/ptmx", "/dev/loop-control", "/dev/net/tun", "/dev/console"};
+    static const char *const nodes[] = {
+        "/dev/mem",  "/dev/kmem", "/dev/kvm",          "/dev/fuse",    "/dev/kmsg",
+        "/dev/port", "/dev/ptmx", "/dev/loop-control", "/dev/net/tun", "/dev/console"};
 
     tried(4, "mknod of a character device", mknod("/tmp/null", S_IFCHR | 0666, makedev(1, 3)));
     tried(4, "mknod of a block device", mknod("/tmp/disk", S_IFBLK | 0666, makedev(8, 0)));
     tried(17, "mknod of a whiteout", mknod("/tmp/whiteout", S_IFCHR, makedev(0, 0)));
     close(open("/tmp/moved", O_CREAT | O_WRONLY, 0600));
-    tried(17, "renameat2 that leaves a whiteout", syscall(SYS_renameat2, -100, "/tmp/moved", -100, "/tmp/to", 4));
-    tried(17, "renameat2 that leaves none", syscall(SYS_renameat2, -100, "/tmp/moved", -100, "/tmp/to", 1));
+    tried(17, "renameat2 that leaves a whiteout",
+          syscall(SYS_renameat2, -100, "/tmp/moved", -100, "/tmp/to", 4));
+    tried(17, "renameat2 that leaves none",
+          syscall(SYS_renameat2, -100, "/tmp/moved", -100, "/tmp/to", 1));
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         tried_open(4, nodes[i], O_RDWR);
     tried_open(12, "/dev/tty", O_RDWR);
@@ -121,7 +129,10 @@ static void open_handles(void)
         unsigned bytes;
         int type;
         unsigned char handle[8];
-    } root = {8, 1, {2, 0, 0, 0, 0, 0, 0, 0}}; /* inode 2: the root of the host's disk, as "shocker" did it */
+    } root = {
+        8,
+        1,
+        {2, 0, 0, 0, 0, 0, 0, 0}}; /* inode 2: the root of the host's disk, as "shocker" did it */
 
     tried(7, "open_by_handle_at", syscall(SYS_open_by_handle_at, 0, &root, O_RDONLY));
     tried(7, "name_to_handle_at", syscall(SYS_name_to_handle_at, -100, "/", &root, NULL, 0));
@@ -245,19 +256,22 @@ static void make_sockets(void)
         const char *what;
         int family, type, protocol;
     } sockets[] = {
-        {"vsock", 40, SOCK_STREAM, 0},        {"packet", 17, SOCK_RAW, 0},        {"bluetooth", 31, SOCK_RAW, 0},
-        {"AF_ALG", 38, SOCK_SEQPACKET, 0},    {"AF_KEY", 15, SOCK_RAW, 2},        {"can", 29, SOCK_RAW, 1},
-        {"tipc", 30, SOCK_SEQPACKET, 0},      {"xdp", 44, SOCK_RAW, 0},           {"rds", 21, SOCK_SEQPACKET, 0},
-        {"netlink audit", 16, SOCK_RAW, 9},   {"netlink uevent", 16, SOCK_RAW, 15}, {"netlink netfilter", 16, SOCK_RAW, 12},
-        {"netlink generic", 16, SOCK_RAW, 16}, {"netlink sock_diag", 16, SOCK_RAW, 4}, {"inet raw", 2, SOCK_RAW, 1},
-        {"inet6 raw", 10, SOCK_RAW, 58},
+        {"vsock", 40, SOCK_STREAM, 0},         {"packet", 17, SOCK_RAW, 0},
+        {"bluetooth", 31, SOCK_RAW, 0},        {"AF_ALG", 38, SOCK_SEQPACKET, 0},
+        {"AF_KEY", 15, SOCK_RAW, 2},           {"can", 29, SOCK_RAW, 1},
+        {"tipc", 30, SOCK_SEQPACKET, 0},       {"xdp", 44, SOCK_RAW, 0},
+        {"rds", 21, SOCK_SEQPACKET, 0},        {"netlink audit", 16, SOCK_RAW, 9},
+        {"netlink uevent", 16, SOCK_RAW, 15},  {"netlink netfilter", 16, SOCK_RAW, 12},
+        {"netlink generic", 16, SOCK_RAW, 16}, {"netlink sock_diag", 16, SOCK_RAW, 4},
+        {"inet raw", 2, SOCK_RAW, 1},          {"inet6 raw", 10, SOCK_RAW, 58},
     };
 
     for (size_t i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++) {
         char what[64];
 
         snprintf(what, sizeof(what), "socket %s", sockets[i].what);
-        tried(19, what, socket(sockets[i].family, sockets[i].type | SOCK_CLOEXEC, sockets[i].protocol));
+        tried(19, what,
+              socket(sockets[i].family, sockets[i].type | SOCK_CLOEXEC, sockets[i].protocol));
     }
 }
 

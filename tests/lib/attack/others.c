@@ -1,5 +1,6 @@
 /*
- * others.c - what else is there to reach: /proc, pid 1, descriptors, programs of the box, sockets of the host
+ * others.c - what else is there to reach: /proc, pid 1, descriptors, programs of the box, sockets
+ * of the host
  *
  * usage: others HOST-SOCKET    the name of an abstract socket on which somebody outside listens
  *
@@ -17,7 +18,8 @@
 
 /* ---- 5: what procfs offers to root ---- */
 
-/* covered - a file that a device node lies over, which swallows what is written and holds nothing */
+/* covered - a file that a device node lies over, which swallows what is written and holds nothing
+ */
 static void covered(const char *path)
 {
     char what[128];
@@ -32,18 +34,24 @@ static void covered(const char *path)
 
 static void write_proc(void)
 {
-    static const char *const files[] = {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe",
-                                        "/proc/sys/kernel/hostname",     "/proc/sys/vm/drop_caches",
-                                        "/proc/sys/fs/binfmt_misc",      "/proc/self/oom_score_adj",
-                                        "/proc/self/uid_map",            "/proc/self/setgroups",
-                                        "/proc/irq/default_smp_affinity", "/proc/acpi/wakeup"};
+    static const char *const files[] = {"/proc/sys/kernel/core_pattern",
+                                        "/proc/sys/kernel/modprobe",
+                                        "/proc/sys/kernel/hostname",
+                                        "/proc/sys/vm/drop_caches",
+                                        "/proc/sys/fs/binfmt_misc",
+                                        "/proc/self/oom_score_adj",
+                                        "/proc/self/uid_map",
+                                        "/proc/self/setgroups",
+                                        "/proc/irq/default_smp_affinity",
+                                        "/proc/acpi/wakeup"};
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         int fd = open(files[i], O_WRONLY | O_CLOEXEC);
         char what[128];
 
         snprintf(what, sizeof(what), "write to %s", files[i]);
-        /* Files that this kernel lacks count as refused; which refusal comes first is the kernel's affair. */
+        /* Files that this kernel lacks count as refused; which refusal comes first is the kernel's
+         * affair. */
         say(5, what, fd < 0 ? "refused" : "done");
         if (fd >= 0)
             close(fd);
@@ -61,7 +69,8 @@ static void write_proc(void)
 static void reach_for_pid_1(void)
 {
     static const char *const links[] = {"root", "cwd", "exe", "ns/user", "fd/0"};
-    static const char *const files[] = {"mem", "environ", "maps", "auxv", "io", "stack", "syscall", "fd", "map_files"};
+    static const char *const files[] = {"mem",   "environ", "maps", "auxv",     "io",
+                                        "stack", "syscall", "fd",   "map_files"};
     char byte = 'x', target[64], path[64], what[128];
     struct iovec ours = {&byte, 1}, theirs = {(void *)0x400000, 1};
 
@@ -77,7 +86,8 @@ static void reach_for_pid_1(void)
         snprintf(path, sizeof(path), "/proc/1/%s", files[i]);
         snprintf(what, sizeof(what), "read %s", path);
         fd = open(path, O_RDONLY | O_CLOEXEC);
-        /* Some of these open for anybody and refuse at the read, some are missing in some kernels. */
+        /* Some of these open for anybody and refuse at the read, some are missing in some kernels.
+         */
         if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode) && read(fd, &byte, 1) <= 0) {
             close(fd);
             fd = -1;
@@ -118,7 +128,8 @@ static void look_for_processes(void)
             signalled++;
     }
     say(20, "processes to send a signal to", signalled == 0 ? "none" : "some");
-    tried(20, "a signal to pid 1", kill(1, SIGTERM)); /* accepted and ignored: pid 1 is deaf to those below it */
+    tried(20, "a signal to pid 1",
+          kill(1, SIGTERM)); /* accepted and ignored: pid 1 is deaf to those below it */
     tried(20, "SIGKILL to pid 1", kill(1, SIGKILL));
 }
 
@@ -160,8 +171,12 @@ static void connect_abstract(int item, const char *what, const char *name)
 
 static void find_sockets(const char *host_socket)
 {
-    static const char *const paths[] = {"/run/docker.sock", "/var/run/docker.sock", "/run/dbus/system_bus_socket",
-                                        "/run/containerd/containerd.sock", "/run/systemd/private", "/tmp/.X11-unix/X0"};
+    static const char *const paths[] = {"/run/docker.sock",
+                                        "/var/run/docker.sock",
+                                        "/run/dbus/system_bus_socket",
+                                        "/run/containerd/containerd.sock",
+                                        "/run/systemd/private",
+                                        "/tmp/.X11-unix/X0"};
 
     connect_abstract(18, "connect to an abstract socket of the host", host_socket);
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {

@@ -228,7 +228,8 @@ static int exec_a_memfd(void)
 static int write_and_execute(void)
 {
     /* Compilers at run time need such pages; what matters is that they gain nothing by them. */
-    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *page =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return page == MAP_FAILED ? errno : 0;
 }
@@ -240,7 +241,8 @@ static void confuse(void)
     tried(22, "open at a bad address", syscall(SYS_openat, AT_FDCWD, (char *)1, O_RDONLY));
     tried(22, "random bytes to a bad address", syscall(SYS_getrandom, (char *)1, 8, 0));
     tried(22, "a read of 2^63 bytes", syscall(SYS_read, 0, &byte, 1ul << 63));
-    tried(22, "exec with arguments at a bad address", syscall(SYS_execve, program, (char *)1, NULL));
+    tried(22, "exec with arguments at a bad address",
+          syscall(SYS_execve, program, (char *)1, NULL));
     for (int i = 0; i < 300000; i++)
         (void)syscall(SYS_getppid);
     say(22, "300,000 calls", "answered");
@@ -406,7 +408,9 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc > 1 && strcmp(argv[1], "status") == 0)
-        return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2 ? 0 : EPERM;
+        return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2
+                   ? 0
+                   : EPERM;
     if (argc > 1 && strcmp(argv[1], "births") == 0) {
         in_child(29, "all threads", all_threads);
         in_child(24, "all processes", all_processes); /* last: nothing more can be born after it */

@@ -61,7 +61,8 @@ static void who_leads_and_fails_hands_over(void **state)
     assert_ptr_equal(next(&stage, 5000), &stage.places[1]);
     nj_lead_enter(&stage.lead, &stage.places[0]); /* it tries again, behind the others */
     assert_null(next(&stage, 5000));
-    assert_int_equal(stage.wait_ms, NJ_LEAD_MAX_MS - 5000); /* the time is of all leaders together */
+    assert_int_equal(stage.wait_ms,
+                     NJ_LEAD_MAX_MS - 5000); /* the time is of all leaders together */
     nj_lead_first_byte(&stage.lead, 5100);
     assert_ptr_equal(next(&stage, 5100), &stage.places[2]);
     assert_ptr_equal(next(&stage, 5100), &stage.places[0]);

@@ -655,12 +655,13 @@ static void leftovers_of_any_run_are_swept_and_live_runs_are_not(void **state)
     open_box(&h, NULL);
     snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name("test-box"));
     assert_true(group_left(begins));
-    /* One of another run that is gone, with a box and a process in it; one that is no run's. While it is
-     * made it is locked as a live run's is: an engine that another test starts now would sweep it. */
+    /* One of another run that is gone, with a box and a process in it; one that is no run's. While
+     * it is made it is locked as a live run's is: an engine that another test starts now would
+     * sweep it. */
     snprintf(group, sizeof(group), "%s/nightjar.run-gone-%d-1", dir, getpid());
     snprintf(command, sizeof(command),
-             "mkdir -p %s/7 %s/nightjar.no-%d && (sleep 97535 & echo $! > %s/7/cgroup.procs)", group,
-             dir, getpid(), group);
+             "mkdir -p %s/7 %s/nightjar.no-%d && (sleep 97535 & echo $! > %s/7/cgroup.procs)",
+             group, dir, getpid(), group);
     for (int tries = 0; tries < 50 && lock_fd < 0; tries++) {
         assert_true(mkdir(group, 0755) == 0 || errno == EEXIST);
         lock_fd = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
