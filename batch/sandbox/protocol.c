@@ -60,9 +60,11 @@ static void put_ref(struct nj_packer *pk, const struct nj_workspace_ref *ref)
 
 static void put_plan(struct nj_packer *pk, const struct nj_box_plan *plan)
 {
-    nj_pack_map(pk, 8);
+    nj_pack_map(pk, 9);
     nj_pack_text(pk, "hostname");
     put_text(pk, plan->hostname ? plan->hostname : "");
+    nj_pack_text(pk, "level");
+    nj_pack_uint(pk, plan->level);
     nj_pack_text(pk, "max_files");
     nj_pack_uint(pk, plan->max_files);
     nj_pack_text(pk, "max_memory_bytes");
@@ -90,9 +92,11 @@ static void put_call(struct nj_packer *pk, const struct nj_msg *msg)
 {
     const struct nj_box_call *call = &msg->call.call;
 
-    nj_pack_map(pk, 11);
+    nj_pack_map(pk, 14);
     nj_pack_text(pk, "argv");
     put_texts(pk, call->argv, count_texts(call->argv));
+    nj_pack_text(pk, "clock_ns");
+    nj_pack_int(pk, call->clock_ns);
     nj_pack_text(pk, "cwd");
     put_text(pk, call->cwd ? call->cwd : "");
     nj_pack_text(pk, "env");
@@ -109,6 +113,10 @@ static void put_call(struct nj_packer *pk, const struct nj_msg *msg)
     nj_pack_uint(pk, call->runtime_limit_ms);
     nj_pack_text(pk, "script_name");
     put_text(pk, call->script_name ? call->script_name : "");
+    nj_pack_text(pk, "seed");
+    nj_pack_bin(pk, (struct nj_span){call->seed, sizeof(call->seed)});
+    nj_pack_text(pk, "step");
+    nj_pack_uint(pk, call->step);
     nj_pack_text(pk, "tail_max_bytes");
     nj_pack_uint(pk, call->tail_max_bytes);
     nj_pack_text(pk, "timeout_ms");
@@ -139,7 +147,9 @@ static void put_called(struct nj_packer *pk, const struct nj_msg *msg)
     const struct nj_call_outcome *outcome = &msg->called.outcome;
     const struct nj_call_meta *meta = &msg->called.meta;
 
-    nj_pack_map(pk, 16);
+    nj_pack_map(pk, 19);
+    nj_pack_text(pk, "clock_ns");
+    nj_pack_int(pk, meta->clock_ns);
     nj_pack_text(pk, "cpu_ms");
     nj_pack_uint(pk, meta->cpu_ms);
     nj_pack_text(pk, "duration_ms");
@@ -150,12 +160,16 @@ static void put_called(struct nj_packer *pk, const struct nj_msg *msg)
     nj_pack_uint(pk, (uint64_t)outcome->exit);
     nj_pack_text(pk, "files_hashed");
     nj_pack_uint(pk, msg->called.files_hashed);
+    nj_pack_text(pk, "level");
+    nj_pack_uint(pk, meta->level);
     nj_pack_text(pk, "limit");
     nj_pack_uint(pk, (uint64_t)outcome->limit);
     nj_pack_text(pk, "limit_used");
     nj_pack_uint(pk, meta->limit_used);
     nj_pack_text(pk, "limit_value");
     nj_pack_uint(pk, outcome->limit_value);
+    nj_pack_text(pk, "lowered");
+    nj_pack_uint(pk, (uint64_t)meta->lowered);
     nj_pack_text(pk, "memory_peak_bytes");
     nj_pack_uint(pk, meta->memory_peak_bytes);
     nj_pack_text(pk, "objects_bytes");

@@ -125,11 +125,16 @@ static int get_mounts(const struct nj_pack_at *map, struct nj_arena *arena,
 static int get_plan(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_box_plan *plan,
                     struct nj_error *err)
 {
+    uint64_t level;
     int r;
 
     r = get_text(map, "hostname", arena, &plan->hostname, err);
     if (r < 0)
         return r;
+    r = nj_pack_get_uint(map, "level", NJ_LEVEL_MAX, &level, err);
+    if (r < 0)
+        return r;
+    plan->level = (unsigned)level;
     r = nj_pack_get_uint(map, "max_files", UINT64_MAX, &plan->max_files, err);
     if (r < 0)
         return r;
@@ -153,11 +158,24 @@ static int get_plan(const struct nj_pack_at *map, struct nj_arena *arena, struct
                      &plan->n_writable_paths, err);
 }
 
+/* get_clock - a time from which a call can still go on for centuries */
+static int get_clock(const struct nj_pack_at *map, int64_t *ret_clock_ns, struct nj_error *err)
+{
+    uint64_t clock_ns;
+    int r;
+
+    r = nj_pack_get_uint(map, "clock_ns", INT64_MAX / 2, &clock_ns, err);
+    if (r >= 0)
+        *ret_clock_ns = (int64_t)clock_ns;
+    return r;
+}
+
 static int get_call(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_msg *msg,
                     struct nj_error *err)
 {
     struct nj_box_call *call = &msg->call.call;
     uint64_t head_max, tail_max;
+    struct nj_span seed;
     size_t n_args;
     int r;
 
@@ -166,6 +184,9 @@ static int get_call(const struct nj_pack_at *map, struct nj_arena *arena, struct
         return r;
     if (n_args == 0)
         return nj_pack_fail(map, err, "no argv");
+    r = get_clock(map, &call->clock_ns, err);
+    if (r < 0)
+        return r;
     r = get_text(map, "cwd", arena, &call->cwd, err);
     if (r < 0)
         return r;
@@ -188,6 +209,15 @@ static int get_call(const struct nj_pack_at *map, struct nj_arena *arena, struct
     if (r < 0)
         return r;
     r = get_text(map, "script_name", arena, &call->script_name, err);
+    if (r < 0)
+        return r;
+    r = nj_pack_get_bin(map, "seed", &seed, err);
+    if (r < 0)
+        return r;
+    if (seed.len != sizeof(call->seed))
+        return nj_pack_fail(map, err, "seed: %zu bytes, not %zu", seed.len, sizeof(call->seed));
+    memcpy(call->seed, seed.data, seed.len);
+    r = nj_pack_get_uint(map, "step", UINT64_MAX, &call->step, err);
     if (r < 0)
         return r;
     r = nj_pack_get_uint(map, "tail_max_bytes", NJ_BOX_STREAM_MAX_BYTES, &tail_max, err);
@@ -250,10 +280,13 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
 {
     struct nj_call_outcome *outcome = &msg->called.outcome;
     struct nj_call_meta *meta = &msg->called.meta;
-    uint64_t exit_kind, limit, status;
+    uint64_t exit_kind, level, limit, lowered, status;
     int r;
 
     r = nj_pack_get_bool(map, "spilled", &msg->called.spilled, err);
+    if (r < 0)
+        return r;
+    r = get_clock(map, &meta->clock_ns, err);
     if (r < 0)
         return r;
     r = nj_pack_get_uint(map, "cpu_ms", UINT64_MAX, &meta->cpu_ms, err);
@@ -274,6 +307,10 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
     r = nj_pack_get_uint(map, "files_hashed", UINT64_MAX, &msg->called.files_hashed, err);
     if (r < 0)
         return r;
+    r = nj_pack_get_uint(map, "level", NJ_LEVEL_MAX, &level, err);
+    if (r < 0)
+        return r;
+    meta->level = (unsigned)level;
     r = nj_pack_get_uint(map, "limit", NJ_LIMIT_PROCESSES, &limit, err);
     if (r < 0)
         return r;
@@ -284,6 +321,10 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
     r = nj_pack_get_uint(map, "limit_value", UINT64_MAX, &outcome->limit_value, err);
     if (r < 0)
         return r;
+    r = nj_pack_get_uint(map, "lowered", NJ_LOWERED_ASKED, &lowered, err);
+    if (r < 0)
+        return r;
+    meta->lowered = (enum nj_lowered)lowered;
     r = nj_pack_get_uint(map, "memory_peak_bytes", UINT64_MAX, &meta->memory_peak_bytes, err);
     if (r < 0)
         return r;

@@ -28,6 +28,7 @@ struct event_base; /* libevent */
 #define NJ_BOX_PATHS_MAX 64
 #define NJ_BOX_ENV_MAX 128
 #define NJ_BOX_HEAD_BYTES (48u << 10) /* default cap of an output stream's head */
+#define NJ_BOX_SEED_BYTES 32
 #define NJ_BOX_TAIL_BYTES (16u << 10) /* and of the ring that keeps its tail */
 
 /* A read-only tree placed into every box that asks for it; made once per run by the helper. */
@@ -50,6 +51,7 @@ struct nj_box_plan {
     uint64_t max_memory_bytes; /* of the box's processes, workspace not counted */
     uint64_t max_processes;
     const char *hostname; /* seen inside */
+    unsigned level;       /* of reproducibility that is aimed at, 0 to NJ_LEVEL_MAX (README.md) */
 };
 
 /* nj_box_plan_default - 512 MB workspace, 2048 MB memory, 256 processes, /workspace and /tmp */
@@ -119,6 +121,9 @@ struct nj_box_call {
     uint64_t runtime_limit_ms; /* the configured whole, reported when it strikes */
     size_t head_max_bytes;
     size_t tail_max_bytes;
+    uint8_t seed[NJ_BOX_SEED_BYTES]; /* the session's; with @step all randomness of the call */
+    uint64_t step;                   /* the call's number in its session */
+    int64_t clock_ns; /* virtual wall time at which it starts, 0 to INT64_MAX / 2; D1 and up */
 };
 
 /* What a call left. Memory is the callee's until the callback returns; objects_fd is taken by the

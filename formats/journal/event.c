@@ -37,6 +37,18 @@ bool nj_event_is_content(enum nj_event_kind kind)
     return false;
 }
 
+const char *nj_lowered_text(enum nj_lowered lowered)
+{
+    switch (lowered) {
+#define X(name, value, text)                                                                       \
+    case NJ_LOWERED_##name:                                                                        \
+        return text;
+        NJ_LOWERINGS(X)
+#undef X
+    }
+    return "?";
+}
+
 const char *nj_limit_key(enum nj_limit limit)
 {
     switch (limit) {

@@ -79,12 +79,39 @@ struct nj_call_outcome {
     struct nj_digest tree; /* the workspace afterwards */
 };
 
+/* Why a call ran at a lower level of reproducibility than its plan asks for, each reason once:
+ * enumerator, stored number, word. */
+#define NJ_LOWERINGS(X)                                                                            \
+    X(NONE, 0, "")                                                                                 \
+    X(LISTENER, 1, "no seccomp listener") /* the host lacks it, or lacks what it needs */          \
+    X(TRACE, 2, "no ptrace")              /* programs cannot be given another clock */             \
+    X(EXEC, 3, "program not followed")    /* one ran with the kernel's clock */                    \
+    X(LOST, 4, "lost notification")       /* one call went on without its answer */                \
+    X(TAMPERED, 5, "clock tampered with") /* the box set the clock page back or far ahead */       \
+    X(TSC, 6, "rdtsc")                    /* a program read the processor's own counter */         \
+    X(TIMES, 7, "file times")             /* the queue of changes ran over */                      \
+    X(ORDER, 8, "order not kept")         /* D3 is not there yet, or a spinner was let go */       \
+    X(ASKED, 9, "lowered for a test")     /* NJ_TEST_LEVEL */
+
+enum nj_lowered {
+#define X(name, value, text) NJ_LOWERED_##name = value,
+    NJ_LOWERINGS(X)
+#undef X
+};
+
+const char *nj_lowered_text(enum nj_lowered lowered); /* "?" for an unknown number */
+
+#define NJ_LEVEL_MAX 3 /* of reproducibility: D0 to D3 */
+
 struct nj_call_meta {
     struct nj_digest stamps; /* the workspace's times afterwards */
     uint64_t duration_ms;
     uint64_t cpu_ms;
     uint64_t memory_peak_bytes; /* 0: not known on this host */
     uint64_t limit_used;        /* what was used when the limit struck, in its unit */
+    int64_t clock_ns;           /* where the virtual wall clock ended; 0: there was none (D0) */
+    unsigned level;             /* reached in this call, 0 to NJ_LEVEL_MAX */
+    enum nj_lowered lowered;    /* what keeps it below the plan's level */
 };
 
 /* Each stop reason once (WIRE.md 1, in our words). */

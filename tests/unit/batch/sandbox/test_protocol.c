@@ -38,7 +38,8 @@ static size_t samples(struct nj_msg *msgs)
                                           .max_files = UINT64_MAX,
                                           .max_memory_bytes = 3,
                                           .max_processes = 4,
-                                          .hostname = "h"}}};
+                                          .hostname = "h",
+                                          .level = NJ_LEVEL_MAX}}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_INPUT, .ref = {{{3}}, {{4}}}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_READY};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_OPENED, .opened.pid = 12345};
@@ -52,7 +53,10 @@ static size_t samples(struct nj_msg *msgs)
                                           .runtime_left_ms = 2,
                                           .runtime_limit_ms = UINT64_MAX,
                                           .head_max_bytes = 10,
-                                          .tail_max_bytes = NJ_BOX_STREAM_MAX_BYTES},
+                                          .tail_max_bytes = NJ_BOX_STREAM_MAX_BYTES,
+                                          .seed = {1, 2, [31] = 0xff},
+                                          .step = UINT64_MAX,
+                                          .clock_ns = INT64_MAX / 2},
                                          true,
                                          true}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_CANCEL};
@@ -71,7 +75,7 @@ static size_t samples(struct nj_msg *msgs)
                                .out = {100, {{8}}, nj_span_text("head"), nj_span_text("tail")},
                                .errors = {0, {{9}}, {NULL, 0}, {NULL, 0}},
                                .tree = {{10}}},
-                   .meta = {{{11}}, 1, 2, 3, 4},
+                   .meta = {{{11}}, 1, 2, 3, 4, 5, 2, NJ_LOWERED_LOST},
                    .objects_bytes = 5,
                    .files_hashed = 6}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_SCANNED, .scanned = {10, 1}};
