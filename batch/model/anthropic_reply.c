@@ -12,7 +12,7 @@
 
 #include <inttypes.h>
 
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 
 #include "formats/base/banned.h"
 

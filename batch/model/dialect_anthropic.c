@@ -10,7 +10,7 @@
 #include "batch/model/dialect.h"
 
 #include "batch/model/dialect_anthropic.h"
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 
 #include "formats/base/banned.h"
 

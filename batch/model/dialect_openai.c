@@ -7,7 +7,7 @@
  */
 #include "batch/model/dialect_openai.h"
 
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 
 #include "formats/base/banned.h"
 

@@ -2,10 +2,10 @@
  * reply.c - what both dialects share of a reply
  */
 #include "batch/model/dialect.h"
-#include "batch/model/slice.h"
 
 #include <strings.h>
 
+#include "formats/base/slice.h"
 #include "formats/base/utf8.h"
 
 #include "formats/base/banned.h"

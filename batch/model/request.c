@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 
 #include "formats/base/banned.h"
 

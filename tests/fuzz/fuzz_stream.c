@@ -7,7 +7,7 @@
  */
 #include <assert.h>
 
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 #include "tests/lib/stream_kit.h"
 
 #include "formats/base/banned.h"

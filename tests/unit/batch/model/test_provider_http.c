@@ -11,7 +11,7 @@
 
 #include "batch/http/client.h"
 #include "batch/model/dialect.h"
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 #include "tests/lib/http_stub.h"
 #include "tests/lib/memory_objects.h"
 

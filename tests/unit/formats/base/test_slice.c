@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 
 #include "formats/base/banned.h"
 

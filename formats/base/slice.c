@@ -4,7 +4,7 @@
  * One function, value_end(), knows the grammar; it walks without recursion and keeps a kind for
  * each open list or object. Checking and slicing both use it.
  */
-#include "batch/model/slice.h"
+#include "formats/base/slice.h"
 
 #include "formats/base/bytes.h"
 #include "formats/base/utf8.h"

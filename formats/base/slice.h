@@ -10,8 +10,8 @@
  * no more than NJ_SLICE_DEPTH_MAX lists and objects within each other. Numbers are text of any
  * size.
  */
-#ifndef NJ_MODEL_SLICE_H
-#define NJ_MODEL_SLICE_H
+#ifndef NJ_SLICE_H
+#define NJ_SLICE_H
 
 #include "formats/base/buf.h"
 
