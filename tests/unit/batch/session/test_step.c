@@ -558,6 +558,80 @@ static void a_request_s_digest_follows_config_and_conversation(void **state)
     assert_false(nj_digest_equal(&a.request, &d.request));
 }
 
+/* A reply that its service has paused, or one that has calls in it all the same. */
+static void pause_at(struct play *play, uint64_t turn, unsigned n_calls)
+{
+    struct nj_event reply = play_reply(play, turn, "searching", n_calls, 40 + turn);
+
+    reply.reply.stop = NJ_STOP_PAUSED;
+    play_saved(play, reply);
+}
+
+static void a_paused_reply_goes_back_as_it_is_and_is_asked_to_go_on(void **state)
+{
+    NJ_AUTO(play_done) struct play play = {0};
+    struct nj_span last;
+    size_t n_items;
+
+    (void)state;
+    play_to(&play, AT_PROMPTING);
+    n_items = play.session->n_messages;
+    pause_at(&play, 1, 0);
+    assert_int_equal(play.session->state, NJ_SESSION_PROMPTING);
+    assert_int_equal(play.session->n_messages, n_items + 1); /* its reply, and no word of ours */
+    last = nj_session_last_message(play.session);
+    assert_non_null(strstr((const char *)last.data, "searching"));
+    play_saved(&play, play_reply(&play, 2, "found", 0, 50));
+    assert_int_equal(play.session->state, NJ_SESSION_JUDGING);
+    assert_int_equal(play.session->turn, 2);
+}
+
+static void a_paused_reply_with_calls_has_them_run(void **state)
+{
+    NJ_AUTO(play_done) struct play play = {0};
+
+    (void)state;
+    play_to(&play, AT_PROMPTING);
+    pause_at(&play, 1, 2);
+    assert_int_equal(play.session->state, NJ_SESSION_ACTING);
+    assert_int_equal(play.session->calls.count, 2);
+}
+
+static void pauses_in_a_row_have_an_end_and_a_result_between_them_begins_anew(void **state)
+{
+    NJ_AUTO(play_done) struct play play = {0};
+    uint64_t turn = 0;
+
+    (void)state;
+    play_to(&play, AT_PROMPTING);
+    play.config.turns_max = 100;
+    for (unsigned i = 0; i < NJ_PAUSES_MAX; i++)
+        pause_at(&play, ++turn, 0);
+    assert_int_equal(play.session->state, NJ_SESSION_PROMPTING);
+    play_saved(&play, play_reply(&play, ++turn, "look", 1, 60));
+    play_saved(&play, play_tool_done(turn, 0, "out", 0, 61));
+    for (unsigned i = 0; i < NJ_PAUSES_MAX; i++)
+        pause_at(&play, ++turn, 0);
+    assert_int_equal(play.session->state, NJ_SESSION_PROMPTING);
+    pause_at(&play, ++turn, 0);
+    assert_int_equal(play.session->state, NJ_SESSION_CLOSING);
+    assert_int_equal(play.session->status, NJ_STATUS_FAILED);
+    assert_non_null(strstr(play.session->error_text, "paused 10 times in a row"));
+}
+
+static void a_pause_at_the_last_turn_is_the_limit_s_end(void **state)
+{
+    NJ_AUTO(play_done) struct play play = {0};
+
+    (void)state;
+    play_to(&play, AT_PROMPTING);
+    play.config.turns_max = 2;
+    pause_at(&play, 1, 0);
+    pause_at(&play, 2, 0);
+    assert_int_equal(play.session->state, NJ_SESSION_CLOSING);
+    assert_string_equal(play.session->error_kind, "limit");
+}
+
 static void every_state_has_its_name(void **state)
 {
     (void)state;
@@ -586,6 +660,10 @@ int main(void)
         cmocka_unit_test(a_failed_put_leaves_the_state_as_it_was),
         cmocka_unit_test(a_snapshot_s_own_time_is_not_the_session_s),
         cmocka_unit_test(a_request_s_digest_follows_config_and_conversation),
+        cmocka_unit_test(a_paused_reply_goes_back_as_it_is_and_is_asked_to_go_on),
+        cmocka_unit_test(a_paused_reply_with_calls_has_them_run),
+        cmocka_unit_test(pauses_in_a_row_have_an_end_and_a_result_between_them_begins_anew),
+        cmocka_unit_test(a_pause_at_the_last_turn_is_the_limit_s_end),
         cmocka_unit_test(every_state_has_its_name),
     };
 
