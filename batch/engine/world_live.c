@@ -54,7 +54,6 @@ int nj_live_note_answer(struct nj_live *live, const struct nj_event *event, stru
 static void on_replied(void *ctx, const struct nj_model_reply *reply)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf item = {0};
-    NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
     struct nj_live *live = ctx;
     struct nj_event event = nj_live_event(live, NJ_EVENT_REPLY);
     struct nj_action action;
@@ -66,15 +65,9 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     event.answer.reserved_micro_usd = live->reserved_micro_usd;
     nj_money_settle(live, reply->cost_micro_usd);
     nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
-    if (nj_message_assistant(reply->content, &item, &err) < 0 ||
-        nj_message_calls(nj_buf_span(&item), &calls, &err) < 0) {
-        event.kind = NJ_EVENT_NO_REPLY;
-        event.no_reply.request = action.request;
-        event.no_reply.turn = live->request.turn;
-        event.no_reply.cause = nj_span_text("error");
-        event.no_reply.text = nj_span_text(err.text);
-        event.no_reply.cost_micro_usd = reply->cost_micro_usd;
-        nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
+    /* Its provider has checked that the core can read it (provider.h). */
+    if (nj_message_assistant(reply->content, &item, &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
         return;
     }
     event.reply.turn = live->request.turn;

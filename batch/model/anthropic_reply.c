@@ -215,7 +215,7 @@ static int end_content(struct nj_reply *reply, struct nj_error *err)
 {
     if (nj_buf_text(&reply->content, reply->content.len ? "]" : "[]", err) < 0)
         return -(int)err->code;
-    return reply->fault.is ? 0 : nj_reply_check(reply, err);
+    return reply->fault.is ? 0 : nj_reply_check(nj_buf_span(&reply->content), err);
 }
 
 /* The joined text of one part as the block's member is to be. */

@@ -23,6 +23,7 @@
 
 #define NJ_REPLY_NAME_MAX_BYTES 128
 #define NJ_REPLY_BLOCKS_MAX 1024
+#define NJ_REPLY_CONTENT_MAX_BYTES (NJ_MESSAGE_MAX_BYTES - 64u) /* an item has words around it */
 #define NJ_REPLY_TOKENS_MAX 1000000000000u /* in one figure of a usage; more is rubbish */
 #define NJ_EVENT_DATA_MAX_BYTES (4u << 20) /* of one event of a stream */
 
@@ -70,9 +71,9 @@ NJ_DEFINE_AUTO_VAL(struct nj_reply, nj_reply_done);
 void nj_reply_fault(struct nj_reply *reply, enum nj_manifest_cause cause,
                     enum nj_try_verdict verdict, const char *fmt, ...) NJ_PRINTF(4, 5);
 
-/* nj_reply_check - content is what the session core can read: an array of objects with types, calls
- * with an object each. Fails with NJ_E_UPSTREAM. */
-int nj_reply_check(const struct nj_reply *reply, struct nj_error *err) NJ_MUST_USE;
+/* nj_reply_check - @content is what the session core can read: an array of objects with types,
+ * calls with an object each, text without half characters. Fails with NJ_E_UPSTREAM. */
+int nj_reply_check(struct nj_span content, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_reply_model - take the name a service gives for what answered; too long or strange: cut, '?'
  */

@@ -287,7 +287,7 @@ static int read_message(struct nj_span message, struct nj_reply *reply, struct n
         return rubbish(err, "answer", "finish_reason is tool_calls, and there are none");
     if (nj_buf_text(&reply->content, "]", err) < 0)
         return -(int)err->code;
-    return nj_reply_check(reply, err);
+    return nj_reply_check(nj_buf_span(&reply->content), err);
 }
 
 int nj_openai_whole(struct nj_span body, struct nj_reply *reply, struct nj_error *err)

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <inttypes.h>
 
+#include "batch/model/dialect.h"
 #include "batch/model/price.h"
 #include "batch/model/script.h"
 
@@ -232,8 +233,9 @@ static void deliver(struct nj_try *try, const struct nj_script_reply *scripted)
     struct nj_try_reply reply = {.usage = scripted->usage};
     struct nj_error err = {0};
 
-    nj_buf_init(&content, NJ_MESSAGE_MAX_BYTES);
-    if (nj_script_render(scripted, &try->scene, &content, &err) < 0) {
+    nj_buf_init(&content, NJ_REPLY_CONTENT_MAX_BYTES);
+    if (nj_script_render(scripted, &try->scene, &content, &err) < 0 ||
+        nj_reply_check(nj_buf_span(&content), &err) < 0) {
         end_failed(try, NJ_CAUSE_ERROR, NJ_TRY_OVER, err.text);
         return;
     }

@@ -13,7 +13,7 @@
 void nj_reply_init(struct nj_reply *reply)
 {
     *reply = (struct nj_reply){0};
-    nj_buf_init(&reply->content, NJ_MESSAGE_MAX_BYTES - 64); /* an item has words around it */
+    nj_buf_init(&reply->content, NJ_REPLY_CONTENT_MAX_BYTES);
 }
 
 void nj_reply_done(struct nj_reply *reply)
@@ -37,24 +37,22 @@ void nj_reply_fault(struct nj_reply *reply, enum nj_manifest_cause cause,
     nj_utf8_clean(reply->fault.text);
 }
 
-int nj_reply_check(const struct nj_reply *reply, struct nj_error *err)
+int nj_reply_check(struct nj_span content, struct nj_error *err)
 {
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
-    NJ_AUTO(nj_buf_done) struct nj_buf item = {0};
     struct nj_slice_walk walk = {0};
-    struct nj_span content = nj_buf_span(&reply->content), block;
-    size_t n = 0;
+    struct nj_span block;
+    size_t n = 0, at;
 
+    if (!nj_slice_is_text(content, &at))
+        return nj_fail(err, NJ_E_UPSTREAM, "content: byte %zu: half of a surrogate pair", at);
     while (nj_slice_item(content, &walk, &block)) {
         if (nj_slice_kind(nj_slice_get(block, "type")) != NJ_SLICE_STRING)
             return nj_fail(err, NJ_E_UPSTREAM, "content[%zu]: not a block with a type", n);
         if (++n > NJ_REPLY_BLOCKS_MAX)
             return nj_fail(err, NJ_E_UPSTREAM, "content: more than %d blocks", NJ_REPLY_BLOCKS_MAX);
     }
-    nj_buf_init(&item, NJ_MESSAGE_MAX_BYTES);
-    if (nj_message_assistant(content, &item, err) < 0)
-        return -(int)err->code;
-    if (nj_message_calls(nj_buf_span(&item), &calls, err) < 0) {
+    if (nj_message_content_calls(content, &calls, err) < 0) {
         err->code = NJ_E_UPSTREAM;
         return -(int)err->code;
     }

@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#include "formats/base/slice.h"
+
 #include "formats/base/banned.h"
 
 #define NAME_MAX_CHARS 128 /* of a placeholder */
@@ -20,21 +22,17 @@
 static int look_at_blocks(struct nj_script_scene *scene, struct nj_span content,
                           struct nj_error *err)
 {
-    json_error_t jerr;
-    json_t *blocks = json_loadb((const char *)content.data, content.len, JSON_ALLOW_NUL, &jerr);
-    const json_t *last;
-    const char *type;
+    struct nj_slice_walk walk = {0};
+    struct nj_span blocks, block, last = {0};
 
-    if (!json_is_array(blocks)) {
-        json_decref(blocks);
+    if (nj_slice_check(content, &blocks, err) < 0 || nj_slice_kind(blocks) != NJ_SLICE_ARRAY)
         return nj_fail(err, NJ_E_CORRUPT, "last message: its content is no JSON array");
-    }
-    last = json_array_size(blocks) ? json_array_get(blocks, json_array_size(blocks) - 1) : NULL;
-    type = json_string_value(json_object_get(last, "type"));
-    if (type && strcmp(type, "tool_result") == 0)
-        scene->tool = json_is_true(json_object_get(last, "is_error")) ? NJ_SCRIPT_TOOL_ERROR
-                                                                      : NJ_SCRIPT_TOOL_OK;
-    json_decref(blocks);
+    while (nj_slice_item(blocks, &walk, &block))
+        last = block;
+    if (nj_slice_is(nj_slice_get(last, "type"), "tool_result"))
+        scene->tool = nj_slice_kind(nj_slice_get(last, "is_error")) == NJ_SLICE_TRUE
+                          ? NJ_SCRIPT_TOOL_ERROR
+                          : NJ_SCRIPT_TOOL_OK;
     return 0;
 }
 

@@ -1,13 +1,16 @@
 /*
  * message.c - conversation items: spelled here once, sliced and read everywhere else
  *
- * The one complication: an assistant's content is kept as it came and is parsed only to learn what
- * it asks for; what goes back on the wire is the slice, never a reprint.
+ * The one complication: an assistant's content is kept as it came. It is checked, and walked to
+ * learn what it asks for; only the input of a call is parsed, since tools read it, and what goes
+ * back on the wire is the slice, never a reprint.
  */
 #include "batch/session/message.h"
 
 #include <inttypes.h>
 #include <signal.h>
+
+#include "formats/base/slice.h"
 
 #include "formats/base/banned.h"
 
@@ -77,113 +80,171 @@ int nj_message_content(struct nj_span item, enum nj_role *ret_role, struct nj_sp
     return 0;
 }
 
-static int parse_blocks(struct nj_span item, json_t **ret_blocks, struct nj_error *err)
-{
-    struct nj_span content;
-    json_error_t jerr;
-    enum nj_role role;
-    json_t *blocks;
-    int r;
+/* What is read of a block. Each key comes once, or nobody could say which one counts. */
+struct block {
+    struct nj_span type, text, content, id, name, input;
+};
 
-    r = nj_message_content(item, &role, &content, err);
-    if (r < 0)
-        return r;
-    blocks = json_loadb((const char *)content.data, content.len,
-                        JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &jerr);
-    if (!json_is_array(blocks)) {
-        json_decref(blocks);
-        return nj_fail(err, NJ_E_UPSTREAM, "content is no JSON array of blocks: %s",
-                       blocks ? "another type" : jerr.text);
+static struct nj_span *member_of(struct block *block, struct nj_span key)
+{
+    const struct {
+        const char *key;
+        struct nj_span *value;
+    } members[] = {{"type", &block->type}, {"text", &block->text}, {"content", &block->content},
+                   {"id", &block->id},     {"name", &block->name}, {"input", &block->input}};
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        if (nj_slice_is(key, members[i].key))
+            return members[i].value;
+    return NULL;
+}
+
+static int read_block(struct nj_span bytes, struct block *block, struct nj_error *err)
+{
+    struct nj_slice_walk walk = {0};
+    struct nj_span key, value;
+
+    *block = (struct block){0};
+    while (nj_slice_member(bytes, &walk, &key, &value)) {
+        struct nj_span *member = member_of(block, key);
+
+        if (member && member->len > 0)
+            return nj_fail(err, NJ_E_UPSTREAM, "a block has the key %.*s twice", (int)key.len,
+                           (const char *)key.data);
+        if (member)
+            *member = value;
     }
-    *ret_blocks = blocks;
     return 0;
 }
 
-static int append_text(json_t *text, struct nj_buf *out, struct nj_error *err)
+static int check_blocks(struct nj_span content, struct nj_span *ret_blocks, struct nj_error *err)
 {
-    if (!json_is_string(text))
+    if (nj_slice_check(content, ret_blocks, err) < 0) {
+        err->code = NJ_E_UPSTREAM;
+        return nj_wrap(err, "content is no JSON array of blocks");
+    }
+    if (nj_slice_kind(*ret_blocks) != NJ_SLICE_ARRAY)
+        return nj_fail(err, NJ_E_UPSTREAM, "content is no JSON array of blocks: another type");
+    return 0;
+}
+
+static int append_text(struct nj_span string, struct nj_buf *out, struct nj_error *err)
+{
+    if (nj_slice_kind(string) != NJ_SLICE_STRING)
         return 0;
     if (out->len && nj_buf_text(out, "\n", err) < 0)
         return -(int)err->code;
-    return nj_buf_append(out, json_string_value(text), json_string_length(text), err);
+    if (nj_slice_text(string, out, err) == 0)
+        return 0;
+    if (err->code == NJ_E_INPUT)
+        err->code = NJ_E_UPSTREAM;
+    return -(int)err->code;
 }
 
 int nj_message_text(struct nj_span item, struct nj_buf *out, struct nj_error *err)
 {
-    json_t *blocks;
-    json_t *block;
-    size_t i;
+    struct nj_slice_walk walk = {0};
+    struct nj_span content, blocks, bytes;
+    struct block block;
+    enum nj_role role;
     int r;
 
-    r = parse_blocks(item, &blocks, err);
-    if (r < 0)
-        return r;
-    json_array_foreach(blocks, i, block)
-    {
-        const char *type = json_string_value(json_object_get(block, "type"));
-
-        if (type && strcmp(type, "text") == 0)
-            r = append_text(json_object_get(block, "text"), out, err);
-        else if (type && strcmp(type, "tool_result") == 0)
-            r = append_text(json_object_get(block, "content"), out, err);
-        if (r < 0)
-            break;
+    r = nj_message_content(item, &role, &content, err);
+    if (r == 0)
+        r = check_blocks(content, &blocks, err);
+    while (r == 0 && nj_slice_item(blocks, &walk, &bytes)) {
+        r = read_block(bytes, &block, err);
+        if (r == 0 && nj_slice_is(block.type, "text"))
+            r = append_text(block.text, out, err);
+        else if (r == 0 && nj_slice_is(block.type, "tool_result"))
+            r = append_text(block.content, out, err);
     }
-    json_decref(blocks);
-    return r < 0 ? r : 0;
+    return r;
 }
 
-static int add_call(struct nj_calls *calls, json_t *block, struct nj_error *err)
+/* A name or id: text without a NUL. */
+static int take_word(struct nj_span string, const char *what, char **ret_word, struct nj_error *err)
 {
-    const char *id = json_string_value(json_object_get(block, "id"));
-    const char *name = json_string_value(json_object_get(block, "name"));
-    json_t *input = json_object_get(block, "input");
-    struct nj_call *call;
+    NJ_AUTO(nj_buf_done) struct nj_buf word = {0};
 
-    if (!id || !name || !json_is_object(input))
-        return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block lacks its id, name or input object");
-    if (strlen(id) != json_string_length(json_object_get(block, "id")) ||
-        strlen(name) != json_string_length(json_object_get(block, "name")))
+    nj_buf_init(&word, NJ_MESSAGE_MAX_BYTES);
+    if (nj_buf_reserve(&word, string.len, err) < 0)
+        return -(int)err->code;
+    if (nj_slice_text(string, &word, err) < 0) {
+        if (err->code == NJ_E_INPUT)
+            err->code = NJ_E_UPSTREAM;
+        return nj_wrap(err, "a tool_use block's %s", what);
+    }
+    if (memchr(word.data, 0, word.len))
         return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block's id or name holds a NUL");
-    if (calls->count == NJ_CALLS_MAX)
-        return nj_fail(err, NJ_E_UPSTREAM, "more than %d tool calls in one reply", NJ_CALLS_MAX);
-    call = &calls->items[calls->count];
-    call->id = strdup(id);
-    call->name = strdup(name);
-    call->input = json_incref(input);
-    calls->count++;
-    if (!call->id || !call->name)
-        return nj_fail_nomem(err);
+    *ret_word = nj_buf_steal(&word);
     return 0;
 }
 
-int nj_message_calls(struct nj_span item, struct nj_calls *ret_calls, struct nj_error *err)
+static int take_input(struct nj_span object, json_t **ret_input, struct nj_error *err)
+{
+    json_error_t jerr;
+
+    *ret_input = json_loadb((const char *)object.data, object.len,
+                            JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &jerr);
+    if (*ret_input)
+        return 0;
+    return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block's input: %s", jerr.text);
+}
+
+static int add_call(struct nj_calls *calls, const struct block *block, struct nj_error *err)
+{
+    struct nj_call *call;
+
+    if (nj_slice_kind(block->id) != NJ_SLICE_STRING ||
+        nj_slice_kind(block->name) != NJ_SLICE_STRING ||
+        nj_slice_kind(block->input) != NJ_SLICE_OBJECT)
+        return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block lacks its id, name or input object");
+    if (calls->count == NJ_CALLS_MAX)
+        return nj_fail(err, NJ_E_UPSTREAM, "more than %d tool calls in one reply", NJ_CALLS_MAX);
+    call = reallocarray(calls->items, calls->count + 1, sizeof(*call));
+    if (!call)
+        return nj_fail_nomem(err);
+    calls->items = call;
+    call += calls->count++;
+    *call = (struct nj_call){0};
+    if (take_word(block->id, "id", &call->id, err) < 0 ||
+        take_word(block->name, "name", &call->name, err) < 0 ||
+        take_input(block->input, &call->input, err) < 0)
+        return -(int)err->code;
+    return 0;
+}
+
+int nj_message_content_calls(struct nj_span content, struct nj_calls *ret_calls,
+                             struct nj_error *err)
 {
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
-    json_t *blocks;
-    json_t *block;
-    size_t i;
+    struct nj_slice_walk walk = {0};
+    struct nj_span blocks, bytes;
+    struct block block;
     int r;
 
-    r = parse_blocks(item, &blocks, err);
-    if (r < 0)
-        return r;
-    calls.items = calloc(NJ_CALLS_MAX, sizeof(*calls.items));
-    if (!calls.items)
-        r = nj_fail_nomem(err);
-    json_array_foreach(blocks, i, block)
-    {
-        const char *type = json_string_value(json_object_get(block, "type"));
-
-        if (r == 0 && type && strcmp(type, "tool_use") == 0)
-            r = add_call(&calls, block, err);
+    r = check_blocks(content, &blocks, err);
+    while (r == 0 && nj_slice_item(blocks, &walk, &bytes)) {
+        r = read_block(bytes, &block, err);
+        if (r == 0 && nj_slice_is(block.type, "tool_use"))
+            r = add_call(&calls, &block, err);
     }
-    json_decref(blocks);
     if (r < 0)
         return r;
     *ret_calls = calls;
     calls = (struct nj_calls){0};
     return 0;
+}
+
+int nj_message_calls(struct nj_span item, struct nj_calls *ret_calls, struct nj_error *err)
+{
+    struct nj_span content;
+    enum nj_role role;
+    int r;
+
+    r = nj_message_content(item, &role, &content, err);
+    return r < 0 ? r : nj_message_content_calls(content, ret_calls, err);
 }
 
 static int append_stream(const struct nj_stream *stream, struct nj_buf *out, struct nj_error *err)

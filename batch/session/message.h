@@ -18,8 +18,8 @@
 
 enum nj_role { NJ_ROLE_USER = 1, NJ_ROLE_ASSISTANT = 2 };
 
-/* The input of a call whose arguments were no JSON object: what they were, and why they are none. The
- * tools refuse it in these words. */
+/* The input of a call whose arguments were no JSON object: what they were, and why they are none.
+ * The tools refuse it in these words. */
 #define NJ_CALL_BAD_INPUT_KEY "$arguments"
 #define NJ_CALL_BAD_INPUT_WHY_KEY "$why"
 
@@ -53,13 +53,15 @@ int nj_message_content(struct nj_span item, enum nj_role *ret_role, struct nj_sp
                        struct nj_error *err) NJ_MUST_USE;
 
 /* nj_message_text - append the plain text of an item: text blocks, and the text of tool results, a
- * newline between */
+ * newline between; NJ_E_UPSTREAM when it cannot be read */
 int nj_message_text(struct nj_span item, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_message_calls - the tool_use blocks of an assistant item, in order; NJ_E_UPSTREAM when they
  * are malformed */
 int nj_message_calls(struct nj_span item, struct nj_calls *ret_calls,
                      struct nj_error *err) NJ_MUST_USE;
+int nj_message_content_calls(struct nj_span content, struct nj_calls *ret_calls,
+                             struct nj_error *err) NJ_MUST_USE;
 
 /* nj_message_outcome - what a model is told of a call: standard output; then, where there is
  * something to tell, standard error, exit status or signal, and the limit with its figure.

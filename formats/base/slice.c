@@ -423,6 +423,33 @@ int nj_slice_text(struct nj_span string, struct nj_buf *out, struct nj_error *er
     return 0;
 }
 
+/* Backslashes stand in strings only, so the grammar around them does not matter. */
+bool nj_slice_is_text(struct nj_span value, size_t *ret_at)
+{
+    size_t at = 0;
+
+    for (;;) {
+        const uint8_t *escape =
+            at < value.len ? memchr(value.data + at, '\\', value.len - at) : NULL;
+        uint32_t unit, low;
+
+        if (!escape)
+            return true;
+        at = (size_t)(escape - value.data);
+        unit = unit_at(value, at);
+        if (unit == UINT32_MAX || unit < 0xd800 || unit > 0xdfff) {
+            at += 2;
+            continue;
+        }
+        low = unit < 0xdc00 ? unit_at(value, at + 6) : UINT32_MAX;
+        if (low < 0xdc00 || low > 0xdfff) {
+            *ret_at = at;
+            return false;
+        }
+        at += 12;
+    }
+}
+
 int nj_slice_uint(struct nj_span value, uint64_t max, const char *what, uint64_t *ret,
                   struct nj_error *err)
 {

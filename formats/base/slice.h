@@ -62,6 +62,10 @@ bool nj_slice_is(struct nj_span string, const char *text);
  * surrogate, which no text can hold, or when @string is none. */
 int nj_slice_text(struct nj_span string, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_slice_is_text - can every string within @value be decoded? False for half of a surrogate pair,
+ * which strict JSON may spell and no text can hold. *ret_at: where it stands. */
+bool nj_slice_is_text(struct nj_span value, size_t *ret_at);
+
 /* nj_slice_uint - a number that is a whole one from 0 to @max. Fails with NJ_E_INPUT, called @what.
  */
 int nj_slice_uint(struct nj_span value, uint64_t max, const char *what, uint64_t *ret,

@@ -153,7 +153,7 @@ static void whole_answers_keep_their_bytes(void **state)
         a,
         "{\"type\":\"message\",\"content\":[{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"b\","
         "\"input\":{\"n\":123456789012345678901234567890}}],\"stop_reason\":\"tool_use\"}",
-        "rubbish: content is no JSON array of blocks: too big integer");
+        "rubbish: a tool_use block's input: too big integer");
     expect_whole(
         o,
         "{\"model\":\"m\",\"choices\":[{\"message\":{ \"content\" : \"x\" "

@@ -136,6 +136,31 @@ static void whole_numbers_are_read_as_written(void **state)
                          -NJ_E_INPUT);
 }
 
+static void half_a_surrogate_pair_is_json_and_no_text(void **state)
+{
+    static const struct {
+        const char *json;
+        size_t at; /* SIZE_MAX: all of it is text */
+    } rows[] = {
+        {"", SIZE_MAX},
+        {"[\"plain\",\"\\\\ud800\",\"\\u00e9\",\"\\ud83d\\ude00\"]", SIZE_MAX},
+        {"\"\\ud83d\"", 1},
+        {"\"\\ude00\"", 1},
+        {"\"a\\ud83d\\u0041\"", 2},
+        {"\"\\ud83d\\ud83d\\ude00\"", 1},
+        {"{\"\\udfff\":1}", 2},
+        {"\"\\ud83d\\ude0\"", 1}, /* cut short: no JSON either, and read no further */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t at = SIZE_MAX;
+
+        assert_int_equal(nj_slice_is_text(nj_span_text(rows[i].json), &at), rows[i].at == SIZE_MAX);
+        assert_int_equal(at, rows[i].at);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +169,7 @@ int main(void)
         cmocka_unit_test(values_are_cut_out_byte_for_byte),
         cmocka_unit_test(a_strings_text_has_its_escapes_undone),
         cmocka_unit_test(whole_numbers_are_read_as_written),
+        cmocka_unit_test(half_a_surrogate_pair_is_json_and_no_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
