@@ -211,7 +211,8 @@ static int put_folder(const struct adding *adding, const struct stat *st,
                       struct nj_workspace_ref *ret_ref, struct nj_error *err)
 {
     struct nj_tree tree = {.entries = adding->entries, .n_entries = adding->count};
-    struct nj_stamps stamps = {mtime_ns(st), adding->stamps, adding->count};
+    struct nj_stamps stamps = {
+        .mtime_ns = mtime_ns(st), .entries = adding->stamps, .n_entries = adding->count};
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     struct nj_workspace_ref ref;
     int r;

@@ -420,7 +420,8 @@ static int name_stamps(struct walk *w, struct table_dir *dir, struct nj_error *e
             entries[i].mtime_ns = entry->dir->mtime_ns;
         }
     }
-    stamps = (struct nj_stamps){dir->mtime_ns, entries, dir->n_entries};
+    stamps = (struct nj_stamps){
+        .mtime_ns = dir->mtime_ns, .entries = entries, .n_entries = dir->n_entries};
     nj_buf_init(&encoded, NJ_OBJECT_MAX_BYTES);
     r = nj_stamps_encode(&stamps, &encoded, err);
     if (r < 0)

@@ -25,6 +25,7 @@
 #define NJ_TREE_XATTRS_MAX 64
 #define NJ_TREE_XATTR_VALUE_MAX_BYTES 65536
 #define NJ_PARTS_MAX 65536
+#define NJ_STAMPS_INO_MAX (UINT64_C(1) << 62)
 #define NJ_LIST_FANOUT 32
 
 /* Each kind once: enumerator, stored number, name. */
@@ -144,6 +145,9 @@ struct nj_stamp {
     int64_t mtime_ns; /* since 1970, may be negative */
     bool has_stamps;  /* DIRECTORY: stamps names its STAMPS object */
     struct nj_digest stamps;
+    /* of a reproducible session (levels D2 and D3) */
+    int64_t ctime_ns;
+    uint64_t ino; /* 0: not told, and no ctime */
 };
 
 struct nj_stamps {
@@ -151,6 +155,10 @@ struct nj_stamps {
     const struct nj_stamp
         *entries; /* in creation order, oldest first: create them so when restoring */
     size_t n_entries;
+    /* of a reproducible session */
+    bool has_ctime;
+    int64_t ctime_ns;  /* of the directory itself */
+    uint64_t next_ino; /* of the workspace's root: the next file gets this number; 0: not told */
 };
 
 /* Names are valid and unique, in any order; an entry without stamps in the tree, or the other way

@@ -18,24 +18,55 @@ int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out, struct 
         return nj_fail(err, NJ_E_LIMIT, "a directory of %zu entries: at most %d", stamps->n_entries,
                        NJ_TREE_ENTRIES_MAX);
     nj_packer_init(&packer, out);
-    nj_pack_map(&packer, 2);
+    nj_pack_map(&packer, 2u + stamps->has_ctime + (stamps->next_ino > 0));
+    if (stamps->has_ctime) {
+        nj_pack_text(&packer, "c");
+        nj_pack_int(&packer, stamps->ctime_ns);
+    }
     nj_pack_text(&packer, "e");
     nj_pack_array(&packer, stamps->n_entries);
     for (size_t i = 0; i < stamps->n_entries; i++) {
         const struct nj_stamp *stamp = &stamps->entries[i];
 
         assert(nj_tree_name_valid(stamp->name));
-        nj_pack_array(&packer, 3);
+        nj_pack_array(&packer, stamp->ino > 0 ? 5 : 3);
         nj_pack_bin(&packer, stamp->name);
         nj_pack_int(&packer, stamp->mtime_ns);
         if (stamp->has_stamps)
             nj_pack_digest(&packer, &stamp->stamps);
         else
             nj_pack_nil(&packer);
+        if (stamp->ino > 0) {
+            nj_pack_int(&packer, stamp->ctime_ns);
+            nj_pack_uint(&packer, stamp->ino);
+        }
     }
     nj_pack_text(&packer, "m");
     nj_pack_int(&packer, stamps->mtime_ns);
+    if (stamps->next_ino > 0) {
+        nj_pack_text(&packer, "n");
+        nj_pack_uint(&packer, stamps->next_ino);
+    }
     return nj_packer_end(&packer, err);
+}
+
+/* decode_identity - what only a reproducible session's entries have */
+static int decode_identity(const struct nj_pack_at *array, struct nj_stamp *stamp,
+                           struct nj_error *err)
+{
+    struct nj_pack_at item;
+    int r;
+
+    r = nj_pack_item(array, 3, &item, err);
+    if (r >= 0)
+        r = nj_pack_as_int(&item, &stamp->ctime_ns, err);
+    if (r >= 0)
+        r = nj_pack_item(array, 4, &item, err);
+    if (r >= 0)
+        r = nj_pack_as_uint(&item, NJ_STAMPS_INO_MAX, &stamp->ino, err);
+    if (r < 0)
+        return r;
+    return stamp->ino > 0 ? 0 : nj_pack_fail(&item, err, "no file has the inode number 0");
 }
 
 static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp,
@@ -48,8 +79,10 @@ static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp,
     r = nj_pack_as_array(array, &items, err);
     if (r < 0)
         return r;
-    if (items != 3)
-        return nj_pack_fail(array, err, "%zu items, must be name, mtime and digest or nil", items);
+    if (items != 3 && items != 5)
+        return nj_pack_fail(array, err,
+                            "%zu items, must be name, mtime, digest or nil, perhaps ctime and inode",
+                            items);
     r = nj_pack_item(array, 0, &item, err);
     if (r < 0)
         return r;
@@ -68,10 +101,13 @@ static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp,
     r = nj_pack_item(array, 2, &item, err);
     if (r < 0)
         return r;
-    if (item.object->type == MSGPACK_OBJECT_NIL)
-        return 0;
-    stamp->has_stamps = true;
-    return nj_pack_as_digest(&item, &stamp->stamps, err);
+    if (item.object->type != MSGPACK_OBJECT_NIL) {
+        stamp->has_stamps = true;
+        r = nj_pack_as_digest(&item, &stamp->stamps, err);
+        if (r < 0)
+            return r;
+    }
+    return items == 5 ? decode_identity(array, stamp, err) : 0;
 }
 
 static int compare_names(const void *left, const void *right)
@@ -111,7 +147,8 @@ int nj_stamps_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_sta
     struct nj_stamp *entries;
     struct nj_pack_at array;
     struct nj_pack_at root;
-    int64_t mtime_ns;
+    int64_t mtime_ns, ctime_ns = 0;
+    uint64_t next_ino = 0;
     unsigned present;
     size_t count;
     int r;
@@ -119,9 +156,21 @@ int nj_stamps_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_sta
     r = nj_object_open(&doc, "stamps", bytes, &root, err);
     if (r < 0)
         return r;
-    r = nj_object_keys(&root, "em", &present, err);
+    r = nj_object_keys(&root, "cemn", &present, err);
     if (r < 0)
         return r;
+    if (present & 1) {
+        r = nj_pack_get_int(&root, "c", &ctime_ns, err);
+        if (r < 0)
+            return r;
+    }
+    if (present & 8) {
+        r = nj_pack_get_uint(&root, "n", NJ_STAMPS_INO_MAX, &next_ino, err);
+        if (r < 0)
+            return r;
+        if (next_ino == 0)
+            return nj_pack_fail(&root, err, "no file has the inode number 0");
+    }
     r = nj_pack_get_array(&root, "e", &array, &count, err);
     if (r < 0)
         return r;
@@ -147,8 +196,11 @@ int nj_stamps_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_sta
     r = check_unique(&array, entries, count, err);
     if (r < 0)
         return r;
-    ret_stamps->mtime_ns = mtime_ns;
-    ret_stamps->entries = entries;
-    ret_stamps->n_entries = count;
+    *ret_stamps = (struct nj_stamps){.mtime_ns = mtime_ns,
+                                     .entries = entries,
+                                     .n_entries = count,
+                                     .has_ctime = present & 1,
+                                     .ctime_ns = ctime_ns,
+                                     .next_ino = next_ino};
     return 0;
 }

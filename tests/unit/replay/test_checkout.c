@@ -72,7 +72,7 @@ static struct nj_digest put_stamps(struct fixture *fixture, int64_t mtime_ns,
                                    const struct nj_stamp *entries, size_t n)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    struct nj_stamps stamps = {mtime_ns, entries, n};
+    struct nj_stamps stamps = {.mtime_ns = mtime_ns, .entries = entries, .n_entries = n};
     struct nj_digest digest;
 
     nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);

@@ -49,7 +49,19 @@ static const struct nj_stamp stamp_entries[] = {
     {.name = TEXT("dir"), .mtime_ns = 0, .has_stamps = true, .stamps = {{8}}},
     {.name = TEXT("again"), .mtime_ns = INT64_MIN},
 };
-static const struct nj_stamps stamps = {1790000000000000000, stamp_entries, 4};
+static const struct nj_stamps stamps = {
+    .mtime_ns = 1790000000000000000, .entries = stamp_entries, .n_entries = 4};
+
+static const struct nj_stamp known_entries[] = {
+    {.name = TEXT("a"), .mtime_ns = 5, .ctime_ns = 1790000000123456789, .ino = 3},
+    {.name = TEXT("dir"), .mtime_ns = 0, .has_stamps = true, .stamps = {{8}}, .ctime_ns = -1, .ino = 2},
+};
+static const struct nj_stamps known_stamps = {.mtime_ns = 7,
+                                              .entries = known_entries,
+                                              .n_entries = 2,
+                                              .has_ctime = true,
+                                              .ctime_ns = 1790000000123456790,
+                                              .next_ino = 70000};
 
 static void encode_tree(const struct nj_tree *from, struct nj_buf *out)
 {
@@ -111,7 +123,7 @@ static void the_document_shows_the_real_bytes(void **state)
     hex_lines(nj_buf_span(&buf), &hex);
     document_shows("formats/object/FORMAT.md", (const char *)hex.data);
     nj_buf_init(&stamped, 1024);
-    assert_int_equal(nj_stamps_encode(&(struct nj_stamps){0, one_stamp, 1}, &stamped, &err), 0);
+    assert_int_equal(nj_stamps_encode(&(struct nj_stamps){.entries = one_stamp, .n_entries = 1}, &stamped, &err), 0);
     hex_lines(nj_buf_span(&stamped), &hex_stamped);
     document_shows("formats/object/FORMAT.md", (const char *)hex_stamped.data);
 }
@@ -180,7 +192,7 @@ static void a_directory_with_too_many_entries_is_a_limit(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     const struct nj_tree large = {entries, NJ_TREE_ENTRIES_MAX + 1};
-    const struct nj_stamps large_stamps = {0, stamp_entries, NJ_TREE_ENTRIES_MAX + 1};
+    const struct nj_stamps large_stamps = {.entries = stamp_entries, .n_entries = NJ_TREE_ENTRIES_MAX + 1};
     struct nj_error err = {0};
 
     (void)state;
@@ -253,6 +265,30 @@ static void stamps_read_back_in_their_order(void **state)
         assert_true(found.entries[i].mtime_ns == stamp_entries[i].mtime_ns);
         assert_int_equal(found.entries[i].has_stamps, stamp_entries[i].has_stamps);
         assert_true(nj_digest_equal(&found.entries[i].stamps, &stamp_entries[i].stamps));
+    }
+}
+
+static void stamps_of_a_reproducible_session_tell_ctimes_and_inodes(void **state)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_stamps found;
+    struct nj_error err = {0};
+
+    (void)state;
+    nj_buf_init(&buf, 1024);
+    assert_int_equal(nj_stamps_encode(&known_stamps, &buf, &err), 0);
+    golden_check("object/v0/inodes.stamps", nj_buf_span(&buf));
+    if (nj_stamps_decode(nj_buf_span(&buf), &arena, &found, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(found.has_ctime);
+    assert_true(found.ctime_ns == known_stamps.ctime_ns);
+    assert_true(found.next_ino == known_stamps.next_ino);
+    assert_int_equal(found.n_entries, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(found.entries[i].ctime_ns == known_entries[i].ctime_ns);
+        assert_true(found.entries[i].ino == known_entries[i].ino);
+        assert_int_equal(found.entries[i].has_stamps, known_entries[i].has_stamps);
     }
 }
 
@@ -405,7 +441,13 @@ static const struct damage damaged_stamps[] = {
     DAMAGED("stamps-entry-is-a-map", "\x82\xa1" "e\x91\x80\xa1m\x00", NJ_E_CORRUPT,
             "stamps.e[0]: not an array"),
     DAMAGED("stamps-entry-of-two", "\x82\xa1" "e\x91\x92\xc4\x01" "a\x00\xa1m\x00", NJ_E_CORRUPT,
-            "2 items, must be name, mtime and digest or nil"),
+            "2 items, must be name, mtime"),
+    DAMAGED("stamps-entry-of-four", "\x82\xa1" "e\x91\x94\xc4\x01" "a\x00\xc0\x00\xa1m\x00", NJ_E_CORRUPT,
+            "stamps.e[0]: 4 items"),
+    DAMAGED("stamps-inode-0", "\x82\xa1" "e\x91\x95\xc4\x01" "a\x00\xc0\x00\x00\xa1m\x00", NJ_E_CORRUPT,
+            "the inode number 0"),
+    DAMAGED("stamps-next-inode-0", "\x83\xa1" "e\x90\xa1m\x00\xa1n\x00", NJ_E_CORRUPT,
+            "the inode number 0"),
     DAMAGED("stamps-name-is-text", "\x82\xa1" "e\x91\x93\xa1" "a\x00\xc0\xa1m\x00", NJ_E_CORRUPT,
             "stamps.e[0][0]"),
     DAMAGED("stamps-name-slash", "\x82\xa1" "e\x91\x93\xc4\x03" "a/b\x00\xc0\xa1m\x00", NJ_E_CORRUPT,
@@ -526,6 +568,7 @@ int main(void)
         cmocka_unit_test(claimed_counts_are_checked_before_memory_is_asked_for),
         cmocka_unit_test(an_object_above_the_cap_is_not_decoded),
         cmocka_unit_test(stamps_read_back_in_their_order),
+        cmocka_unit_test(stamps_of_a_reproducible_session_tell_ctimes_and_inodes),
         cmocka_unit_test(the_empty_directory_is_two_objects),
         cmocka_unit_test(damaged_directories_are_refused_by_name),
         cmocka_unit_test(damaged_stamps_are_refused_by_name),
