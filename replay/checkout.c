@@ -461,12 +461,14 @@ static int is_empty(int fd, bool *ret_empty, const char *path, struct nj_error *
     return 0;
 }
 
-int nj_checkout_target(const char *path, bool force, int *ret_fd, struct nj_error *err)
+int nj_checkout_target(const char *path, bool force, int *ret_fd, bool *ret_made,
+                       struct nj_error *err)
 {
     nj_auto_close int fd = -1;
     bool empty = false;
 
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+    *ret_made = mkdir(path, 0755) == 0;
+    if (!*ret_made && errno != EEXIST)
         return nj_fail_errno(err, errno, "make folder %s", path);
     fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)

@@ -35,9 +35,9 @@ struct nj_checkout_report {
 int nj_checkout(const struct nj_checkout *checkout, struct nj_checkout_report *ret_report,
                 struct nj_error *err) NJ_MUST_USE;
 
-/* nj_checkout_target - open @path as a target: made when missing; an existing one must be an empty
- * folder, or any with
- * @force */
-int nj_checkout_target(const char *path, bool force, int *ret_fd, struct nj_error *err) NJ_MUST_USE;
+/* nj_checkout_target - open @path as a target: made when missing (@ret_made, also on failure); an
+ * existing one must be an empty folder, or any with @force */
+int nj_checkout_target(const char *path, bool force, int *ret_fd, bool *ret_made,
+                       struct nj_error *err) NJ_MUST_USE;
 
 #endif

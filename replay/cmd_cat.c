@@ -92,7 +92,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
 
     if (nj_arguments_next(args, err) < 0 ||
-        nj_reading_open(args->operands[0], 0, &reading, err) < 0)
+        nj_reading_open(args->operands[0], 0, -1, &reading, err) < 0)
         return -(int)err->code;
     return cat(&reading, args->operands[1], err);
 }

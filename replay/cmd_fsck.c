@@ -1,11 +1,16 @@
 /*
  * cmd_fsck.c - nightjar-replay fsck PATH...: is it whole? and --salvage OUT: what can be saved
+ *
+ * The one complication: whoever reads a damaged record may not name files. So OUT of a run is a
+ * folder that is there before, and OUT of a record is a file without its name, which this process
+ * gives it once the reading one (apart.h) has said that it is whole.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 
 #include "formats/base/log.h"
+#include "replay/apart.h"
 #include "replay/cmd.h"
 #include "replay/fsck_run.h"
 #include "replay/reading.h"
@@ -16,6 +21,7 @@
 enum { OPT_JSON = 1, OPT_SALVAGE };
 
 #define PATHS_MAX 4096
+#define SAVED 's' /* what the reading process tells of a file that is to be named */
 #define CURE_BUNDLE "take a copy that is whole; fsck --salvage FILE writes what comes before it"
 
 /* One PATH, and what is said about it. */
@@ -23,7 +29,7 @@ struct patient {
     struct nj_source source;
     bool is_run;
     bool json;
-    const char *salvage; /* NULL: nothing is written */
+    int save_fd; /* with --salvage, of a record: a file; of a run: a folder; else -1 */
     uint64_t faults;
     char *cure;   /* of the last faults, to be told behind them */
     json_t *told; /* with json: array of faults */
@@ -123,35 +129,6 @@ static int say(struct patient *patient, const char *rest, struct nj_error *err)
 
 /* ---- one record ---- */
 
-/* save_record - OUT appears whole, or not at all; it must not exist */
-static int save_record(const struct patient *patient, struct nj_record *record,
-                       const struct nj_fsck_result *result, struct nj_error *err)
-{
-    const char *path = patient->salvage, *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    nj_auto_free char *folder = NULL, *temp = NULL;
-    nj_auto_close int dir_fd = -1, fd = -1;
-    int r;
-
-    folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    if (!folder || asprintf(&temp, "%s.tmp-%d", name, (int)getpid()) < 0) {
-        temp = NULL;
-        return nj_fail_nomem(err);
-    }
-    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        return nj_fail_errno(err, errno, "open folder %s", folder);
-    fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return nj_fail_errno(err, errno, "create %s", path);
-    r = nj_fsck_save(record, result, fd, err);
-    if (r == 0 && renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) < 0)
-        r = nj_fail_errno(err, errno, "create %s", path);
-    if (r < 0)
-        (void)unlinkat(dir_fd, temp, 0); /* the error is told; a leftover says what it is */
-    return r < 0 ? r : nj_fsio_sync_dir(dir_fd, err);
-}
-
 static int open_damaged(struct patient *patient, struct nj_record **ret_record,
                         struct nj_error *err)
 {
@@ -173,7 +150,8 @@ static int open_damaged(struct patient *patient, struct nj_record **ret_record,
     return 0;
 }
 
-static int check_record(struct patient *patient, struct nj_error *err)
+/* Returns whether something was saved in @ret_saved. */
+static int check_record(struct patient *patient, bool *ret_saved, struct nj_error *err)
 {
     NJ_AUTO(nj_record_free) struct nj_record *record = NULL;
     struct nj_fsck_ear ear = {.fault = on_fault, .ctx = patient};
@@ -185,11 +163,12 @@ static int check_record(struct patient *patient, struct nj_error *err)
     r = open_damaged(patient, &record, err);
     if (r == 0 && record)
         r = nj_fsck_record(record, &ear, &result, err);
-    save = r == 0 && patient->salvage && result.frames_whole > 0;
+    save = r == 0 && patient->save_fd >= 0 && result.frames_whole > 0;
     if (save)
-        r = save_record(patient, record, &result, err);
+        r = nj_fsck_save(record, &result, patient->save_fd, err);
     if (r < 0)
         return r;
+    *ret_saved = save;
     if (patient->json)
         return say_json(patient,
                         json_pack("{sI sI sI sb}", "frames", (json_int_t)result.frames,
@@ -200,7 +179,7 @@ static int check_record(struct patient *patient, struct nj_error *err)
                    "frames 1 to %" PRIu64 " of %" PRIu64 " are whole (%" PRIu64 " steps)%s",
                    result.frames_whole, result.frames, result.steps_whole,
                    save ? ", and were saved"
-                        : (patient->salvage ? ": nothing could be saved" : ""));
+                        : (patient->save_fd >= 0 ? ": nothing could be saved" : ""));
     return say(patient, text, err);
 }
 
@@ -210,18 +189,10 @@ static int check_run(struct patient *patient, struct nj_error *err)
 {
     struct nj_fsck_ear ear = {.fault = on_fault, .ctx = patient};
     struct nj_fsck_run_result result;
-    nj_auto_close int save_fd = -1;
     char text[200];
     int r;
 
-    if (patient->salvage) {
-        if (mkdir(patient->salvage, 0700) < 0)
-            return nj_fail_errno(err, errno, "make folder %s", patient->salvage);
-        save_fd = open(patient->salvage, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (save_fd < 0)
-            return nj_fail_errno(err, errno, "open folder %s", patient->salvage);
-    }
-    r = nj_fsck_run(&patient->source.dir, save_fd, &ear, &result, err);
+    r = nj_fsck_run(&patient->source.dir, patient->save_fd, &ear, &result, err);
     if (r < 0)
         return r;
     if (patient->json)
@@ -233,7 +204,7 @@ static int check_run(struct patient *patient, struct nj_error *err)
     (void)snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " sessions are whole%s",
                    result.sessions_whole, result.sessions,
                    result.torn_bytes ? ", behind the last commit a write was cut off" : "");
-    if (patient->salvage)
+    if (patient->save_fd >= 0)
         (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
                        ", %" PRIu64 " were saved from the journal", result.saved);
     return say(patient, text, err);
@@ -261,36 +232,44 @@ static int read_path(const char *path, struct patient *patient, struct nj_error 
     return 0;
 }
 
-static int prepare(struct patient *patients, size_t n, bool keep_user, struct nj_error *err)
-{
-    nj_auto_free struct nj_source *sources = NULL;
-    int r;
+/* All that is asked of one command line. */
+struct ward {
+    struct patient *patients;
+    size_t n;
+};
 
-    r = nj_reading_isolate(err);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = nj_source_open(&patients[i].source, err);
-    if (r < 0 || keep_user)
-        return r;
-    sources = calloc(n, sizeof(*sources));
+/* From here this process reads the patients, and with a run's salvage writes into one folder. */
+static int confine(const struct ward *ward, struct nj_error *err)
+{
+    nj_auto_free struct nj_source *sources = calloc(ward->n + 1, sizeof(*sources));
+    const struct patient *first = &ward->patients[0];
+    int folder_fd = first->is_run ? first->save_fd : -1;
+
     if (!sources)
         return nj_fail_nomem(err);
-    for (size_t i = 0; i < n; i++)
-        sources[i] = patients[i].source;
-    return nj_source_drop_privileges(sources, n, err);
+    for (size_t i = 0; i < ward->n; i++)
+        sources[i] = ward->patients[i].source;
+    /* What is made in the folder belongs to the caller, like the folder. */
+    if (folder_fd < 0 && nj_source_drop_privileges(sources, ward->n, err) < 0)
+        return -(int)err->code;
+    return nj_source_confine(sources, ward->n, folder_fd, false, err);
 }
 
-static int check_all(struct patient *patients, size_t n, struct nj_error *err)
+static int check_all(void *ctx, struct nj_told *told, struct nj_error *err)
 {
-    bool refused = false, damaged = false;
+    const struct ward *ward = ctx;
+    bool refused = false, damaged = false, saved = false;
 
-    for (size_t i = 0; i < n; i++) {
-        struct patient *patient = &patients[i];
+    if (confine(ward, err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < ward->n; i++) {
+        struct patient *patient = &ward->patients[i];
 
         nj_buf_init(&patient->text, NJ_RENDER_MAX_BYTES);
         patient->told = json_array();
         if (!patient->told)
             return nj_fail_nomem(err);
-        if ((patient->is_run ? check_run : check_record)(patient, err) < 0) {
+        if ((patient->is_run ? check_run(patient, err) : check_record(patient, &saved, err)) < 0) {
             if (err->code != NJ_E_INPUT)
                 return -(int)err->code;
             nj_log(NJ_LOG_ERROR, "%s", err->text);
@@ -299,7 +278,76 @@ static int check_all(struct patient *patients, size_t n, struct nj_error *err)
         }
         damaged = damaged || patient->faults > 0;
     }
+    told->text[0] = saved ? SAVED : '\0';
     return refused || damaged ? NJ_EXIT_USAGE : NJ_EXIT_OK;
+}
+
+/* ---- salvage ---- */
+
+static int salvage_run(struct ward *ward, const char *path, struct nj_error *err)
+{
+    nj_auto_close int fd = -1;
+    struct nj_told told;
+
+    if (mkdir(path, 0700) < 0)
+        return nj_fail_errno(err, errno, "make folder %s", path);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open folder %s", path);
+    ward->patients[0].save_fd = fd;
+    return check_all(ward, &told, err);
+}
+
+/* The file has a name of its own at first. OUT appears whole, or not at all; it must not exist. */
+static int salvage_record(struct ward *ward, const char *path, struct nj_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    nj_auto_free char *folder = NULL, *temp = NULL;
+    nj_auto_close int dir_fd = -1, fd = -1;
+    struct nj_told told;
+    int r;
+
+    folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!folder || asprintf(&temp, "%s.tmp-%d", name, (int)getpid()) < 0) {
+        temp = NULL;
+        return nj_fail_nomem(err);
+    }
+    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return nj_fail_errno(err, errno, "open folder %s", folder);
+    if (faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return nj_fail_errno(err, EEXIST, "create %s", path);
+    fd = openat(dir_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "create %s", path);
+    ward->patients[0].save_fd = fd;
+    r = nj_apart(check_all, ward, &told, err);
+    if (r >= 0 && told.text[0] == SAVED) {
+        if (renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) == 0)
+            return nj_fsio_sync_dir(dir_fd, err) < 0 ? -(int)err->code : r;
+        r = nj_fail_errno(err, errno, "create %s", path);
+    }
+    (void)unlinkat(dir_fd, temp, 0); /* the error is told; a leftover says what it is */
+    return r;
+}
+
+static int look(struct ward *ward, char *const *paths, const char *salvage, struct nj_error *err)
+{
+    struct nj_told told;
+
+    for (size_t i = 0; i < ward->n; i++)
+        if (read_path(paths[i], &ward->patients[i], err) < 0)
+            return -(int)err->code;
+    if (nj_reading_isolate(err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < ward->n; i++)
+        if (nj_source_open(&ward->patients[i].source, err) < 0)
+            return -(int)err->code;
+    if (!salvage)
+        return check_all(ward, &told, err);
+    return ward->patients[0].is_run ? salvage_run(ward, salvage, err)
+                                    : salvage_record(ward, salvage, err);
 }
 
 static int run(struct nj_arguments *args, struct nj_error *err)
@@ -326,13 +374,9 @@ static int run(struct nj_arguments *args, struct nj_error *err)
     if (!patients)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < args->n_operands; i++)
-        patients[i] = (struct patient){.source = empty, .json = json, .salvage = salvage};
-    for (size_t i = 0; r == 0 && i < args->n_operands; i++)
-        r = read_path(args->operands[i], &patients[i], err);
-    if (r == 0)
-        r = prepare(patients, args->n_operands, salvage != NULL, err);
-    if (r == 0)
-        r = check_all(patients, args->n_operands, err);
+        patients[i] = (struct patient){.source = empty, .json = json, .save_fd = -1};
+    r = look(&(struct ward){.patients = patients, .n = args->n_operands}, args->operands, salvage,
+             err);
     for (size_t i = 0; i < args->n_operands; i++)
         patient_done(&patients[i]);
     return r;

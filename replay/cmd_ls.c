@@ -47,7 +47,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
 
     while ((r = nj_arguments_next(args, err)) > 0)
         listing = r == OPT_JSON ? NJ_LISTING_JSON : NJ_LISTING_LONG;
-    if (r < 0 || nj_reading_open(args->operands[0], 0, &reading, err) < 0)
+    if (r < 0 || nj_reading_open(args->operands[0], 0, -1, &reading, err) < 0)
         return -(int)err->code;
     return list(&reading, args->n_operands == 2 ? args->operands[1] : "/", listing, err);
 }

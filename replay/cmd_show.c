@@ -49,8 +49,8 @@ static int run(struct nj_arguments *args, struct nj_error *err)
         else if (r == OPT_SALVAGE)
             show.salvage = true;
     }
-    if (r < 0 || nj_reading_open(args->operands[0], show.salvage ? NJ_READING_SALVAGE : 0, &reading,
-                                 err) < 0)
+    if (r < 0 || nj_reading_open(args->operands[0], show.salvage ? NJ_READING_SALVAGE : 0, -1,
+                                 &reading, err) < 0)
         return -(int)err->code;
     show.timeline = reading.timeline;
     return reading.source.where.has_step ? show_one(&reading, &show, err)

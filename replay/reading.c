@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 
+#include "batch/engine/confine.h"
 #include "batch/engine/drop.h"
 #include "formats/base/log.h"
+#include "formats/bundle/spool.h"
 #include "replay/isolate.h"
 
 #include "formats/base/banned.h"
@@ -63,6 +66,41 @@ int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources,
     return nj_drop_privileges(NULL, NULL, err);
 }
 
+static bool is_ours(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid();
+}
+
+int nj_source_confine(const struct nj_source *sources, size_t n_sources, int write_fd, bool loop,
+                      struct nj_error *err)
+{
+    nj_auto_free int *read_fds = calloc(n_sources + 1, sizeof(*read_fds));
+    struct nj_confinement confinement = {
+        .read_fds = read_fds, .write_fds = &write_fd, .n_write = write_fd >= 0, .loop = loop};
+    struct nj_error ignored = {0};
+    int r;
+
+    if (!read_fds)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < n_sources; i++) {
+        if (!sources[i].where.key)
+            continue;
+        read_fds[confinement.n_read++] = sources[i].dir.fd;
+        if (!is_ours(sources[i].dir.fd))
+            confinement.capabilities |= 1u << CAP_DAC_READ_SEARCH;
+    }
+    if (write_fd >= 0 && !is_ours(write_fd))
+        confinement.capabilities |= 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER;
+    /* Only what is large needs it: the message comes when it is missed. */
+    (void)!nj_spool_reserve(&ignored);
+    r = nj_confine(&confinement, err);
+    if (r == 1)
+        nj_log(NJ_LOG_INFO, "reading without Landlock: this kernel has none that fits");
+    return r < 0 ? r : 0;
+}
+
 int nj_source_record(const struct nj_source *source, unsigned flags, struct nj_record **ret_record,
                      struct nj_error *err)
 {
@@ -93,7 +131,7 @@ int nj_reading_isolate(struct nj_error *err)
     return 0;
 }
 
-int nj_reading_open(const char *text, unsigned flags, struct nj_reading *ret_reading,
+int nj_reading_open(const char *text, unsigned flags, int write_fd, struct nj_reading *ret_reading,
                     struct nj_error *err)
 {
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
@@ -102,7 +140,8 @@ int nj_reading_open(const char *text, unsigned flags, struct nj_reading *ret_rea
     if (nj_where_parse(text, &reading.source.where, err) < 0 || nj_reading_isolate(err) < 0 ||
         nj_source_open(&reading.source, err) < 0)
         return -(int)err->code;
-    if (!(flags & NJ_READING_KEEP_USER) && nj_source_drop_privileges(&reading.source, 1, err) < 0)
+    if ((write_fd < 0 && nj_source_drop_privileges(&reading.source, 1, err) < 0) ||
+        nj_source_confine(&reading.source, 1, write_fd, false, err) < 0)
         return -(int)err->code;
     if (nj_source_record(&reading.source, salvage ? NJ_BUNDLE_SALVAGE : 0, &reading.record, err) <
         0)

@@ -3,7 +3,8 @@
  * takes
  *
  * The order is the point: the words are understood (stat only), the network is left behind, files
- * are opened, root is given up, and only then is a byte of the record parsed.
+ * are opened, root is given up, the process is confined to what it has opened, and only then is a
+ * byte of the record parsed.
  */
 #ifndef NJ_REPLAY_READING_H
 #define NJ_REPLAY_READING_H
@@ -38,6 +39,18 @@ int nj_source_open(struct nj_source *source, struct nj_error *err) NJ_MUST_USE;
 int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources,
                               struct nj_error *err) NJ_MUST_USE;
 
+/*
+ * nj_source_confine - from here this process reads @sources, and nothing else
+ *
+ * @write_fd  a folder that may be written into; -1: none. As root without a drop before, the
+ *            capabilities stay that reaching a run of another user and writing there take.
+ * @loop      for `verify`, which talks with its sandbox's helper
+ *
+ * On a kernel without Landlock the rest of the confinement must do, and level info tells so.
+ */
+int nj_source_confine(const struct nj_source *sources, size_t n_sources, int write_fd, bool loop,
+                      struct nj_error *err) NJ_MUST_USE;
+
 /* nj_source_record - parse; the record borrows from @source */
 int nj_source_record(const struct nj_source *source, unsigned flags, struct nj_record **ret_record,
                      struct nj_error *err) NJ_MUST_USE;
@@ -59,12 +72,18 @@ NJ_DEFINE_AUTO_VAL(struct nj_reading, nj_reading_done);
 
 enum nj_reading_flags {
     NJ_READING_SALVAGE = 1,
-    NJ_READING_KEEP_USER = 2, /* what is written later belongs to the caller: root stays root */
 };
 
-/* nj_reading_open - @text as nj_where_parse() reads it. Where this host refuses a network
- * namespace, reading goes on without one (and says so at level info). */
-int nj_reading_open(const char *text, unsigned flags, struct nj_reading *ret_reading,
+/*
+ * nj_reading_open - @text as nj_where_parse() reads it
+ *
+ * @write_fd  a folder that is written into later; -1: none. What is written belongs to the caller,
+ *            so with a folder root stays root, without its rights.
+ *
+ * Where this host refuses a network namespace, reading goes on without one (and says so at level
+ * info).
+ */
+int nj_reading_open(const char *text, unsigned flags, int write_fd, struct nj_reading *ret_reading,
                     struct nj_error *err) NJ_MUST_USE;
 
 /* nj_reading_row - the row of the step that was asked for, the last one without @N */

@@ -3,7 +3,8 @@
  *
  * The one complication is the order of giving up: the network goes before anything else, the helper
  * is born without it and keeps what building boxes needs, files are opened while root still can,
- * then root goes too; only after that is the first byte of a record parsed.
+ * then root goes too, and everything but what was opened; only after that is the first byte of a
+ * record parsed.
  */
 #include "replay/verify.h"
 
@@ -175,6 +176,17 @@ static int drop_privileges(struct nj_verify *verify, struct nj_error *err)
     return nj_source_drop_privileges(run, 1, err);
 }
 
+static int confine(struct nj_verify *verify, struct nj_error *err)
+{
+    nj_auto_free struct nj_source *sources = calloc(verify->n_subjects + 1, sizeof(*sources));
+
+    if (!sources)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < verify->n_subjects; i++)
+        sources[i] = verify->subjects[i].source;
+    return nj_source_confine(sources, verify->n_subjects, -1, true, err);
+}
+
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
     struct nj_verify *verify = arg;
@@ -224,7 +236,7 @@ int nj_verify_open(char *const *names, size_t n_names, struct nj_verify **ret_ve
     if (parse_names(verify, err) < 0 || leave_network(err) < 0 ||
         read_environment(verify, err) < 0 || start_sandbox(verify, err) < 0 ||
         open_sources(verify, err) < 0 || drop_privileges(verify, err) < 0 ||
-        make_loop(verify, err) < 0)
+        make_loop(verify, err) < 0 || confine(verify, err) < 0)
         return -(int)err->code;
     *ret_verify = nj_steal_ptr(&verify);
     return 0;

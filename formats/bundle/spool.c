@@ -2,6 +2,8 @@
  * spool.c - a stream in memory or in an unlinked file
  *
  * O_TMPFILE makes a file that never had a name; file systems without it get a name for an instant.
+ * The reserved file is one for all: it is sparse, and each spool's region is as long as a stream
+ * may become, so that regions never meet.
  */
 #include "formats/bundle/spool.h"
 
@@ -11,10 +13,19 @@
 #include <sys/random.h>
 
 #include "formats/base/fsio.h"
+#include "formats/bundle/bundle.h"
 
 #include "formats/base/banned.h"
 
 #define NAME_TRIES 16
+#define REGION_BYTES NJ_BUNDLE_STREAM_MAX_BYTES
+#define REGIONS_MAX 1024u /* 4 TiB: what every file system lets a file claim */
+
+/* The file that nj_spool_reserve() opened, and which of its regions are taken. */
+static struct {
+    int fd;
+    bool taken[REGIONS_MAX];
+} reserve = {.fd = -1};
 
 void nj_spool_init(struct nj_spool *spool, int dir_fd, size_t memory_max_bytes)
 {
@@ -22,13 +33,26 @@ void nj_spool_init(struct nj_spool *spool, int dir_fd, size_t memory_max_bytes)
     nj_buf_init(&spool->memory, memory_max_bytes);
 }
 
+/* Its blocks go back to the disk; where holes cannot be made they go with the process. */
+static void give_back(const struct nj_spool *spool)
+{
+    reserve.taken[spool->base / REGION_BYTES] = false;
+    if (spool->len > 0)
+        (void)fallocate(reserve.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)spool->base,
+                        (off_t)spool->len);
+}
+
 void nj_spool_done(struct nj_spool *spool)
 {
     if (!spool)
         return;
     nj_buf_done(&spool->memory);
-    if (spool->memory_max_bytes > 0 && spool->fd >= 0) /* a zeroed one has no descriptor 0 */
-        (void)close(spool->fd);                        /* its bytes go with it */
+    if (spool->memory_max_bytes > 0 && spool->fd >= 0) { /* a zeroed one has no descriptor 0 */
+        if (spool->fd == reserve.fd)
+            give_back(spool);
+        else
+            (void)close(spool->fd); /* its bytes go with it */
+    }
     spool->fd = -1;
 }
 
@@ -79,6 +103,41 @@ static int spool_file(int dir_fd, int *ret_fd, struct nj_error *err)
     return 0;
 }
 
+int nj_spool_reserve(struct nj_error *err)
+{
+    return reserve.fd >= 0 ? 0 : spool_file(-1, &reserve.fd, err);
+}
+
+static int take_region(struct nj_spool *spool, struct nj_error *err)
+{
+    size_t at = 0;
+
+    while (at < REGIONS_MAX && reserve.taken[at])
+        at++;
+    if (at == REGIONS_MAX)
+        return nj_fail(err, NJ_E_LIMIT, "more than %u spooled streams at once", REGIONS_MAX);
+    reserve.taken[at] = true;
+    spool->base = at * REGION_BYTES;
+    spool->fd = reserve.fd;
+    return 0;
+}
+
+/* leave_memory - what is there so far goes into a file, and so will the rest */
+static int leave_memory(struct nj_spool *spool, struct nj_error *err)
+{
+    int r;
+
+    if (spool->dir_fd < 0 && reserve.fd >= 0)
+        r = take_region(spool, err);
+    else
+        r = spool_file(spool->dir_fd, &spool->fd, err);
+    if (r == 0)
+        r = nj_fsio_pwrite(spool->fd, spool->memory.data, spool->memory.len, spool->base, err);
+    if (r == 0)
+        nj_buf_done(&spool->memory);
+    return r;
+}
+
 int nj_spool_append(struct nj_spool *spool, struct nj_span bytes, struct nj_error *err)
 {
     int r;
@@ -90,18 +149,11 @@ int nj_spool_append(struct nj_spool *spool, struct nj_span bytes, struct nj_erro
         spool->len += bytes.len;
         return 0;
     }
-    if (spool->fd < 0) {
-        nj_auto_close int fd = -1;
-
-        r = spool_file(spool->dir_fd, &fd, err);
-        if (r == 0)
-            r = nj_fsio_pwrite(fd, spool->memory.data, spool->memory.len, 0, err);
-        if (r < 0)
-            return r;
-        spool->fd = nj_steal_fd(&fd);
-        nj_buf_done(&spool->memory);
-    }
-    r = nj_fsio_pwrite(spool->fd, bytes.data, bytes.len, spool->len, err);
+    if (spool->fd < 0 && leave_memory(spool, err) < 0)
+        return -(int)err->code;
+    if (bytes.len > REGION_BYTES - spool->len && spool->fd == reserve.fd)
+        return nj_fail(err, NJ_E_LIMIT, "spool: above %llu bytes", REGION_BYTES);
+    r = nj_fsio_pwrite(spool->fd, bytes.data, bytes.len, spool->base + spool->len, err);
     if (r < 0)
         return nj_wrap(err, "spool file");
     spool->len += bytes.len;
@@ -121,7 +173,7 @@ int nj_spool_read(const struct nj_spool *spool, uint64_t offset, size_t len, str
     r = nj_buf_reserve(out, len, err);
     if (r < 0)
         return r;
-    r = nj_fsio_pread(spool->fd, out->data + out->len, len, offset, err);
+    r = nj_fsio_pread(spool->fd, out->data + out->len, len, spool->base + offset, err);
     if (r < 0)
         return nj_wrap(err, "spool file");
     out->len += len;

@@ -27,6 +27,7 @@ static struct nj_error err;
 static int set_up(void **state)
 {
     static struct fixture fixture;
+    bool made = false;
 
     fixture = (struct fixture){.folder = "/tmp/nj-checkout-XXXXXX"};
     *state = &fixture;
@@ -34,7 +35,7 @@ static int set_up(void **state)
         return -1;
     (void)snprintf(fixture.target, sizeof(fixture.target), "%s/target", fixture.folder);
     fixture.folder_fd = open(fixture.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    record_kit_must(nj_checkout_target(fixture.target, false, &fixture.target_fd, &err), &err);
+    record_kit_must(nj_checkout_target(fixture.target, false, &fixture.target_fd, &made, &err), &err);
     fixture.source = memory_objects_source(&fixture.store);
     fixture.sink = memory_objects_sink(&fixture.store);
     fixture.checkout.source = fixture.source;
@@ -350,13 +351,15 @@ static void a_tree_that_unfolds_without_end_is_refused(void **state)
 static void a_target_that_is_not_empty_needs_force(void **state)
 {
     struct fixture *fixture = *state;
+    bool made = true;
     int fd = -1;
 
     assert_int_equal(mkdirat(fixture->target_fd, "mine", 0700), 0);
-    assert_int_equal(nj_checkout_target(fixture->target, false, &fd, &err), -NJ_E_INPUT);
+    assert_int_equal(nj_checkout_target(fixture->target, false, &fd, &made, &err), -NJ_E_INPUT);
     assert_non_null(strstr(err.text, "--force"));
     assert_int_equal(fd, -1);
-    record_kit_must(nj_checkout_target(fixture->target, true, &fd, &err), &err);
+    assert_false(made);
+    record_kit_must(nj_checkout_target(fixture->target, true, &fd, &made, &err), &err);
     (void)close(fd);
 }
 
