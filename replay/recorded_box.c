@@ -2,9 +2,9 @@
  * recorded_box.c - a box for the calls that are run again
  *
  * Before every call the box is made to hold exactly what the record says the call began with, times
- * included. The one complication is what that costs: mostly only times differ (nothing virtualises
- * them yet), so a restore that follows an equal step sends directories and times but no contents,
- * which the box still has.
+ * included. The one complication is what that costs: below D2 mostly only times differ, so a
+ * restore that follows an equal step sends directories and times but no contents, which the box
+ * still has.
  */
 #include "replay/recorded_inside.h"
 
@@ -246,6 +246,9 @@ static void open_box(struct nj_recorded *recorded)
         nj_seat_fail(&recorded->seat, &err);
         return;
     }
+    /* As it was run, whatever the config says and this host's default is. */
+    plan.level = nj_recorded_meta(recorded)->applied;
+    recorded->box_level = plan.level;
     recorded->opening = true;
     if (nj_box_open(recorded->hall->sandbox, &plan, on_opened, recorded, &err) < 0)
         on_opened(recorded, NULL, &err);
@@ -256,6 +259,7 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
     struct nj_recorded *recorded = ctx;
     const struct nj_recorded_objects *before = recorded->kept;
     struct nj_digest expected;
+    struct nj_call_meta meta;
     struct nj_error take_err = {0};
 
     if (!result) {
@@ -275,7 +279,9 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
                                  : recorded->event.tool_done.outcome.tree;
     if (recorded->kept != before && nj_digest_equal(&expected, &result->outcome.tree))
         forget_newest(recorded);
-    nj_recorded_ran(recorded, &result->outcome);
+    meta = result->meta;
+    nj_tool_note_level(&meta, recorded->box_level);
+    nj_recorded_ran(recorded, &result->outcome, &meta);
 }
 
 static bool holds_workspace(const struct nj_recorded *recorded)
@@ -307,7 +313,8 @@ static void go_on(struct nj_recorded *recorded)
 
 void nj_recorded_run(struct nj_recorded *recorded)
 {
-    if (recorded->kept_bytes > KEPT_MAX_BYTES)
+    if (recorded->kept_bytes > KEPT_MAX_BYTES ||
+        recorded->box_level != nj_recorded_meta(recorded)->applied)
         nj_recorded_drop_box(recorded);
     go_on(recorded);
 }

@@ -52,6 +52,7 @@ struct nj_recorded {
     bool opening;
     bool lean; /* a restore without contents was tried: it may fail for that reason */
     unsigned tries;
+    unsigned box_level;                /* of reproducibility that it was built for */
     struct nj_workspace_ref box_state; /* what the box holds, when box_known */
     bool box_known;
     struct nj_recorded_objects *kept; /* what calls left in this box and the record does not hold */
@@ -71,6 +72,10 @@ struct nj_object_source nj_recorded_source_now(struct nj_recorded *recorded);
 /* world_recorded.c */
 
 /* nj_recorded_ran - judge the call under way by what came out of the box, and go on */
-void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now);
+void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now,
+                     const struct nj_call_meta *meta);
+
+/* nj_recorded_meta - what the record says of how the call under way went */
+const struct nj_call_meta *nj_recorded_meta(const struct nj_recorded *recorded);
 
 #endif

@@ -125,6 +125,11 @@ static bool add_outcome(json_t *object, const struct nj_shown *shown, bool full)
              set_number(object, "limit_used", meta->limit_used);
     if (ok && outcome->exit == NJ_EXIT_REFUSED)
         ok = set_span(object, "refusal", outcome->text);
+    if (ok && meta->applied > 0)
+        ok = set_number(object, "level_applied", meta->applied) &&
+             set_number(object, "level_reached", meta->level) &&
+             nj_json_set(object, "lowered", json_string(nj_lowered_text(meta->lowered))) &&
+             nj_json_set(object, "clock_ns", json_integer(meta->clock_ns));
     if (ok && full)
         ok = set_number(object, "cpu_ms", meta->cpu_ms) &&
              set_number(object, "memory_peak_bytes", meta->memory_peak_bytes) &&

@@ -79,6 +79,22 @@ static int say_stream(const char *name, const struct nj_stream *stream, struct n
     return nj_render_text(out, stream->tail, INDENT, err);
 }
 
+/* How far the reproducible layer reached, and when the call's own clock ended. */
+static int say_level(const struct nj_call_meta *meta, struct nj_buf *out, struct nj_error *err)
+{
+    if (meta->applied == 0)
+        return 0;
+    if (nj_buf_printf(out, err, "level D%u", meta->level) < 0)
+        return -(int)err->code;
+    if (meta->lowered != NJ_LOWERED_NONE &&
+        nj_buf_printf(out, err, " of D%u (%s)", meta->applied, nj_lowered_text(meta->lowered)) < 0)
+        return -(int)err->code;
+    if (meta->clock_ns > 0 && (nj_buf_text(out, ", the box's clock ended at ", err) < 0 ||
+                               nj_render_time(out, meta->clock_ns, err) < 0))
+        return -(int)err->code;
+    return nj_buf_text(out, "\n", err);
+}
+
 static int say_outcome(const struct nj_shown *shown, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_call_outcome *outcome = nj_shown_outcome(shown);
@@ -96,7 +112,7 @@ static int say_outcome(const struct nj_shown *shown, struct nj_buf *out, struct 
         nj_buf_printf(out, err, ", limit %s: %" PRIu64 " used of %" PRIu64,
                       nj_limit_key(outcome->limit), meta->limit_used, outcome->limit_value) < 0)
         return -(int)err->code;
-    if (nj_buf_text(out, "\n", err) < 0 ||
+    if (nj_buf_text(out, "\n", err) < 0 || say_level(meta, out, err) < 0 ||
         say_stream("standard output", &outcome->out, out, err) < 0)
         return -(int)err->code;
     return say_stream("standard error", &outcome->errors, out, err);

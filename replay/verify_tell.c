@@ -8,6 +8,8 @@
 
 #include "formats/base/banned.h"
 
+#define LEVELS_SHOWN 5 /* lowered steps, unless all are asked for */
+
 static bool declares_reproduction(const struct nj_verified *verified)
 {
     return verified->level[0] == 'D' && verified->level[1] > '0';
@@ -70,6 +72,35 @@ static int say_differences(const struct nj_verified *verified, bool all, struct 
     return 0;
 }
 
+/* What the calls reached, and each that the layer was applied to and did not follow. */
+static int say_levels(const struct nj_verified *verified, bool all, struct nj_buf *out,
+                      struct nj_error *err)
+{
+    const struct nj_recorded_levels *levels = &verified->result->levels;
+    size_t shown = 0;
+
+    if (levels->count == 0 || levels->lowest_applied == 0)
+        return 0;
+    if (nj_buf_printf(out, err, "  level: %s declared, D%u reached when recorded, D%u here\n",
+                      verified->level, levels->lowest_then, levels->lowest_now) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < levels->n_items && (all || shown < LEVELS_SHOWN); i++) {
+        const struct nj_recorded_level *level = &levels->items[i];
+
+        if (level->then == level->applied && level->now == level->applied)
+            continue;
+        shown++;
+        if (nj_buf_printf(
+                out, err, "    step %" PRIu64 "%s: D%u when recorded%s%s%s, D%u here%s%s%s\n",
+                level->step, level->check ? " (the check behind it)" : "", level->then,
+                level->lowered_then ? " (" : "", nj_lowered_text(level->lowered_then),
+                level->lowered_then ? ")" : "", level->now, level->lowered_now ? " (" : "",
+                nj_lowered_text(level->lowered_now), level->lowered_now ? ")" : "") < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
 static int say_notes(const struct nj_verified *verified, struct nj_buf *out, struct nj_error *err)
 {
     struct nj_span rest = nj_buf_span(&verified->result->environment);
@@ -86,12 +117,11 @@ static int say_notes(const struct nj_verified *verified, struct nj_buf *out, str
         return 0;
     if (verified->host[0] && nj_buf_printf(out, err, "  host: %s\n", verified->host) < 0)
         return -(int)err->code;
-    if (declares_reproduction(verified))
-        return nj_buf_printf(
-            out, err,
-            "  note: level %s is declared, but this version does not virtualise time and "
-            "randomness: a step that depends on them differs\n",
-            verified->level);
+    if (declares_reproduction(verified) && verified->result->levels.lowest_applied == 0)
+        return nj_buf_printf(out, err,
+                             "  note: level %s is declared, but the session ran without the "
+                             "reproducible layer: a step that depends on time or chance differs\n",
+                             verified->level);
     return 0;
 }
 
@@ -113,6 +143,8 @@ int nj_verified_text(const struct nj_verified *verified, bool all, struct nj_buf
         nj_buf_text(out, "\n", err) < 0)
         return -(int)err->code;
     if (verified->result->divergences.count > 0 && say_differences(verified, all, out, err) < 0)
+        return -(int)err->code;
+    if (say_levels(verified, all, out, err) < 0)
         return -(int)err->code;
     return say_notes(verified, out, err);
 }
@@ -149,6 +181,41 @@ static json_t *differences_json(const struct nj_divergences *list)
     return array;
 }
 
+static bool set_level(json_t *object, const char *key, unsigned level)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof(text), "D%u", level);
+    return set_text(object, key, text);
+}
+
+/* The calls that the layer was applied to, one by one; what was not lowered says so by "". */
+static json_t *levels_json(const struct nj_recorded_levels *levels)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; array && i < levels->n_items; i++) {
+        const struct nj_recorded_level *level = &levels->items[i];
+        json_t *object;
+
+        if (level->applied == 0)
+            continue;
+        object = json_object();
+        if (!set_number(object, "step", level->step) ||
+            !set_number(object, "check", level->check) ||
+            !set_level(object, "applied", level->applied) ||
+            !set_level(object, "recorded", level->then) ||
+            !set_text(object, "recorded_lowered", nj_lowered_text(level->lowered_then)) ||
+            !set_level(object, "reached", level->now) ||
+            !set_text(object, "reached_lowered", nj_lowered_text(level->lowered_now)) ||
+            json_array_append_new(array, object) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
 static bool add_result(json_t *object, const struct nj_verified *verified)
 {
     const struct nj_recorded_result *result = verified->result;
@@ -161,6 +228,9 @@ static bool add_result(json_t *object, const struct nj_verified *verified)
            set_number(object, "unjudged", result->unjudged) &&
            set_number(object, "snapshots", result->snapshots) &&
            nj_json_set(object, "closed", json_boolean(result->closed)) &&
+           set_level(object, "level_recorded", result->levels.lowest_then) &&
+           set_level(object, "level_reached", result->levels.lowest_now) &&
+           nj_json_set(object, "levels", levels_json(&result->levels)) &&
            set_number(object, "differences_count", result->divergences.count) &&
            set_number(object, "steps_differ", result->divergences.steps) &&
            nj_json_set(object, "differences", differences_json(&result->divergences)) &&
@@ -176,7 +246,7 @@ static json_t *verified_json(const struct nj_verified *verified)
          set_text(object, "verdict", nj_verdict_text(verified->verdict)) &&
          set_number(object, "duration_ms", verified->duration_ms) &&
          set_text(object, "level_declared", verified->level) &&
-         set_text(object, "level_reached", "D0") && set_text(object, "host", verified->host);
+         set_text(object, "host", verified->host);
     if (ok && verified->info)
         ok =
             set_text(object, "key", verified->info->key) &&

@@ -240,6 +240,11 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
 
 /* ---- calls ---- */
 
+const struct nj_call_meta *nj_recorded_meta(const struct nj_recorded *recorded)
+{
+    return recorded->judging ? &recorded->event.judged.meta : &recorded->event.tool_done.meta;
+}
+
 static const struct nj_call_outcome *outcome_then(const struct nj_recorded *recorded)
 {
     return recorded->judging ? &recorded->event.judged.outcome : &recorded->event.tool_done.outcome;
@@ -311,11 +316,51 @@ static void go_on_as_recorded(struct nj_recorded *recorded)
     nj_seat_deliver(&recorded->seat, &recorded->event, (struct nj_span){0});
 }
 
-void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now)
+/* How far the step could be reproduced, then and now. */
+static int note_level(struct nj_recorded *recorded, const struct nj_call_meta *now,
+                      struct nj_error *err)
+{
+    const struct nj_call_meta *then = nj_recorded_meta(recorded);
+    struct nj_recorded_levels *levels = &recorded->result.levels;
+    struct nj_recorded_level level = {
+        .step = recorded->result.steps,
+        .check = recorded->judging ? recorded->event.judged.round : 0,
+        .applied = then->applied,
+        .then = then->level,
+        .now = now->level,
+        .lowered_then = then->lowered,
+        .lowered_now = now->lowered,
+    };
+
+    if (levels->count == 0 || level.applied < levels->lowest_applied)
+        levels->lowest_applied = level.applied;
+    if (levels->count == 0 || level.then < levels->lowest_then)
+        levels->lowest_then = level.then;
+    if (levels->count == 0 || level.now < levels->lowest_now)
+        levels->lowest_now = level.now;
+    levels->count++;
+    if (levels->n_items == NJ_RECORDED_LEVELS_MAX)
+        return 0;
+    if (levels->n_items == levels->cap_items) {
+        size_t cap = levels->cap_items ? 2 * levels->cap_items : 16;
+        struct nj_recorded_level *grown = reallocarray(levels->items, cap, sizeof(*grown));
+
+        if (!grown)
+            return nj_fail_nomem(err);
+        levels->items = grown;
+        levels->cap_items = cap;
+    }
+    levels->items[levels->n_items++] = level;
+    return 0;
+}
+
+void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now,
+                     const struct nj_call_meta *meta)
 {
     struct nj_error err = {0};
 
-    if (compare_outcome(recorded, now, &err) < 0 || note_program(recorded, &err) < 0) {
+    if (compare_outcome(recorded, now, &err) < 0 || note_level(recorded, meta, &err) < 0 ||
+        note_program(recorded, &err) < 0) {
         nj_seat_fail(&recorded->seat, &err);
         return;
     }
@@ -370,6 +415,7 @@ static int call(struct nj_world *world, struct nj_seat *seat, const struct nj_ac
     if (nj_tool_prepare(seat->session->config, action->tool->name, action->tool->input,
                         seat->session->tool_time_ms, &recorded->arena, &recorded->call, err) < 0)
         return -(int)err->code;
+    nj_tool_follow(seat->session, &recorded->call);
     return run_call(recorded, err);
 }
 
@@ -389,6 +435,7 @@ static int judge(struct nj_world *world, struct nj_seat *seat, const struct nj_a
     if (nj_tool_prepare_command(seat->session->config, seat->session->tool_time_ms,
                                 &recorded->arena, &recorded->call, err) < 0)
         return nj_wrap(err, "accept command");
+    nj_tool_follow(seat->session, &recorded->call);
     return run_call(recorded, err);
 }
 
@@ -692,6 +739,7 @@ void nj_recorded_free(struct nj_recorded *recorded)
     nj_session_free(recorded->seat.session);
     nj_divergences_done(&recorded->result.divergences);
     nj_buf_done(&recorded->result.environment);
+    free(recorded->result.levels.items);
     nj_environment_done(&recorded->then);
     nj_arena_done(&recorded->arena);
     nj_arena_done(&recorded->config_arena);

@@ -31,6 +31,30 @@ struct nj_recorded_hall {
     const struct nj_environment *here;
 };
 
+/* One call that was run again: the level of reproducibility its box was built for, and what it
+ * reached then and now. */
+struct nj_recorded_level {
+    uint64_t step;
+    uint64_t check; /* the accept command's round, from 1; 0: a tool call */
+    unsigned applied;
+    unsigned then;
+    unsigned now;
+    enum nj_lowered lowered_then;
+    enum nj_lowered lowered_now;
+};
+
+#define NJ_RECORDED_LEVELS_MAX 10000 /* calls that are kept one by one; the lowest counts all */
+
+struct nj_recorded_levels {
+    uint64_t count;
+    unsigned lowest_applied;
+    unsigned lowest_then;
+    unsigned lowest_now;
+    struct nj_recorded_level *items;
+    size_t n_items;
+    size_t cap_items;
+};
+
 struct nj_recorded_result {
     struct nj_divergences divergences;
     uint64_t replies;   /* answered from the record */
@@ -41,6 +65,7 @@ struct nj_recorded_result {
     uint64_t unjudged;  /* calls whose box was lost when they were recorded: there is nothing to
                            compare */
     uint64_t steps;
+    struct nj_recorded_levels levels;
     bool closed; /* the record reaches the session's end; else it was verified to its last commit */
     struct nj_buf
         environment; /* a line for each program that a step used and that is another one here */

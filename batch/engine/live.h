@@ -88,6 +88,7 @@ struct nj_live {
     struct nj_box *box;
     enum nj_box_phase phase;
     struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE */
+    unsigned box_level;                /* of reproducibility that it was built for */
     int restore_fd;
     struct event *park;
     TAILQ_ENTRY(nj_live) idle_link; /* boxes that can be evicted, oldest first */
@@ -168,6 +169,7 @@ struct nj_engine {
     bool stopping;
     const char *stop_reason; /* a literal */
     bool evict_always;
+    unsigned level_max; /* NJ_TEST_LEVEL */
     unsigned workers;
     unsigned workers_max;
     struct nj_live_list publish_queue;

@@ -320,9 +320,13 @@ static void open_box(struct nj_live *live)
     make_room(live->engine);
     live->phase = NJ_BOX_OPENING;
     live->engine->warm++;
-    if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) == 0 &&
-        nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) == 0)
-        return;
+    if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) == 0) {
+        if (plan.level > live->engine->level_max)
+            plan.level = live->engine->level_max;
+        live->box_level = plan.level;
+        if (nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) == 0)
+            return;
+    }
     live->engine->warm--;
     live->phase = NJ_BOX_NONE;
     if (err.code == NJ_E_INPUT || err.code == NJ_E_LIMIT)
@@ -380,6 +384,7 @@ static int check_workspace(const struct nj_live *live, const struct nj_box_resul
 static void on_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
 {
     struct nj_live *live = ctx;
+    struct nj_call_meta meta;
     struct nj_error take_err = {0};
 
     if (!result) {
@@ -399,7 +404,9 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
     if (live->engine->evict_always)
         nj_live_drop_box(live, "NJ_TEST_EVICT_ALWAYS");
     nj_live_release_slot(live);
-    deliver_outcome(live, &result->outcome, &result->meta);
+    meta = result->meta;
+    nj_tool_note_level(&meta, live->box_level);
+    deliver_outcome(live, &result->outcome, &meta);
 }
 
 /* A long call's output is taken down as it comes: after a crash it shows how far the call had got.

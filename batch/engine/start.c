@@ -367,6 +367,7 @@ static void set_limits(struct nj_engine *engine)
 {
     const struct nj_manifest_limits *limits = &engine->manifest->limits;
     const char *evict = getenv("NJ_TEST_EVICT_ALWAYS");
+    const char *level = getenv("NJ_TEST_LEVEL");
     int cpus = get_nprocs();
 
     engine->tool_slots = limits->tool_calls ? (size_t)limits->tool_calls : (size_t)cpus;
@@ -374,6 +375,9 @@ static void set_limits(struct nj_engine *engine)
         limits->warm_boxes ? (size_t)limits->warm_boxes : engine->tool_slots * BOXES_PER_SLOT;
     engine->workers_max = (unsigned)cpus;
     engine->evict_always = evict && strcmp(evict, "1") == 0;
+    engine->level_max = NJ_LEVEL_MAX;
+    if (level && level[0] >= '0' && level[0] < '0' + NJ_LEVEL_MAX && level[1] == '\0')
+        engine->level_max = (unsigned)(level[0] - '0');
 }
 
 static void on_journal_failure(void *ctx, const struct nj_error *err)

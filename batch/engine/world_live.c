@@ -225,6 +225,7 @@ static int call(struct nj_world *world, struct nj_seat *seat, const struct nj_ac
     if (nj_tool_prepare(seat->session->config, action->tool->name, action->tool->input,
                         seat->session->tool_time_ms, &live->arena, &live->call, err) < 0)
         return nj_wrap(err, "tool %s", action->tool->name);
+    nj_tool_follow(seat->session, &live->call);
     return nj_live_call(live, err);
 }
 
@@ -240,6 +241,7 @@ static int judge(struct nj_world *world, struct nj_seat *seat, const struct nj_a
     if (nj_tool_prepare_command(seat->session->config, seat->session->tool_time_ms, &live->arena,
                                 &live->call, err) < 0)
         return nj_wrap(err, "accept command");
+    nj_tool_follow(seat->session, &live->call);
     return nj_live_call(live, err);
 }
 

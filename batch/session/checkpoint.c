@@ -32,11 +32,13 @@ void nj_session_checkpoint(const struct nj_session *session, struct nj_snapshot 
         .cost_micro_usd = session->cost_micro_usd,
         .tool_time_ms = session->tool_time_ms,
         .time_ns = session->time_ns,
+        .clock_ns = session->clock_ns,
         .config = session->config_digest,
         .status = session->status,
         .error_kind = nj_span_text(session->error_kind),
         .error_text = nj_span_text(session->error_text),
     };
+    memcpy(ret_snapshot->seed, session->seed, sizeof(session->seed));
 }
 
 struct load {
@@ -162,6 +164,8 @@ int nj_session_restore(const struct nj_session_config *config, const struct nj_s
     session->cost_micro_usd = snapshot->cost_micro_usd;
     session->tool_time_ms = snapshot->tool_time_ms;
     session->time_ns = snapshot->time_ns;
+    session->clock_ns = snapshot->clock_ns < NJ_CLOCK_MAX_NS ? snapshot->clock_ns : NJ_CLOCK_MAX_NS;
+    memcpy(session->seed, snapshot->seed, sizeof(session->seed));
     session->status = (enum nj_status)snapshot->status;
     copy_text(session->error_kind, sizeof(session->error_kind), snapshot->error_kind);
     copy_text(session->error_text, sizeof(session->error_text), snapshot->error_text);

@@ -31,7 +31,8 @@ struct nj_session_config {
     const char *agent;
     const char *role; /* the logical model */
     const char *instructions;
-    const char *reproducible; /* "D0" to "D3" */
+    const char *reproducible; /* "D0" to "D3": what the job declares */
+    uint64_t layer;           /* 0 to NJ_LEVEL_MAX: the level at which its boxes work; 0: none */
     uint64_t turns_max;
     const struct nj_config_tool *tools;
     size_t n_tools;

@@ -109,9 +109,12 @@ struct nj_session {
     struct nj_usage usage;
     uint64_t cost_micro_usd; /* of replies, and of what failed, was given up or lost */
     uint64_t tool_time_ms;
-    int64_t time_ns;       /* of the last event */
-    struct nj_buf result;  /* text of the last reply, empty when it has calls */
-    enum nj_status status; /* CLOSING, DONE */
+    int64_t time_ns;  /* of the last event */
+    int64_t clock_ns; /* where the virtual clock of the next call starts: at the reply that asks for
+                         it, but never before the end of the call before */
+    uint8_t seed[NJ_SEED_BYTES]; /* as opened */
+    struct nj_buf result;        /* text of the last reply, empty when it has calls */
+    enum nj_status status;       /* CLOSING, DONE */
     char error_kind[NJ_ERROR_KIND_MAX_BYTES];
     char error_text[NJ_ERROR_TEXT_MAX_BYTES];
 };

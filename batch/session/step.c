@@ -159,6 +159,22 @@ static int check_role(struct nj_span item, enum nj_role expected, struct nj_erro
     return 0;
 }
 
+/* Every time that counts for the next call is in the record, so that call starts at the same time
+ * when it is repeated after a crash, and when it is replayed. */
+static void advance_clock(struct nj_session *session, int64_t to_ns)
+{
+    if (to_ns > NJ_CLOCK_MAX_NS)
+        to_ns = NJ_CLOCK_MAX_NS; /* a hostile record's */
+    if (to_ns > session->clock_ns)
+        session->clock_ns = to_ns;
+}
+
+static void advance_by_call(struct nj_session *session, const struct nj_call_meta *meta)
+{
+    if (meta->applied > 0)
+        advance_clock(session, meta->clock_ns);
+}
+
 static int on_opened(struct nj_session *session, const struct nj_event *event, struct nj_span first,
                      const struct nj_object_sink *sink, struct nj_error *err)
 {
@@ -175,6 +191,8 @@ static int on_opened(struct nj_session *session, const struct nj_event *event, s
         return r;
     session->workspace =
         (struct nj_workspace_ref){.tree = event->opened.tree, .stamps = event->opened.stamps};
+    memcpy(session->seed, event->opened.seed, sizeof(session->seed));
+    advance_clock(session, event->time_ns);
     settle(session, NJ_SESSION_PROMPTING);
     return 0;
 }
@@ -303,6 +321,7 @@ static int on_reply(struct nj_session *session, const struct nj_event *event,
     session->attempts_failed = 0;
     add_usage(&session->usage, &event->reply.usage);
     measure_prompt(session, &event->reply.usage);
+    advance_clock(session, event->time_ns);
     session->cost_micro_usd = nj_budget_add(session->cost_micro_usd, nj_event_cost(event));
     nj_calls_done(&session->calls);
     session->calls = calls;
@@ -350,6 +369,7 @@ static int on_tool_done(struct nj_session *session, const struct nj_event *event
     session->calls_done++;
     session->steps++;
     session->tool_time_ms += event->tool_done.meta.duration_ms;
+    advance_by_call(session, &event->tool_done.meta);
     session->workspace = (struct nj_workspace_ref){.tree = event->tool_done.outcome.tree,
                                                    .stamps = event->tool_done.meta.stamps};
     settle(session,
@@ -397,6 +417,7 @@ static int on_judged(struct nj_session *session, const struct nj_event *event,
     }
     session->judge_rounds++;
     session->tool_time_ms += event->judged.meta.duration_ms;
+    advance_by_call(session, &event->judged.meta);
     session->workspace = (struct nj_workspace_ref){.tree = event->judged.outcome.tree,
                                                    .stamps = event->judged.meta.stamps};
     if (event->judged.accepted)

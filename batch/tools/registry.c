@@ -172,6 +172,24 @@ int nj_tool_prepare_command(const struct nj_session_config *config, uint64_t run
     return 0;
 }
 
+void nj_tool_follow(const struct nj_session *session, struct nj_tool_call *call)
+{
+    static_assert(sizeof(call->box.seed) == sizeof(session->seed), "one seed");
+
+    memcpy(call->box.seed, session->seed, sizeof(call->box.seed));
+    call->box.step = session->steps + 1;
+    call->box.clock_ns = session->clock_ns;
+}
+
+void nj_tool_note_level(struct nj_call_meta *meta, unsigned applied)
+{
+    meta->applied = applied;
+    if (meta->level > applied)
+        meta->level = applied;
+    if (meta->clock_ns < 0 || meta->clock_ns > NJ_CLOCK_MAX_NS)
+        meta->clock_ns = NJ_CLOCK_MAX_NS;
+}
+
 int nj_tool_box_plan(const struct nj_session_config *config, struct nj_arena *arena,
                      struct nj_box_plan *ret_plan, struct nj_error *err)
 {
@@ -196,6 +214,7 @@ int nj_tool_box_plan(const struct nj_session_config *config, struct nj_arena *ar
     plan.max_size_bytes = config->max_size_bytes;
     plan.max_memory_bytes = config->max_memory_bytes;
     plan.max_processes = config->max_processes;
+    plan.level = (unsigned)config->layer;
     *ret_plan = plan;
     return 0;
 }

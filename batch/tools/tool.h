@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "batch/sandbox/sandbox.h"
-#include "batch/session/config.h"
+#include "batch/session/session.h"
 
 struct nj_tool_call {
     struct nj_box_call box; /* points into the arena and the input */
@@ -56,7 +56,16 @@ int nj_tool_prepare_command(const struct nj_session_config *config, uint64_t run
                             struct nj_arena *arena, struct nj_tool_call *ret_call,
                             struct nj_error *err) NJ_MUST_USE;
 
-/* nj_tool_box_plan - the config's box, borrowed from the config and @arena */
+/* nj_tool_follow - what the call's time and randomness follow, from where @session stands before it
+ */
+void nj_tool_follow(const struct nj_session *session, struct nj_tool_call *call);
+
+/* nj_tool_note_level - that the call's box was built for level @applied; what its supervisor says
+ * of level and clock is kept within what an event may say */
+void nj_tool_note_level(struct nj_call_meta *meta, unsigned applied);
+
+/* nj_tool_box_plan - the config's box, at the config's level, borrowed from the config and @arena
+ */
 int nj_tool_box_plan(const struct nj_session_config *config, struct nj_arena *arena,
                      struct nj_box_plan *ret_plan, struct nj_error *err) NJ_MUST_USE;
 

@@ -2,8 +2,7 @@
  * event.c - events as canonical maps, and back
  *
  * Each kind has a pair of functions for its body, and where it has more to say than time and
- * attempt, a pair for its meta. Keys are written in ascending order; "attempt" and "time_ns" are
- * the first and the last key of every meta, so what a kind adds stands between them.
+ * attempt, a pair for its meta. Keys are written in ascending order, whatever the kind adds.
  */
 #include "formats/journal/event.h"
 
@@ -11,7 +10,7 @@
 
 #define EXIT_STATUS_MAX 255
 #define SIGNAL_MAX 64
-#define SEED_BYTES ((size_t)32)
+#define SEED_BYTES ((size_t)NJ_SEED_BYTES)
 
 const char *nj_event_kind_text(enum nj_event_kind kind)
 {
@@ -148,6 +147,28 @@ static const char *outcome_fault(const struct nj_call_outcome *outcome)
     return fault ? fault : stream_fault(&outcome->errors);
 }
 
+/* meta_fault - the same for what the reproducible layer says of a call */
+static const char *meta_fault(const struct nj_call_meta *meta)
+{
+    if (meta->applied > NJ_LEVEL_MAX)
+        return "no such level";
+    if (meta->applied == 0)
+        return NULL;
+    if (meta->level > meta->applied)
+        return "a call reaches at most the level that is applied";
+    if (meta->clock_ns < 0 || meta->clock_ns > NJ_CLOCK_MAX_NS)
+        return "the clock shows no time";
+    return (unsigned)meta->lowered > NJ_LOWERED_MAX ? "no such reason for a lower level" : NULL;
+}
+
+static const char *call_fault(const struct nj_call_outcome *outcome,
+                              const struct nj_call_meta *meta)
+{
+    const char *fault = outcome_fault(outcome);
+
+    return fault ? fault : meta_fault(meta);
+}
+
 /* event_fault - the same for the whole of @event */
 static const char *event_fault(const struct nj_event *event)
 {
@@ -155,9 +176,9 @@ static const char *event_fault(const struct nj_event *event)
     case NJ_EVENT_REPLY:
         return stop_known((uint64_t)event->reply.stop) ? NULL : "no such stop reason";
     case NJ_EVENT_TOOL_DONE:
-        return outcome_fault(&event->tool_done.outcome);
+        return call_fault(&event->tool_done.outcome, &event->tool_done.meta);
     case NJ_EVENT_JUDGED:
-        return outcome_fault(&event->judged.outcome);
+        return call_fault(&event->judged.outcome, &event->judged.meta);
     case NJ_EVENT_CLOSED:
         return event->closed.status >= NJ_STATUS_SUCCEEDED &&
                        event->closed.status <= NJ_STATUS_SKIPPED
@@ -405,7 +426,7 @@ static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta
     if (event->kind == NJ_EVENT_JUDGED)
         *ret_call = &event->judged.meta;
     if (*ret_call)
-        return 5;
+        return 5 + ((*ret_call)->applied > 0 ? 3u + ((*ret_call)->lowered > 0) : 0);
     if (event->kind == NJ_EVENT_OPENED)
         return 2;
     return event->kind == NJ_EVENT_REPLY || nj_event_cost(event) > 0 ? 1 : 0;
@@ -427,21 +448,36 @@ static size_t count_answer(const struct nj_event *event)
                : 0;
 }
 
+static void put_call_meta(struct nj_packer *packer, const struct nj_call_meta *call)
+{
+    if (call->applied > 0) {
+        nj_pack_text(packer, "clock_ns");
+        nj_pack_int(packer, call->clock_ns);
+    }
+    put_uint(packer, "cpu_ms", call->cpu_ms);
+    put_uint(packer, "duration_ms", call->duration_ms);
+    if (call->applied > 0)
+        put_uint(packer, "level", call->level);
+    put_uint(packer, "limit_used", call->limit_used);
+    if (call->applied > 0 && call->lowered > 0)
+        put_uint(packer, "lowered", (uint64_t)call->lowered);
+    put_uint(packer, "memory_peak_bytes", call->memory_peak_bytes);
+    put_digest(packer, "stamps", &call->stamps);
+}
+
 static void put_meta(struct nj_packer *packer, const struct nj_event *event)
 {
     const struct nj_call_meta *call;
     size_t extra = meta_extra(event, &call) + count_answer(event);
 
     nj_pack_map(packer, 2 + extra);
+    if (call && call->applied > 0)
+        put_uint(packer, "applied", call->applied);
     put_uint(packer, "attempt", event->attempt);
     if (has_answer(event->kind) && event->answer.began > 0)
         put_uint(packer, "began", event->answer.began);
     if (call) {
-        put_uint(packer, "cpu_ms", call->cpu_ms);
-        put_uint(packer, "duration_ms", call->duration_ms);
-        put_uint(packer, "limit_used", call->limit_used);
-        put_uint(packer, "memory_peak_bytes", call->memory_peak_bytes);
-        put_digest(packer, "stamps", &call->stamps);
+        put_call_meta(packer, call);
     } else if (event->kind == NJ_EVENT_OPENED) {
         put_bin(packer, "seed", (struct nj_span){event->opened.seed, SEED_BYTES});
         put_digest(packer, "stamps", &event->opened.stamps);
@@ -569,6 +605,14 @@ static void get_call_meta(struct fields *meta, struct nj_call_meta *call)
     get_uint(meta, "limit_used", &call->limit_used);
     get_uint(meta, "memory_peak_bytes", &call->memory_peak_bytes);
     get_digest(meta, "stamps", &call->stamps);
+    if (!nj_pack_has(meta->map, "applied"))
+        return;
+    call->applied = (unsigned)get_small(meta, "applied");
+    call->level = (unsigned)get_small(meta, "level");
+    if (meta->r == 0)
+        meta->r = nj_pack_get_int(meta->map, "clock_ns", &call->clock_ns, meta->err);
+    if (nj_pack_has(meta->map, "lowered"))
+        call->lowered = (enum nj_lowered)get_small(meta, "lowered");
 }
 
 static void get_opened(struct fields *body, struct fields *meta, struct nj_event *event)

@@ -101,7 +101,11 @@ enum nj_lowered {
 
 const char *nj_lowered_text(enum nj_lowered lowered); /* "?" for an unknown number */
 
+#define NJ_LOWERED_MAX 255 /* a number above the list's is a later build's, and kept */
+
 #define NJ_LEVEL_MAX 3 /* of reproducibility: D0 to D3 */
+#define NJ_SEED_BYTES 32
+#define NJ_CLOCK_MAX_NS (INT64_MAX / 2) /* in 2116: no session is later, and clocks can go on */
 
 struct nj_call_meta {
     struct nj_digest stamps; /* the workspace's times afterwards */
@@ -109,9 +113,10 @@ struct nj_call_meta {
     uint64_t cpu_ms;
     uint64_t memory_peak_bytes; /* 0: not known on this host */
     uint64_t limit_used;        /* what was used when the limit struck, in its unit */
-    int64_t clock_ns;           /* where the virtual wall clock ended; 0: there was none (D0) */
-    unsigned level;             /* reached in this call, 0 to NJ_LEVEL_MAX */
-    enum nj_lowered lowered;    /* what keeps it below the plan's level */
+    unsigned applied;        /* the plan's level; at 0 the rest has no meaning and is not stored */
+    int64_t clock_ns;        /* where the virtual wall clock ended; 0: there was none (D0) */
+    unsigned level;          /* reached in this call, 0 to NJ_LEVEL_MAX */
+    enum nj_lowered lowered; /* what keeps it below the plan's level */
 };
 
 /* Each stop reason once (WIRE.md 1, in our words). */
@@ -172,7 +177,8 @@ struct nj_event {
             struct nj_digest first; /* MESSAGE object: the first user message */
             struct nj_digest tree;
             struct nj_digest stamps; /* meta */
-            uint8_t seed[32];        /* meta: drawn once, kept for the reproducible layer */
+            uint8_t
+                seed[NJ_SEED_BYTES]; /* meta: drawn once; time and randomness in boxes follow it */
         } opened;
         struct {
             uint64_t turn; /* from 1 */

@@ -133,6 +133,32 @@ static int read_prompt(const struct nj_pack_at *map, struct nj_snapshot *snapsho
     return 0;
 }
 
+/* What the next call's time and randomness follow. */
+static int read_clock(const struct nj_pack_at *map, struct nj_snapshot *snapshot,
+                      struct nj_error *err)
+{
+    bool has_clock = nj_pack_has(map, key_text(NJ_SNAPSHOT_KEY_CLOCK));
+    struct nj_span seed;
+    int r;
+
+    if (has_clock != nj_pack_has(map, key_text(NJ_SNAPSHOT_KEY_SEED)))
+        return nj_pack_fail(map, err, "clock and seed belong together");
+    if (!has_clock)
+        return 0;
+    r = nj_pack_get_int(map, key_text(NJ_SNAPSHOT_KEY_CLOCK), &snapshot->clock_ns, err);
+    if (r == 0)
+        r = nj_pack_get_bin(map, key_text(NJ_SNAPSHOT_KEY_SEED), &seed, err);
+    if (r < 0)
+        return r;
+    if (snapshot->clock_ns <= 0)
+        return nj_pack_fail(map, err, "clock: no time of a session");
+    if (seed.len != sizeof(snapshot->seed))
+        return nj_pack_fail(map, err, "seed has %zu bytes, not %zu", seed.len,
+                            sizeof(snapshot->seed));
+    memcpy(snapshot->seed, seed.data, seed.len);
+    return 0;
+}
+
 static int read_contents(const struct nj_pack_at *map, struct nj_snapshot *snapshot,
                          struct nj_error *err)
 {
@@ -229,6 +255,8 @@ int nj_snapshot_unpack(struct nj_span packed, struct nj_arena *arena,
         r = read_contents(&map, &snapshot, err);
     if (r == 0)
         r = read_prompt(&map, &snapshot, err);
+    if (r == 0)
+        r = read_clock(&map, &snapshot, err);
     if (r == 0)
         r = read_end(&map, arena, &snapshot, err);
     if (r == 0)

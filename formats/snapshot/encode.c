@@ -27,6 +27,9 @@ static bool key_is_due(const struct nj_snapshot *snapshot, enum nj_snapshot_key 
     case NJ_SNAPSHOT_KEY_PROMPT:
     case NJ_SNAPSHOT_KEY_PROMPT_ITEMS:
         return snapshot->prompt_tokens > 0;
+    case NJ_SNAPSHOT_KEY_CLOCK:
+    case NJ_SNAPSHOT_KEY_SEED:
+        return snapshot->clock_ns > 0;
     case NJ_SNAPSHOT_KEY_AT:
     case NJ_SNAPSHOT_KEY_CALLS:
     case NJ_SNAPSHOT_KEY_CONFIG:
@@ -61,6 +64,9 @@ static void pack_value(struct nj_packer *packer, const struct nj_snapshot *snaps
         break;
     case NJ_SNAPSHOT_KEY_CALLS:
         nj_pack_uint(packer, snapshot->calls_done);
+        break;
+    case NJ_SNAPSHOT_KEY_CLOCK:
+        nj_pack_int(packer, snapshot->clock_ns);
         break;
     case NJ_SNAPSHOT_KEY_COMPACT:
         nj_pack_uint(packer, snapshot->compacted);
@@ -98,6 +104,9 @@ static void pack_value(struct nj_packer *packer, const struct nj_snapshot *snaps
         break;
     case NJ_SNAPSHOT_KEY_MESSAGES:
         nj_pack_uint(packer, snapshot->items);
+        break;
+    case NJ_SNAPSHOT_KEY_SEED:
+        nj_pack_bin(packer, (struct nj_span){snapshot->seed, sizeof(snapshot->seed)});
         break;
     case NJ_SNAPSHOT_KEY_SEQ:
         nj_pack_uint(packer, snapshot->sequence);

@@ -7,6 +7,7 @@
 #define NJ_SNAPSHOT_KEYS(X)                                                                        \
     X(AT, "at")                                                                                    \
     X(CALLS, "calls")                                                                              \
+    X(CLOCK, "clock")                                                                              \
     X(COMPACT, "compact")                                                                          \
     X(CONFIG, "config")                                                                            \
     X(COST, "cost")                                                                                \
@@ -19,6 +20,7 @@
     X(MESSAGES, "messages")                                                                        \
     X(PROMPT, "prompt")                                                                            \
     X(PROMPT_ITEMS, "prompt_items")                                                                \
+    X(SEED, "seed")                                                                                \
     X(SEQ, "seq")                                                                                  \
     X(STAMPS, "stamps")                                                                            \
     X(STATE, "state")                                                                              \

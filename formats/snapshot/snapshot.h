@@ -20,6 +20,7 @@
 #define NJ_SNAPSHOT_PROMPT_MAX 1000000000000u /* tokens */
 #define NJ_SNAPSHOT_STATE_MAX 255             /* of state and of status */
 #define NJ_SNAPSHOT_KIND_MAX_BYTES 64
+#define NJ_SNAPSHOT_SEED_BYTES 32
 #define NJ_SNAPSHOT_TEXT_MAX_BYTES 4096
 
 struct nj_snapshot {
@@ -39,7 +40,9 @@ struct nj_snapshot {
     struct nj_usage usage; /* of all replies so far */
     uint64_t cost_micro_usd;
     uint64_t tool_time_ms;
-    int64_t time_ns; /* of the last event */
+    int64_t time_ns;  /* of the last event */
+    int64_t clock_ns; /* where the next call's virtual clock starts; 0: not known, and no seed */
+    uint8_t seed[NJ_SNAPSHOT_SEED_BYTES]; /* what time and randomness in boxes follow */
     struct nj_digest config;
     uint64_t status; /* how the session is about to close; 0: it is not, and has no error */
     struct nj_span error_kind; /* UTF-8, at most NJ_SNAPSHOT_KIND_MAX_BYTES */

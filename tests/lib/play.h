@@ -94,6 +94,7 @@ static inline struct nj_event play_opened(struct play *play)
     event.opened.first = play_put(play, play->first);
     event.opened.tree = play_digest(1);
     event.opened.stamps = play_digest(2);
+    memcpy(event.opened.seed, "a seed that was drawn long ago..", sizeof(event.opened.seed));
     return event;
 }
 
@@ -160,6 +161,8 @@ static inline struct nj_event play_tool_done(uint64_t turn, uint64_t call, const
     event.tool_done.outcome = play_outcome(out, status, number);
     event.tool_done.meta.stamps = play_digest(number * 2 + 1);
     event.tool_done.meta.duration_ms = number;
+    event.tool_done.meta.applied = number % 3 ? 2 : 0;
+    event.tool_done.meta.clock_ns = (int64_t)number * 12;
     return event;
 }
 
@@ -258,6 +261,8 @@ static inline const char *play_differ(const struct nj_session *a, const struct n
     if (memcmp(&a->field, &b->field, sizeof(a->field)) != 0)                                       \
     return #field
     SAME(state);
+    SAME(clock_ns);
+    SAME_BYTES(seed);
     if (a->state == NJ_SESSION_SNAPSHOTTING)
         SAME(after_snapshot);
     SAME_BYTES(config_digest);

@@ -35,6 +35,7 @@ static struct nj_session_config full(void)
         .role = "model",
         .instructions = "Extract.\nWrite.",
         .reproducible = "D2",
+        .layer = 2,
         .turns_max = 100,
         .tools = full_tools,
         .n_tools = 2,
@@ -117,6 +118,7 @@ static void every_field_is_read_and_copied(void **state)
     assert_string_equal(back->role, "model");
     assert_string_equal(back->instructions, "Extract.\nWrite.");
     assert_string_equal(back->reproducible, "D2");
+    assert_int_equal(back->layer, 2);
     assert_int_equal(back->turns_max, 100);
     assert_int_equal(back->n_tools, 2);
     assert_string_equal(back->tools[1].type, "mcp");

@@ -640,6 +640,44 @@ static void every_state_has_its_name(void **state)
     assert_string_equal(nj_session_state_text((enum nj_session_state)99), "?");
 }
 
+/* Of all times in a record only those count that a call repeated after a crash finds again:
+ * replies, and the clocks that earlier calls ended with. Boxes and tries come and go. */
+static void the_clock_of_calls_follows_replies_and_calls_and_never_goes_back(void **state)
+{
+    NJ_AUTO(play_done) struct play play = {0};
+    struct nj_event event;
+
+    (void)state;
+    play_init(&play, 0);
+    play_saved(&play, play_opened(&play));
+    assert_true(play.session->clock_ns == 1000);
+    assert_memory_equal(play.session->seed, "a seed that was drawn long ago..", NJ_SEED_BYTES);
+    event = play_attempt(1);
+    event.time_ns = 9000;
+    play_must(&play, event);
+    assert_true(play.session->clock_ns == 1000);
+    play_saved(&play, play_reply(&play, 1, "look", 3, 500));
+    assert_true(play.session->clock_ns == 5000);
+    event = play_plain(NJ_EVENT_BOX);
+    event.time_ns = 6000;
+    play_must(&play, event);
+    event = play_tool_done(1, 0, "", 0, 1);
+    event.tool_done.meta.clock_ns = 5500;
+    play_saved(&play, event);
+    assert_true(play.session->clock_ns == 5500);
+    event.tool_done.call = 1;
+    event.tool_done.meta.clock_ns = 5400;
+    play_saved(&play, event);
+    assert_true(play.session->clock_ns == 5500);
+    event.tool_done.call = 2;
+    event.tool_done.meta.applied = 0; /* it had no clock of its own */
+    event.tool_done.meta.clock_ns = 8000;
+    play_saved(&play, event);
+    assert_true(play.session->clock_ns == 5500);
+    play_saved(&play, play_reply(&play, 2, "look", 0, 520)); /* before the last call's end */
+    assert_true(play.session->clock_ns == 5500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -665,6 +703,7 @@ int main(void)
         cmocka_unit_test(pauses_in_a_row_have_an_end_and_a_result_between_them_begins_anew),
         cmocka_unit_test(a_pause_at_the_last_turn_is_the_limit_s_end),
         cmocka_unit_test(every_state_has_its_name),
+        cmocka_unit_test(the_clock_of_calls_follows_replies_and_calls_and_never_goes_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,6 +139,28 @@ static void an_answer_tells_its_place_in_the_chain_and_what_was_reserved(void **
     assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
 }
 
+static void what_the_reproducible_layer_reached_is_kept(void **state)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, again = {0};
+    struct nj_event event = sample_event(NJ_EVENT_TOOL_DONE), decoded;
+    struct nj_error err = {0};
+
+    (void)state;
+    event.tool_done.meta.applied = 2;
+    event.tool_done.meta.level = 1;
+    event.tool_done.meta.clock_ns = 1790000000300000000;
+    event.tool_done.meta.lowered = NJ_LOWERED_LOST;
+    encode(&event, &bytes);
+    golden_check("event/v0/tool-done-lowered.msgpack", nj_buf_span(&bytes));
+    must(nj_event_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    assert_int_equal(decoded.tool_done.meta.applied, 2);
+    assert_int_equal(decoded.tool_done.meta.level, 1);
+    assert_true(decoded.tool_done.meta.clock_ns == 1790000000300000000);
+    assert_int_equal(decoded.tool_done.meta.lowered, NJ_LOWERED_LOST);
+    encode(&decoded, &again);
+    assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
+}
+
 static void outputs_are_optional(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
@@ -220,6 +242,20 @@ static void impossible_events_are_not_written(void **state)
     event.tool_done.outcome.exit = NJ_EXIT_REFUSED;
     event.tool_done.outcome.status = 1;
     not_encoded(event, "a refused call has status 0");
+    event = sample_event(NJ_EVENT_TOOL_DONE);
+    event.tool_done.meta.applied = 4;
+    not_encoded(event, "no such level");
+    event.tool_done.meta.applied = 1;
+    event.tool_done.meta.level = 2;
+    not_encoded(event, "a call reaches at most the level that is applied");
+    event.tool_done.meta.level = 1;
+    event.tool_done.meta.clock_ns = -1;
+    not_encoded(event, "the clock shows no time");
+    event.tool_done.meta.clock_ns = NJ_CLOCK_MAX_NS + 1;
+    not_encoded(event, "the clock shows no time");
+    event.tool_done.meta.clock_ns = 0;
+    event.tool_done.meta.lowered = (enum nj_lowered)(NJ_LOWERED_MAX + 1);
+    not_encoded(event, "no such reason for a lower level");
     event = sample_event(NJ_EVENT_JUDGED);
     event.judged.outcome.errors.bytes = 6;
     not_encoded(event, "head and tail are longer than the stream");
@@ -421,6 +457,7 @@ int main(void)
         cmocka_unit_test(fields_arrive_where_they_belong),
         cmocka_unit_test(the_body_has_no_times),
         cmocka_unit_test(an_answer_tells_its_place_in_the_chain_and_what_was_reserved),
+        cmocka_unit_test(what_the_reproducible_layer_reached_is_kept),
         cmocka_unit_test(outputs_are_optional),
         cmocka_unit_test(unknown_keys_are_passed_over),
         cmocka_unit_test(impossible_events_are_not_written),
