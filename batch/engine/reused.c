@@ -3,8 +3,9 @@
  *
  * The one complication is trust. The choice is made with the rights of whoever started the run, but
  * from names and digests only; the bundles, which hold what agents wrote, are opened by the
- * unprivileged user. A bundle is checked whole before it stands for a session: what is reused is
- * believed for as long as runs are reused one after another.
+ * unprivileged user, and parsed by a confined child of it (reused_check.h). A bundle is checked
+ * whole before it stands for a session: what is reused is believed for as long as runs are reused
+ * one after another.
  *
  * A bundle is written once and never changed, so it gets a second name (a link) where that can be:
  * it costs no room, and gc of either run leaves it to the other. Outputs are for people to change,
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "batch/engine/reuse.h"
+#include "batch/engine/reused_check.h"
 #include "formats/base/log.h"
 #include "formats/bundle/bundle.h"
 
@@ -135,46 +137,11 @@ struct taking {
     struct nj_engine *engine;
     const char *run;       /* the earlier one, absolute */
     struct nj_run_dir dir; /* of it */
+    struct nj_reused_checker *checker;
     size_t taken;
     size_t left;                          /* that are run after all */
     bool left_of[NJ_MANIFEST_AGENTS_MAX]; /* by group: some of it are */
 };
-
-/* The last CLOSED event of a bundle: what the session left. @bytes holds what it points to. */
-static int read_closed(struct nj_bundle *bundle, struct nj_buf *bytes, struct nj_event *event,
-                       struct nj_error *err)
-{
-    for (uint64_t at = nj_bundle_info(bundle)->frames; at > 0; at--) {
-        struct nj_frame frame;
-
-        nj_buf_clear(bytes);
-        if (nj_bundle_frame(bundle, at, bytes, &frame, err) < 0)
-            return -(int)err->code;
-        if (frame.kind != NJ_FRAME_EVENT)
-            continue;
-        if (nj_event_decode(frame.payload, event, err) < 0)
-            return -(int)err->code;
-        if (event->kind == NJ_EVENT_CLOSED)
-            return 0;
-    }
-    return nj_fail(err, NJ_E_CORRUPT, "it does not tell how its session ended");
-}
-
-static int publish_outputs(const struct taking *taking, const struct nj_plan_session *session,
-                           struct nj_bundle *bundle, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    struct nj_object_source source = nj_bundle_objects(bundle);
-    struct nj_event event;
-
-    nj_buf_init(&bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    if (read_closed(bundle, &bytes, &event, err) < 0)
-        return -(int)err->code;
-    if (!event.closed.has_outputs)
-        return 0;
-    return nj_outputs_publish(&source, &event.closed.outputs, taking->engine->dir.outputs_fd,
-                              session->slug, NULL, err);
-}
 
 static int copy_bytes(int from, int to, struct nj_error *err)
 {
@@ -232,22 +199,15 @@ static int name_bundle(int fd, int dir_fd, const char *name, struct nj_error *er
 static int take_files(const struct taking *taking, const struct nj_plan_session *session,
                       const char *theirs, const char *ours, struct nj_error *err)
 {
-    NJ_AUTO(nj_bundle_free) struct nj_bundle *bundle = NULL;
-    const struct nj_bundle_info *info;
     nj_auto_close int fd = -1;
 
     fd = openat(taking->dir.bundles_fd, theirs,
                 O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return nj_fail_errno(err, errno, "open bundle %s", theirs);
-    if (nj_bundle_open(fd, theirs, 0, &bundle, err) < 0)
-        return nj_wrap(err, "bundle %s", theirs);
-    info = nj_bundle_info(bundle);
-    if (!nj_digest_equal(&info->identity, &session->identity) ||
-        info->status != NJ_STATUS_SUCCEEDED || strcmp(info->key, session->key) != 0)
-        return nj_fail(err, NJ_E_CORRUPT, "bundle %s is another session's", theirs);
-    if (publish_outputs(taking, session, bundle, err) < 0 ||
-        name_bundle(fd, taking->engine->dir.bundles_fd, ours, err) < 0)
+    if (nj_reused_check(taking->checker, session, fd, theirs, err) < 0)
+        return -(int)err->code;
+    if (name_bundle(fd, taking->engine->dir.bundles_fd, ours, err) < 0)
         return nj_wrap(err, "bundle %s", theirs);
     return 0;
 }
@@ -508,6 +468,8 @@ int nj_reused_take_over(struct nj_engine *engine, struct nj_error *err)
     nj_buf_init(&file, ROWS_MAX_BYTES);
     if (nj_fsio_read_file(engine->dir.inputs_fd, NJ_REUSED_NAME, &file, err) < 0)
         return err->sys_errno == ENOENT ? 0 : -(int)err->code;
+    if (nj_reused_checker_new(engine->plan, engine->dir.outputs_fd, &taking.checker, err) < 0)
+        return -(int)err->code;
     r = take_lines(&taking, &file, &head, err);
     if (r == 0 && taking.taken > 0)
         r = commit(&taking, err);
@@ -517,5 +479,6 @@ int nj_reused_take_over(struct nj_engine *engine, struct nj_error *err)
         nj_log(NJ_LOG_INFO, "%zu of %zu sessions are reused from %s", taking.taken,
                engine->plan->n_sessions, taking.run);
     nj_run_dir_done(&taking.dir);
+    nj_reused_checker_free(taking.checker);
     return r < 0 ? nj_wrap(err, "inputs/%s", NJ_REUSED_NAME) : 0;
 }

@@ -85,20 +85,25 @@ outputs() { (cd "$1/outputs" && find . -type f -exec sha256sum {} + | sort); }
 }
 
 @test "a disk that is full while sessions are taken over ends that, and asks no model instead" {
-    local n=7 said= # the renames before are those of the plan
-    while [[ $said != *"publish outputs 001"* ]]; do
-        n=$((n + 1))
-        [ "$n" -le 24 ] || complain "none of the renames was that of outputs: $said"
-        rm -rf after
-        NJ_FAULT="rename#$n:enospc" nightjar run job.yaml --run-dir after --reuse before --quiet 2>said || true
-        said=$(cat said)
-    done
+    local said
+    # A process of its own reads what is reused, and publishes outputs: each of its renames is one.
+    NJ_FAULT="worker/rename#1:enospc" expect 3 nightjar run job.yaml --run-dir after --reuse before --quiet
+    said=$err
+    printf '%s\n' "$said" >said
+    [[ $said == *"publish outputs 001"* ]] || complain "the fault was elsewhere"
     same "$(wc -l <said)" 1 "lines of: $said"
     [[ $said == *"No space left on device" ]] || complain "$said"
     expect 0 nightjar resume after --quiet
     same "$(grep -c '"reused":{' after/results.jsonl)" 5 "reused rows"
     same "$(outputs after)" "$(outputs before)" "outputs"
     same "$(asked)" "" "sessions whose model was asked"
+}
+
+@test "a bundle that ends the process which reads it is not reused, and the others are" {
+    NJ_FAULT="worker/rename#2:kill" expect 0 nightjar run job.yaml --run-dir after --reuse before --quiet
+    has_err "the process that read it has died"
+    same "$(asked)" "002 last" "sessions whose model was asked"
+    same "$(grep -c '"reused":{' after/results.jsonl)" 3 "reused rows"
 }
 
 @test "a run that is killed reuses the same when it is gone on with" {
