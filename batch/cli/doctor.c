@@ -133,16 +133,18 @@ static void look_at_cgroups(struct nj_doctor *doctor)
     static const char *const kinds[] = {"soft limits", "v1", "v2"};
     struct nj_probe_finding *finding = add(doctor, "cgroups", "cgroups");
     struct nj_cgroups cgroups;
-    enum nj_cgroup_kind memory, pids;
+    enum nj_cgroup_kind memory, pids, cpus;
 
     nj_cgroups_find(&cgroups);
     memory = cgroups.kind[NJ_CGROUP_MEMORY];
     pids = cgroups.kind[NJ_CGROUP_PIDS];
+    cpus = cgroups.kind[NJ_CGROUP_QUOTA];
     if (memory == NJ_CGROUP_V2 && pids == NJ_CGROUP_V2)
-        found(finding, "memory and processes by v2 at %.200s", cgroups.dir[NJ_CGROUP_MEMORY]);
+        found(finding, "memory and processes by v2 at %.200s, max_cpus by %s",
+              cgroups.dir[NJ_CGROUP_MEMORY], kinds[cpus]);
     else
-        found(finding, "memory by %s, processes by %s; %.200s", kinds[memory], kinds[pids],
-              cgroups.why);
+        found(finding, "memory by %s, processes by %s, max_cpus by %s; %.200s", kinds[memory],
+              kinds[pids], kinds[cpus], cgroups.why);
     if (memory == NJ_CGROUP_NONE || pids == NJ_CGROUP_NONE)
         lacks(finding, NJ_PROBE_DEGRADED,
               "memory and processes of boxes are bounded softly: rlimits and a watchdog",
@@ -151,6 +153,10 @@ static void look_at_cgroups(struct nj_doctor *doctor)
                     "-v /sys/fs/cgroup:/sys/fs/cgroup:rw"
                   : "systemd-run --user --scope -p Delegate=yes nightjar run JOB; in a service: "
                     "Delegate=yes");
+    else if (cpus == NJ_CGROUP_NONE)
+        lacks(finding, NJ_PROBE_DEGRADED,
+              "max_cpus is kept by whole CPUs on which a box begins, and may leave",
+              "delegate the cpu controller, too: Delegate=cpu memory pids");
 }
 
 struct trial {

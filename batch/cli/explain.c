@@ -478,7 +478,10 @@ static void explain_box(struct nj_rows *rows, const struct nj_session_config *co
     }
     nj_rows_put(rows, "; ");
     nj_rows_size(rows, config->max_memory_bytes);
-    nj_rows_put(rows, " of memory, %" PRIu64 " processes, no network", config->max_processes);
+    nj_rows_put(rows, " of memory, %" PRIu64 " processes, ", config->max_processes);
+    if (config->max_cpu_micro)
+        nj_rows_put(rows, "%.6g CPUs, ", (double)config->max_cpu_micro / 1e6);
+    nj_rows_put(rows, "no network");
     nj_rows_row(rows, "box");
 }
 

@@ -36,6 +36,7 @@ static const struct part_name agent_parts[] = {
 
 static const struct part_name sandbox_parts[] = {
     {"allowed_domains", "sandbox.allowed_domains"},
+    {"max_cpu_micro", "sandbox.max_cpus"},
     {"max_memory_mb", "sandbox.max_memory_mb"},
     {"max_processes", "sandbox.max_processes"},
     {"max_runtime_seconds", "sandbox.max_runtime_seconds"},

@@ -149,6 +149,7 @@ int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_gr
         .max_size_bytes = sandbox->max_size_mb << 20,
         .max_memory_bytes = sandbox->max_memory_mb << 20,
         .max_processes = sandbox->max_processes,
+        .max_cpu_micro = sandbox->max_cpu_micro,
         .max_runtime_ms = sandbox->max_runtime_seconds * 1000,
         .accept_attempts = group->accept_attempts,
         .accept_timeout_ms = group->accept_timeout_seconds * 1000,

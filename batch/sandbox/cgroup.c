@@ -21,11 +21,12 @@
 #include "formats/base/banned.h"
 
 #define FILE_MAX_BYTES (1u << 20)
+#define QUOTA_PERIOD_US 100000u
 #define SWEEP_TRIES 50 /* 2 ms each: killed processes leave their group a moment later */
 #define MOVE_TRIES 100 /* those that fork meanwhile are found the next time round */
 #define BEGIN_TRIES 10 /* somebody else's sweep may get between making and locking a group */
 
-static const char *const controllers[] = {"memory", "pids", "cpu time"};
+static const char *const controllers[] = {"memory", "pids", "cpu time", "cpu"};
 
 static void pause_ms(long ms)
 {
@@ -328,6 +329,33 @@ static int set_memory(enum nj_cgroup_kind kind, int fd, const struct nj_box_plan
     return write_text(fd, "memory.oom.group", "1", err);
 }
 
+/* set_quota - the controller is let in only where a plan asks for it: on v2 it slows every switch
+ * of processes a little, and where real-time processes are it cannot be had. Twice is harmless. */
+static int set_quota(const struct nj_cgroups *cgroups, int fd, uint64_t max_cpu_micro,
+                     struct nj_error *err)
+{
+    uint64_t quota_us = max_cpu_micro * QUOTA_PERIOD_US / 1000000;
+    nj_auto_close int base_fd = -1, run_fd = -1;
+    char text[48];
+    int r;
+
+    if (cgroups->kind[NJ_CGROUP_QUOTA] == NJ_CGROUP_V1) {
+        r = write_number(fd, "cpu.cfs_period_us", QUOTA_PERIOD_US, err);
+        return r < 0 ? r : write_number(fd, "cpu.cfs_quota_us", quota_us, err);
+    }
+    base_fd = open(cgroups->dir[NJ_CGROUP_QUOTA], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    run_fd = base_fd < 0 ? -1 : open_group(base_fd, cgroups->name);
+    if (run_fd < 0)
+        return nj_fail_errno(err, errno, "cgroup: open %s", cgroups->dir[NJ_CGROUP_QUOTA]);
+    r = write_text(base_fd, "cgroup.subtree_control", "+cpu", err);
+    if (r >= 0)
+        r = write_text(run_fd, "cgroup.subtree_control", "+cpu", err);
+    if (r < 0)
+        return r;
+    (void)snprintf(text, sizeof(text), "%" PRIu64 " %u", quota_us, QUOTA_PERIOD_US); /* fits */
+    return write_text(fd, "cpu.max", text, err);
+}
+
 /* make_group - one hierarchy's group of a box with its limits; v2's is shared by all controllers */
 static int make_group(const struct nj_cgroups *cgroups, size_t which, uint64_t box,
                       const struct nj_box_plan *plan, int *ret_fd, struct nj_error *err)
@@ -348,6 +376,8 @@ static int make_group(const struct nj_cgroups *cgroups, size_t which, uint64_t b
         r = set_memory(cgroups->kind[which], fd, plan, err);
     else if (which == NJ_CGROUP_PIDS)
         r = write_number(fd, "pids.max", plan->max_processes + NJ_CGROUP_OVERHEAD_PROCESSES, err);
+    else if (which == NJ_CGROUP_QUOTA && plan->max_cpu_micro > 0)
+        r = set_quota(cgroups, fd, plan->max_cpu_micro, err);
     if (r < 0)
         return nj_wrap(err, "%s", name);
     *ret_fd = nj_steal_fd(&fd);
@@ -378,6 +408,9 @@ static void open_readings(struct nj_cgroup *made, enum nj_cgroup_controller whic
         made->cpu_usage_fd = openat(fd, v2 ? "cpu.stat" : "cpuacct.usage", reading);
         made->cpu_is_v2 = v2;
         break;
+    case NJ_CGROUP_QUOTA:
+        made->cpu_bounded = true;
+        break;
     case NJ_CGROUP_CONTROLLERS:
         break;
     }
@@ -392,7 +425,8 @@ int nj_cgroup_make(const struct nj_cgroups *cgroups, uint64_t box, const struct 
         nj_auto_close int fd = -1;
         int r;
 
-        if (cgroups->kind[i] == NJ_CGROUP_NONE)
+        if (cgroups->kind[i] == NJ_CGROUP_NONE ||
+            (i == NJ_CGROUP_QUOTA && plan->max_cpu_micro == 0))
             continue;
         r = make_group(cgroups, i, box, plan, &fd, err);
         if (r < 0)

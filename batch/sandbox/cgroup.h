@@ -1,5 +1,5 @@
 /*
- * cgroup.h - a box's memory and processes held by the kernel: cgroup v2, else v1
+ * cgroup.h - a box's memory, processes and processor time held by the kernel: cgroup v2, else v1
  *
  * Controller by controller the first that works: v2, where a subtree is ours to write (systemd's
  * Delegate=yes, or a writable parent), then v1, where its hierarchy is writable (usually as root),
@@ -27,7 +27,8 @@
 enum nj_cgroup_controller {
     NJ_CGROUP_MEMORY,
     NJ_CGROUP_PIDS,
-    NJ_CGROUP_CPU, /* counting its time; on v2 that needs no controller */
+    NJ_CGROUP_CPU,   /* counting its time; on v2 that needs no controller */
+    NJ_CGROUP_QUOTA, /* bounding its share of the processors */
     NJ_CGROUP_CONTROLLERS
 };
 
@@ -79,10 +80,12 @@ struct nj_cgroup {
     int memory_oom_fd;
     int pids_events_fd;
     int cpu_usage_fd;
-    bool cpu_is_v2; /* cpu.stat, not cpuacct.usage */
+    bool cpu_is_v2;   /* cpu.stat, not cpuacct.usage */
+    bool cpu_bounded; /* its plan's share of the processors */
 };
 
-#define NJ_CGROUP_NOTHING ((struct nj_cgroup){{-1, -1, -1}, -1, -1, -1, -1, -1, -1, false})
+#define NJ_CGROUP_NOTHING                                                                          \
+    ((struct nj_cgroup){{-1, -1, -1, -1}, -1, -1, -1, -1, -1, -1, false, false})
 #define NJ_CGROUP_FDS_MAX (NJ_CGROUP_CONTROLLERS + 6)
 
 /* nj_cgroup_fds - all its descriptors, some of them -1 */

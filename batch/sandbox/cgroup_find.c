@@ -19,8 +19,8 @@
 
 #define FILE_MAX_BYTES (1u << 20)
 
-static const char *const v1_names[] = {"memory", "pids", "cpuacct"};
-static const char *const v2_names[] = {"memory", "pids", "cpu"};
+static const char *const v1_names[] = {"memory", "pids", "cpuacct", "cpu"};
+static const char *const v2_names[] = {"memory", "pids", "cpu", "cpu"};
 
 /* ---- the two files ---- */
 
@@ -258,7 +258,7 @@ void nj_cgroups_find_in(char *own, char *mounts, const char *prefix, struct nj_c
     bool seen_v2 = false;
     size_t n_v1 = 0;
 
-    *ret_cgroups = (struct nj_cgroups){.lock_fd = {-1, -1, -1}};
+    *ret_cgroups = (struct nj_cgroups){.lock_fd = {-1, -1, -1, -1}};
     (void)snprintf(ret_cgroups->why, sizeof(ret_cgroups->why), "no cgroup v2 tree is mounted");
     while (next_mount(&mounts, &kind, &mounted)) {
         if (kind == NJ_CGROUP_V2 && !seen_v2) {
@@ -278,7 +278,8 @@ void nj_cgroups_find(struct nj_cgroups *ret_cgroups)
     NJ_AUTO(nj_buf_done) struct nj_buf own = {0}, mounts = {0};
     struct nj_error err;
 
-    *ret_cgroups = (struct nj_cgroups){.why = "/proc/self cannot be read", .lock_fd = {-1, -1, -1}};
+    *ret_cgroups =
+        (struct nj_cgroups){.why = "/proc/self cannot be read", .lock_fd = {-1, -1, -1, -1}};
     nj_buf_init(&own, FILE_MAX_BYTES);
     nj_buf_init(&mounts, FILE_MAX_BYTES);
     if (nj_fsio_read_file(AT_FDCWD, "/proc/self/cgroup", &own, &err) >= 0 &&

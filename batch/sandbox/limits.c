@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 
 #include "formats/base/banned.h"
 
@@ -110,11 +111,59 @@ void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch)
     watch_one(proc_fd, root_pid, 0, ret_watch);
 }
 
+/* ---- processors ---- */
+
+static uint64_t whole_cpus(uint64_t micro)
+{
+    return (micro + 999999) / 1000000;
+}
+
+int nj_limits_place(pid_t pid, uint64_t max_cpu_micro, struct nj_error *err)
+{
+    uint64_t wanted = whole_cpus(max_cpu_micro);
+    cpu_set_t ours, chosen;
+    int n, skip;
+
+    if (sched_getaffinity(0, sizeof(ours), &ours) < 0) {
+        if (errno == EINVAL)
+            return 0; /* more than 1,024 CPUs: no share of them is kept, as the plan's word allows
+                       */
+        return nj_fail_errno(err, errno, "box: its CPUs");
+    }
+    n = CPU_COUNT(&ours);
+    if (wanted >= (uint64_t)n)
+        return 0;
+    CPU_ZERO(&chosen);
+    skip = pid % n; /* neighbours begin on different CPUs */
+    for (size_t cpu = 0; wanted > 0; cpu = (cpu + 1) % CPU_SETSIZE) {
+        if (!CPU_ISSET(cpu, &ours) || skip-- > 0)
+            continue;
+        CPU_SET(cpu, &chosen);
+        wanted--;
+    }
+    if (sched_setaffinity(pid, sizeof(chosen), &chosen) < 0)
+        return nj_fail_errno(err, errno, "box: choose its CPUs");
+    return 0;
+}
+
+/* ---- in words ---- */
+
 static const char *const kinds[] = {
     [NJ_CGROUP_NONE] = "soft: rlimits and a watchdog",
     [NJ_CGROUP_V1] = "cgroup v1",
     [NJ_CGROUP_V2] = "cgroup v2",
 };
+
+static int print_processors(uint64_t micro, enum nj_cgroup_kind kind, struct nj_buf *out,
+                            struct nj_error *err)
+{
+    int r = nj_buf_printf(out, err, "  processors %.6g: ", (double)micro / 1e6);
+
+    if (r < 0 || kind != NJ_CGROUP_NONE)
+        return r < 0 ? r : nj_buf_printf(out, err, "%s\n", kinds[kind]);
+    return nj_buf_printf(out, err, "soft: begins on %" PRIu64 " of this host's CPUs\n",
+                         whole_cpus(micro));
+}
 
 int nj_limits_print(const struct nj_box_plan *plan, struct nj_buf *out, struct nj_error *err)
 {
@@ -142,6 +191,8 @@ int nj_limits_print(const struct nj_box_plan *plan, struct nj_buf *out, struct n
         : kind[NJ_CGROUP_CPU] == NJ_CGROUP_V1 ? "counted by cgroup v1"
                                               : "counted for processes that were waited for",
         plan->max_size_bytes / MIB);
+    if (r >= 0 && plan->max_cpu_micro > 0)
+        r = print_processors(plan->max_cpu_micro, kind[NJ_CGROUP_QUOTA], out, err);
     if (r < 0 || (kind[NJ_CGROUP_MEMORY] == NJ_CGROUP_V2 && kind[NJ_CGROUP_PIDS] == NJ_CGROUP_V2))
         return r;
     return nj_buf_printf(out, err, "  not by cgroup v2: %s\n", cgroups.why);

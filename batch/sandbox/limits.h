@@ -20,6 +20,10 @@ struct nj_watch {
 };
 void nj_watch_read(int proc_fd, pid_t root_pid, struct nj_watch *ret_watch);
 
+/* nj_limits_place - where no cgroup bounds the share of the processors: begin @pid on as many whole
+ * CPUs as hold it. Soft: it is rounded up, and whoever runs there may choose others. */
+int nj_limits_place(pid_t pid, uint64_t max_cpu_micro, struct nj_error *err) NJ_MUST_USE;
+
 /* nj_limits_print - a line for each limit of @plan and how this host keeps it */
 int nj_limits_print(const struct nj_box_plan *plan, struct nj_buf *out,
                     struct nj_error *err) NJ_MUST_USE;

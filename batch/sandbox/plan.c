@@ -220,6 +220,11 @@ int nj_box_plan_check(const struct nj_box_plan *plan, struct nj_error *err)
     r = check_range("processes", plan->max_processes, 1, 30000, "processes", err);
     if (r < 0)
         return r;
+    r = plan->max_cpu_micro == 0 ? 0
+                                 : check_range("processor time", plan->max_cpu_micro, 10000,
+                                               1024000000, "millionths of a CPU", err);
+    if (r < 0)
+        return r;
     if (len < 1 || len > 63 ||
         strspn(plan->hostname, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
             len)

@@ -60,11 +60,13 @@ static void put_ref(struct nj_packer *pk, const struct nj_workspace_ref *ref)
 
 static void put_plan(struct nj_packer *pk, const struct nj_box_plan *plan)
 {
-    nj_pack_map(pk, 9);
+    nj_pack_map(pk, 10);
     nj_pack_text(pk, "hostname");
     put_text(pk, plan->hostname ? plan->hostname : "");
     nj_pack_text(pk, "level");
     nj_pack_uint(pk, plan->level);
+    nj_pack_text(pk, "max_cpu_micro");
+    nj_pack_uint(pk, plan->max_cpu_micro);
     nj_pack_text(pk, "max_files");
     nj_pack_uint(pk, plan->max_files);
     nj_pack_text(pk, "max_memory_bytes");

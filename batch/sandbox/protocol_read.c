@@ -135,6 +135,9 @@ static int get_plan(const struct nj_pack_at *map, struct nj_arena *arena, struct
     if (r < 0)
         return r;
     plan->level = (unsigned)level;
+    r = nj_pack_get_uint(map, "max_cpu_micro", UINT64_MAX, &plan->max_cpu_micro, err);
+    if (r < 0)
+        return r;
     r = nj_pack_get_uint(map, "max_files", UINT64_MAX, &plan->max_files, err);
     if (r < 0)
         return r;

@@ -50,6 +50,7 @@ struct nj_box_plan {
     uint64_t max_files;        /* its inodes */
     uint64_t max_memory_bytes; /* of the box's processes, workspace not counted */
     uint64_t max_processes;
+    uint64_t max_cpu_micro; /* millionths of a CPU for all of them together; 0: no limit */
     const char *hostname; /* seen inside */
     unsigned level;       /* of reproducibility that is aimed at, 0 to NJ_LEVEL_MAX (README.md) */
 };

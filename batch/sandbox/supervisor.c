@@ -151,6 +151,8 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
     if (r < 0)
         return r;
     r = nj_cgroup_enter(&s->setup->cgroup, s->init_pid, err);
+    if (r >= 0 && plan->max_cpu_micro > 0 && !s->setup->cgroup.cpu_bounded)
+        r = nj_limits_place(s->init_pid, plan->max_cpu_micro, err);
     if (r < 0)
         return r;
     pid_fd = (int)syscall(SYS_pidfd_open, s->init_pid, 0);

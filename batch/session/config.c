@@ -59,8 +59,8 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
     struct nj_packer packer;
 
     nj_packer_init(&packer, out);
-    nj_pack_map(&packer, 21u + (config->compact_at_tokens > 0) + (config->output_schema != NULL) +
-                             (config->layer > 0));
+    nj_pack_map(&packer, 21u + (config->compact_at_tokens > 0) + (config->layer > 0) +
+                             (config->max_cpu_micro > 0) + (config->output_schema != NULL));
     pack_uint(&packer, "accept_attempts", config->accept_attempts);
     pack_texts(&packer, "accept_command", config->accept_command, config->n_accept_command);
     pack_uint(&packer, "accept_timeout_ms", config->accept_timeout_ms);
@@ -74,6 +74,8 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
     pack_text(&packer, "key", config->key);
     if (config->layer)
         pack_uint(&packer, "layer", config->layer);
+    if (config->max_cpu_micro)
+        pack_uint(&packer, "max_cpu_micro", config->max_cpu_micro);
     pack_uint(&packer, "max_memory_bytes", config->max_memory_bytes);
     pack_uint(&packer, "max_processes", config->max_processes);
     pack_uint(&packer, "max_runtime_ms", config->max_runtime_ms);
@@ -240,6 +242,8 @@ int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
         get_text(&map, "key", arena, &config->key, err) < 0 ||
         (nj_pack_has(&map, "layer") &&
          nj_pack_get_uint(&map, "layer", NJ_LEVEL_MAX, &config->layer, err) < 0) ||
+        (nj_pack_has(&map, "max_cpu_micro") &&
+         nj_pack_get_uint(&map, "max_cpu_micro", INT32_MAX, &config->max_cpu_micro, err) < 0) ||
         nj_pack_get_uint(&map, "max_memory_bytes", INT64_MAX, &config->max_memory_bytes, err) < 0 ||
         nj_pack_get_uint(&map, "max_processes", INT32_MAX, &config->max_processes, err) < 0 ||
         nj_pack_get_uint(&map, "max_runtime_ms", INT64_MAX, &config->max_runtime_ms, err) < 0 ||

@@ -45,6 +45,7 @@ struct nj_session_config {
     uint64_t max_size_bytes;
     uint64_t max_memory_bytes;
     uint64_t max_processes;
+    uint64_t max_cpu_micro; /* millionths of a CPU; 0: no limit */
     uint64_t max_runtime_ms;
     const char *const *accept_command; /* empty: nothing to accept */
     size_t n_accept_command;

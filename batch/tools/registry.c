@@ -215,6 +215,7 @@ int nj_tool_box_plan(const struct nj_session_config *config, struct nj_arena *ar
     plan.max_memory_bytes = config->max_memory_bytes;
     plan.max_processes = config->max_processes;
     plan.level = (unsigned)config->layer;
+    plan.max_cpu_micro = config->max_cpu_micro;
     *ret_plan = plan;
     return 0;
 }

@@ -162,6 +162,8 @@ static void dump_sandbox(struct nj_dump *dump, const struct nj_manifest_sandbox 
     nj_dump_put_number(dump, "      max_runtime_seconds: ", sandbox->max_runtime_seconds);
     nj_dump_put_number(dump, "      max_memory_mb: ", sandbox->max_memory_mb);
     nj_dump_put_number(dump, "      max_processes: ", sandbox->max_processes);
+    if (sandbox->max_cpu_micro > 0)
+        nj_dump_put_micro(dump, "      max_cpus: ", (int64_t)sandbox->max_cpu_micro);
     if (sandbox->rootfs.mark.line > 0) {
         nj_dump_put(dump, "      rootfs:\n");
         nj_dump_put_text(dump, "        tar: ", sandbox->rootfs.tar);

@@ -196,6 +196,7 @@ struct nj_manifest_sandbox {
     uint64_t max_memory_mb;       /* default 1024 */
     struct nj_mark max_memory_mark;
     uint64_t max_processes; /* default 256 */
+    uint64_t max_cpu_micro; /* millionths of a CPU; 0: as many as there are (the default) */
     struct nj_manifest_rootfs rootfs;
 };
 

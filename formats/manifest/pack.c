@@ -83,9 +83,11 @@ static void pack_rootfs(struct nj_packer *p, const struct nj_manifest_rootfs *ro
 
 static void pack_sandbox(struct nj_packer *p, const struct nj_manifest_sandbox *sandbox)
 {
-    nj_pack_map(p, 9);
+    nj_pack_map(p, 9u + (sandbox->max_cpu_micro > 0));
     nj_pack_text(p, "allowed_domains");
     pack_texts(p, &sandbox->allowed_domains);
+    if (sandbox->max_cpu_micro > 0)
+        pack_key_uint(p, "max_cpu_micro", sandbox->max_cpu_micro);
     pack_key_uint(p, "max_memory_mb", sandbox->max_memory_mb);
     pack_key_uint(p, "max_processes", sandbox->max_processes);
     pack_key_uint(p, "max_runtime_seconds", sandbox->max_runtime_seconds);

@@ -13,6 +13,8 @@
 #define MB_MAX (1u << 20)         /* a TiB */
 #define SECONDS_MAX (7u * 86400u) /* a week */
 #define PROCESSES_MAX 65536
+#define CPUS_MAX 1024
+#define MICRO 1000000
 #define TURNS_DEFAULT 100
 #define SCHEMA_MAX_BYTES (256u << 10)
 #define DOMAIN_MAX_BYTES 253
@@ -180,12 +182,22 @@ static void sandbox_defaults(struct nj_manifest_reading *in, struct nj_mark mark
     sandbox->writable_paths = (struct nj_manifest_texts){writable, 2};
 }
 
+/* A share below a hundredth is less than the kernel hands out at once. */
+static void read_cpus(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
+                      struct nj_manifest_sandbox *sandbox)
+{
+    int64_t micro;
+
+    if (node && nj_yaml_micro(&in->yaml, node, MICRO / 100, INT64_C(1) * CPUS_MAX * MICRO, &micro))
+        sandbox->max_cpu_micro = (uint64_t)micro;
+}
+
 static void read_sandbox(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                          struct nj_manifest_sandbox *sandbox)
 {
     static const char *const keys[] = {
-        "allowed_domains", "filesystem",    "mounts", "max_runtime_seconds",
-        "max_memory_mb",   "max_processes", "rootfs"};
+        "allowed_domains", "filesystem",    "mounts",   "max_runtime_seconds",
+        "max_memory_mb",   "max_processes", "max_cpus", "rootfs"};
     const struct nj_yaml_node *memory;
 
     if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
@@ -202,6 +214,7 @@ static void read_sandbox(struct nj_manifest_reading *in, const struct nj_yaml_no
         sandbox->max_memory_mark = memory->mark;
     nj_manifest_read_uint(in, node, "max_memory_mb", 1, MB_MAX, &sandbox->max_memory_mb);
     nj_manifest_read_uint(in, node, "max_processes", 1, PROCESSES_MAX, &sandbox->max_processes);
+    read_cpus(in, nj_yaml_get(node, "max_cpus"), sandbox);
     read_rootfs(in, nj_yaml_get(node, "rootfs"), &sandbox->rootfs);
 }
 

@@ -132,6 +132,31 @@ BASH
     same "$(row one 'r["steps"]')" 3
 }
 
+@test "processors are shared out: a box has no more of them than max_cpus" {
+    job_one python "max_cpus: 0.1" <<'PYTHON'
+import os, time
+if os.fork() == 0:
+    while True:
+        pass
+begun, used = time.monotonic(), time.process_time()
+while time.monotonic() < begun + 1.5:
+    pass
+print("share %.2f" % ((time.process_time() - used) / (time.monotonic() - begun)), len(os.sched_getaffinity(0)))
+PYTHON
+    expect 0 nightjar check --plan job.yaml
+    kept=$(sed -n 's/^ *processors 0\.1: //p' <<<"$out")
+    expect 0 nightjar check job.yaml
+    [[ ${out//[[:space:]]/} == *"256processes,0.1CPUs,"* ]]
+    expect 0 nightjar run job.yaml --run-dir run
+    read -r _ share cpus <<<"$(result one)"
+    case $kept in
+    # Two burn time, and a tenth of one processor is for both of them: what a period began with comes on top.
+    "cgroup v"[12]) awk -v share="$share" 'BEGIN { exit !(share > 0 && share < 0.2) }' || { echo "it had $share" >&2; false; } ;;
+    "soft: begins on 1 of this host's CPUs") same "$cpus" 1 ;;
+    *) echo "the plan says: $kept" >&2; false ;;
+    esac
+}
+
 @test "a flood of output keeps head and tail, and says what is missing" {
     job_one bash <<<'echo THE HEAD; yes 0123456789abcdef | head -c 50000000; echo THE TAIL'
     expect 0 nightjar run job.yaml --run-dir run

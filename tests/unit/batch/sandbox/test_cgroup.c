@@ -87,12 +87,13 @@ static void decide(const char *own, const char *mounts, struct nj_cgroups *ret_c
     nj_cgroups_find_in(own_text, mounts_text, root, ret_cgroups);
 }
 
+/* assert_base - all of it at @dir; the share of processors is looked at where it is the subject */
 static void assert_base(const struct nj_cgroups *cgroups, const char *dir)
 {
     char full[512];
 
     snprintf(full, sizeof(full), "%s/sys/fs/cgroup%s", root, dir);
-    for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++) {
+    for (size_t i = 0; i < NJ_CGROUP_QUOTA; i++) {
         assert_int_equal(cgroups->kind[i], NJ_CGROUP_V2);
         assert_string_equal(cgroups->dir[i], full);
     }
@@ -123,6 +124,8 @@ static void a_group_below_a_busy_parent_is_divided_itself(void **state)
     decide("0::/app.slice/run.scope\n", V2_MOUNT, &cgroups);
     assert_base(&cgroups, "/app.slice/run.scope");
     assert_true(cgroups.move_out);
+    /* Time is counted without its controller, a share of it is not kept. */
+    assert_int_equal(cgroups.kind[NJ_CGROUP_QUOTA], NJ_CGROUP_NONE);
 }
 
 static void the_true_root_is_used_with_processes_in_it(void **state)
@@ -318,6 +321,44 @@ static void a_boxs_limits_are_written_as_the_kernel_reads_them(void **state)
     nj_cgroups_end(&cgroups);
 }
 
+static void a_share_of_the_processors_is_asked_for_where_a_plan_has_one(void **state)
+{
+    struct nj_cgroups cgroups = found();
+    struct nj_cgroup cgroup;
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    put(RUN "/cgroup.subtree_control", "");
+    for (int box = 1; box <= 2; box++) {
+        static const char *const files[] = {"cgroup.procs",     "memory.max", "memory.swap.max",
+                                            "memory.oom.group", "pids.max",   "cpu.max"};
+
+        for (size_t i = 0; i < 6; i++) {
+            char path[256];
+
+            snprintf(path, sizeof(path), RUN "/%d/%s", box, files[i]);
+            put(path, "");
+        }
+    }
+    assert_int_equal(cgroups.kind[NJ_CGROUP_QUOTA], NJ_CGROUP_V2);
+    assert_int_equal(nj_cgroups_begin(&cgroups, "job-5", &err), 0);
+    assert_int_equal(nj_cgroup_make(&cgroups, 1, &plan, &cgroup, &err), 0);
+    assert_string_equal(get(RUN "/1/cpu.max"), "");
+    assert_string_equal(get(RUN "/cgroup.subtree_control"), "+pidsry");
+    assert_false(cgroup.cpu_bounded);
+    nj_cgroup_close(&cgroup);
+    plan.max_cpu_micro = 1250000;
+    assert_int_equal(nj_cgroup_make(&cgroups, 2, &plan, &cgroup, &err), 0);
+    assert_string_equal(get(RUN "/2/cpu.max"), "125000 100000");
+    assert_string_equal(get(RUN "/cgroup.subtree_control"), "+cpusry");
+    assert_string_equal(get("/sys/fs/cgroup/user.slice/cgroup.subtree_control"), "+cpusry");
+    assert_true(cgroup.cpu_bounded);
+    nj_cgroup_close(&cgroup);
+    nj_cgroups_end(&cgroups);
+}
+
 static void a_promise_that_does_not_hold_is_an_error_with_its_place(void **state)
 {
     struct nj_cgroups cgroups = found();
@@ -393,6 +434,7 @@ int main(void)
         TEST(nothing_mounted_is_soft_and_says_why),
         TEST(an_ordinary_user_takes_what_is_delegated_and_no_more),
         TEST(a_boxs_limits_are_written_as_the_kernel_reads_them),
+        TEST(a_share_of_the_processors_is_asked_for_where_a_plan_has_one),
         TEST(a_promise_that_does_not_hold_is_an_error_with_its_place),
         TEST(a_dead_runs_groups_go_and_a_live_ones_stay),
     };

@@ -141,6 +141,9 @@ static void figures_have_a_range(void **state)
     plan.max_processes = 0;
     refuse(&plan, "processes: 0, want 1 to");
     plan = standard();
+    plan.max_cpu_micro = 9999;
+    refuse(&plan, "processor time: 9999, want 10000 to");
+    plan = standard();
     plan.hostname = "a.b";
     refuse(&plan, "hostname");
     plan.hostname = NULL;

@@ -38,6 +38,7 @@ static size_t samples(struct nj_msg *msgs)
                                           .max_files = UINT64_MAX,
                                           .max_memory_bytes = 3,
                                           .max_processes = 4,
+                                          .max_cpu_micro = 5,
                                           .hostname = "h",
                                           .level = NJ_LEVEL_MAX}}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_INPUT, .ref = {{{3}}, {{4}}}};

@@ -48,6 +48,7 @@ static struct nj_session_config full(void)
         .max_size_bytes = 1u << 29,
         .max_memory_bytes = UINT64_C(1) << 31,
         .max_processes = 256,
+        .max_cpu_micro = 1500000,
         .max_runtime_ms = 3600000,
         .accept_command = full_accept,
         .n_accept_command = 3,
@@ -137,6 +138,7 @@ static void every_field_is_read_and_copied(void **state)
     assert_int_equal(back->max_size_bytes, 1u << 29);
     assert_true(back->max_memory_bytes == UINT64_C(1) << 31);
     assert_int_equal(back->max_processes, 256);
+    assert_int_equal(back->max_cpu_micro, 1500000);
     assert_int_equal(back->max_runtime_ms, 3600000);
     assert_int_equal(back->n_accept_command, 3);
     assert_string_equal(back->accept_command[2], "");

@@ -41,6 +41,7 @@ static struct nj_session_config config(void)
         .max_size_bytes = 3u << 20,
         .max_memory_bytes = 5u << 20,
         .max_processes = 7,
+        .max_cpu_micro = 250000,
         .max_runtime_ms = 100000,
         .accept_command = accept_argv,
         .n_accept_command = 2,
@@ -277,6 +278,7 @@ static void the_box_is_what_the_config_says(void **state)
     assert_int_equal(plan.max_size_bytes, 3u << 20);
     assert_int_equal(plan.max_memory_bytes, 5u << 20);
     assert_int_equal(plan.max_processes, 7);
+    assert_int_equal(plan.max_cpu_micro, 250000);
     assert_true(plan.max_files > 0);
     assert_non_null(plan.hostname);
 }
