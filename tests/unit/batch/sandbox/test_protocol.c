@@ -76,7 +76,14 @@ static size_t samples(struct nj_msg *msgs)
                                .out = {100, {{8}}, nj_span_text("head"), nj_span_text("tail")},
                                .errors = {0, {{9}}, {NULL, 0}, {NULL, 0}},
                                .tree = {{10}}},
-                   .meta = {{{11}}, 1, 2, 3, 4, 5, 2, NJ_LOWERED_LOST},
+                   .meta = {.stamps = {{11}},
+                            .duration_ms = 1,
+                            .cpu_ms = 2,
+                            .memory_peak_bytes = 3,
+                            .limit_used = 4,
+                            .clock_ns = 5,
+                            .level = 2,
+                            .lowered = NJ_LOWERED_LOST},
                    .objects_bytes = 5,
                    .files_hashed = 6}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_SCANNED, .scanned = {10, 1}};
