@@ -440,8 +440,7 @@ static void say_how_it_ended(const struct nj_engine *engine)
                (unsigned long long)engine->scan_misses);
 }
 
-/* Everything that may call back ends before what it would call. Workers come first: they were
- * forked with the boxes' sockets, which end a box only when every copy is closed. */
+/* Everything that may call back ends before what it would call. Workers come first. */
 static void engine_done(struct nj_engine *engine)
 {
     struct nj_live *live;
@@ -451,6 +450,7 @@ static void engine_done(struct nj_engine *engine)
         nj_live_cancel_worker(live);
         nj_live_drop_box(live, NULL);
     }
+    nj_workers_free(engine->pool);
     nj_sandbox_free(engine->sandbox);
     engine->sandbox = NULL;
     while ((live = TAILQ_FIRST(&engine->lives))) {

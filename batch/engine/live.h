@@ -170,7 +170,8 @@ struct nj_engine {
     const char *stop_reason; /* a literal */
     bool evict_always;
     unsigned level_max; /* NJ_TEST_LEVEL */
-    unsigned workers;
+    struct nj_workers *pool;
+    unsigned workers; /* that publish */
     unsigned workers_max;
     struct nj_live_list publish_queue;
     struct nj_budget run_budget;

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "batch/engine/order.h"
+
 #include "formats/base/banned.h"
 
 static void go_on(struct nj_live *live);
@@ -198,7 +200,6 @@ static void box_not_ready(struct nj_live *live, const struct nj_error *err)
 /* ---- restoring ---- */
 
 struct restore_ctx {
-    struct nj_live *live;
     struct nj_object_source source;
     struct nj_buf bytes;
     struct nj_buf encoded;
@@ -221,19 +222,27 @@ static int add_object(void *ctx, enum nj_object_kind kind, const struct nj_diges
     return nj_fsio_write(restore->fd, restore->encoded.data, restore->encoded.len, err);
 }
 
-static int fill_restore(void *ctx, struct nj_error *err)
+static int fill_restore(struct nj_live *live, const struct nj_workspace_ref *workspace, int fd,
+                        struct nj_error *err)
 {
-    struct nj_live *live = ctx;
-    struct restore_ctx restore = {
-        .live = live, .source = nj_live_source(live), .fd = live->restore_fd};
+    struct restore_ctx restore = {.source = nj_live_source(live), .fd = fd};
     int r;
 
     nj_buf_init(&restore.bytes, NJ_OBJECT_MAX_BYTES);
     nj_buf_init(&restore.encoded, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    r = nj_tree_reach(&restore.source, &live->seat.session->workspace, add_object, &restore, err);
+    r = nj_tree_reach(&restore.source, workspace, add_object, &restore, err);
     nj_buf_done(&restore.bytes);
     nj_buf_done(&restore.encoded);
     return r;
+}
+
+/* In a worker. */
+static int fill_ordered(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
+{
+    struct nj_live live;
+    const struct nj_order *order = nj_order_read(ctx, bytes, &live);
+
+    return fill_restore(&live, &order->workspace, fd, err);
 }
 
 static void on_restored(void *ctx, const struct nj_error *err)
@@ -274,6 +283,18 @@ static uint64_t journal_bytes(const struct nj_object_index *index)
     return sum;
 }
 
+static int start_filling(struct nj_live *live, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_order *order;
+
+    if (nj_order_new(live, false, &bytes, &order, err) < 0)
+        return -(int)err->code;
+    order->workspace = live->seat.session->workspace;
+    return nj_worker_start(live->engine->pool, fill_ordered, nj_buf_span(&bytes), live->restore_fd,
+                           on_filled, live, &live->worker, err);
+}
+
 static void restore(struct nj_live *live)
 {
     struct nj_error err = {0};
@@ -286,12 +307,11 @@ static void restore(struct nj_live *live)
         return;
     }
     if (journal_bytes(&live->index) > NJ_RESTORE_INLINE_BYTES) {
-        if (nj_worker_start(live->engine->base, fill_restore, on_filled, live, &live->worker,
-                            &err) < 0)
+        if (start_filling(live, &err) < 0)
             box_not_ready(live, &err);
         return;
     }
-    if (fill_restore(live, &err) < 0)
+    if (fill_restore(live, &live->seat.session->workspace, live->restore_fd, &err) < 0)
         on_filled(live, &err);
     else
         on_filled(live, NULL);

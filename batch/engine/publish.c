@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "batch/engine/archive.h"
+#include "batch/engine/order.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
@@ -26,16 +27,16 @@ static const char *kind_of(const struct nj_live *live)
     return live->failed ? "engine" : live->seat.session->error_kind;
 }
 
-static int publish_outputs(struct nj_live *live, struct nj_error *err)
+static int publish_outputs(struct nj_live *live, const struct nj_order *order, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf report = {0};
     struct nj_object_source source = nj_live_source(live);
 
-    if (live->failed || !live->closed.closed.has_outputs)
+    if (order->failed || !order->has_outputs)
         return 0;
     nj_buf_init(&report, 1u << 20);
-    if (nj_outputs_publish(&source, &live->closed.closed.outputs, live->engine->dir.outputs_fd,
-                           live->plan->slug, &report, err) < 0)
+    if (nj_outputs_publish(&source, &order->outputs, live->engine->dir.outputs_fd, live->plan->slug,
+                           &report, err) < 0)
         return -(int)err->code;
     if (report.len > 0)
         nj_log(NJ_LOG_WARN, "outputs of %s: %s", live->plan->key, (const char *)report.data);
@@ -43,48 +44,44 @@ static int publish_outputs(struct nj_live *live, struct nj_error *err)
 }
 
 /* In the worker. */
-static int publish(void *ctx, struct nj_error *err)
+static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf manifest = {0};
-    struct nj_live *live = ctx;
-    struct nj_engine *engine = live->engine;
-    const struct nj_session_config *config = live->plan->config;
+    struct nj_engine *engine = ctx;
+    struct nj_live live;
+    const struct nj_order *order = nj_order_read(engine, bytes, &live);
+    const struct nj_session_config *config = live.plan->config;
     nj_auto_free struct nj_workspace_ref *mounts = calloc(config->n_mounts + 1, sizeof(*mounts));
     struct nj_bundle_info info = {
         .job = engine->manifest->job,
         .run = engine->dir.name,
-        .key = live->plan->key,
+        .key = live.plan->key,
         .group = config->group,
         .agent = config->agent,
-        .identity = live->plan->identity,
-        .status = status_of(live),
+        .identity = live.plan->identity,
+        .status = order->status,
         .inputs_embedded = engine->manifest->archive_inputs == NJ_INPUTS_EMBED,
         .reproducible = config->reproducible,
         .environment = engine->environment,
     };
     struct nj_archive archive = {
         .journal = engine->reader,
-        .places = live->places,
-        .n_places = live->n_places,
-        .index = &live->index,
+        .places = live.places,
+        .n_places = live.n_places,
+        .index = &live.index,
         .mounts = mounts,
         .n_mounts = config->n_mounts,
         .inputs = nj_inputs_source(engine->inputs),
+        .manifest = nj_buf_span(&engine->job),
     };
-    char name[NJ_BUNDLE_NAME_MAX_BYTES];
 
+    (void)fd;
     if (!mounts)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < config->n_mounts; i++)
         mounts[i] = config->mounts[i].input;
-    nj_buf_init(&manifest, NJ_MANIFEST_MAX_BYTES);
-    if (nj_fsio_read_file(engine->dir.fd, "job.yaml", &manifest, err) < 0)
+    if (publish_outputs(&live, order, err) < 0)
         return -(int)err->code;
-    archive.manifest = nj_buf_span(&manifest);
-    if (publish_outputs(live, err) < 0)
-        return -(int)err->code;
-    nj_live_own_bundle_name(live, name, sizeof(name));
-    return nj_archive_publish(&archive, &info, engine->dir.bundles_fd, name, err);
+    return nj_archive_publish(&archive, &info, engine->dir.bundles_fd, order->bundle, err);
 }
 
 static void on_archived_durable(struct nj_commit_waiter *waiter)
@@ -163,6 +160,22 @@ static void on_published(void *ctx, const struct nj_error *err)
         start_workers(engine);
 }
 
+static int start_worker(struct nj_live *live, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_order *order;
+
+    if (nj_order_new(live, true, &bytes, &order, err) < 0)
+        return -(int)err->code;
+    order->status = status_of(live);
+    order->failed = live->failed;
+    order->has_outputs = live->closed.closed.has_outputs;
+    order->outputs = live->closed.closed.outputs;
+    nj_live_own_bundle_name(live, order->bundle, sizeof(order->bundle));
+    return nj_worker_start(live->engine->pool, publish, nj_buf_span(&bytes), -1, on_published, live,
+                           &live->worker, err);
+}
+
 static void start_workers(struct nj_engine *engine)
 {
     while (!engine->failed && engine->workers < engine->workers_max &&
@@ -173,7 +186,7 @@ static void start_workers(struct nj_engine *engine)
         TAILQ_REMOVE(&engine->publish_queue, live, publish_link);
         live->publish_queued = false;
         engine->workers++;
-        if (nj_worker_start(engine->base, publish, on_published, live, &live->worker, &err) < 0) {
+        if (start_worker(live, &err) < 0) {
             engine->workers--;
             nj_engine_fail(engine, &err);
         }

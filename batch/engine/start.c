@@ -35,6 +35,8 @@
 
 #include "formats/base/banned.h"
 
+#define WORKERS_AHEAD                                                                              \
+    4u /* forked at the start, when it is cheap; more only where they are needed */
 #define BOXES_PER_SLOT                                                                             \
     4 /* warm boxes by default: enough for sessions that wait between two calls */
 
@@ -385,13 +387,42 @@ static void on_journal_failure(void *ctx, const struct nj_error *err)
     nj_engine_fail(ctx, err);
 }
 
+/* In a new worker, whose descriptors are closed behind this: what the engine's reader had open goes
+ * with them. */
+static void begin_worker(void *ctx)
+{
+    struct nj_engine *engine = ctx;
+    struct nj_error ignored = {0};
+
+    nj_journal_free(engine->reader);
+    engine->reader = NULL;
+    if (nj_journal_open(engine->dir.journal_fd, &engine->reader, &ignored) < 0)
+        _exit(1); /* out of memory: whoever wants work of it finds it dead */
+}
+
+static int start_workers(struct nj_engine *engine, struct nj_error *err)
+{
+    struct nj_workers_setup setup = {
+        .ctx = engine,
+        .begin = begin_worker,
+        .keep = {engine->dir.journal_fd, engine->dir.inputs_fd, engine->dir.bundles_fd,
+                 engine->dir.outputs_fd},
+        .n_keep = 4,
+        .lent = engine->dir.fd,
+        .ahead = engine->workers_max < WORKERS_AHEAD ? engine->workers_max : WORKERS_AHEAD,
+        .kept = engine->workers_max,
+    };
+
+    return nj_workers_new(engine->base, &setup, &engine->pool, err);
+}
+
 static int make_loop(struct nj_engine *engine, struct nj_error *err)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     engine->base = event_base_new();
     if (!engine->base || event_base_priority_init(engine->base, 2) < 0)
         return nj_fail_nomem(err);
-    if (nj_models_attach(engine->models, engine->base, err) < 0 ||
+    if (start_workers(engine, err) < 0 || nj_models_attach(engine->models, engine->base, err) < 0 ||
         nj_sandbox_attach(engine->sandbox, engine->base, err) < 0 ||
         nj_committer_new(engine->base, engine->writer, on_journal_failure, engine,
                          &engine->committer, err) < 0)

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,9 +17,11 @@
 #include "formats/base/banned.h"
 
 #define MANY 20
+#define KEPT 2
 
 struct stage {
     struct event_base *base;
+    struct nj_workers *workers;
     int done;
     bool failed;
     struct nj_error err;
@@ -27,11 +30,26 @@ struct stage {
 
 static struct stage stage;
 
+static int lent = -1; /* what a worker holds while it works */
+
+static struct nj_workers *pool(struct event_base *base)
+{
+    struct nj_workers_setup setup = {.ctx = &stage, .ahead = 1, .kept = KEPT, .lent = lent};
+    struct nj_workers *workers = NULL;
+    struct nj_error err = {0};
+
+    if (nj_workers_new(base, &setup, &workers, &err) < 0)
+        fail_msg("%s", err.text);
+    return workers;
+}
+
 static int setup(void **state)
 {
     (void)state;
     stage = (struct stage){.base = event_base_new()};
-    return stage.base ? 0 : -1;
+    assert_non_null(stage.base);
+    stage.workers = pool(stage.base);
+    return 0;
 }
 
 static int teardown(void **state)
@@ -39,6 +57,7 @@ static int teardown(void **state)
     int status;
 
     (void)state;
+    nj_workers_free(stage.workers);
     event_base_free(stage.base);
     assert_int_equal(waitpid(-1, &status, WNOHANG), -1); /* no child is left, not even a dead one */
     return 0;
@@ -53,12 +72,17 @@ static void on_done(void *ctx, const struct nj_error *err)
         stage.err = *err;
 }
 
-static void start(nj_worker_main work)
+static void start_with(nj_worker_main work, struct nj_span order, int fd)
 {
     struct nj_error err = {0};
 
-    if (nj_worker_start(stage.base, work, on_done, &stage, &stage.worker, &err) < 0)
+    if (nj_worker_start(stage.workers, work, order, fd, on_done, &stage, &stage.worker, &err) < 0)
         fail_msg("%s", err.text);
+}
+
+static void start(nj_worker_main work)
+{
+    start_with(work, (struct nj_span){0}, -1);
 }
 
 static void turn(int done)
@@ -71,32 +95,40 @@ static void turn(int done)
     assert_int_equal(stage.done, done);
 }
 
-static int works(void *ctx, struct nj_error *err)
+static int works(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     struct stage *seen = ctx;
 
+    (void)order;
+    (void)fd;
     (void)err;
     seen->done = 1000; /* ours alone: the engine's memory does not change */
     return 0;
 }
 
-static int fails(void *ctx, struct nj_error *err)
+static int fails(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     (void)ctx;
+    (void)order;
+    (void)fd;
     return nj_fail_errno(err, ENOSPC, "write the bundle");
 }
 
-static int dies(void *ctx, struct nj_error *err)
+static int dies(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     (void)ctx;
+    (void)order;
+    (void)fd;
     (void)err;
     (void)raise(SIGKILL);
     return 0;
 }
 
-static int waits_for_ever(void *ctx, struct nj_error *err)
+static int waits_for_ever(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     (void)ctx;
+    (void)order;
+    (void)fd;
     (void)err;
     while (pause() < 0) /* as it always is, after a signal that does not kill */
         continue;
@@ -161,28 +193,166 @@ static int descriptors(void)
 
 static void many_at_once_leave_no_descriptor_behind(void **state)
 {
-    int before = descriptors();
+    int before;
 
     (void)state;
+    for (int i = 0; i < KEPT; i++) /* so many wait afterwards */
+        start(works);
+    turn(KEPT);
+    before = descriptors();
     for (int i = 0; i < MANY; i++)
         start(i % 3 == 0 ? works : i % 3 == 1 ? fails : dies);
-    turn(MANY);
+    turn(KEPT + MANY);
     assert_int_equal(descriptors(), before);
+}
+
+/* ---- orders ---- */
+
+static int copies(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+{
+    (void)ctx;
+    return nj_fsio_pwrite(fd, order.data, order.len, 0, err);
+}
+
+static void an_order_and_a_descriptor_come_whole(void **state)
+{
+    static uint8_t bytes[300000], back[sizeof(bytes)];
+    struct nj_error err = {0};
+    nj_auto_close int fd = -1;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 251);
+    assert_int_equal(nj_fsio_memfd("copy", &fd, &err), 0);
+    start_with(copies, (struct nj_span){bytes, sizeof(bytes)}, fd);
+    turn(1);
+    assert_false(stage.failed);
+    assert_int_equal(nj_fsio_pread(fd, back, sizeof(back), 0, &err), 0);
+    assert_memory_equal(back, bytes, sizeof(bytes));
+}
+
+static int tells_pid_and_descriptors(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+{
+    char text[64];
+    int n = descriptors();
+
+    (void)ctx;
+    (void)order;
+    (void)snprintf(text, sizeof(text), "%d %d\n", (int)getpid(), n);
+    return nj_fsio_write(fd, text, strlen(text), err);
+}
+
+static void told(int fd, int *ret_pid, int *ret_descriptors)
+{
+    char text[64] = "";
+
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    start_with(tells_pid_and_descriptors, (struct nj_span){0}, fd);
+    turn(stage.done + 1);
+    assert_false(stage.failed);
+    assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
+    assert_int_equal(sscanf(text, "%d %d", ret_pid, ret_descriptors), 2);
+}
+
+static void one_process_does_one_work_after_the_other(void **state)
+{
+    struct nj_error err = {0};
+    nj_auto_close int fd = -1;
+    int first, second, n;
+
+    (void)state;
+    assert_int_equal(nj_fsio_memfd("told", &fd, &err), 0);
+    told(fd, &first, &n);
+    start(fails);
+    turn(2);
+    told(fd, &second, &n);
+    assert_int_equal(first, second);
+}
+
+static void one_that_dies_while_it_waits_is_replaced(void **state)
+{
+    struct nj_error err = {0};
+    nj_auto_close int fd = -1;
+    siginfo_t info;
+    int first, second, n;
+
+    (void)state;
+    assert_int_equal(nj_fsio_memfd("told", &fd, &err), 0);
+    told(fd, &first, &n);
+    assert_int_equal(kill(first, SIGKILL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)first, &info, WEXITED | WNOWAIT), 0);
+    told(fd, &second, &n);
+    assert_int_not_equal(first, second);
+}
+
+static void it_holds_no_descriptor_of_the_engine(void **state)
+{
+    struct nj_error err = {0};
+    nj_auto_close int fd = -1;
+    nj_auto_close int lock_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int pid, n;
+
+    (void)state;
+    assert_true(lock_fd > STDERR_FILENO);
+    for (int i = 0; i < KEPT + 1; i++) /* the ones that exist, and one that is forked now */
+        start(works);
+    turn(KEPT + 1);
+    assert_int_equal(nj_fsio_memfd("told", &fd, &err), 0);
+    told(fd, &pid, &n);
+    /* the standard ones, its socket, order and copy of @fd, and what reads the folder: . and .. too
+     */
+    assert_int_equal(n, 3 + 3 + 1 + 2);
+}
+
+static bool is_locked(const char *path)
+{
+    nj_auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    return flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
+static void a_lock_lasts_while_somebody_works(void **state)
+{
+    char path[] = "/tmp/nj-test-worker-XXXXXX";
+    struct nj_worker *first;
+
+    (void)state;
+    nj_workers_free(stage.workers);
+    lent = mkostemp(path, O_CLOEXEC);
+    assert_true(lent >= 0);
+    assert_int_equal(flock(lent, LOCK_EX), 0);
+    stage.workers = pool(stage.base);
+    start(waits_for_ever);
+    first = stage.worker;
+    start(works); /* it waits again when it is done */
+    turn(1);
+    (void)close(lent);
+    lent = -1;
+    assert_true(is_locked(path));
+    nj_worker_cancel(first);
+    assert_false(is_locked(path));
+    assert_int_equal(unlink(path), 0);
 }
 
 /* ---- signals ---- */
 
-static int ignores_an_interrupt(void *ctx, struct nj_error *err)
+static int ignores_an_interrupt(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     (void)ctx;
+    (void)order;
+    (void)fd;
     if (raise(SIGINT) != 0)
         return nj_fail(err, NJ_E_SYSTEM, "raise");
     return 0;
 }
 
-static int ends_by_a_term(void *ctx, struct nj_error *err)
+static int ends_by_a_term(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     (void)ctx;
+    (void)order;
+    (void)fd;
     (void)raise(SIGTERM);
     return nj_fail(err, NJ_E_SYSTEM, "still alive");
 }
@@ -222,10 +392,10 @@ static void a_signal_of_the_terminal_is_the_engines_alone(void **state)
 
 static pid_t *shared_pid; /* of the worker of an engine that will be killed */
 
-static int tells_its_pid(void *ctx, struct nj_error *err)
+static int tells_its_pid(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
     *shared_pid = getpid();
-    return waits_for_ever(ctx, err);
+    return waits_for_ever(ctx, order, fd, err);
 }
 
 static void it_does_not_outlive_the_engine(void **state)
@@ -241,11 +411,11 @@ static void it_does_not_outlive_the_engine(void **state)
     assert_true(engine >= 0);
     if (engine == 0) {
         struct event_base *base = event_base_new();
-        struct nj_worker *worker;
-        struct nj_error err = {0};
 
-        if (!base || nj_worker_start(base, tells_its_pid, on_done, &stage, &worker, &err) < 0)
+        if (!base)
             _exit(1);
+        stage.workers = pool(base); /* the other ones are our parent's */
+        start(tells_its_pid);
         for (;;)
             (void)pause();
     }
@@ -273,12 +443,14 @@ static void it_does_not_outlive_the_engine(void **state)
 
 /* ---- faults ---- */
 
-static int writes_once(void *ctx, struct nj_error *err)
+static int writes_once(void *ctx, struct nj_span order, int fd, struct nj_error *err)
 {
-    nj_auto_close int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    nj_auto_close int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     (void)ctx;
-    return nj_fsio_write(fd, "x", 1, err);
+    (void)order;
+    (void)fd;
+    return nj_fsio_write(null_fd, "x", 1, err);
 }
 
 static void its_faults_are_those_of_the_role_worker(void **state)
@@ -286,6 +458,8 @@ static void its_faults_are_those_of_the_role_worker(void **state)
     (void)state;
     assert_int_equal(setenv("NJ_FAULT", "worker/write#2:enospc,write:eio", 1), 0);
     nj_fault_init("engine");
+    nj_workers_free(stage.workers);
+    stage.workers = pool(stage.base);
     start(writes_once);
     turn(1);
     assert_false(stage.failed);
@@ -309,6 +483,11 @@ int main(void)
         CASE(a_death_is_a_failure_that_says_so),
         CASE(who_is_cancelled_is_never_told_of),
         CASE(many_at_once_leave_no_descriptor_behind),
+        CASE(an_order_and_a_descriptor_come_whole),
+        CASE(one_process_does_one_work_after_the_other),
+        CASE(one_that_dies_while_it_waits_is_replaced),
+        CASE(it_holds_no_descriptor_of_the_engine),
+        CASE(a_lock_lasts_while_somebody_works),
         CASE(a_signal_of_the_terminal_is_the_engines_alone),
         CASE(it_does_not_outlive_the_engine),
         CASE(its_faults_are_those_of_the_role_worker),

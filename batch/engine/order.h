@@ -1,0 +1,38 @@
+/*
+ * order.h - what a worker is told of a session: where its record lies, and what to make of it
+ *
+ * A worker sees the engine as it was when it started (worker.h); of a session it then knows the
+ * plan only. An order carries the rest as the engine's memory has it: both sides are one image of
+ * one program, and an order never leaves it.
+ */
+#ifndef NJ_ORDER_H
+#define NJ_ORDER_H
+
+#include "batch/engine/live.h"
+
+struct nj_order {
+    size_t session; /* index in the plan */
+    size_t n_places;
+    struct nj_object_index index; /* its slots are behind the places */
+
+    /* to publish it */
+    enum nj_status status;
+    bool failed; /* the engine gave it up: without outputs */
+    bool has_outputs;
+    struct nj_digest outputs;
+    char bundle[NJ_BUNDLE_NAME_MAX_BYTES];
+
+    /* to restore its box */
+    struct nj_workspace_ref workspace;
+};
+
+/* nj_order_new - of @live; places only @with_places. @out is new; *ret_order lies in it. */
+int nj_order_new(const struct nj_live *live, bool with_places, struct nj_buf *out,
+                 struct nj_order **ret_order, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_order_read - in the worker: @ret_live has engine, plan, index and places, borrowed from
+ * @bytes, and nothing else */
+const struct nj_order *nj_order_read(struct nj_engine *engine, struct nj_span bytes,
+                                     struct nj_live *ret_live);
+
+#endif
