@@ -187,6 +187,20 @@ static void clean_stack(uint8_t *stack)
         __asan_unpoison_memory_region(stack, CLONE_STACK_BYTES);
 }
 
+/* stay_on_cpu - one processor, wherever the kernel just put us: so boxes spread over all of them by
+ * load, and a program counts one. A mask that is refused leaves more than one to count. */
+static void stay_on_cpu(void)
+{
+    cpu_set_t set;
+    int cpu = sched_getcpu();
+
+    CPU_ZERO(&set);
+    if (cpu >= 0 && cpu < CPU_SETSIZE) {
+        CPU_SET((size_t)cpu, &set);
+        (void)sched_setaffinity(0, sizeof(set), &set);
+    }
+}
+
 /* payload - from clone to exec; returns the stage that failed, with errno */
 static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
 {
@@ -201,6 +215,8 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
         env[i] = share->text + share->env_at[i];
     env[share->n_env] = NULL;
 
+    if (init->one_cpu)
+        stay_on_cpu();
     (void)setsid(); /* pid 2 leads nothing yet, so this cannot fail */
     (void)umask(022);
     /* Received descriptors are 3 and up: 0, 1, 2 were kept busy with /dev/null by init. */

@@ -91,6 +91,7 @@ struct nj_init {
     const struct nj_ops *ops;
     const struct nj_filter *filter;
     const char *hostname;
+    bool one_cpu; /* payloads stay on the processor where the kernel starts them */
     struct nj_init_limits limits;
     struct nj_init_share *share;
 };

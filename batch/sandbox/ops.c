@@ -129,9 +129,9 @@ static int do_freeze(const struct nj_op *op)
     return attach(tree_fd, op->target, target_fd);
 }
 
-static int do_mask(const struct nj_op *op)
+static int do_cover(const struct nj_op *op, const char *source)
 {
-    if (mount("/dev/null", op->target, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+    if (mount(source, op->target, NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
         return -errno;
     return 0;
 }
@@ -163,7 +163,9 @@ int nj_op_do(const struct nj_op *op)
     case NJ_OP_FREEZE:
         return do_freeze(op);
     case NJ_OP_MASK:
-        return do_mask(op);
+        return do_cover(op, "/dev/null");
+    case NJ_OP_COVER:
+        return do_cover(op, op->source);
     case NJ_OP_SEAL:
         return do_seal(op);
     case NJ_OP_HIDE:

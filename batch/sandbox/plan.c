@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "batch/sandbox/filter.h"
+#include "batch/sandbox/fixed.h"
 #include "batch/sandbox/limits.h"
 
 #include "formats/base/banned.h"
@@ -367,6 +368,35 @@ static void add_dev(struct builder *b)
     add(b, (struct nj_op){NJ_OP_SEAL, "/dev", NULL, 0, 0});
 }
 
+/* The files lie on a mount of their own, which is read-only before any payload exists: who runs as
+ * the box's user owns them. */
+static void add_fixed(struct builder *b, const struct nj_box_plan *plan)
+{
+    struct nj_fixed_file files[NJ_FIXED_FILES_MAX];
+    size_t n = nj_fixed_files(plan, b->arena, files);
+
+    if (n == 0)
+        return;
+    add(b, (struct nj_op){NJ_OP_DIR, NJ_FIXED_DIR, NULL, 0, 0755});
+    add(b, (struct nj_op){NJ_OP_TMPFS, NJ_FIXED_DIR, "size=128k,nr_inodes=32,mode=0755",
+                          NJ_OP_NOEXEC, 0});
+    for (size_t i = 0; i < n; i++)
+        add_file(b, nj_arena_printf(b->arena, NJ_FIXED_DIR "/%s", files[i].name), files[i].text);
+    add(b, (struct nj_op){NJ_OP_SEAL, NJ_FIXED_DIR, NULL, 0, 0});
+}
+
+static void cover_fixed(struct builder *b, const struct nj_box_plan *plan)
+{
+    struct nj_fixed_file files[NJ_FIXED_FILES_MAX];
+    size_t n = nj_fixed_files(plan, b->arena, files);
+
+    for (size_t i = 0; i < n; i++)
+        add(b, (struct nj_op){NJ_OP_COVER, files[i].target,
+                              nj_arena_printf(b->arena, NJ_FIXED_DIR "/%s", files[i].name), 0, 0});
+    for (const char *const *mask = nj_fixed_masks(plan); *mask; mask++)
+        add(b, (struct nj_op){NJ_OP_MASK, *mask, NULL, 0, 0});
+}
+
 static void add_open(struct builder *b, const struct nj_box_plan *plan, const char *store)
 {
     add_system(b);
@@ -376,6 +406,7 @@ static void add_open(struct builder *b, const struct nj_box_plan *plan, const ch
     add_dev(b);
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_HIDDEN, NULL, 0, 0755});
     add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_HIDDEN, "size=64k,nr_inodes=256,mode=0700", 0, 0});
+    add_fixed(b, plan);
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_WORKSPACE, NULL, 0, 0755});
     add(b,
         (struct nj_op){NJ_OP_TMPFS, NJ_BOX_WORKSPACE,
@@ -411,6 +442,7 @@ static void add_call(struct builder *b, const struct nj_box_plan *plan)
     add(b, (struct nj_op){NJ_OP_PROC, "/proc", NULL, NJ_OP_READ_ONLY, 0});
     for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
         add(b, (struct nj_op){NJ_OP_MASK, masks[i], NULL, 0, 0});
+    cover_fixed(b, plan);
     add(b, (struct nj_op){
                NJ_OP_TMPFS, "/dev/shm",
                nj_arena_printf(b->arena, "size=%" PRIu64 ",nr_inodes=4096,mode=1777", shared),
@@ -517,6 +549,8 @@ int nj_op_text(const struct nj_op *op, struct nj_buf *out, struct nj_error *err)
                              op->flags & NJ_OP_READ_ONLY && !(op->flags & NJ_OP_DEVICES) ? " nodev"
                                                                                          : "",
                              op->flags & NJ_OP_NOEXEC ? " noexec" : "");
+    case NJ_OP_COVER:
+        return nj_buf_printf(out, err, " with %s", op->source);
     case NJ_OP_DIR:
     case NJ_OP_FREEZE:
     case NJ_OP_MASK:
@@ -567,6 +601,9 @@ int nj_box_plan_print(const struct nj_box_plan *plan, struct nj_buf *out, struct
         return r;
     r = print_ops("for each call, in a pid, mount and ipc namespace of its own:", ops.call,
                   ops.n_call, out, err);
+    if (r < 0)
+        return r;
+    r = nj_fixed_print(plan, out, err);
     if (r < 0)
         return r;
     r = nj_limits_print(plan, out, err);

@@ -35,6 +35,7 @@
     X(INSIDE, "bind inside") /* the same, at a target an agent may have tampered with */           \
     X(FREEZE, "read-only")   /* target, inside a writable path, onto itself */                     \
     X(MASK, "mask")          /* /dev/null over target, where it exists */                          \
+    X(COVER, "cover")        /* source over target, where it exists, as it is mounted there */     \
     X(SEAL, "seal")          /* the mount at target becomes read-only */                           \
     X(HIDE, "detach")        /* unmount target and all below it */
 

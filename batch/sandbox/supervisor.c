@@ -135,6 +135,7 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
         .ops = &s->ops,
         .filter = s->setup->payload_filter,
         .hostname = plan->hostname,
+        .one_cpu = plan->level > 0,
         .limits = {2 * plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
                    s->proc_fd >= 0 ? plan->max_memory_bytes : 0},
         .share = s->share,
