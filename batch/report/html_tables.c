@@ -141,7 +141,7 @@ void nj_page_costs(struct nj_page *page)
     if (t->n_models > 0)
         put_models(page);
     if (t->n_groups > 0) {
-        nj_page_put(page, "<div class=\"two\">\n");
+        nj_page_put(page, "<div class=\"two sums\">\n");
         put_sums(page, "groups", "By group", "Group", t->groups, t->n_groups);
         put_sums(page, "agents", "By agent", "Agent", t->agents, t->n_agents);
         nj_page_put(page, "</div>\n");

@@ -28,6 +28,12 @@ async function look(path, width, colorScheme) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   if (wide > width)
     faults.push(`${where}: ${wide} pixels wide`);
+  const out = await page.$$eval("section table", (tables) => tables.filter((table) => {
+    const card = table.closest("section"), inside = parseFloat(getComputedStyle(card).paddingRight);
+    return table.getBoundingClientRect().right > card.getBoundingClientRect().right - inside + 1;
+  }).map((table) => table.closest("section").getAttribute("aria-labelledby")));
+  for (const name of out)
+    faults.push(`${where}: the table of ${name} sticks out of its card`);
   const { violations } = await page.evaluate(`${axe}; axe.run()`);
   for (const { id, impact, nodes } of violations)
     faults.push(`${where}: axe ${impact} ${id}: ${nodes[0].html}`);
@@ -63,6 +69,8 @@ for (const path of process.argv.slice(2)) {
       faults.push(`${path}:${line}:${column}: ${message} (${ruleId})`);
   await look(path, 360, "light");
   await look(path, 768, "dark");
+  await look(path, 920, "light");
+  await look(path, 1160, "light");
   await look(path, 1280, "light");
 }
 await use(process.argv[2]);
