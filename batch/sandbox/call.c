@@ -49,6 +49,7 @@ struct call {
     uint64_t oom_kills_before;
     uint64_t refusals_before;
     uint64_t cpu_ns_before;
+    int64_t clock_ns; /* the virtual clock, as far as file times move it */
 };
 
 static int64_t now_ns(clockid_t clock)
@@ -668,6 +669,8 @@ static int finish(struct call *call, struct nj_error *err)
         outcome->tree = capture.ref.tree;
         msg.called.meta.stamps = capture.ref.stamps;
         msg.called.files_hashed = capture.files_hashed;
+        if (capture.times_lost)
+            msg.called.meta.lowered = NJ_LOWERED_TIMES;
         r = send_result(call, &msg, &objects, err);
     }
     nj_close_auto(&objects.fd);
@@ -697,6 +700,7 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     uint64_t allowed_ms = call->request->timeout_ms < call->request->runtime_left_ms
                               ? call->request->timeout_ms
                               : call->request->runtime_left_ms;
+    struct nj_times_clock file_clock;
     size_t index;
     int r;
 
@@ -718,6 +722,9 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
     call->next_drain_ns = call->started_ns + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
     call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NS_PER_MS;
+    call->clock_ns = call->request->clock_ns;
+    file_clock = nj_times_simple_clock(&call->clock_ns);
+    nj_workspace_begin(s->workspace, &file_clock);
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)
         return r;

@@ -23,11 +23,36 @@
 #define ENTRY_BYTES 160
 #define DIRECTORY_BYTES (NJ_OBJECT_MAX_BYTES - (1u << 20))
 
+/* date - write the times that programs saw into a changed inode; @name NULL: of @fd itself. @st is
+ * as after that. */
+static int date(const struct walk *w, int fd, const char *name, struct stat *st,
+                struct nj_error *err)
+{
+    int64_t mtime_ns, ctime_ns;
+    struct timespec times[2];
+    int r;
+
+    if (!w->times || !nj_times_changed(w->times, st->st_ino))
+        return 0;
+    nj_times_find(w->times, st->st_ino, table_mtime_ns(st), table_atime_ns(st), &mtime_ns,
+                  &ctime_ns);
+    times[0] = table_time(ctime_ns);
+    times[1] = table_time(mtime_ns);
+    r = name ? utimensat(fd, name, times, AT_SYMLINK_NOFOLLOW) : futimens(fd, times);
+    if (r >= 0)
+        r = name ? fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) : fstat(fd, st);
+    return r < 0 ? nj_fail_errno(err, errno, "date a file") : 0;
+}
+
 /* remove_entry - what no tree can hold */
 static int remove_entry(struct walk *w, int dir_fd, const char *name, const struct stat *st,
                         struct nj_error *err)
 {
     w->capture->removed++;
+    if (w->times) {
+        nj_times_note(w->times, w->dir->ino, NJ_TIMES_CONTENT | NJ_TIMES_STATUS);
+        nj_times_settle(w->times, 0);
+    }
     if ((uint64_t)st->st_size > w->capture->removed_bytes && S_ISREG(st->st_mode))
         w->capture->removed_bytes = (uint64_t)st->st_size;
     if (S_ISDIR(st->st_mode))
@@ -196,6 +221,7 @@ static int look_at(struct walk *w, int dir_fd, const struct stat *st, unsigned d
     entry->ino = st->st_ino;
     entry->mtime_ns = table_mtime_ns(st);
     entry->ctime_ns = table_ctime_ns(st);
+    entry->shown_ctime_ns = table_atime_ns(st);
     if (S_ISREG(st->st_mode))
         return walk_file(w, dir_fd, name, st, entry, err);
     if (S_ISDIR(st->st_mode))
@@ -253,6 +279,7 @@ static int keep(struct walk *w, const struct table_entry *old, unsigned depth,
     entry->ino = old->ino;
     entry->mtime_ns = old->mtime_ns;
     entry->ctime_ns = old->ctime_ns;
+    entry->shown_ctime_ns = old->shown_ctime_ns;
     entry->tree.type = old->tree.type;
     entry->tree.mode = old->tree.mode;
     entry->tree.size = old->tree.size;
@@ -294,12 +321,16 @@ static int look_at_all(struct walk *w, int dir_fd, const struct table_dir *old, 
                 w->path[path_len] = '/';
             memcpy(w->path + w->path_len - found.tree.name.len, name, found.tree.name.len);
         }
-        if (is_kept(w, before, found.ino))
+        if (is_kept(w, before, found.ino)) {
             r = keep(w, before, depth, entry, err);
-        else if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        } else if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
             r = nj_fail_errno(err, errno, "look at an entry");
-        else
-            r = look_at(w, dir_fd, &st, depth, entry, err);
+        } else {
+            /* A directory gets its times behind all that is in it. */
+            r = S_ISDIR(st.st_mode) ? 0 : date(w, dir_fd, name, &st, err);
+            if (r == 0)
+                r = look_at(w, dir_fd, &st, depth, entry, err);
+        }
         bytes += encoded_bytes(&entry->tree);
         if (r == 0 && (bytes > DIRECTORY_BYTES || dir->n_entries >= NJ_TREE_ENTRIES_MAX))
             r = w->flags & TABLE_CHANGES ? 2 : 1;
@@ -367,10 +398,15 @@ static bool same_tree(const struct table_dir *a, const struct table_dir *b)
 /* same_stamps - of directories that have the same tree */
 static bool same_stamps(const struct table_dir *a, const struct table_dir *b)
 {
-    if (a->mtime_ns != b->mtime_ns)
+    if (a->mtime_ns != b->mtime_ns || a->identified != b->identified ||
+        (b->identified && a->shown_ctime_ns != b->shown_ctime_ns))
         return false;
     for (size_t i = 0; i < a->n_entries; i++) {
-        if (a->order[i] != b->order[i] || a->entries[i].mtime_ns != b->entries[i].mtime_ns)
+        const struct table_entry *x = &a->entries[i], *y = &b->entries[i];
+
+        if (a->order[i] != b->order[i] || x->mtime_ns != y->mtime_ns)
+            return false;
+        if (b->identified && (x->ino != y->ino || x->shown_ctime_ns != y->shown_ctime_ns))
             return false;
         if (a->entries[i].dir &&
             !nj_digest_equal(&a->entries[i].dir->stamps, &b->entries[i].dir->stamps))
@@ -399,7 +435,7 @@ static int name_tree(struct walk *w, struct table_dir *dir, struct nj_error *err
     return nj_object_put(w->sink, NJ_OBJECT_TREE, nj_buf_span(&encoded), &dir->tree, err);
 }
 
-static int name_stamps(struct walk *w, struct table_dir *dir, struct nj_error *err)
+static int name_stamps(struct walk *w, struct table_dir *dir, bool is_root, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
     nj_auto_free struct nj_stamp *entries = NULL;
@@ -419,9 +455,18 @@ static int name_stamps(struct walk *w, struct table_dir *dir, struct nj_error *e
             entries[i].stamps = entry->dir->stamps;
             entries[i].mtime_ns = entry->dir->mtime_ns;
         }
+        if (w->identified) {
+            entries[i].ino = entry->ino;
+            entries[i].ctime_ns = entry->dir ? entry->dir->shown_ctime_ns : entry->shown_ctime_ns;
+        }
     }
     stamps = (struct nj_stamps){
         .mtime_ns = dir->mtime_ns, .entries = entries, .n_entries = dir->n_entries};
+    if (w->identified) {
+        stamps.has_ctime = true;
+        stamps.ctime_ns = dir->shown_ctime_ns;
+        stamps.next_ino = is_root ? w->next_ino : 0;
+    }
     nj_buf_init(&encoded, NJ_OBJECT_MAX_BYTES);
     r = nj_stamps_encode(&stamps, &encoded, err);
     if (r < 0)
@@ -458,7 +503,12 @@ static int fill_dir(struct walk *w, int dir_fd, const struct table_dir *old, uns
         return r;
     if (fstat(dir_fd, &st) < 0) /* after removals, which change it */
         return nj_fail_errno(err, errno, "look at a directory");
+    r = date(w, dir_fd, NULL, &st, err);
+    if (r < 0)
+        return r;
     dir->mtime_ns = table_mtime_ns(&st);
+    dir->shown_ctime_ns = table_atime_ns(&st);
+    dir->identified = w->identified;
     for (size_t i = 0; i < dir->n_entries; i++) {
         if (dir->entries[i].dir)
             dir->entries[i].dir->parent = dir;
@@ -466,18 +516,21 @@ static int fill_dir(struct walk *w, int dir_fd, const struct table_dir *old, uns
     return 0;
 }
 
-static int name_dir(struct walk *w, const struct table_dir *old, struct table_dir *dir,
-                    struct nj_error *err)
+static int name_dir(struct walk *w, const struct table_dir *old, bool is_root,
+                    struct table_dir *dir, struct nj_error *err)
 {
     int r;
 
     if (!old || !same_tree(old, dir)) {
         r = name_tree(w, dir, err);
-        return r < 0 ? r : name_stamps(w, dir, err);
+        return r < 0 ? r : name_stamps(w, dir, is_root, err);
     }
     dir->tree = old->tree;
     dir->stamps = old->stamps;
-    return same_stamps(old, dir) ? 0 : name_stamps(w, dir, err);
+    /* The root's also tell the next inode number. */
+    if (same_stamps(old, dir) && !(is_root && w->identified))
+        return 0;
+    return name_stamps(w, dir, is_root, err);
 }
 
 /* capture_dir - what is in the directory. Returns 0, or 2 when all directories must be looked at.
@@ -493,7 +546,7 @@ static int capture_dir(struct walk *w, int dir_fd, const struct table_dir *old, 
     w->dir = dir;
     r = fill_dir(w, dir_fd, old, depth, dir, err);
     if (r == 0)
-        r = name_dir(w, old, dir, err);
+        r = name_dir(w, old, !around, dir, err);
     w->dir = around;
     if (r == 0)
         *ret_dir = dir;
@@ -540,6 +593,9 @@ int table_capture(struct nj_workspace *workspace, const struct table *old, unsig
         .flags = flags,
         .number = workspace->captures,
         .changes = workspace->changes,
+        .times = flags & TABLE_DATE ? workspace->times : NULL,
+        .identified = workspace->times && !(flags & TABLE_PLAIN),
+        .next_ino = workspace->next_ino,
         .sink = sink,
         .capture = ret_capture,
         .apparent_left = workspace->max_size_bytes * NJ_WORKSPACE_APPARENT_FACTOR,

@@ -40,7 +40,9 @@ struct nj_changes {
     enum nj_changes_way way;
     int fd;
     bool lost;
-    uint64_t *keys; /* open addressing; 0: free */
+    struct nj_times *times; /* borrowed; NULL: nobody asks in which order */
+    pid_t forgotten;        /* whose changes do not count; 0: all do */
+    uint64_t *keys;         /* open addressing; 0: free */
     size_t n_keys;
     size_t room_keys;  /* a power of two, or 0 */
     uint64_t *watched; /* of inotify: inode of the directory, by watch */
@@ -140,12 +142,37 @@ static bool read_handle(const uint8_t *record, size_t bytes, uint64_t *ret_ino)
     return true;
 }
 
+/* note - for whoever asks in which order. A directory comes before what is made in it. */
+static void note(struct nj_changes *changes, uint64_t mask, uint64_t dir_ino, uint64_t ino)
+{
+    const uint64_t names = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO;
+    unsigned what = 0;
+
+    if (!nj_times_is_on(changes->times))
+        return;
+    if (mask & names)
+        nj_times_note(changes->times, dir_ino, NJ_TIMES_CONTENT | NJ_TIMES_STATUS);
+    else if (ino == 0)
+        ino = dir_ino; /* of the directory itself */
+    if (mask & FAN_MODIFY)
+        what |= NJ_TIMES_CONTENT;
+    if (mask & (FAN_ATTRIB | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO))
+        what |= NJ_TIMES_STATUS;
+    if (mask & FAN_CREATE)
+        what |= NJ_TIMES_MADE;
+    if (what != 0)
+        nj_times_note(changes->times, ino, what);
+}
+
 /* take_fanotify - both the thing and its directory: either may be what has another listing */
 static void take_fanotify(struct nj_changes *changes, const uint8_t *event,
                           const struct fanotify_event_metadata *metadata)
 {
+    uint64_t dir_ino = 0, file_ino = 0;
     bool any = false;
 
+    if (changes->forgotten != 0 && metadata->pid == changes->forgotten)
+        return;
     for (size_t at = metadata->metadata_len; at < metadata->event_len;) {
         struct fanotify_event_info_header info;
         uint64_t ino;
@@ -165,10 +192,20 @@ static void take_fanotify(struct nj_changes *changes, const uint8_t *event,
             }
             add(changes, ino);
             any = true;
+            *(info.info_type == FAN_EVENT_INFO_TYPE_FID ? &file_ino : &dir_ino) = ino;
         }
         at += info.len;
     }
+    note(changes, metadata->mask, dir_ino, file_ino);
     changes->lost |= !any;
+}
+
+/* overrun - the order is lost as well as what changed */
+static void overrun(struct nj_changes *changes)
+{
+    changes->lost = true;
+    if (nj_times_is_on(changes->times))
+        nj_times_lose(changes->times);
 }
 
 static void take_all_fanotify(struct nj_changes *changes, size_t bytes)
@@ -179,11 +216,11 @@ static void take_all_fanotify(struct nj_changes *changes, size_t bytes)
         memcpy(&metadata, changes->events + at, sizeof(metadata));
         if (metadata.vers != FANOTIFY_METADATA_VERSION || metadata.event_len < sizeof(metadata) ||
             metadata.event_len > bytes - at || metadata.metadata_len < sizeof(metadata)) {
-            changes->lost = true;
+            overrun(changes);
             return;
         }
         if (metadata.mask & FAN_Q_OVERFLOW)
-            changes->lost = true;
+            overrun(changes);
         else
             take_fanotify(changes, changes->events + at, &metadata);
     }
@@ -313,6 +350,18 @@ void nj_changes_drain(struct nj_changes *changes)
         else
             take_all_inotify(changes, (size_t)n);
     }
+}
+
+void nj_changes_tell(struct nj_changes *changes, struct nj_times *times)
+{
+    changes->times = times;
+}
+
+void nj_changes_forget_own(struct nj_changes *changes)
+{
+    changes->forgotten = getpid();
+    nj_changes_drain(changes);
+    changes->forgotten = 0;
 }
 
 bool nj_changes_are_known(const struct nj_changes *changes)

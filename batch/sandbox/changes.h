@@ -25,6 +25,7 @@
 #ifndef NJ_SANDBOX_CHANGES_H
 #define NJ_SANDBOX_CHANGES_H
 
+#include "batch/sandbox/virtual/times.h"
 #include "formats/base/buf.h"
 #include "formats/base/cleanup.h"
 #include "formats/base/error.h"
@@ -47,6 +48,10 @@ int nj_changes_new(int fanotify_fd, struct nj_changes **ret_changes,
 void nj_changes_free(struct nj_changes *changes);
 
 enum nj_changes_way nj_changes_way(const struct nj_changes *changes);
+
+/* nj_changes_tell - @times, which lives longer, notes each change from now on while a call is on;
+ * only fanotify tells inodes and their order */
+void nj_changes_tell(struct nj_changes *changes, struct nj_times *times);
 
 /* nj_changes_fd - to poll for reading; -1: there is nothing to hear */
 int nj_changes_fd(const struct nj_changes *changes);
@@ -77,6 +82,10 @@ bool nj_changes_each(const struct nj_changes *changes, void (*each)(void *ctx, u
  * changed
  */
 void nj_changes_lose(struct nj_changes *changes);
+
+/* nj_changes_forget_own - drain, and leave out what the calling process did itself; inotify cannot
+ * tell, and so leaves nothing out */
+void nj_changes_forget_own(struct nj_changes *changes);
 
 /* nj_changes_done_with - the state as of the last nj_changes_drain() was captured */
 void nj_changes_done_with(struct nj_changes *changes);

@@ -39,7 +39,9 @@ static int do_file(const struct nj_op *op)
 
 static int do_tmpfs(const struct nj_op *op)
 {
-    unsigned long flags = MS_NOSUID | MS_NODEV;
+    /* Nobody needs the times of reading, and a reproducible box keeps other times in their place
+     * (virtual/times.h). What is bound from here has the same flags. */
+    unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOATIME;
 
     if (op->flags & NJ_OP_NOEXEC)
         flags |= MS_NOEXEC;

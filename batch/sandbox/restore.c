@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "batch/sandbox/protocol.h"
+#include "batch/sandbox/restore_inodes.h"
 #include "batch/sandbox/table.h"
 #include "formats/base/fsio.h"
 
@@ -32,6 +33,8 @@ struct pending {
 struct making {
     int root_fd;
     bool read_only; /* an input */
+    bool dates_all; /* ctimes as well, in the place of atimes */
+    bool is_staged; /* every inode was made, in the order of their numbers (restore_inodes.c) */
     const struct nj_object_source *source;
     struct table made;       /* what a capture would have to read, known from the objects */
     struct pending *pending; /* heap, open addressing */
@@ -105,8 +108,18 @@ static const char *own_path(struct making *m, struct nj_error *err)
     return path;
 }
 
+/* create_file - empty, for writing; -1 with errno */
+static int create_file(const struct making *m, int dir_fd, const char *name, uint64_t ino)
+{
+    if (!m->is_staged)
+        return openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (restore_inode_take(m->root_fd, ino, dir_fd, name) < 0)
+        return -1;
+    return table_open_at(dir_fd, name, O_WRONLY);
+}
+
 static int make_hardlink(struct making *m, int dir_fd, const char *name,
-                         const struct nj_tree_entry *entry, struct nj_error *err)
+                         const struct nj_tree_entry *entry, uint64_t ino, struct nj_error *err)
 {
     nj_auto_close int fd = -1;
     struct pending *pending;
@@ -131,7 +144,7 @@ static int make_hardlink(struct making *m, int dir_fd, const char *name,
     pending->holder = own_path(m, err);
     if (!pending->holder)
         return -(int)err->code;
-    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = create_file(m, dir_fd, name, ino);
     return fd < 0 ? nj_fail_errno(err, errno, "create") : 0;
 }
 
@@ -190,23 +203,27 @@ static int set_xattrs(int fd, const struct nj_tree_entry *entry, struct nj_error
     return 0;
 }
 
-static struct timespec time_of(int64_t ns)
-{
-    struct timespec time = {ns / 1000000000, ns % 1000000000};
+struct dates {
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+};
 
-    if (time.tv_nsec < 0) {
-        time.tv_nsec += 1000000000;
-        time.tv_sec--;
-    }
-    return time;
+/* dates_of - what has no ctime was not made by a reproducible box: an input */
+static struct dates dates_of(const struct nj_stamp *stamp)
+{
+    return (struct dates){stamp->mtime_ns, stamp->ino > 0 ? stamp->ctime_ns : stamp->mtime_ns};
 }
 
-static int set_time(int dir_fd, const char *name, int64_t mtime_ns, struct nj_error *err)
+static int set_time(const struct making *m, int dir_fd, const char *name, struct dates dates,
+                    struct nj_error *err)
 {
-    struct timespec times[2] = {{0, UTIME_NOW}, time_of(mtime_ns)};
-    /* Without a name the descriptor itself is meant: futimens() would be the same call. */
-    int r = name ? utimensat(dir_fd, name, times, AT_SYMLINK_NOFOLLOW) : futimens(dir_fd, times);
+    struct timespec times[2] = {{0, UTIME_NOW}, table_time(dates.mtime_ns)};
+    int r;
 
+    if (m->dates_all)
+        times[0] = table_time(dates.ctime_ns);
+    /* Without a name the descriptor itself is meant: futimens() would be the same call. */
+    r = name ? utimensat(dir_fd, name, times, AT_SYMLINK_NOFOLLOW) : futimens(dir_fd, times);
     return r < 0 ? nj_fail_errno(err, errno, "set a time") : 0;
 }
 
@@ -268,7 +285,8 @@ static int remember(struct making *m, int fd, const struct nj_tree_entry *tree,
 }
 
 static int make_file(struct making *m, int dir_fd, const char *name,
-                     const struct nj_tree_entry *entry, int64_t mtime_ns, struct nj_error *err)
+                     const struct nj_tree_entry *entry, const struct nj_stamp *stamp,
+                     struct nj_error *err)
 {
     struct pending *pending = NULL;
     nj_auto_close int fd = -1;
@@ -284,7 +302,7 @@ static int make_file(struct making *m, int dir_fd, const char *name,
         pending->arrived = true;
         fd = table_open_at(dir_fd, name, O_WRONLY);
     } else {
-        fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        fd = create_file(m, dir_fd, name, stamp->ino);
     }
     if (fd < 0)
         return nj_fail_errno(err, errno, "create");
@@ -301,33 +319,40 @@ static int make_file(struct making *m, int dir_fd, const char *name,
     }
     if (fchmod(fd, mode_of(m, entry)) < 0)
         return nj_fail_errno(err, errno, "set a mode");
-    r = set_time(fd, NULL, mtime_ns, err);
+    r = set_time(m, fd, NULL, dates_of(stamp), err);
     if (r < 0 || m->read_only)
         return r;
     return remember(m, fd, entry, err);
 }
 
-static int make_node(int dir_fd, const char *name, mode_t type, mode_t mode, int64_t mtime_ns,
-                     struct nj_error *err)
+static int make_node(const struct making *m, int dir_fd, const char *name, mode_t type, mode_t mode,
+                     const struct nj_stamp *stamp, struct nj_error *err)
 {
-    if (mknodat(dir_fd, name, type | mode, 0) < 0)
+    int r = m->is_staged ? restore_inode_take(m->root_fd, stamp->ino, dir_fd, name)
+                         : mknodat(dir_fd, name, type | mode, 0);
+
+    if (r < 0)
         return nj_fail_errno(err, errno, "create");
     if (fchmodat(dir_fd, name, mode, 0) <
         0) /* just made, no link; the umask may have cut the mode */
         return nj_fail_errno(err, errno, "set a mode");
-    return set_time(dir_fd, name, mtime_ns, err);
+    return set_time(m, dir_fd, name, dates_of(stamp), err);
 }
 
-static int make_symlink(int dir_fd, const char *name, const struct nj_tree_entry *entry,
-                        int64_t mtime_ns, struct nj_error *err)
+static int make_symlink(const struct making *m, int dir_fd, const char *name,
+                        const struct nj_tree_entry *entry, const struct nj_stamp *stamp,
+                        struct nj_error *err)
 {
     char target[NJ_OBJECT_TARGET_MAX_BYTES + 1];
+    int r;
 
     memcpy(target, entry->target.data, entry->target.len); /* bounded by the decoder */
     target[entry->target.len] = '\0';
-    if (symlinkat(target, dir_fd, name) < 0)
+    r = m->is_staged ? restore_inode_take(m->root_fd, stamp->ino, dir_fd, name)
+                     : symlinkat(target, dir_fd, name);
+    if (r < 0)
         return nj_fail_errno(err, errno, "create a link");
-    return set_time(dir_fd, name, mtime_ns, err);
+    return set_time(m, dir_fd, name, dates_of(stamp), err);
 }
 
 /* ---- directories ---- */
@@ -344,7 +369,9 @@ static int make_dir(struct making *m, int dir_fd, const char *name,
 
     if (!stamp->has_stamps)
         return nj_fail(err, NJ_E_CORRUPT, "a directory without stamps");
-    if (mkdirat(dir_fd, name, 0700) < 0)
+    r = m->is_staged ? restore_inode_take(m->root_fd, stamp->ino, dir_fd, name)
+                     : mkdirat(dir_fd, name, 0700);
+    if (r < 0)
         return nj_fail_errno(err, errno, "create a directory");
     fd = table_open_at(dir_fd, name, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
@@ -369,17 +396,17 @@ static int make_entry(struct making *m, int dir_fd, const struct nj_tree_entry *
     name[entry->name.len] = '\0';
     switch (entry->type) {
     case NJ_FILE_REGULAR:
-        return make_file(m, dir_fd, name, entry, stamp->mtime_ns, err);
+        return make_file(m, dir_fd, name, entry, stamp, err);
     case NJ_FILE_DIRECTORY:
         return make_dir(m, dir_fd, name, entry, stamp, depth, err);
     case NJ_FILE_SYMLINK:
-        return make_symlink(dir_fd, name, entry, stamp->mtime_ns, err);
+        return make_symlink(m, dir_fd, name, entry, stamp, err);
     case NJ_FILE_HARDLINK:
-        return make_hardlink(m, dir_fd, name, entry, err);
+        return make_hardlink(m, dir_fd, name, entry, stamp->ino, err);
     case NJ_FILE_FIFO:
-        return make_node(dir_fd, name, S_IFIFO, mode_of(m, entry), stamp->mtime_ns, err);
+        return make_node(m, dir_fd, name, S_IFIFO, mode_of(m, entry), stamp, err);
     case NJ_FILE_SOCKET:
-        return make_node(dir_fd, name, S_IFSOCK, mode_of(m, entry), stamp->mtime_ns, err);
+        return make_node(m, dir_fd, name, S_IFSOCK, mode_of(m, entry), stamp, err);
     }
     return nj_fail(err, NJ_E_CORRUPT, "an entry of unknown type");
 }
@@ -451,7 +478,11 @@ static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_d
         m->path.len = path_len;
         m->path.data[path_len] = '\0';
     }
-    return set_time(dir_fd, NULL, opened.stamps.mtime_ns, err);
+    return set_time(m, dir_fd, NULL,
+                    (struct dates){opened.stamps.mtime_ns, opened.stamps.has_ctime
+                                                               ? opened.stamps.ctime_ns
+                                                               : opened.stamps.mtime_ns},
+                    err);
 }
 
 static void making_done(struct making *m)
@@ -552,7 +583,8 @@ static int save_all(struct nj_workspace *workspace, struct nj_objects *ret_objec
 
     r = nj_fsio_memfd("nj-held", &fd, err);
     if (r >= 0)
-        r = table_capture(workspace, &nothing, TABLE_READ_ALL, &sink, &table, &capture, err);
+        r = table_capture(workspace, &nothing, TABLE_READ_ALL | table_plain(workspace), &sink,
+                          &table, &capture, err);
     if (r >= 0)
         r = nj_msg_seal(fd, err);
     if (r < 0)
@@ -591,7 +623,7 @@ static int discard(void *ctx, const struct nj_object *object, struct nj_error *e
 }
 
 /* look_again - a capture that knows every content fills the table and proves the restore */
-static int look_again(struct nj_workspace *workspace, struct making *m,
+static int look_again(struct nj_workspace *workspace, struct making *m, bool is_plain,
                       const struct nj_workspace_ref *ref, struct nj_error *err)
 {
     static const struct nj_object_sink nowhere = {discard, NULL};
@@ -601,11 +633,13 @@ static int look_again(struct nj_workspace *workspace, struct making *m,
 
     r = table_index(&m->made, err);
     if (r >= 0)
-        r = table_capture(workspace, &m->made, 0, &nowhere, &table, &capture, err);
+        r = table_capture(workspace, &m->made, is_plain ? TABLE_PLAIN : 0, &nowhere, &table,
+                          &capture, err);
     if (r < 0)
         return r;
+    /* With other inode numbers the stamps cannot be the same. */
     if (!nj_digest_equal(&capture.ref.tree, &ref->tree) ||
-        !nj_digest_equal(&capture.ref.stamps, &ref->stamps))
+        (!workspace->renumbered && !nj_digest_equal(&capture.ref.stamps, &ref->stamps)))
         return nj_fail(err, NJ_E_CORRUPT, "the restored %s is not what was asked for",
                        nj_digest_equal(&capture.ref.tree, &ref->tree) ? "listing or a time"
                                                                       : "tree");
@@ -618,8 +652,12 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     NJ_AUTO(nj_objects_close) struct nj_objects held = {0};
     struct both both = {objects, &held};
     struct nj_object_source source = {get_both, &both};
-    NJ_AUTO(making_done) struct making m = {.root_fd = workspace->root_fd, .source = &source};
+    NJ_AUTO(making_done)
+    struct making m = {
+        .root_fd = workspace->root_fd, .dates_all = workspace->times, .source = &source};
     const struct table_dir *root = workspace->table.root;
+    uint64_t next_ino = 0;
+    bool is_plain = false;
     int r = 0;
 
     if (root && nj_digest_equal(&root->tree, &ref->tree) &&
@@ -629,10 +667,21 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
         r = save_all(workspace, &held, err);
     if (r >= 0)
         r = wipe(workspace, err);
+    if (r >= 0 && workspace->times) {
+        workspace->next_ino = 0;
+        r = restore_inodes(workspace->root_fd, &source, ref, &next_ino, err);
+        m.is_staged = r == 0;
+        workspace->renumbered = r == 2;
+        is_plain = r == 1;
+    }
     if (r >= 0)
         r = make(&m, ref, err);
+    if (r >= 0 && m.is_staged) {
+        workspace->next_ino = next_ino;
+        r = restore_inodes_skip(workspace->root_fd, next_ino, err);
+    }
     if (r >= 0)
-        r = look_again(workspace, &m, ref, err);
+        r = look_again(workspace, &m, is_plain, ref, err);
     if (r < 0)
         return r;
     nj_changes_drain(workspace->changes); /* our own, all of them known by now */

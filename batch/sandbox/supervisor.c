@@ -305,6 +305,10 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
                          &s->workspace, err);
     if (r < 0)
         return r;
+    /* Each call makes its places; where a restore is to keep inode numbers, they must not come
+     * before it. */
+    if (setup->plan->level >= NJ_LEVEL_FILE_TIMES)
+        return nj_workspace_reproduce(s->workspace, err);
     return first_places(s, err);
 }
 

@@ -31,6 +31,22 @@ int64_t table_ctime_ns(const struct stat *st)
     return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
 }
 
+int64_t table_atime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_atim.tv_sec * 1000000000 + st->st_atim.tv_nsec;
+}
+
+struct timespec table_time(int64_t ns)
+{
+    struct timespec time = {ns / 1000000000, ns % 1000000000};
+
+    if (time.tv_nsec < 0) {
+        time.tv_nsec += 1000000000;
+        time.tv_sec--;
+    }
+    return time;
+}
+
 /* ---- directories ---- */
 
 struct table_dir *table_dir_new(void)

@@ -20,6 +20,7 @@ struct table_entry {
     uint64_t ino;
     int64_t mtime_ns;
     int64_t ctime_ns;
+    int64_t shown_ctime_ns;        /* what programs see where the box is reproducible */
     bool trusted;                  /* of a restore: the digest holds whatever the times say */
     bool several;                  /* its inode has other names; of no directory */
     const struct nj_digest *parts; /* digests of the parts, of a file that has some */
@@ -37,6 +38,8 @@ struct table_dir {
     size_t n_entries;
     uint32_t *order; /* creation order, oldest first: indexes into entries */
     int64_t mtime_ns;
+    int64_t shown_ctime_ns;
+    bool identified; /* its stamps tell ctimes and inode numbers */
     struct nj_digest tree;
     struct nj_digest stamps;
     uint64_t due; /* must be looked at by the capture of this number */
@@ -64,10 +67,24 @@ struct nj_workspace {
     struct table table;
     struct nj_changes *changes;
     uint64_t captures; /* their count, to mark directories with */
+    /* of a reproducible box */
+    struct nj_times *times; /* else NULL */
+    uint64_t next_ino;      /* the next file's; 0: not known */
+    bool renumbered;        /* a restore could not keep the inode numbers */
 };
 
-/* TABLE_READ_ALL: every file is read. TABLE_CHANGES: only what is due is looked at. */
-enum { TABLE_READ_ALL = 1, TABLE_CHANGES = 2 };
+/* TABLE_READ_ALL: every file is read. TABLE_CHANGES: only what is due is looked at. TABLE_DATE:
+ * what changed is given its times. TABLE_PLAIN: stamps without ctimes and inode numbers, whatever
+ * the box is. */
+enum { TABLE_READ_ALL = 1, TABLE_CHANGES = 2, TABLE_DATE = 4, TABLE_PLAIN = 8 };
+
+/* table_plain - TABLE_PLAIN where the stamps remembered are so: restored, and no call yet */
+static inline unsigned table_plain(const struct nj_workspace *workspace)
+{
+    const struct table_dir *root = workspace->table.root;
+
+    return workspace->times && root && !root->identified ? TABLE_PLAIN : 0;
+}
 
 /* table_capture - walk the tree into @ret_table, which must be zeroed; @old is what is known, may
  * be empty. With TABLE_CHANGES the new table has no index before table_replace(), and 1 is returned
@@ -109,5 +126,7 @@ int table_open_at(int dir_fd, const char *name, int flags);
 
 int64_t table_mtime_ns(const struct stat *st);
 int64_t table_ctime_ns(const struct stat *st);
+int64_t table_atime_ns(const struct stat *st);
+struct timespec table_time(int64_t ns);
 
 #endif

@@ -36,6 +36,7 @@ void nj_workspace_free(struct nj_workspace *workspace)
     if (!workspace)
         return;
     table_done(&workspace->table);
+    nj_times_free(workspace->times);
     nj_changes_free(workspace->changes);
     (void)close(workspace->root_fd);
     free(workspace);
@@ -97,6 +98,45 @@ int nj_workspace_place(struct nj_workspace *workspace, const struct nj_op_place 
     return 0;
 }
 
+/* ---- reproducible times ---- */
+
+int nj_workspace_reproduce(struct nj_workspace *workspace, struct nj_error *err)
+{
+    int r = nj_times_new(&workspace->times, err);
+
+    if (r >= 0)
+        nj_changes_tell(workspace->changes, workspace->times);
+    return r;
+}
+
+/* learn_next_ino - by taking a number, which every run of the session does at the same places */
+static void learn_next_ino(struct nj_workspace *workspace)
+{
+    nj_auto_close int fd = -1;
+    struct stat st;
+
+    workspace->next_ino = 0; /* where no inode is left */
+    fd = openat(workspace->root_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        workspace->next_ino = st.st_ino + 1;
+}
+
+void nj_workspace_begin(struct nj_workspace *workspace, const struct nj_times_clock *clock)
+{
+    if (!workspace->times)
+        return;
+    if (workspace->next_ino == 0)
+        learn_next_ino(workspace);
+    nj_times_begin(workspace->times, clock, workspace->next_ino);
+    if (nj_changes_way(workspace->changes) != NJ_CHANGES_FANOTIFY)
+        nj_times_lose(workspace->times); /* nobody tells the order */
+}
+
+struct nj_times *nj_workspace_times(struct nj_workspace *workspace)
+{
+    return workspace->times;
+}
+
 /* ---- capture, scan, usage ---- */
 
 static void mark_due(void *ctx, uint64_t ino)
@@ -115,7 +155,15 @@ int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_
     int r = 0;
 
     workspace->captures++;
-    if (workspace->table.root && nj_changes_each(workspace->changes, mark_due, workspace))
+    if (workspace->times) {
+        nj_times_settle(workspace->times, 0);
+        learn_next_ino(workspace);
+        flags |= TABLE_DATE;
+        if (workspace->table.root) /* whose stamps tell the next number */
+            mark_due(workspace, workspace->table.root->ino);
+    }
+    if (workspace->table.root && (!workspace->times || workspace->table.root->identified) &&
+        nj_changes_each(workspace->changes, mark_due, workspace))
         flags |= TABLE_CHANGES;
     /* Where something had to be removed, other entries may have pointed at it: look again, at all.
      */
@@ -136,6 +184,11 @@ int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_
     if (r < 0)
         return nj_wrap(err, "capture");
     nj_changes_done_with(workspace->changes);
+    if (workspace->times) {
+        capture.times_lost = nj_times_lost(workspace->times) || workspace->renumbered;
+        nj_times_end(workspace->times);
+        nj_changes_forget_own(workspace->changes);
+    }
     capture.files_hashed = total.files_hashed;
     capture.removed = total.removed;
     capture.removed_bytes = total.removed_bytes;
@@ -160,8 +213,8 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
     uint64_t misses = 0;
     int r;
 
-    r = table_capture(workspace, &workspace->table, TABLE_READ_ALL, &nowhere, &table, &capture,
-                      err);
+    r = table_capture(workspace, &workspace->table, TABLE_READ_ALL | table_plain(workspace),
+                      &nowhere, &table, &capture, err);
     if (r < 0)
         return nj_wrap(err, "scan");
     misses = capture.removed; /* what the last capture should have removed */

@@ -36,6 +36,17 @@ NJ_DEFINE_AUTO_PTR(struct nj_workspace, nj_workspace_free);
 int nj_workspace_place(struct nj_workspace *workspace, const struct nj_op_place *places,
                        size_t n_places, size_t *ret_index, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_workspace_reproduce - from now on (the workspace is empty) files have the times that the
+ * virtual clock gives them (virtual/times.h), and stamps tell ctimes and inode numbers */
+int nj_workspace_reproduce(struct nj_workspace *workspace, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_workspace_begin - a call begins, before its places are made; nothing where the workspace is
+ * not reproducible. The next capture ends it. */
+void nj_workspace_begin(struct nj_workspace *workspace, const struct nj_times_clock *clock);
+
+/* nj_workspace_times - what answers about them; NULL: not reproducible */
+struct nj_times *nj_workspace_times(struct nj_workspace *workspace);
+
 struct nj_workspace_capture {
     struct nj_workspace_ref ref;
     uint64_t files;        /* regular files, each inode once */
@@ -43,6 +54,8 @@ struct nj_workspace_capture {
     uint64_t removed; /* entries that no tree can hold: they were removed, live and captured state
                          are equal */
     uint64_t removed_bytes; /* the largest of them, in apparent bytes */
+    bool times_lost; /* of a reproducible workspace: times or inode numbers are not what they should
+                        be */
 };
 
 /* nj_workspace_capture - name the tree as it is; objects that the last capture or restore did not

@@ -104,6 +104,7 @@ const char *nj_lowered_text(enum nj_lowered lowered); /* "?" for an unknown numb
 #define NJ_LOWERED_MAX 255 /* a number above the list's is a later build's, and kept */
 
 #define NJ_LEVEL_MAX 3 /* of reproducibility: D0 to D3 */
+#define NJ_LEVEL_FILE_TIMES 2 /* from here on: file times */
 #define NJ_SEED_BYTES 32
 #define NJ_CLOCK_MAX_NS (INT64_MAX / 2) /* in 2116: no session is later, and clocks can go on */
 
