@@ -415,17 +415,20 @@ static int run(struct call *call, struct nj_error *err)
                       call->streams[1].sent < call->streams[1].head_len;
         int64_t now = now_ns(CLOCK_MONOTONIC);
         bool live = now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS;
-        struct pollfd polled[5] = {
+        struct pollfd polled[6] = {
             {s->init_fd, POLLIN, 0},
             {s->engine_fd, (short)(POLLIN | (unsent && live ? POLLOUT : 0)), 0},
             {call->streams[0].fd, POLLIN, 0},
             {call->streams[1].fd, POLLIN, 0},
             {now >= call->next_drain_ns ? nj_changes_fd(s->changes) : -1, POLLIN, 0},
+            {s->files.fd, POLLIN, 0},
         };
         int r;
 
-        if (poll(polled, 5, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
+        if (poll(polled, 6, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
             return nj_fail_errno(err, errno, "call: poll");
+        if (polled[5].revents)
+            nj_files_serve(&s->files);
         for (int i = 0; i < 2; i++) {
             struct nj_output *stream = &call->streams[i];
 
@@ -714,6 +717,8 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     r = fill_request(call, err);
     if (r < 0)
         return r;
+    s->clock_ns = call->request->clock_ns;
+    nj_files_begin(&s->files, call->request, &s->clock_ns);
     nj_cgroup_memory_peak_reset(cgroup);
     call->oom_kills_before = nj_cgroup_oom_kills(cgroup);
     call->refusals_before = nj_cgroup_fork_refusals(cgroup);

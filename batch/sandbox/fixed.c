@@ -142,6 +142,11 @@ int nj_fixed_print(const struct nj_box_plan *plan, struct nj_buf *out, struct nj
         "  addresses: not randomised, and a stack of 8 MiB, on which they depend\n"
         "  processors: one, the one where the kernel puts a call\n",
         plan->level);
+    if (r >= 0)
+        r = nj_buf_printf(out, err,
+                          "  /dev/random, /dev/urandom, /proc/sys/kernel/random/uuid: from the "
+                          "seed, by file (needs /dev/fuse)\n"
+                          "  /proc/uptime: by the session's clock (the same)\n");
     for (size_t i = 0; r >= 0 && i < n; i++)
         r = nj_buf_printf(out, err, "  %s: %s\n", files[i].target, files[i].reason);
     for (const char *const *mask = nj_fixed_masks(plan); r >= 0 && *mask; mask++)

@@ -28,6 +28,7 @@
 
 #include "batch/sandbox/changes.h"
 #include "batch/sandbox/ops.h"
+#include "batch/sandbox/virtual/files.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -215,7 +216,7 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
         env[i] = share->text + share->env_at[i];
     env[share->n_env] = NULL;
 
-    if (init->one_cpu)
+    if (init->level > 0)
         stay_on_cpu();
     (void)setsid(); /* pid 2 leads nothing yet, so this cannot fail */
     (void)umask(022);
@@ -411,7 +412,7 @@ static int occupy_standard_fds(void)
     return 0;
 }
 
-static enum nj_init_stage build(const struct nj_init *init, int *ret_errno)
+static enum nj_init_stage build(const struct nj_init *init, int *ret_files_fd, int *ret_errno)
 {
     int r;
 
@@ -440,6 +441,8 @@ static enum nj_init_stage build(const struct nj_init *init, int *ret_errno)
             return NJ_INIT_OPEN_OP;
         }
     }
+    if (init->level > 0)
+        *ret_files_fd = nj_files_mount(); /* without it the host's devices stay, which is told */
     r = enter_root();
     if (r >= 0)
         r = occupy_standard_fds();
@@ -527,9 +530,10 @@ static void serve(const struct nj_init *init)
 void nj_init_run(const struct nj_init *init)
 {
     static const uint64_t kept_caps = UINT64_C(1) << CAP_SYS_ADMIN; /* for the mounts of calls */
-    nj_auto_close int workspace_fd = -1, changes_fd = -1;
+    nj_auto_close int workspace_fd = -1, files_fd = -1, changes_fd = -1;
     enum nj_init_stage stage;
-    int errnum = 0, fds[2];
+    int errnum = 0, fds[3];
+    size_t n_fds = 0;
     char go;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -540,7 +544,7 @@ void nj_init_run(const struct nj_init *init)
         _exit(EXIT_FAILED);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     keep_two_fds(init->socket_fd, init->alive_fd);
-    stage = build(init, &errnum);
+    stage = build(init, &files_fd, &errnum);
     if (stage == NJ_INIT_NONE) {
         workspace_fd = open(NJ_BOX_WORKSPACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (workspace_fd < 0) {
@@ -558,12 +562,15 @@ void nj_init_run(const struct nj_init *init)
         send_byte(init->socket_fd, 'F', NULL, 0);
         _exit(EXIT_FAILED);
     }
-    fds[0] = workspace_fd;
-    fds[1] = changes_fd;
-    send_byte(init->socket_fd, 'R', fds, changes_fd < 0 ? 1 : 2);
-    (void)close(nj_steal_fd(&workspace_fd));
+    fds[n_fds++] = workspace_fd;
+    if (files_fd >= 0)
+        fds[n_fds++] = files_fd;
     if (changes_fd >= 0)
-        (void)close(nj_steal_fd(&changes_fd));
+        fds[n_fds++] = changes_fd;
+    send_byte(init->socket_fd, files_fd >= 0 ? 'V' : 'R', fds, n_fds);
+    for (size_t i = 0; i < n_fds; i++)
+        (void)close(fds[i]);
+    workspace_fd = files_fd = changes_fd = -1;
     serve(init);
     _exit(0);
 }

@@ -15,6 +15,7 @@
 #include "batch/sandbox/filter.h"
 #include "batch/sandbox/fixed.h"
 #include "batch/sandbox/limits.h"
+#include "batch/sandbox/virtual/files.h"
 
 #include "formats/base/banned.h"
 
@@ -383,6 +384,7 @@ static void add_fixed(struct builder *b, const struct nj_box_plan *plan)
     for (size_t i = 0; i < n; i++)
         add_file(b, nj_arena_printf(b->arena, NJ_FIXED_DIR "/%s", files[i].name), files[i].text);
     add(b, (struct nj_op){NJ_OP_SEAL, NJ_FIXED_DIR, NULL, 0, 0});
+    add(b, (struct nj_op){NJ_OP_DIR, NJ_FILES_DIR, NULL, 0, 0755});
 }
 
 static void cover_fixed(struct builder *b, const struct nj_box_plan *plan)
@@ -393,6 +395,12 @@ static void cover_fixed(struct builder *b, const struct nj_box_plan *plan)
     for (size_t i = 0; i < n; i++)
         add(b, (struct nj_op){NJ_OP_COVER, files[i].target,
                               nj_arena_printf(b->arena, NJ_FIXED_DIR "/%s", files[i].name), 0, 0});
+    if (n > 0) {
+#define X(enumerator, node, name, target)                                                          \
+    add(b, (struct nj_op){NJ_OP_COVER, target, NJ_FILES_DIR "/" name, 0, 0});
+        NJ_FILES(X)
+#undef X
+    }
     for (const char *const *mask = nj_fixed_masks(plan); *mask; mask++)
         add(b, (struct nj_op){NJ_OP_MASK, *mask, NULL, 0, 0});
 }

@@ -135,7 +135,7 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
         .ops = &s->ops,
         .filter = s->setup->payload_filter,
         .hostname = plan->hostname,
-        .one_cpu = plan->level > 0,
+        .level = plan->level,
         .limits = {2 * plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
                    s->proc_fd >= 0 ? plan->max_memory_bytes : 0},
         .share = s->share,
@@ -187,13 +187,13 @@ static int explain_failure(struct nj_supervisor *s, struct nj_error *err)
     return nj_fail_errno(err, errnum, "box: %s", nj_init_stage_text(stage));
 }
 
-/* await_init - *ret_changes_fd stays -1 where the kernel gives none */
-static int await_init(struct nj_supervisor *s, int *ret_workspace_fd, int *ret_changes_fd,
-                      struct nj_error *err)
+/* await_init - *ret_files_fd and *ret_changes_fd stay -1 where the kernel gives none */
+static int await_init(struct nj_supervisor *s, int *ret_workspace_fd, int *ret_files_fd,
+                      int *ret_changes_fd, struct nj_error *err)
 {
     struct pollfd polled = {s->init_fd, POLLIN, 0};
-    int fds[2] = {-1, -1}, r;
-    size_t n_fds = 2, len;
+    int fds[3] = {-1, -1, -1}, r;
+    size_t n_fds = 3, len, next = 1;
     char byte;
 
     do {
@@ -207,11 +207,13 @@ static int await_init(struct nj_supervisor *s, int *ret_workspace_fd, int *ret_c
         return nj_wrap(err, "box: init");
     if (len == 1 && byte == 'F')
         return explain_failure(s, err);
-    if (len != 1 || byte != 'R' || n_fds == 0)
+    if (len != 1 || (byte != 'R' && byte != 'V') || n_fds < (byte == 'V' ? 2 : 1))
         return nj_fail(err, NJ_E_UPSTREAM, "box: init ended while it built the box");
     *ret_workspace_fd = fds[0];
-    if (n_fds == 2)
-        *ret_changes_fd = fds[1];
+    if (byte == 'V')
+        *ret_files_fd = fds[next++];
+    if (n_fds > next)
+        *ret_changes_fd = fds[next];
     return 0;
 }
 
@@ -253,7 +255,7 @@ static int first_places(struct nj_supervisor *s, struct nj_error *err)
 static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_error *err)
 {
     struct nj_supervisor_setup *setup = (struct nj_supervisor_setup *)(uintptr_t)s->setup;
-    nj_auto_close int proc_fd = -1, workspace_fd = -1, changes_fd = -1;
+    nj_auto_close int proc_fd = -1, workspace_fd = -1, changes_fd = -1, files_fd = -1;
     struct nj_changes *changes = NULL;
     const char *stage_dir;
     bool soft = setup->cgroup.memory_oom_fd < 0 || setup->cgroup.pids_events_fd < 0;
@@ -284,7 +286,9 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     r = clone_init(s, proc_fd, stage_dir, err);
     if (r < 0)
         return r;
-    r = await_init(s, &workspace_fd, &changes_fd, err);
+    r = await_init(s, &workspace_fd, &files_fd, &changes_fd, err);
+    if (r >= 0)
+        r = nj_files_init(&s->files, nj_steal_fd(&files_fd), err);
     if (r >= 0)
         r = nj_changes_new(nj_steal_fd(&changes_fd), &changes, err);
     if (r < 0)

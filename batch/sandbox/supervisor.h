@@ -11,6 +11,7 @@
 
 #include "batch/sandbox/init.h"
 #include "batch/sandbox/limits.h"
+#include "batch/sandbox/virtual/files.h"
 #include "batch/sandbox/workspace.h"
 
 /* What the helper gives; descriptors are the supervisor's. */
@@ -35,6 +36,8 @@ struct nj_supervisor {
     struct nj_init_share *share;
     struct nj_workspace *workspace;
     struct nj_changes *changes; /* the workspace's */
+    struct nj_files files;      /* what is read from the seed and the clock; level D1 and up */
+    int64_t clock_ns;           /* what /proc/uptime goes by */
     int engine_fd;              /* non-blocking */
     int init_fd;
     pid_t init_pid;

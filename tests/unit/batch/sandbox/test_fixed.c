@@ -41,6 +41,60 @@ static void the_fixed_values_cannot_be_changed_and_last_over_calls(void **state)
     assert_string_equal(h.out, "0.00 0.00 0.00 1/2 3\n");
 }
 
+static void call_seeded(uint64_t step, const char *command)
+{
+    const char *argv[] = {"sh", "-c", command, NULL};
+    struct nj_box_call call = shell_call(argv);
+
+    memset(call.seed, 7, sizeof(call.seed));
+    call.step = step;
+    call.clock_ns = 1790000000250000000;
+    call_with(&h, &call);
+    assert_false(h.failed);
+}
+
+/* The whole of what a program can see of them: whole reads of any length, streams of their own for
+ * each opening, and the same again in the same call of another box. */
+static void random_devices_follow_the_seed_and_read_like_devices(void **state)
+{
+    static const char command[] =
+        "head -c 16 /dev/urandom | od -An -tx1; head -c 16 /dev/urandom | od -An -tx1;"
+        "dd if=/dev/urandom of=/workspace/x bs=1M count=3 2>/dev/null; wc -c < /workspace/x;"
+        "sha256sum /workspace/x; tr -dc a-z < /dev/random | head -c 20; echo;"
+        "cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/uuid; cut -d' ' -f1 /proc/uptime;"
+        "echo more > /dev/urandom && echo written; echo more > /proc/sys/kernel/random/uuid";
+    static char first[sizeof(h.out)];
+
+    (void)state;
+    open_level(1);
+    call_seeded(3, command);
+    if (!strstr(h.out, "90000000.25\n"))
+        skip(); /* no FUSE for us on this host */
+    memcpy(first, h.out, sizeof(first));
+    assert_non_null(strstr(h.out, "\n3145728\n"));
+    assert_non_null(strstr(h.out, "written\n"));
+    assert_non_null(strstr(h.errors, "ermission denied"));
+    assert_memory_not_equal(h.out, h.out + 49, 48); /* the second opening is another stream */
+    call_seeded(4, command);
+    assert_string_not_equal(h.out, first);
+    open_level(1);
+    call_seeded(3, command);
+    assert_string_equal(h.out, first);
+}
+
+static void a_reader_in_the_middle_can_be_killed(void **state)
+{
+    (void)state;
+    open_level(1);
+    for (uint64_t step = 1; step < 4; step++) {
+        call_seeded(step, "for i in 1 2 3 4 5 6 7 8; do cat /dev/urandom > /dev/null & done;"
+                          "sleep 0.2; exit 5");
+        assert_int_equal(h.outcome.status, 5);
+    }
+    call_seeded(9, "head -c 100000 /dev/urandom | wc -c");
+    assert_string_equal(h.out, "100000\n");
+}
+
 static void below_d1_the_host_s_own_values_are_seen(void **state)
 {
     (void)state;
@@ -70,6 +124,8 @@ static int run(const char *name)
     const struct CMUnitTest tests[] = {
         TEST(a_box_has_one_processor_and_the_memory_of_its_plan),
         TEST(the_fixed_values_cannot_be_changed_and_last_over_calls),
+        TEST(random_devices_follow_the_seed_and_read_like_devices),
+        TEST(a_reader_in_the_middle_can_be_killed),
         TEST(below_d1_the_host_s_own_values_are_seen),
     };
 
