@@ -13,6 +13,8 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 
+#include "batch/engine/pulse.h"
+
 #include "formats/base/banned.h"
 
 struct nj_committer {
@@ -43,6 +45,7 @@ static void *write_batches(void *arg)
 {
     struct nj_committer *committer = arg;
 
+    nj_pulse_hurry();
     pthread_mutex_lock(&committer->lock);
     for (;;) {
         struct nj_journal_batch *batch;

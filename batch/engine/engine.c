@@ -478,6 +478,7 @@ static void engine_done(struct nj_engine *engine)
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i])
             event_free(events[i]);
+    nj_pulse_free(engine->pulse);
     if (engine->base)
         event_base_free(engine->base);
     nj_plan_free(engine->plan);

@@ -18,6 +18,7 @@
 #include "batch/engine/object_index.h"
 #include "batch/engine/outputs.h"
 #include "batch/engine/plan.h"
+#include "batch/engine/pulse.h"
 #include "batch/engine/queue.h"
 #include "batch/engine/run_dir.h"
 #include "batch/engine/state.h"
@@ -187,8 +188,9 @@ struct nj_engine {
     size_t failures;        /* sessions that failed */
     size_t forgiven;        /* of these: before a stop for too many of them */
     bool was_fail_over;     /* resumed: that is why the last process stopped */
-    uint64_t stall_us;      /* the longest that one turn of the loop has worked */
-    bool disk_low;          /* below limits.disk_free_mb: no session begins */
+    struct nj_pulse *pulse;
+    uint64_t stall_us; /* the longest that one turn of the loop has worked */
+    bool disk_low;     /* below limits.disk_free_mb: no session begins */
     bool disk_told;
     int64_t first_epoch_ns; /* when the run began */
     uint64_t epochs;        /* engines that have worked on it, this one too */

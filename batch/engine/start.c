@@ -419,13 +419,15 @@ static int start_workers(struct nj_engine *engine, struct nj_error *err)
 static int make_loop(struct nj_engine *engine, struct nj_error *err)
 {
     (void)signal(SIGPIPE, SIG_IGN);
+    nj_pulse_hurry();
     engine->base = event_base_new();
     if (!engine->base || event_base_priority_init(engine->base, 2) < 0)
         return nj_fail_nomem(err);
     if (start_workers(engine, err) < 0 || nj_models_attach(engine->models, engine->base, err) < 0 ||
         nj_sandbox_attach(engine->sandbox, engine->base, err) < 0 ||
         nj_committer_new(engine->base, engine->writer, on_journal_failure, engine,
-                         &engine->committer, err) < 0)
+                         &engine->committer, err) < 0 ||
+        nj_pulse_new(engine->base, &engine->pulse, err) < 0)
         return -(int)err->code;
     return 0;
 }

@@ -67,19 +67,19 @@ int nj_run_state_write(const struct nj_run_state *state, struct nj_buf *out, str
     nj_auto_free char *text = NULL;
     json_t *json;
 
-    json = json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:s, s:s%, s:o, s:o, s:o, s:o, s:f, s:o, s:o, "
-                     "s:b, s:f, s:o}",
-                     "nightjar_run", 0, "version", NJ_VERSION, "job", state->job, "state",
-                     state->state, "stop_reason", text_or_null(state->stop_reason), "pid",
-                     state->pid, "boot_id", state->boot_id, "host", state->host,
-                     strlen(state->host), "created", stamp(state->created_s), "started",
-                     stamp(state->started_s), "updated", stamp(state->updated_s), "deadline",
-                     stamp(state->deadline_s), "cost_usd", (double)state->spent_micro_usd / 1e6,
-                     "budget_usd", usd_or_null(state->budget_micro_usd), "retain_seconds",
-                     state->retain_seconds ? json_integer((json_int_t)state->retain_seconds)
-                                           : json_null(),
-                     "disk_low", (int)state->disk_low, "loop_stall_ms",
-                     (double)state->loop_stall_us / 1e3, "sessions", counts(&state->sessions));
+    json = json_pack(
+        "{s:i, s:s, s:s, s:s, s:o, s:i, s:s, s:s%, s:o, s:o, s:o, s:o, s:f, s:o, s:o, "
+        "s:b, s:f, s:i, s:o}",
+        "nightjar_run", 0, "version", NJ_VERSION, "job", state->job, "state", state->state,
+        "stop_reason", text_or_null(state->stop_reason), "pid", state->pid, "boot_id",
+        state->boot_id, "host", state->host, strlen(state->host), "created",
+        stamp(state->created_s), "started", stamp(state->started_s), "updated",
+        stamp(state->updated_s), "deadline", stamp(state->deadline_s), "cost_usd",
+        (double)state->spent_micro_usd / 1e6, "budget_usd", usd_or_null(state->budget_micro_usd),
+        "retain_seconds",
+        state->retain_seconds ? json_integer((json_int_t)state->retain_seconds) : json_null(),
+        "disk_low", (int)state->disk_low, "loop_stall_ms", (double)state->loop_stall_us / 1e3,
+        "loop_late_ms", (int)state->loop_late_ms, "sessions", counts(&state->sessions));
     /* Names of folders need not be UTF-8; one that is not is left out. */
     if (json)
         (void)json_object_set_new(json, "manifest_dir", json_string(state->manifest_dir));

@@ -39,6 +39,7 @@ struct nj_run_state {
     uint64_t retain_seconds;  /* 0: none */
     bool disk_low;
     uint64_t loop_stall_us; /* written in ms; not read back */
+    unsigned loop_late_ms;  /* pulse.h; not read back */
     struct nj_run_counts {
         uint64_t total;
         uint64_t succeeded;

@@ -52,6 +52,7 @@ static int state_text(const struct nj_engine *engine, const char *word, struct n
         .retain_seconds = engine->manifest->retain_seconds,
         .disk_low = engine->disk_low,
         .loop_stall_us = engine->stall_us,
+        .loop_late_ms = nj_pulse_late_ms(engine->pulse),
     };
     struct nj_holder self;
 
