@@ -1,5 +1,7 @@
 # Manifests, item files and keys that nobody should write: memory stays bounded, nothing leaves the run, and
 # one clear line says what is wrong and where.
+#
+# once: reading a manifest is nobody's right
 
 load ../lib/common
 

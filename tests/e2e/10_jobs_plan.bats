@@ -1,5 +1,7 @@
 # plan: what would run, what an earlier run can stand for, and the one ingredient that changed; a dry run
 # that touches nothing.
+#
+# once: a plan touches nothing and asks for no right
 
 load ../lib/common
 

@@ -1,4 +1,6 @@
 # report.html: one page that needs nothing else, whatever the sessions are called and however many they are.
+#
+# once: the page is made of events alone
 
 load ../lib/common
 

@@ -1,5 +1,8 @@
 # How the programs speak to whoever types: help, usage, and words that were meant otherwise. Everything is made
 # from the commands' tables, so what is asked here is that each command is there, whole and truthful.
+#
+# once: what a command says of itself it says to everybody
+
 load ../lib/common
 
 setup() { nj_setup; }

@@ -1,5 +1,7 @@
 # What the shells offer behind a Tab, in the real shells, and the man pages. Both come from the commands' tables.
 load ../lib/common
+#
+# once: a shell's completion depends on nobody's rights
 
 # fill_in SHELL PROGRAM - the script, as the build makes it
 fill_in() { sed "s/@NAME@/$2/g; s/@FUNCTION@/${2/-/_}/g" "$NJ_ROOT/.cmake/packaging/completion/$1.in"; }

@@ -1,4 +1,6 @@
 # The scripted model server refuses what a real one refuses: a suite that trusts it has to know that it can.
+#
+# once: the tests' own server depends on nobody's rights
 
 load ../lib/common
 load ../lib/model_server

@@ -1,5 +1,7 @@
 # HTTP/2, as the real services speak it: many calls share a connection, and a connection or a stream that ends before its
 # answer loses that try and no more.
+#
+# once: HTTP is the same for everybody
 
 load ../lib/common
 load ../lib/model_server

@@ -1,5 +1,7 @@
 # Real providers against a model server that is not ours, from npm: what the strict server of tests/lib takes for right could
 # be our own mistake on both sides.
+#
+# once: HTTP is the same for everybody
 
 load ../lib/common
 load ../lib/model_server

@@ -1,4 +1,6 @@
 # check --online: every model, key and host tried once, before a night depends on them.
+#
+# once: HTTP is the same for everybody
 
 load ../lib/common
 load ../lib/model_server

@@ -1,5 +1,7 @@
 # A bundle opened without our programs: GNU tar, sha256sum, zstd and a msgpack reader from npm (python3-msgpack
 # where npm is not reached) rebuild the last workspace from what the FORMAT.md pages say, byte for byte.
+#
+# once: the record is the same, whoever wrote it
 
 load ../lib/common
 . "$BATS_TEST_DIRNAME/../lib/npm.bash"

@@ -32,10 +32,10 @@ io_error() { fails_with "$1" "$2" "$3" eio 'Input/output error'; }
 
 struck() { [ -s struck ] || complain "nothing ever failed"; }
 
-# partly ROLE POINT - a stride that tries about ten of them; all with NJ_FULL=1
+# partly ROLE POINT - a stride that tries about five of them; all with NJ_FULL=1
 partly() {
     [ "${NJ_FULL:-0}" = 0 ] || { echo 1; return; }
-    echo $((($(passes "$1" "$2") + 9) / 10))
+    echo $((($(passes "$1" "$2") + 4) / 5))
 }
 
 @test "no space at a write, of the engine or a worker that bundles" {

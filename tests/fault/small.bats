@@ -1,7 +1,8 @@
-# Killed at any instant, a small run goes on to the same end: at every write, sync, rename and message of the
-# engine, its workers, its helper and its supervisors in turn.
+# Killed at any instant, a small run goes on to the same end: at writes, syncs, renames and messages of the engine, its
+# workers, its helper and its supervisors in turn.
 #
-# NJ_FULL=1 tries every point in every suite; without it the repeats (ordinary user, evicted boxes) try a part.
+# NJ_FULL=1 tries every point in every suite; without it every second is tried, and by the repeats (ordinary user, evicted
+# boxes) a smaller part.
 
 load ../lib/common
 load ../lib/fault
@@ -41,19 +42,19 @@ survived() {
 
 struck() { [ -s struck ] || complain "nothing was ever killed"; }
 
-@test "killed at every write of the engine" {
+@test "killed at the writes of the engine" {
     undisturbed
     sweep engine write "$STRIDE" killed
     struck
 }
 
-@test "killed at every sync of the engine" {
+@test "killed at the syncs of the engine" {
     undisturbed
     sweep engine fdatasync "$STRIDE" killed
     struck
 }
 
-@test "killed at every rename, message and preallocation of the engine" {
+@test "killed at the renames, messages and preallocations of the engine" {
     undisturbed
     for point in rename sendmsg fallocate; do
         sweep engine "$point" "$STRIDE" killed
@@ -61,7 +62,7 @@ struck() { [ -s struck ] || complain "nothing was ever killed"; }
     struck
 }
 
-@test "a worker killed at every write, sync and rename" {
+@test "a worker killed at its writes, syncs and renames" {
     undisturbed
     for point in write fdatasync rename; do
         sweep worker "$point" "$STRIDE" killed
@@ -75,13 +76,13 @@ struck() { [ -s struck ] || complain "nothing was ever killed"; }
     struck
 }
 
-@test "supervisors killed at every message: the run does not end" {
+@test "supervisors killed at their messages: the run does not end" {
     undisturbed
     sweep supervisor sendmsg "$STRIDE" survived
     struck
 }
 
-@test "supervisors killed at every write: the run does not end" {
+@test "supervisors killed at their writes: the run does not end" {
     undisturbed
     sweep supervisor write "$STRIDE" survived
     struck
