@@ -73,7 +73,7 @@ int nj_environment_compare_host(const struct nj_environment *recorded,
                                 const struct nj_environment *here, struct nj_buf *what,
                                 struct nj_error *err)
 {
-    static const char *const keys[] = {"architecture", "build", "kernel"};
+    static const char *const keys[] = {"architecture", "build", "cpu", "kernel", "packages"};
     size_t start = what->len;
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {

@@ -144,6 +144,9 @@ int nj_verified_text(const struct nj_verified *verified, bool all, struct nj_buf
         return -(int)err->code;
     if (verified->result->divergences.count > 0 && say_differences(verified, all, out, err) < 0)
         return -(int)err->code;
+    if (verified->result->likely[0] &&
+        nj_buf_printf(out, err, "  likely source of the first: %s\n", verified->result->likely) < 0)
+        return -(int)err->code;
     if (say_levels(verified, all, out, err) < 0)
         return -(int)err->code;
     return say_notes(verified, out, err);
@@ -233,6 +236,7 @@ static bool add_result(json_t *object, const struct nj_verified *verified)
            nj_json_set(object, "levels", levels_json(&result->levels)) &&
            set_number(object, "differences_count", result->divergences.count) &&
            set_number(object, "steps_differ", result->divergences.steps) &&
+           set_text(object, "likely_source", result->likely) &&
            nj_json_set(object, "differences", differences_json(&result->divergences)) &&
            nj_json_set(object, "environment", nj_json_text(nj_buf_span(&result->environment)));
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "batch/engine/outputs.h"
+#include "replay/likely.h"
 #include "replay/recorded_inside.h"
 #include "replay/render.h"
 
@@ -354,9 +355,34 @@ static int note_level(struct nj_recorded *recorded, const struct nj_call_meta *n
     return 0;
 }
 
+/* Where the first difference of a call probably comes from: what is known first, then its looks. */
+static void note_likely(struct nj_recorded *recorded, const struct nj_call_outcome *now,
+                        const struct nj_call_meta *meta)
+{
+    const struct nj_call_outcome *then = outcome_then(recorded);
+    const struct nj_call_meta *meta_then = nj_recorded_meta(recorded);
+    enum nj_lowered lowered = meta_then->lowered ? meta_then->lowered : meta->lowered;
+    const char *text = "files: what it wrote differs, not what it said";
+    char *likely = recorded->result.likely;
+    size_t size = sizeof(recorded->result.likely);
+
+    if (recorded->result.environment.len > 0)
+        text = "environment: a program that it used is another one here";
+    else if (!nj_digest_equal(&then->out.digest, &now->out.digest))
+        text = nj_likely_text(nj_likely_source(then->out.head, now->out.head));
+    else if (!nj_digest_equal(&then->errors.digest, &now->errors.digest))
+        text = nj_likely_text(nj_likely_source(then->errors.head, now->errors.head));
+    if (recorded->result.environment.len == 0 && meta_then->applied > 0 && lowered)
+        (void)snprintf(likely, size, "%s (its level was lowered: %s)", text,
+                       nj_lowered_text(lowered));
+    else
+        (void)snprintf(likely, size, "%s", text);
+}
+
 void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now,
                      const struct nj_call_meta *meta)
 {
+    uint64_t before = recorded->result.divergences.count;
     struct nj_error err = {0};
 
     if (compare_outcome(recorded, now, &err) < 0 || note_level(recorded, meta, &err) < 0 ||
@@ -364,6 +390,8 @@ void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome 
         nj_seat_fail(&recorded->seat, &err);
         return;
     }
+    if (recorded->result.divergences.count > before && !recorded->result.likely[0])
+        note_likely(recorded, now, meta);
     go_on_as_recorded(recorded);
 }
 

@@ -66,6 +66,8 @@ struct nj_recorded_result {
                            compare */
     uint64_t steps;
     struct nj_recorded_levels levels;
+    char likely[160]; /* where the first difference of a call probably comes from; "": there is none
+                       */
     bool closed; /* the record reaches the session's end; else it was verified to its last commit */
     struct nj_buf
         environment; /* a line for each program that a step used and that is another one here */
