@@ -49,7 +49,6 @@ struct call {
     uint64_t oom_kills_before;
     uint64_t refusals_before;
     uint64_t cpu_ns_before;
-    int64_t clock_ns; /* the virtual clock, as far as file times move it */
 };
 
 static int64_t now_ns(clockid_t clock)
@@ -139,6 +138,7 @@ static int fill_request(struct call *call, struct nj_error *err)
                                   : plan->n_writable_paths > 0 ? plan->writable_paths[0]
                                                                : "/");
     share->script_at = request->script_name ? fill_text(&f, request->script_name) : 0;
+    share->level = call->supervisor->virtual->level;
     share->stage = NJ_INIT_NONE;
     share->sys_errno = 0;
     share->op = 0;
@@ -154,7 +154,7 @@ static int fill_request(struct call *call, struct nj_error *err)
 static int start(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
-    int fds[4] = {s->null_fd, -1, -1, -1};
+    int fds[5] = {s->null_fd, -1, -1, -1, -1};
     size_t n_fds = 3, next = 0;
     int writing[2] = {-1, -1}, r = 0;
 
@@ -166,6 +166,8 @@ static int start(struct call *call, const struct nj_msg_in *in, struct nj_error 
     }
     if (in->msg.call.has_input)
         fds[0] = in->fds[next];
+    if (s->virtual->level > 0)
+        fds[n_fds++] = s->virtual->pair[1];
     for (int i = 0; r >= 0 && i < 2; i++) {
         int ends[2];
 
@@ -415,18 +417,24 @@ static int run(struct call *call, struct nj_error *err)
                       call->streams[1].sent < call->streams[1].head_len;
         int64_t now = now_ns(CLOCK_MONOTONIC);
         bool live = now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS;
-        struct pollfd polled[6] = {
+        struct pollfd polled[8] = {
             {s->init_fd, POLLIN, 0},
             {s->engine_fd, (short)(POLLIN | (unsent && live ? POLLOUT : 0)), 0},
             {call->streams[0].fd, POLLIN, 0},
             {call->streams[1].fd, POLLIN, 0},
             {now >= call->next_drain_ns ? nj_changes_fd(s->changes) : -1, POLLIN, 0},
             {s->files.fd, POLLIN, 0},
+            {s->virtual->listener_fd < 0 ? s->virtual->pair[0] : -1, POLLIN, 0},
+            {s->virtual->listener_fd, POLLIN, 0},
         };
         int r;
 
-        if (poll(polled, 6, wait_ms(call, now, unsent)) < 0 && errno != EINTR)
-            return nj_fail_errno(err, errno, "call: poll");
+        r = nj_virtual_poll(s->virtual, polled, 8, wait_ms(call, now, unsent), err);
+        if (r >= 0 && polled[6].revents)
+            r = nj_virtual_listen(s->virtual, err);
+        if (r < 0)
+            return r;
+        nj_virtual_serve(s->virtual, polled[7].revents);
         if (polled[5].revents)
             nj_files_serve(&s->files);
         for (int i = 0; i < 2; i++) {
@@ -667,13 +675,16 @@ static int finish(struct call *call, struct nj_error *err)
         nj_changes_lose(s->changes);
     nj_changes_drain(s->changes);
     r = nj_workspace_capture(s->workspace, &sink, &capture, err);
+    if (r >= 0 && capture.times_lost)
+        nj_virtual_lower(s->virtual, 1, NJ_LOWERED_TIMES);
+    nj_virtual_end(s->virtual, &msg.called.meta);
+    s->clock_ns = msg.called.meta.clock_ns;
+    s->files.now_ns = &s->clock_ns;
     if (r >= 0) {
         judge_limits(call, &capture, &msg);
         outcome->tree = capture.ref.tree;
         msg.called.meta.stamps = capture.ref.stamps;
         msg.called.files_hashed = capture.files_hashed;
-        if (capture.times_lost)
-            msg.called.meta.lowered = NJ_LOWERED_TIMES;
         r = send_result(call, &msg, &objects, err);
     }
     nj_close_auto(&objects.fd);
@@ -715,10 +726,12 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
             return r;
     }
     r = fill_request(call, err);
+    if (r >= 0)
+        r = nj_virtual_begin(s->virtual, call->request, err);
     if (r < 0)
         return r;
-    s->clock_ns = call->request->clock_ns;
-    nj_files_begin(&s->files, call->request, &s->clock_ns);
+    nj_files_begin(&s->files, call->request,
+                   s->virtual->page ? &s->virtual->page->now_ns : &s->clock_ns);
     nj_cgroup_memory_peak_reset(cgroup);
     call->oom_kills_before = nj_cgroup_oom_kills(cgroup);
     call->refusals_before = nj_cgroup_fork_refusals(cgroup);
@@ -727,8 +740,9 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
     call->next_drain_ns = call->started_ns + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
     call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NS_PER_MS;
-    call->clock_ns = call->request->clock_ns;
-    file_clock = nj_times_simple_clock(&call->clock_ns);
+    s->clock_ns = call->request->clock_ns;
+    file_clock = s->virtual->page ? nj_virtual_file_clock(s->virtual)
+                                  : nj_times_simple_clock(&s->clock_ns);
     nj_workspace_begin(s->workspace, &file_clock);
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)

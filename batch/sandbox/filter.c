@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdio.h> /* RENAME_WHITEOUT */
 #include <sys/personality.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -130,6 +131,8 @@ static const struct family supervisor_allowed[] = {
     {"facts", "what the C library asks on its own",
      "getpid gettid getuid geteuid sched_yield sched_getaffinity sysinfo prlimit64 uname "
      "getrusage"},
+    {"virtual time", "memory of the box's programs, which notify and stop for it",
+     "process_vm_readv process_vm_writev"},
     {"the end", "of init, and one's own", "kill tgkill pidfd_send_signal wait4 waitid sigaltstack"},
 };
 
@@ -263,6 +266,29 @@ static int add_special(scmp_filter_ctx ctx, bool soft, struct nj_error *err)
     return 0;
 }
 
+/* add_virtual - of a supervisor: to serve a payload's listener, and to stop its tasks for a moment
+ */
+static int add_virtual(scmp_filter_ctx ctx, struct nj_error *err)
+{
+    static const unsigned long commands[] = {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
+                                             SECCOMP_IOCTL_NOTIF_ID_VALID,
+                                             SECCOMP_IOCTL_NOTIF_ADDFD};
+    static const int requests[] = {
+        PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_GETEVENTMSG, PTRACE_GETREGS,    PTRACE_SETREGS,
+        PTRACE_CONT,  PTRACE_DETACH,    PTRACE_SINGLESTEP,  PTRACE_GETSIGMASK, PTRACE_SETSIGMASK};
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < COUNT(commands); i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                             SCMP_A1(SCMP_CMP_EQ, commands[i]));
+    for (size_t i = 0; r >= 0 && i < COUNT(requests); i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ptrace), 1,
+                             SCMP_A0(SCMP_CMP_EQ, (unsigned long)requests[i]));
+    if (r < 0)
+        return nj_fail_errno(err, -r, "filter: rules for the supervisor's notifications");
+    return 0;
+}
+
 static int compile(enum nj_filter_kind kind, scmp_filter_ctx ctx, struct nj_error *err)
 {
     int r;
@@ -272,9 +298,10 @@ static int compile(enum nj_filter_kind kind, scmp_filter_ctx ctx, struct nj_erro
         r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree */
     if (r < 0)
         return nj_fail_errno(err, -r, "filter: attributes (libseccomp 2.5 or newer is needed)");
-    if (kind == NJ_FILTER_SUPERVISOR)
-        return add_families(ctx, SCMP_ACT_ALLOW, supervisor_allowed, COUNT(supervisor_allowed),
-                            err);
+    if (kind == NJ_FILTER_SUPERVISOR) {
+        r = add_families(ctx, SCMP_ACT_ALLOW, supervisor_allowed, COUNT(supervisor_allowed), err);
+        return r < 0 ? r : add_virtual(ctx, err);
+    }
     r = add_families(ctx, SCMP_ACT_ALLOW, allowed, COUNT(allowed), err);
     if (r < 0)
         return r;

@@ -6,7 +6,9 @@
  * must not be able to look into the reaper; so all of init's line is undumpable before the first
  * payload exists. And copying init's memory twice would be half of a short call's cost, so a reaper
  * runs in init's memory on a stack of its own, and the payload in the reaper's until exec, which
- * waits for it. They share errno: init makes no call that fails while a reaper lives.
+ * waits for it. They share errno: init makes no call that fails while a reaper lives. Above level 0
+ * the payload has a copy after all, because its exec is followed and init's memory must stay
+ * closed.
  */
 #include "batch/sandbox/init.h"
 
@@ -20,6 +22,7 @@
 #include <stdalign.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -29,11 +32,12 @@
 #include "batch/sandbox/changes.h"
 #include "batch/sandbox/ops.h"
 #include "batch/sandbox/virtual/files.h"
+#include "batch/sandbox/virtual/virtual.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
 
-#define CALL_FDS_MAX 4
+#define CALL_FDS_MAX 5
 #define EXIT_FAILED 127
 #define PAYLOAD_FILES_MAX 4096
 #define PAYLOAD_SIGNALS_MAX 4096 /* queued signals and timers: the kernel's own memory */
@@ -161,6 +165,7 @@ static void exec_in_path(char *const *argv, char *const *env)
         name[dir_len] = '/';
         memcpy(name + dir_len + 1, argv[0], len + 1);
         (void)execve(name, argv, env);
+        (void)close_range(3, ~0u, 0); /* what was put here for the program that did not come */
         if (errno != ENOENT)
             kept = errno;
     }
@@ -202,6 +207,19 @@ static void stay_on_cpu(void)
     }
 }
 
+/* listen - the second filter, and its listener to the supervisor, which serves from then on. Where
+ * the kernel has no such thing the supervisor is told so. */
+static int give_listener(unsigned level, int socket_fd)
+{
+    nj_auto_close int fd = -1;
+    struct nj_error err;
+
+    if (personality(ADDR_NO_RANDOMIZE) < 0) /* the vDSO has a fixed address */
+        return -errno;
+    fd = nj_virtual_install(level);
+    return nj_fsio_sendmsg(socket_fd, "L", 1, &fd, fd < 0 ? 0 : 1, &err) < 0 ? -EPIPE : 0;
+}
+
 /* payload - from clone to exec; returns the stage that failed, with errno */
 static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
 {
@@ -225,7 +243,9 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
         if (dup2(fds[i], i) < 0)
             return NJ_INIT_FORK;
     }
-    if (close_range(3, ~0u, 0) < 0)
+    if (share->level > 0 && dup2(fds[share->script_at != 0 ? 4 : 3], 3) < 0)
+        return NJ_INIT_FORK;
+    if (close_range(share->level > 0 ? 4 : 3, ~0u, 0) < 0)
         return NJ_INIT_FORK;
     r = set_limits(&init->limits);
     if (r >= 0)
@@ -239,11 +259,21 @@ static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
         return NJ_INIT_PRIVILEGES;
     if (chdir(share->text + share->cwd_at) < 0)
         return NJ_INIT_CWD;
-    r = nj_filter_install(init->filter);
+    r = 0;
+    if (share->level > 0) {
+        /* Its first exec is to be followed, which needs a process that may be looked into: its
+         * memory is a copy that nobody but the supervisor could see. */
+        if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+            return NJ_INIT_PRIVILEGES;
+        r = give_listener(share->level, 3);
+    }
+    if (r >= 0)
+        r = nj_filter_install(init->filter);
     if (r < 0) {
         errno = -r;
         return NJ_INIT_PRIVILEGES;
     }
+    (void)close_range(3, ~0u, 0);
     exec_in_path(argv, env);
     return NJ_INIT_EXEC;
 }
@@ -292,7 +322,7 @@ static int prepare_call(const struct nj_init *init, const int *fds, size_t n_fds
             return -1;
         }
     }
-    if (share->script_at != 0 && n_fds == CALL_FDS_MAX) {
+    if (share->script_at != 0 && n_fds > 3) {
         r = write_script(share->text + share->script_at, fds[3]);
         if (r < 0) {
             fail(share, NJ_INIT_SCRIPT, -r);
@@ -339,7 +369,7 @@ static int reaper_main(void *argument)
         _exit(EXIT_FAILED);
     clean_stack(payload_stack);
     pid = clone(payload_main, payload_stack + sizeof(payload_stack),
-                CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
+                (share->level > 0 ? 0 : CLONE_VM | CLONE_VFORK) | SIGCHLD, argument);
     if (pid < 0) {
         fail(share, NJ_INIT_FORK, errno);
         _exit(EXIT_FAILED);

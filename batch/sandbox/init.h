@@ -12,10 +12,11 @@
  * mapping at exec.
  *
  * On the socket between them, one byte a message:
- *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr and
- * perhaps the script; 'K' kill the call init -> supervisor: 'R' ready, with the workspace's
- * directory and, where the kernel lets init have it, a fanotify descriptor that hears it; 'F'
- * failed, see share; 'D' the call is over: all its processes are gone
+ *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr,
+ * perhaps the script, and at a level above 0 the socket for the payload's listener; 'K' kill the
+ * call init -> supervisor: 'R' ready, with the workspace's directory and, where the kernel lets
+ * init have it, a fanotify descriptor that hears it; 'F' failed, see share; 'D' the call is over:
+ * all its processes are gone
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H
@@ -71,6 +72,7 @@ struct nj_init_share {
     uint32_t env_at[NJ_INIT_ENV_MAX + 1];
     uint32_t cwd_at;
     uint32_t script_at; /* 0: none */
+    uint32_t level;     /* of reproducibility; above 0 the payload sends its listener */
     char text[NJ_INIT_TEXT_MAX_BYTES + 4096];
 
     /* the answer, written in the box */

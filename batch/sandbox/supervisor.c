@@ -299,6 +299,9 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     }
     nj_close_auto(&setup->alive_fd); /* only init's and the reapers' copies count */
     setup->alive_fd = -1;
+    r = nj_virtual_new(setup->plan, &s->virtual, err);
+    if (r < 0)
+        return r;
     r = confine(s, workspace_fd, err);
     if (r < 0)
         return r;

@@ -12,6 +12,7 @@
 #include "batch/sandbox/init.h"
 #include "batch/sandbox/limits.h"
 #include "batch/sandbox/virtual/files.h"
+#include "batch/sandbox/virtual/virtual.h"
 #include "batch/sandbox/workspace.h"
 
 /* What the helper gives; descriptors are the supervisor's. */
@@ -42,7 +43,8 @@ struct nj_supervisor {
     int init_fd;
     pid_t init_pid;
     int null_fd;
-    int sockets_fd; /* lists the unix sockets of the box; -1: they cannot be listed */
+    int sockets_fd;             /* lists the unix sockets of the box; -1: they cannot be listed */
+    struct nj_virtual *virtual; /* the reproducible layer */
     int proc_fd; /* the host's, for the watchdog; -1 where a cgroup bounds memory and processes */
 };
 

@@ -1,0 +1,274 @@
+/*
+ * notify.c - which calls the supervisor is told of, and answering them
+ *
+ * One table: call, level from which it is told, a test of its arguments, who answers. From it comes
+ * the payload's second filter, a few instructions a row; the allow-list of filter.c stands in front
+ * of it and refuses what it refuses, since of several filters' verdicts the kernel takes the
+ * strictest. The filter is ours rather than libseccomp's because it asks what that cannot say: "a
+ * positive int", and "not from the image's own wait".
+ *
+ * The rules of answering: memory is copied once and judged on the copy; an answer goes out only
+ * while the kernel still knows the notification; and nothing that guards the box depends on any of
+ * it, because a program can change its memory after we looked.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "batch/sandbox/virtual/virtual.h"
+#include "formats/base/fsio.h"
+
+#include "formats/base/banned.h"
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1u << 5) /* Linux 5.19 */
+#endif
+
+/* What of a call's arguments makes it one to tell of. */
+enum test {
+    ALWAYS,
+    POINTER,  /* argument @arg is not NULL */
+    POSITIVE, /* as an int it is above 0 */
+    FUTEX,    /* a waiting operation, with a time */
+};
+
+struct row {
+    int number;
+    unsigned level;
+    enum test test;
+    unsigned arg;
+    nj_call_handler *handler;
+};
+
+static const struct row rows[] = {
+    {SYS_clock_gettime, 1, ALWAYS, 0, nj_clock_gettime},
+    {SYS_clock_getres, 1, ALWAYS, 0, nj_clock_getres},
+    {SYS_gettimeofday, 1, ALWAYS, 0, nj_clock_gettimeofday},
+    {SYS_time, 1, ALWAYS, 0, nj_clock_time},
+    {SYS_times, 1, ALWAYS, 0, nj_clock_times},
+    {SYS_getrusage, 1, ALWAYS, 0, nj_clock_getrusage},
+    {SYS_sysinfo, 1, ALWAYS, 0, nj_clock_sysinfo},
+    {SYS_getcpu, 1, ALWAYS, 0, nj_clock_getcpu},
+    {SYS_getrandom, 1, ALWAYS, 0, nj_random_getrandom},
+    {SYS_execve, 1, ALWAYS, 0, nj_virtual_exec},
+    {SYS_execveat, 1, ALWAYS, 0, nj_virtual_exec},
+    {SYS_nanosleep, 1, ALWAYS, 0, nj_virtual_wait},
+    {SYS_clock_nanosleep, 1, ALWAYS, 0, nj_virtual_wait},
+    {SYS_poll, 1, POSITIVE, 2, nj_virtual_wait},
+    {SYS_ppoll, 1, POINTER, 2, nj_virtual_wait},
+    {SYS_select, 1, POINTER, 4, nj_virtual_wait},
+    {SYS_pselect6, 1, POINTER, 4, nj_virtual_wait},
+    {SYS_epoll_wait, 1, POSITIVE, 3, nj_virtual_wait},
+    {SYS_epoll_pwait, 1, POSITIVE, 3, nj_virtual_wait},
+    {SYS_epoll_pwait2, 1, POINTER, 3, nj_virtual_wait},
+    {SYS_futex, 1, FUTEX, 3, nj_virtual_wait},
+    {SYS_futex_waitv, 1, POINTER, 3, nj_virtual_wait},
+    {SYS_rt_sigtimedwait, 1, POINTER, 2, nj_virtual_wait},
+    {SYS_semtimedop, 1, POINTER, 3, nj_virtual_wait},
+    {SYS_mq_timedsend, 1, POINTER, 4, nj_virtual_wait},
+    {SYS_mq_timedreceive, 1, POINTER, 4, nj_virtual_wait},
+    {SYS_alarm, 1, ALWAYS, 0, nj_virtual_timer},
+    {SYS_setitimer, 1, ALWAYS, 0, nj_virtual_timer},
+    {SYS_timer_settime, 1, ALWAYS, 0, nj_virtual_timer},
+    {SYS_timerfd_settime, 1, ALWAYS, 0, nj_virtual_timer},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- the filter ---- */
+
+#define LOAD(field)                                                                                \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, field))
+#define LOAD_LOW(index)                                                                            \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, args[index]))
+#define LOAD_HIGH(index)                                                                           \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, args[index]) + 4)
+#define EQUALS(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)(value), yes, no)
+#define HAS_BIT(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (unsigned)(value), yes, no)
+#define RETURN(value) BPF_STMT(BPF_RET | BPF_K, (value))
+#define ALLOW RETURN(SECCOMP_RET_ALLOW)
+#define NOTIFY RETURN(SECCOMP_RET_USER_NOTIF)
+
+struct program {
+    struct sock_filter code[512];
+    unsigned short n;
+};
+
+static void emit(struct program *p, const struct sock_filter *code, size_t n)
+{
+    for (size_t i = 0; i < n && p->n < COUNT(p->code); i++)
+        p->code[p->n++] = code[i];
+}
+
+#define EMIT(p, ...)                                                                               \
+    do {                                                                                           \
+        const struct sock_filter code_[] = {__VA_ARGS__};                                          \
+        emit(p, code_, COUNT(code_));                                                              \
+    } while (0)
+
+/* emit_row - with the call's number loaded; a row whose number fits decides, another's is left
+ * untouched. Waits that the image itself begins were told of already. */
+static void emit_row(struct program *p, const struct row *row)
+{
+    const unsigned char image = row->handler == nj_virtual_wait ? 5 : 0;
+
+    switch (row->test) {
+    case ALWAYS:
+        EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 1)));
+        break;
+    case POINTER:
+        EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 6)), LOAD_LOW(row->arg),
+             EQUALS(0, 0, 3), LOAD_HIGH(row->arg), EQUALS(0, 0, 1), ALLOW);
+        break;
+    case POSITIVE:
+        EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 5)), LOAD_LOW(row->arg),
+             EQUALS(0, 1, 0), HAS_BIT(0x80000000u, 0, 1), ALLOW);
+        break;
+    case FUTEX: /* WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 */
+        EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 14)), LOAD_LOW(1),
+             BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 127), EQUALS(0, 5, 0), EQUALS(6, 4, 0),
+             EQUALS(9, 3, 0), EQUALS(11, 2, 0), EQUALS(13, 1, 0), ALLOW, LOAD_LOW(row->arg),
+             EQUALS(0, 0, 3), LOAD_HIGH(row->arg), EQUALS(0, 0, 1), ALLOW);
+        break;
+    }
+    if (image)
+        EMIT(p,
+             BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                      (unsigned)offsetof(struct seccomp_data, instruction_pointer)),
+             EQUALS(NJ_LAYOUT_WAIT_CALLED & 0xffffffff, 0, 3),
+             BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                      (unsigned)offsetof(struct seccomp_data, instruction_pointer) + 4),
+             EQUALS(NJ_LAYOUT_WAIT_CALLED >> 32, 0, 1), ALLOW);
+    EMIT(p, NOTIFY);
+}
+
+int nj_virtual_install(unsigned level)
+{
+    struct program p = {.n = 0};
+    struct sock_fprog program;
+    long fd;
+
+    EMIT(&p, LOAD(arch), EQUALS(AUDIT_ARCH_X86_64, 1, 0), ALLOW, LOAD(nr));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rows[i].level <= level)
+            emit_row(&p, &rows[i]);
+    }
+    EMIT(&p, ALLOW);
+    if (p.n == COUNT(p.code))
+        return -E2BIG;
+    program = (struct sock_fprog){.len = p.n, .filter = p.code};
+    fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                 SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+                 &program);
+    return fd < 0 ? -errno : (int)fd;
+}
+
+/* ---- answering ---- */
+
+bool nj_virtual_read(pid_t tid, uint64_t address, void *data, size_t len)
+{
+    struct iovec here = {data, len}, there = {(void *)(uintptr_t)address, len};
+
+    return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+bool nj_virtual_write(pid_t tid, uint64_t address, const void *data, size_t len)
+{
+    struct iovec here = {(void *)(uintptr_t)data, len}, there = {(void *)(uintptr_t)address, len};
+
+    return process_vm_writev(tid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid)
+{
+    nj_auto_close int fd = -1;
+    char name[32], text[2048];
+    const char *at, *end;
+    uint32_t pid = 0;
+    ssize_t n;
+
+    (void)snprintf(name, sizeof(name), "%d/status", tid); /* fits */
+    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    at = strstr(text, "\nNSpid:");
+    end = at ? strchr(at + 1, '\n') : NULL;
+    if (!end)
+        return 0;
+    for (at += 7; at < end; at++) /* one number a namespace, the innermost last */
+        pid = *at == '\t' ? 0 : 10 * pid + (uint32_t)(*at - '0');
+    return pid;
+}
+
+bool nj_virtual_is_alive(struct nj_virtual *v, const struct seccomp_notif *notif)
+{
+    return ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &notif->id) == 0;
+}
+
+void nj_virtual_answer(struct nj_virtual *v, const struct seccomp_notif_resp *response)
+{
+    if (ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_SEND, response) < 0 && errno != ENOENT)
+        nj_virtual_lower(v, 0, NJ_LOWERED_LOST); /* ENOENT: the task was killed meanwhile */
+}
+
+static nj_call_handler *handler_of(int number)
+{
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rows[i].number == number)
+            return rows[i].handler;
+    }
+    return NULL;
+}
+
+/* serve_one - returns whether there was one */
+static bool serve_one(struct nj_virtual *v)
+{
+    struct seccomp_notif notif = {.id = 0};
+    struct seccomp_notif_resp response = {.id = 0};
+    enum nj_answer answer = NJ_ANSWER_CONTINUE;
+    nj_call_handler *handler;
+
+    if (ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0)
+        return errno == ENOENT || errno == EINTR; /* killed before we read of it */
+    v->notified++;
+    response.id = notif.id;
+    handler = handler_of(notif.data.nr);
+    if (handler && nj_virtual_is_alive(v, &notif))
+        answer = handler(v, &notif, &response);
+    if (answer == NJ_ANSWER_LATER)
+        return true;
+    if (answer == NJ_ANSWER_CONTINUE)
+        response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    if (response.error != 0)
+        response.val = 0;
+    nj_virtual_answer(v, &response);
+    return true;
+}
+
+#define BATCH 64 /* then the rest of the loop has its turn */
+
+void nj_virtual_serve(struct nj_virtual *v, short listener_events)
+{
+    nj_virtual_stopped(v);
+    nj_timers_fire(v);
+    for (int i = 0; i < BATCH && listener_events & POLLIN; i++) {
+        struct pollfd polled = {v->listener_fd, POLLIN, 0};
+
+        if (!serve_one(v))
+            break;
+        nj_virtual_stopped(v);
+        listener_events = poll(&polled, 1, 0) > 0 ? polled.revents : 0;
+    }
+    if (listener_events & (POLLHUP | POLLERR) && !(listener_events & POLLIN)) {
+        (void)close(v->listener_fd); /* nobody with the filter is left */
+        v->listener_fd = -1;
+    }
+}

@@ -1,0 +1,228 @@
+/*
+ * virtual.c - the layer's life: what the host has, a call's beginning and end
+ */
+#include "batch/sandbox/virtual/virtual.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "formats/base/bytes.h"
+#include "formats/base/fsio.h"
+
+#include "formats/base/banned.h"
+
+/* No machine answers queries faster than one in this many nanoseconds per processor and thousand:
+ * what the clock may have gained at most, in its own nanoseconds for each real one. */
+#define GAIN_MAX 100000
+#define CLOCK_MAX_NS (INT64_MAX / 2)
+
+/* find_vdso_call - the kernel's vDSO is the same for every process: where in it is a system call?
+ */
+static uint64_t find_vdso_call(void)
+{
+    const uint8_t *image = (const uint8_t *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+    const Elf64_Ehdr *head = (const Elf64_Ehdr *)(const void *)image;
+    const Elf64_Phdr *part;
+
+    if (!image)
+        return 0;
+    part = (const Elf64_Phdr *)(const void *)(image + head->e_phoff);
+    for (int i = 0; i < head->e_phnum; i++) {
+        if (part[i].p_type != PT_LOAD || !(part[i].p_flags & PF_X))
+            continue;
+        for (uint64_t at = 0; at + 1 < part[i].p_filesz; at++) {
+            if (image[at] == 0x0f && image[at + 1] == 0x05)
+                return at;
+        }
+    }
+    return 0;
+}
+
+/* wanted_level - NJ_TEST_LEVEL caps what plans ask for, to find what a failure comes from */
+static unsigned wanted_level(const struct nj_box_plan *plan, enum nj_lowered *ret_why)
+{
+    const char *cap = getenv("NJ_TEST_LEVEL");
+    unsigned level = plan->level;
+
+    if (cap && cap[0] >= '0' && cap[0] <= '3' && (unsigned)(cap[0] - '0') < level) {
+        level = (unsigned)(cap[0] - '0');
+        *ret_why = NJ_LOWERED_ASKED;
+    }
+    return level;
+}
+
+static void child_has_news(int signal)
+{
+    (void)signal; /* it ends ppoll(), which is all */
+}
+
+/* await_children - SIGCHLD is let in by nj_virtual_poll() alone */
+static int await_children(struct nj_error *err)
+{
+    struct sigaction action = {.sa_handler = child_has_news};
+    sigset_t blocked;
+
+    (void)sigemptyset(&blocked);
+    (void)sigaddset(&blocked, SIGCHLD);
+    if (sigaction(SIGCHLD, &action, NULL) < 0 || sigprocmask(SIG_BLOCK, &blocked, NULL) < 0)
+        return nj_fail_errno(err, errno, "box: signals");
+    return 0;
+}
+
+int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtual,
+                   struct nj_error *err)
+{
+    struct nj_virtual *v = calloc(1, sizeof(*v));
+
+    if (!v)
+        return nj_fail_nomem(err);
+    v->proc_fd = v->listener_fd = v->page_fd = v->pair[0] = v->pair[1] = -1;
+    v->memory_bytes = plan->max_memory_bytes;
+    v->level = wanted_level(plan, &v->host);
+    *ret_virtual = v;
+    if (v->level == 0)
+        return 0;
+    v->vdso_call_offset = find_vdso_call();
+    v->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (v->proc_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, v->pair) < 0)
+        return nj_fail_errno(err, errno, "box: set the reproducible layer up");
+    return await_children(err);
+}
+
+int nj_virtual_poll(struct nj_virtual *v, struct pollfd *polled, nfds_t n, int wait_ms,
+                    struct nj_error *err)
+{
+    int ms = nj_timers_wait_ms(v, wait_ms);
+    const struct timespec wait = {ms / 1000, ms % 1000 * 1000000L};
+    sigset_t none;
+
+    (void)sigemptyset(&none);
+    if (ppoll(polled, n, ms < 0 ? NULL : &wait, v->level > 0 ? &none : NULL) >= 0)
+        return 0;
+    if (errno != EINTR)
+        return nj_fail_errno(err, errno, "call: poll");
+    for (nfds_t i = 0; i < n; i++)
+        polled[i].revents = 0;
+    return 0;
+}
+
+static int make_page(struct nj_virtual *v, int64_t clock_ns, struct nj_error *err)
+{
+    const size_t image_bytes = (size_t)(nj_vdso_image_end - nj_vdso_image);
+    int r;
+
+    r = nj_fsio_memfd("nj-clock", &v->page_fd, err);
+    if (r >= 0)
+        r = nj_fsio_pwrite(v->page_fd, nj_vdso_image, image_bytes, 0, err);
+    if (r < 0)
+        return nj_wrap(err, "call: the clock page");
+    /* Of a size that cannot change: a shorter page would be our end, too. */
+    if (ftruncate(v->page_fd, NJ_LAYOUT_BYTES) < 0 ||
+        fcntl(v->page_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return nj_fail_errno(err, errno, "call: the clock page");
+    v->page = mmap(NULL, NJ_LAYOUT_CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, v->page_fd,
+                   NJ_LAYOUT_IMAGE_BYTES + NJ_LAYOUT_SLOTS_BYTES);
+    if (v->page == MAP_FAILED) {
+        v->page = NULL;
+        return nj_fail_errno(err, errno, "call: map the clock page");
+    }
+    *v->page = (struct nj_clock_page){
+        .now_ns = clock_ns,
+        .start_ns = clock_ns,
+        .boot_ns = clock_ns > NJ_CLOCK_BOOT_NS ? NJ_CLOCK_BOOT_NS : 0,
+    };
+    return 0;
+}
+
+static void make_key(struct nj_virtual *v, const struct nj_box_call *call)
+{
+    uint8_t step[8];
+
+    nj_store_u64le(step, call->step);
+    nj_digest_bytes(call->seed, sizeof(call->seed), &v->key);
+    nj_digest_chain(&v->key, "nightjar call", (struct nj_span){step, sizeof(step)});
+}
+
+int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call, struct nj_error *err)
+{
+    v->reached = v->level;
+    v->lowered = v->host;
+    v->notified = 0;
+    if (v->level == 0)
+        return 0;
+    if (v->level == NJ_LEVEL_MAX)
+        nj_virtual_lower(v, NJ_LEVEL_MAX - 1, NJ_LOWERED_ORDER);
+    if (v->level >= 2) /* stat() still tells what the kernel has */
+        nj_virtual_lower(v, 1, NJ_LOWERED_TIMES);
+    v->started_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
+    v->start_ns = call->clock_ns;
+    make_key(v, call);
+    return make_page(v, call->clock_ns, err);
+}
+
+int nj_virtual_listen(struct nj_virtual *v, struct nj_error *err)
+{
+    int fds[1], r;
+    size_t n_fds = 1, len;
+    char byte;
+
+    r = nj_fsio_recvmsg(v->pair[0], &byte, 1, &len, fds, &n_fds, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (n_fds == 1 && v->listener_fd < 0) {
+        v->listener_fd = fds[0];
+    } else {
+        for (size_t i = 0; i < n_fds; i++)
+            (void)close(fds[i]);
+        nj_virtual_lower(v, 0, NJ_LOWERED_LISTENER); /* the payload says that it has none */
+    }
+    return 0;
+}
+
+void nj_virtual_lower(struct nj_virtual *v, unsigned level, enum nj_lowered why)
+{
+    if (level >= v->reached)
+        return;
+    v->reached = level;
+    v->lowered = why;
+}
+
+/* end_clock - where the call's clock ended, if that can be */
+static int64_t end_clock(struct nj_virtual *v, int64_t start_ns)
+{
+    int64_t now = nj_clock_read(v);
+    int64_t elapsed = nj_virtual_now_ns(CLOCK_MONOTONIC) - v->started_ns;
+    int64_t gain;
+
+    if (__builtin_mul_overflow(elapsed, (int64_t)GAIN_MAX, &gain))
+        gain = CLOCK_MAX_NS;
+    if (now < start_ns || now - start_ns > gain || now > CLOCK_MAX_NS) {
+        nj_virtual_lower(v, 0, NJ_LOWERED_TAMPERED);
+        return start_ns > CLOCK_MAX_NS - elapsed ? CLOCK_MAX_NS : start_ns + elapsed;
+    }
+    return now;
+}
+
+void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
+{
+    meta->clock_ns = v->page ? end_clock(v, v->start_ns) : 0;
+    meta->level = v->reached;
+    meta->lowered = v->lowered;
+    nj_virtual_stopped(v);
+    v->n_tasks = v->n_timers = 0;
+    free(v->draws);
+    v->draws = NULL;
+    v->n_draws = v->draws_size = 0;
+    if (v->page)
+        (void)munmap(v->page, NJ_LAYOUT_CLOCK_BYTES);
+    v->page = NULL;
+    nj_close_auto(&v->page_fd);
+    nj_close_auto(&v->listener_fd);
+    v->page_fd = v->listener_fd = -1;
+}

@@ -1,0 +1,183 @@
+/*
+ * virtual.h - the reproducible layer of a box: what a supervisor does so that the same code gives
+ * the same bytes
+ *
+ * At level 1 (D1) and up a payload carries a second filter, which notifies the supervisor of the
+ * calls that ask for time or randomness and of each exec; virtual.h is how call.c runs all of that:
+ *
+ *   nj_virtual_new()        once, before the supervisor confines itself
+ *   nj_virtual_begin()      before a call starts: a fresh clock page, the call's key
+ *   nj_virtual_listen()     the payload sent its listener
+ *   nj_virtual_serve()      each time the loop turns: answers what is waiting, follows execs
+ *   nj_virtual_poll()       how the loop sleeps
+ *   nj_virtual_end()        all processes are gone: where the clock ended, what was reached
+ *
+ * A level is aimed at and measured: what cannot be kept lowers it, with a word, and the call goes
+ * on. Nothing here is needed for safety: the box is as closed without it. Parts: notify (which
+ * calls, and the listener), exec (a program gets the vDSO), clock, wait (timed waits and timers),
+ * random, vdso (the image), layout.h (what both sides share).
+ */
+#ifndef NJ_VIRTUAL_H
+#define NJ_VIRTUAL_H
+
+#include <linux/seccomp.h>
+#include <poll.h>
+
+#include "batch/sandbox/sandbox.h"
+#include "batch/sandbox/virtual/layout.h"
+#include "batch/sandbox/virtual/times.h"
+
+#define NJ_VIRTUAL_TASKS_MAX                                                                       \
+    1024 /* stopped for us at the same time; beyond, one goes its own way */
+#define NJ_VIRTUAL_TIMERS_MAX 1024
+
+/* What a stopped task is stopped for. */
+enum nj_task_state {
+    NJ_TASK_NONE,
+    NJ_TASK_EXEC,  /* parked in exec: comes out with a new program, or without */
+    NJ_TASK_NEW,   /* a new program: comes to its first stop */
+    NJ_TASK_MAP,   /* maps the image */
+    NJ_TASK_WAIT,  /* out of a timed wait that it is to begin in the image */
+    NJ_TASK_LEAVE, /* of no more interest */
+};
+
+struct nj_task {
+    pid_t tid;
+    enum nj_task_state state;
+    int fd;         /* of EXEC: the clock's descriptor in that process; -1: none */
+    int signal;     /* that came in between, to be handed on */
+    uint64_t entry; /* MAP: where the program starts */
+    uint64_t mask;  /* MAP: the signals it blocks */
+    uint64_t auxv;  /* MAP: where the program is told of its vDSO */
+    int number;     /* WAIT: the call, as it is to be made */
+    uint64_t arguments[6];
+    int time_argument; /* WAIT: of these the one that points to slot.time; -1: none */
+    struct nj_wait_slot slot;
+};
+
+/* A timer that the kernel runs in real time. */
+struct nj_timer {
+    pid_t tid;
+    uint64_t key;        /* which of this task's */
+    int64_t due_ns;      /* CLOCK_MONOTONIC of the host */
+    int64_t clock_ns;    /* what the virtual clock says then, at least */
+    int64_t interval_ns; /* 0: once */
+};
+
+/* How often each task took randomness, by its number in the call's pid namespace. */
+struct nj_draw {
+    uint32_t pid;
+    uint32_t count;
+};
+
+struct nj_virtual {
+    unsigned level;            /* of this box: min(plan, what the host has) */
+    enum nj_lowered host;      /* why the host has no more */
+    int proc_fd;               /* the host's /proc */
+    int pair[2];               /* ours, and the payload's end, by which it sends its listener */
+    uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
+    uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
+
+    /* of the call under way */
+    unsigned reached;
+    enum nj_lowered lowered;
+    int listener_fd; /* -1: no payload yet, or none is left */
+    int page_fd;
+    struct nj_clock_page *page;
+    int64_t started_ns; /* CLOCK_MONOTONIC of the host */
+    int64_t start_ns;   /* what the virtual clock said then */
+    struct nj_digest key;
+    struct nj_task tasks[NJ_VIRTUAL_TASKS_MAX];
+    size_t n_tasks; /* in use: the first ones */
+    struct nj_timer timers[NJ_VIRTUAL_TIMERS_MAX];
+    size_t n_timers;
+    struct nj_draw *draws; /* hashed by pid */
+    size_t n_draws, draws_size;
+    uint64_t notified; /* for tests and measurements */
+};
+
+/* nj_virtual_new - what a box of @level needs; opens /proc. @ret_virtual has level 0 where the host
+ * lacks something: .host says what. */
+int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtual,
+                   struct nj_error *err) NJ_MUST_USE;
+
+int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call,
+                     struct nj_error *err) NJ_MUST_USE;
+
+/* nj_virtual_listen - take the listener from the payload's socket. Returns 0 also when there is
+ * none yet. */
+int nj_virtual_listen(struct nj_virtual *v, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_virtual_serve - @listener_events: what poll() said about v->listener_fd */
+void nj_virtual_serve(struct nj_virtual *v, short listener_events);
+
+/* nj_virtual_poll - poll(), which ends as well when a stopped task has news or a timer is due.
+ * Returns 0; revents are valid, or 0 after a signal. */
+int nj_virtual_poll(struct nj_virtual *v, struct pollfd *polled, nfds_t n, int wait_ms,
+                    struct nj_error *err) NJ_MUST_USE;
+
+/* nj_virtual_file_clock - the call's clock, as file times want it; until the call's end */
+struct nj_times_clock nj_virtual_file_clock(struct nj_virtual *v);
+
+void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta);
+
+/* nj_virtual_lower - this call keeps @level at most */
+void nj_virtual_lower(struct nj_virtual *v, unsigned level, enum nj_lowered why);
+
+/* nj_virtual_install - in the payload: the second filter; returns the listener or -errno.
+ * Allocates nothing. */
+int nj_virtual_install(unsigned level) NJ_MUST_USE;
+
+/* ---- between the parts ---- */
+
+/* What is done about a notified call. */
+enum nj_answer {
+    NJ_ANSWER_CONTINUE, /* the kernel carries it out */
+    NJ_ANSWER_VALUE,    /* response holds result or error */
+    NJ_ANSWER_LATER,    /* the task is stopped, or was answered already */
+};
+typedef enum nj_answer nj_call_handler(struct nj_virtual *v, const struct seccomp_notif *notif,
+                                       struct seccomp_notif_resp *response);
+
+nj_call_handler nj_virtual_exec;
+nj_call_handler nj_virtual_wait;
+nj_call_handler nj_virtual_timer;
+nj_call_handler nj_clock_gettime, nj_clock_getres, nj_clock_gettimeofday, nj_clock_time,
+    nj_clock_times, nj_clock_getrusage, nj_clock_sysinfo, nj_clock_getcpu;
+nj_call_handler nj_random_getrandom;
+
+/* nj_virtual_answer - send @response; the task may be gone */
+void nj_virtual_answer(struct nj_virtual *v, const struct seccomp_notif_resp *response);
+bool nj_virtual_is_alive(struct nj_virtual *v, const struct seccomp_notif *notif);
+
+/* Memory of a notified or stopped task; false: not there. */
+bool nj_virtual_read(pid_t tid, uint64_t address, void *data, size_t len);
+bool nj_virtual_write(pid_t tid, uint64_t address, const void *data, size_t len);
+
+/* nj_virtual_pid - the task's number in the innermost pid namespace; 0: gone */
+uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid);
+
+/* nj_virtual_stop - stop @tid at the end of the call it is parked in; NULL: it is not to be had */
+struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state);
+void nj_virtual_stopped(struct nj_virtual *v); /* carry on with all tasks that stopped */
+void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task); /* WAIT reached its stop */
+/* nj_virtual_slot - a free slot of the stopped task for going back by the image; 0: none */
+struct user_regs_struct;
+uint64_t nj_virtual_slot(pid_t tid, const struct user_regs_struct *regs,
+                         struct nj_wait_slot *ret_slot);
+
+int64_t nj_virtual_now_ns(int clock); /* of the host */
+int64_t nj_clock_read(const struct nj_virtual *v);
+int64_t nj_clock_tick(struct nj_virtual *v);
+void nj_clock_raise(struct nj_virtual *v, int64_t clock_ns); /* to at least; counts as waiting */
+void nj_timers_fire(struct nj_virtual *v);
+int nj_timers_wait_ms(const struct nj_virtual *v, int wait_ms); /* at most @wait_ms */
+void nj_timers_interrupted(struct nj_virtual *v, const struct nj_wait_slot *slot);
+
+/* nj_random_bytes - the next piece of randomness of stream @pid */
+int nj_random_bytes(struct nj_virtual *v, uint32_t pid, uint8_t *bytes, size_t len,
+                    struct nj_error *err) NJ_MUST_USE;
+
+extern const uint8_t nj_vdso_image[], nj_vdso_image_end[];
+
+#endif

@@ -1,0 +1,300 @@
+/*
+ * test_clock.c - the same code gives the same time and the same randomness
+ *
+ * Each program runs in two boxes with the same seed, step and start, and must print the same bytes;
+ * and with another seed others, so nothing is merely constant.
+ */
+#include "../harness.h"
+
+#include <time.h>
+
+#include "formats/base/banned.h"
+
+#define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
+
+static struct harness *h;
+
+static struct nj_box_call virtual_call(const char *const *argv, uint8_t seed)
+{
+    struct nj_box_call call = shell_call(argv);
+
+    call.step = 7;
+    call.clock_ns = START_NS;
+    memset(call.seed, seed, sizeof(call.seed));
+    return call;
+}
+
+/* run - in the open box; the call must end with 0 at level 1 */
+static void run(const char *command, uint8_t seed)
+{
+    const char *const argv[] = {"bash", "-c", command, NULL};
+    struct nj_box_call call = virtual_call(argv, seed);
+
+    call_with(h, &call);
+    if (h->failed)
+        fail_msg("%s: %s", command, h->err.text);
+    if (h->outcome.exit != NJ_EXIT_EXITED || h->outcome.status != 0)
+        fail_msg("%s: exit %d status %d\n%s\n%s\n%s", command, (int)h->outcome.exit,
+                 h->outcome.status, h->text, h->out, h->errors);
+    if (h->meta.level != 1)
+        fail_msg("%s: level %u: %s", command, h->meta.level, nj_lowered_text(h->meta.lowered));
+}
+
+/* run_equal - twice, the second time in a box of its own */
+static void run_equal(const char *command)
+{
+    struct nj_box_plan plan;
+    char *first;
+
+    nj_box_plan_default(&plan);
+    plan.level = 1;
+    run(command, 1);
+    first = strdup(h->out);
+    assert_non_null(first);
+    nj_box_close(h->box);
+    open_box(h, &plan);
+    run(command, 1);
+    if (strcmp(h->out, first) != 0) {
+        size_t at = 0;
+
+        while (h->out[at] == first[at])
+            at++;
+        fail_msg("%s: differs at byte %zu:\n%.60s\n%.60s", command, at, first + at, h->out + at);
+    }
+    free(first);
+}
+
+static double real_seconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void a_shell_has_the_same_time_and_random_numbers(void **state)
+{
+    (void)state;
+    run_equal("date +%s.%N; echo $RANDOM $EPOCHREALTIME $SRANDOM; times; date -u +%F");
+    assert_non_null(strstr(h->out, "1767225600."));
+    assert_non_null(strstr(h->out, "2026-01-01"));
+}
+
+static void another_seed_gives_other_numbers_at_the_same_time(void **state)
+{
+    char *first;
+
+    (void)state;
+    run("python3 -c 'import os; print(os.urandom(8).hex(), hash(\"x\"))'", 1);
+    first = strdup(h->out);
+    run("python3 -c 'import os; print(os.urandom(8).hex(), hash(\"x\"))'", 2);
+    assert_string_not_equal(h->out, first);
+    free(first);
+}
+
+static void python_is_the_same(void **state)
+{
+    (void)state;
+    run_equal(
+        "python3 -c '\n"
+        "import time, uuid, random, os, tempfile, secrets, resource, threading\n"
+        "print(time.time_ns(), time.monotonic_ns(), time.process_time_ns())\n"
+        "print(uuid.uuid4(), uuid.uuid1().time, random.random(), os.urandom(40).hex())\n"
+        "print(hash(\"abc\"), secrets.token_hex(8), tempfile.mktemp())\n"
+        "print(os.times(), resource.getrusage(resource.RUSAGE_SELF), id(object()))\n"
+        "t = threading.Thread(target=lambda: print(os.urandom(4).hex())); t.start(); t.join()\n"
+        "pid = os.fork()\n"
+        "if pid == 0: print(os.urandom(4).hex(), flush=True); os._exit(0)\n"
+        "os.waitpid(pid, 0)'");
+}
+
+static void other_programs_are_the_same(void **state)
+{
+    (void)state;
+    run_equal("perl -MTime::HiRes=time -e 'print time(), \" \", Time::HiRes::clock_gettime(1), "
+              "\"\\n\"'; mktemp -u; awk 'BEGIN { srand(); print srand(), rand() }'");
+    run_equal("command -v node >/dev/null || exit 0; node -e 'console.log(Date.now(), "
+              "Math.random(), process.hrtime.bigint(), require(\"crypto\").randomUUID(), "
+              "performance.now()); setTimeout(() => console.log(Date.now()), 50)'");
+}
+
+static const char raw_program[] =
+    "cat > raw.c <<'E'\n"
+    "#define _GNU_SOURCE\n"
+    "#include <stdio.h>\n#include <stdint.h>\n#include <time.h>\n#include <unistd.h>\n"
+    "#include <sys/syscall.h>\n#include <sys/time.h>\n#include <sys/times.h>\n"
+    "#include <sys/sysinfo.h>\n#include <sys/resource.h>\n#include <sys/auxv.h>\n"
+    "int main(void) {\n"
+    "  struct timespec t; struct timeval v; struct tms m; struct sysinfo s; struct rusage u;\n"
+    "  unsigned cpu = 9, node = 9; uint32_t r[9];\n"
+    "  for (int c = 0; c < 12; c++) if (syscall(SYS_clock_gettime, c, &t) == 0)\n"
+    "    printf(\"%d %ld.%09ld\\n\", c, t.tv_sec, t.tv_nsec);\n"
+    "  for (int c = 0; c < 12; c++) if (clock_gettime(c, &t) == 0)\n"
+    "    printf(\"%d %ld.%09ld\\n\", c, t.tv_sec, t.tv_nsec);\n"
+    "  syscall(SYS_gettimeofday, &v, 0); printf(\"%ld.%06ld\\n\", v.tv_sec, v.tv_usec);\n"
+    "  printf(\"%ld %ld\\n\", syscall(SYS_time, 0), times(&m)); sysinfo(&s);\n"
+    "  printf(\"%ld %lu %d\\n\", s.uptime, s.totalram, s.procs); getrusage(0, &u);\n"
+    "  printf(\"%ld.%06ld\\n\", u.ru_utime.tv_sec, u.ru_utime.tv_usec);\n"
+    "  syscall(SYS_getcpu, &cpu, &node, 0); syscall(SYS_getrandom, r, sizeof(r), 0);\n"
+    "  printf(\"%u %u %08x %08x %d\\n\", cpu, node, r[0], r[8], clock_getres(1, &t));\n"
+    "  const unsigned char *a = (void *)getauxval(AT_RANDOM);\n"
+    "  printf(\"%02x%02x %p\\n\", a[0], a[15], (void *)&t);\n"
+    "  printf(\"%s %s\\n\", __DATE__, __TIME__);\n"
+    "  return syscall(SYS_clock_gettime, 0, 8L) == 0; }\n"
+    "E\n";
+
+static void raw_calls_and_static_programs_are_the_same(void **state)
+{
+    char command[4096];
+
+    (void)state;
+    (void)snprintf(command, sizeof(command),
+                   "%s gcc -o raw raw.c && ./raw && gcc -static -o raw raw.c && ./raw && "
+                   "if command -v musl-gcc >/dev/null; then musl-gcc -o raw raw.c && ./raw && "
+                   "musl-gcc -static -o raw raw.c && ./raw; fi",
+                   raw_program);
+    run_equal(command);
+}
+
+static void sleeps_take_their_time_and_move_the_clock_by_it(void **state)
+{
+    double before = real_seconds();
+
+    (void)state;
+    run("a=$EPOCHREALTIME; sleep 0.5; b=$EPOCHREALTIME; echo $((${b/./} - ${a/./}))", 1);
+    assert_true(real_seconds() - before >= 0.5);
+    assert_in_range(strtoull(h->out, NULL, 10), 500000, 500999);
+    run_equal("python3 -c '\n"
+              "import time, select, threading, asyncio, socket, signal\n"
+              "def took(what):\n"
+              "  a = time.monotonic_ns(); what(); print((time.monotonic_ns() - a) // 1000)\n"
+              "lock = threading.Lock(); lock.acquire()\n"
+              "cond = threading.Condition(); pair = socket.socketpair(); pair[0].settimeout(0.1)\n"
+              "def receive():\n"
+              "  try: pair[0].recv(1)\n"
+              "  except TimeoutError: pass\n"
+              "def held():\n"
+              "  with cond: cond.wait(0.1)\n"
+              "took(lambda: time.sleep(0.1)); took(lambda: select.select([], [], [], 0.1))\n"
+              "took(lambda: select.poll().poll(100)); took(lambda: select.epoll().poll(0.1))\n"
+              "took(lambda: lock.acquire(timeout=0.1)); took(held); took(receive)\n"
+              "took(lambda: asyncio.run(asyncio.sleep(0.1)))\n"
+              "took(lambda: signal.sigtimedwait([signal.SIGUSR1], 0.1))'");
+    assert_null(strstr(h->out, "-"));
+}
+
+static void a_deadline_on_the_virtual_clock_is_waited_for(void **state)
+{
+    double before;
+
+    (void)state;
+    run("cat > deadline.c <<'E'\n"
+        "#include <time.h>\n#include <stdio.h>\n#include <errno.h>\n#include <pthread.h>\n"
+        "int main(void) { struct timespec a, b; pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;\n"
+        "  pthread_cond_t c = PTHREAD_COND_INITIALIZER;\n"
+        "  for (int k = 0; k < 2; k++) { clock_gettime(k, &a); a.tv_nsec += 200000000;\n"
+        "    if (a.tv_nsec > 999999999) { a.tv_sec++; a.tv_nsec -= 1000000000; }\n"
+        "    if (clock_nanosleep(k, TIMER_ABSTIME, &a, 0)) return 1;\n"
+        "    clock_gettime(k, &b); if (b.tv_sec < a.tv_sec || (b.tv_sec == a.tv_sec && "
+        "b.tv_nsec < a.tv_nsec)) return 2; }\n"
+        "  clock_gettime(0, &a); a.tv_sec++; pthread_mutex_lock(&m);\n"
+        "  if (pthread_cond_timedwait(&c, &m, &a) != ETIMEDOUT) return 3;\n"
+        "  clock_gettime(0, &b); if (b.tv_sec < a.tv_sec) return 4;\n"
+        "  a.tv_sec -= 10; return pthread_cond_timedwait(&c, &m, &a) != ETIMEDOUT; }\n"
+        "E\n"
+        "gcc -o deadline deadline.c",
+        1);
+    before = real_seconds();
+    run("./deadline", 1);
+    assert_true(real_seconds() - before >= 1.4);
+}
+
+static void timers_end_programs_in_time(void **state)
+{
+    double before = real_seconds();
+
+    (void)state;
+    run("timeout 0.5 sleep 10; test $? = 124 && timeout 0.3 bash -c 'while :; do :; done'; "
+        "test $? = 124",
+        1);
+    assert_in_range((uint64_t)((real_seconds() - before) * 1000), 800, 8000);
+    run("python3 -c '\n"
+        "import signal, time\n"
+        "fired = []\n"
+        "signal.signal(signal.SIGALRM, lambda *a: fired.append(time.monotonic()))\n"
+        "start = time.monotonic(); signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)\n"
+        "time.sleep(1.1); end = time.monotonic()\n"
+        "assert end - start >= 1.1 and len(fired) >= 5, (end - start, fired)\n"
+        "for i, at in enumerate(fired): assert at - start >= 0.2 * (i + 1), (i, at - start)'",
+        1);
+}
+
+static void the_clock_never_goes_back(void **state)
+{
+    (void)state;
+    run("python3 -c '\n"
+        "import mmap, os, struct, threading, time\n"
+        "shared = mmap.mmap(-1, 4096)\n"
+        "bad = []\n"
+        "def look():\n"
+        "  for i in range(200):\n"
+        "    before, = struct.unpack_from(\"q\", shared)\n"
+        "    now = time.monotonic_ns()\n"
+        "    if now <= before: bad.append((before, now))\n"
+        "    struct.pack_into(\"q\", shared, 0, now)\n"
+        "threads = [threading.Thread(target=look) for i in range(64)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "for i in range(100):\n"
+        "  if os.fork() == 0: look(); os._exit(1 if bad else 0)\n"
+        "for i in range(100): assert os.wait()[1] == 0\n"
+        "one = time.monotonic_ns(); pid = os.fork()\n"
+        "if pid == 0: os._exit(0 if time.monotonic_ns() > one else 1)\n"
+        "assert os.waitpid(pid, 0)[1] == 0'",
+        1);
+}
+
+static int set_up(void **state)
+{
+    struct nj_box_plan plan;
+
+    (void)state;
+    h = calloc(1, sizeof(*h));
+    assert_non_null(h);
+    start(h, "clock");
+    nj_box_plan_default(&plan);
+    plan.level = 1;
+    open_box(h, &plan);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    stop(h);
+    free(h);
+    return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+static int run_cases(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_shell_has_the_same_time_and_random_numbers),
+        CASE(another_seed_gives_other_numbers_at_the_same_time),
+        CASE(python_is_the_same),
+        CASE(other_programs_are_the_same),
+        CASE(raw_calls_and_static_programs_are_the_same),
+        CASE(sleeps_take_their_time_and_move_the_clock_by_it),
+        CASE(a_deadline_on_the_virtual_clock_is_waited_for),
+        CASE(timers_end_programs_in_time),
+        CASE(the_clock_never_goes_back),
+    };
+
+    return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
+}
+
+int main(void)
+{
+    return run_both_ways(run_cases, "clock");
+}
