@@ -11,6 +11,8 @@
 
 #include "batch/sandbox/virtual/layout.h"
 
+#include "formats/base/banned.h"
+
 #define TEXT_OF(macro) #macro
 #define VALUE(macro) TEXT_OF(macro)
 
