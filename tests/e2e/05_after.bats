@@ -1,4 +1,6 @@
 # after: groups that wait for others and get their results.
+#
+# once: who waits for whom is the engine's sum
 
 load ../lib/common
 

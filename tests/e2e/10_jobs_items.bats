@@ -1,5 +1,7 @@
 # Items: JSON lines, CSV, values, matrices; filters and overrides; what is wrong with one row is named
 # with its line, and nothing starts.
+#
+# once: rows are read alike by everybody
 
 load ../lib/common
 

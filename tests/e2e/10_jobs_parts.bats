@@ -1,5 +1,7 @@
 # One job out of several places: anchors, included files, declared variables, --set and --only; and the
 # run's own job.yaml, which needs none of them any more.
+#
+# once: a manifest is put together alike by everybody
 
 load ../lib/common
 

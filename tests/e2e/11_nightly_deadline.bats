@@ -1,4 +1,6 @@
 # limits.deadline: an hour somewhere at which the run is suspended, and who goes on has until the next one.
+#
+# once: a time of day is the same for everybody
 
 load ../lib/common
 

@@ -1,4 +1,6 @@
 # Sessions that fail and are tried again: by cause, with a pause, over kills and resumes; and because a person asks.
+#
+# once: causes and attempts are the engine's sum
 
 load ../lib/common
 

@@ -1,5 +1,7 @@
 # Real providers: each against the strict server, which answers 400 to whatever the service would. A case that ends
 # with models_sound has sent nothing that is wrong.
+#
+# once: a model's answers are the same for everybody
 
 load ../lib/common
 load ../lib/model_server

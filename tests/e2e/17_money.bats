@@ -1,4 +1,6 @@
 # Money: no run, group or session spends more than its budget, and what a crash left unknown counts.
+#
+# once: money is the engine's sum
 
 load ../lib/common
 load ../lib/model_server

@@ -1,4 +1,6 @@
 # Chains on the wire: who is asked when, and for how long a session stays with another model than its first.
+#
+# once: a chain is the engine's sum
 
 load ../lib/common
 load ../lib/model_server
