@@ -19,6 +19,7 @@ stty -F /dev/ttyS1 raw 2>/dev/null
 chmod 666 /dev/ttyS1
 scenario=$(sed -n 's/.*nj\.scenario=\([a-z]*\).*/\1/p' /proc/cmdline)
 
+CASE_SECONDS_MAX=300 # emulated, a case takes some 20 s
 count=0
 check() { # check NAME COMMAND... - one test; what it printed is shown when it fails
     local name=$1
@@ -64,6 +65,7 @@ job() {
 	    tools: [{type: code_execution}]
 	sessions:
 	  - {name: one, agent: tester, key: one, input: "Go."}
+	limits: {disk_free_mb: 0} # the disk is small: no waiting for room
 	YAML
 }
 
@@ -78,11 +80,11 @@ as() {
     export -f "$1" job result groups boxes until_true
     rm -rf "/data/$who-$1" && mkdir -p "/data/$who-$1" && cd "/data/$who-$1" || return 1
     if [ "$who" = root ]; then
-        bash -ec "$1"
+        timeout -k 5 "$CASE_SECONDS_MAX" bash -ec "$1"
     else
         chown 1000:1000 .
         delegate "$1" || return 1
-        bash -c 'echo $$ >"/sys/fs/cgroup/user/$1/cgroup.procs" && exec setpriv --reuid=1000 --regid=1000 --clear-groups bash -ec "$1"' - "$1"
+        bash -c 'echo $$ >"/sys/fs/cgroup/user/$1/cgroup.procs" && exec setpriv --reuid=1000 --regid=1000 --clear-groups timeout -k 5 "$2" bash -ec "$1"' - "$1" "$CASE_SECONDS_MAX"
     fi
 }
 
@@ -152,11 +154,31 @@ oom_ends_the_group() {
     nightjar-replay show run/bundles/*.njb | grep -E 'max_memory_mb'
 }
 
+processors_are_shared_out() {
+    job python "max_cpus: 0.25" <<-'PYTHON'
+	import time
+	begun, used = time.monotonic(), time.process_time()
+	while time.monotonic() < begun + 4:
+	    pass
+	print("share %.2f" % ((time.process_time() - used) / (time.monotonic() - begun)))
+	PYTHON
+    nightjar check job.yaml --plan | grep 'processors 0.25: cgroup v2'
+    nightjar run job.yaml --run-dir run --quiet
+    result
+    result | awk '$1 == "share" && $2 > 0 && $2 < 0.4 { kept = 1 } END { exit !kept }'
+}
+
 processes_are_bounded() {
-    job bash "max_processes: 24" <<-'BASH'
-	for n in $(seq 60); do sleep 5 & done 2>/dev/null
-	echo done
-	BASH
+    # bash waits and tries again where no process can be made; python does not.
+    job python "max_processes: 24" <<-'PYTHON'
+	import os, signal
+	try:
+	    for n in range(60):
+	        if os.fork() == 0:
+	            signal.pause()
+	except OSError as error:
+	    print(error.strerror)
+	PYTHON
     nightjar run job.yaml --run-dir run --quiet
     result
     result | grep 'max_processes of 24'
@@ -239,7 +261,7 @@ many() {
 	    key: "{item.stem}"
 	    files: [{source: "{item.path}", target: /workspace/in.txt}]
 	    input: "Go."
-	limits: {sessions: 3}
+	limits: {sessions: 3, disk_free_mb: 0}
 	YAML
 }
 
@@ -264,6 +286,7 @@ limits)
         check "as $who: a session runs, verifies and leaves nothing" as $who a_session_runs
         check "as $who: memory beyond max_memory_mb is stopped and named" as $who memory_is_bounded
         check "as $who: out of memory ends the group, and the session goes on" as $who oom_ends_the_group
+        check "as $who: max_cpus is kept" as $who processors_are_shared_out
         check "as $who: processes are bounded and named" as $who processes_are_bounded
         check "as $who: the limits are in the kernel" as $who limits_are_in_the_kernel
         check "as $who: a killed run is swept at the next start" as $who sweep_after_kill

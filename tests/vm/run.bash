@@ -56,13 +56,17 @@ kernel() {
     [ -f "$vmlinuz" ]
 }
 
-# initramfs - busybox and what it takes to see a virtio disk with this kernel
+# What it takes to see an ext4 file system on a virtio disk, where it is no part of the kernel itself. Which of them needs
+# which differs between kernels (virtio and virtio_ring changed places), so they are tried in rounds.
+MODULES='virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk crc16 crc32c_generic libcrc32c mbcache jbd2 ext4'
+
+# initramfs - busybox and the modules of this kernel
 initramfs() {
     local root=$work/initramfs module file
     rm -rf "$root"
     mkdir -p "$root"/{bin,dev,proc,sys,root,modules}
     cp "$(command -v busybox)" "$root/bin/busybox"
-    for module in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
+    for module in $MODULES; do
         file=$(find "$work/$kernel_name" -name "$module.ko*" | head -n 1)
         case $file in
         *.xz) xz -dc "$file" >"$root/modules/$module.ko" ;;
@@ -73,9 +77,10 @@ initramfs() {
 	#!/bin/busybox sh
 	b=/bin/busybox
 	$b mount -t devtmpfs dev /dev
-	for m in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
-	    [ ! -f /modules/$m.ko ] || $b insmod /modules/$m.ko
+	for round in 1 2 3 4 5; do
+	    for m in /modules/*.ko; do [ ! -f $m ] || ! $b insmod $m 2>/dev/null || $b rm $m; done
 	done
+	for m in /modules/*.ko; do [ ! -f $m ] || $b insmod $m; done
 	for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/vda ] && break; $b sleep 1; done
 	$b mount -t ext4 -o ro /dev/vda /root || { echo "not ok guest: no disk"; $b poweroff -f; }
 	$b mount --move /dev /root/dev
