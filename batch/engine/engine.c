@@ -486,6 +486,7 @@ static void engine_done(struct nj_engine *engine)
     nj_manifest_free(engine->manifest);
     nj_buf_done(&engine->scratch);
     nj_buf_done(&engine->scratch_object);
+    nj_world_live_done(engine);
     nj_buf_done(&engine->job);
     free(engine->environment);
     free(engine->manifest_dir);

@@ -170,7 +170,6 @@ void nj_live_free(struct nj_live *live)
     nj_arena_done(&live->arena);
     nj_arena_done(&live->config_arena);
     nj_buf_done(&live->closed_bytes);
-    nj_buf_done(&live->tools);
     nj_buf_done(&live->began);
     nj_fold_done(&live->fold);
     free(live->places);

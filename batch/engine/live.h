@@ -68,9 +68,9 @@ struct nj_live {
     /* what is under way */
     struct nj_model_call *model_call;
     struct nj_model_request request;
-    struct nj_buf tools; /* what the model is told of its tools: made at the first call */
-    struct nj_stay stay; /* with a later model of its chain */
-    struct nj_buf began; /* by turn: where in the chain it did; empty where sessions never stay */
+    struct nj_span tools; /* what the model is told of its tools: one of the engine's schemas */
+    struct nj_stay stay;  /* with a later model of its chain */
+    struct nj_buf began;  /* by turn: where in the chain it did; empty where sessions never stay */
     struct nj_budget budget;     /* the session's own */
     uint64_t reserved_micro_usd; /* for the call under way */
     bool has_reserved;
@@ -113,6 +113,12 @@ struct nj_live {
 
 TAILQ_HEAD(nj_live_list, nj_live);
 
+/* The tools of one agent as models are shown them: thousands of sessions wait with the same. */
+struct nj_engine_schemas {
+    struct nj_buf json;
+    struct nj_engine_schemas *next;
+};
+
 struct nj_engine {
     struct nj_world world;
     struct event_base *base;
@@ -127,6 +133,7 @@ struct nj_engine {
     struct nj_journal_writer *writer;
     struct nj_journal *reader;
     struct nj_committer *committer;
+    struct nj_engine_schemas *schemas;
     struct nj_buf scratch; /* of one append or read; never kept over a call */
     struct nj_buf scratch_object;
     char *environment;  /* JSON: what this host is */
@@ -223,6 +230,7 @@ void nj_live_own_bundle_name(const struct nj_live *live, char *name,
 
 /* world_live.c */
 void nj_world_live_init(struct nj_world *world);
+void nj_world_live_done(struct nj_engine *engine);
 void nj_live_ask_model(struct nj_live *live); /* its money is reserved */
 void nj_live_cancel_model(struct nj_live *live);
 /* nj_live_note_answer - an event was recorded, now or before a crash: where in its chain a session

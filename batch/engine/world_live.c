@@ -164,24 +164,59 @@ static void on_attempt(void *ctx, const struct nj_model_failure *failure)
     nj_money_ask(live);
 }
 
+static int find_schemas(struct nj_live *live, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf json = {0};
+    struct nj_engine *engine = live->engine;
+    struct nj_engine_schemas *schemas;
+
+    nj_buf_init(&json, NJ_TOOLS_SCHEMA_MAX_BYTES);
+    if (nj_tool_schemas(live->seat.session->config, &json, err) < 0)
+        return -(int)err->code;
+    for (schemas = engine->schemas; schemas; schemas = schemas->next)
+        if (nj_span_equal(nj_buf_span(&schemas->json), nj_buf_span(&json)))
+            break;
+    if (!schemas) {
+        schemas = calloc(1, sizeof(*schemas));
+        if (!schemas)
+            return nj_fail_nomem(err);
+        *schemas = (struct nj_engine_schemas){.json = json, .next = engine->schemas};
+        json = (struct nj_buf){0};
+        engine->schemas = schemas;
+    }
+    live->tools = nj_buf_span(&schemas->json);
+    return 0;
+}
+
+void nj_world_live_done(struct nj_engine *engine)
+{
+    while (engine->schemas) {
+        struct nj_engine_schemas *next = engine->schemas->next;
+
+        nj_buf_done(&engine->schemas->json);
+        free(engine->schemas);
+        engine->schemas = next;
+    }
+}
+
 static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
                struct nj_error *err)
 {
     struct nj_live *live = nj_live_of(seat);
 
     (void)world;
-    if (!live->tools.data) {
-        nj_buf_init(&live->tools, NJ_TOOLS_SCHEMA_MAX_BYTES);
-        if (nj_tool_schemas(seat->session->config, &live->tools, err) < 0)
-            return -(int)err->code;
-    }
+    /* It may wait for hours, and what its last call was made of is not needed any more. */
+    live->call = (struct nj_tool_call){0};
+    nj_arena_done(&live->arena);
+    if (!live->tools.data && find_schemas(live, err) < 0)
+        return -(int)err->code;
     live->request = (struct nj_model_request){
         .begins = live->request.begins,
         .session = seat->session,
         .turn = action->turn,
         .item_json = live->plan->item_json,
         .session_attempt = nj_live_attempt(live),
-        .tools = nj_buf_span(&live->tools),
+        .tools = live->tools,
         .identity = &live->plan->identity,
     };
     nj_money_ask(live);

@@ -22,7 +22,7 @@ void nj_session_checkpoint(const struct nj_session *session, struct nj_snapshot 
         .calls_done = session->calls_done,
         .judge_rounds = session->judge_rounds,
         .attempts_failed = session->attempts_failed,
-        .items = session->list.count,
+        .items = session->list ? session->list->count : 0,
         .conversation = session->list_root,
         .workspace = session->workspace,
         .prompt_tokens = session->prompt_tokens,
@@ -87,7 +87,10 @@ static int load_conversation(struct nj_session *session, const struct nj_snapsho
     if (snapshot->items == 0)
         return 0;
     session->list_root = snapshot->conversation;
-    return nj_list_load(&session->list, source, &snapshot->conversation, snapshot->items, load_item,
+    session->list = calloc(1, nj_list_bytes(snapshot->items));
+    if (!session->list)
+        return nj_fail_nomem(err);
+    return nj_list_load(session->list, source, &snapshot->conversation, snapshot->items, load_item,
                         &load, err);
 }
 

@@ -100,7 +100,7 @@ struct nj_session {
     size_t n_messages;
     size_t cap_messages;
     size_t messages_bytes; /* of all items; at most NJ_CONVERSATION_MAX_BYTES */
-    struct nj_list list;
+    struct nj_list *list;  /* as large as it is long (nj_list_bytes()); NULL when empty */
     struct nj_digest list_root;
     struct nj_workspace_ref workspace;
     uint64_t prompt_tokens; /* of the last prompt and its reply, as counted; 0: not known */

@@ -56,6 +56,7 @@ void nj_session_free(struct nj_session *session)
     for (size_t i = 0; i < session->n_messages; i++)
         free(session->messages[i].bytes);
     free(session->messages);
+    free(session->list);
     nj_calls_done(&session->calls);
     nj_buf_done(&session->result);
     free(session);
@@ -94,6 +95,23 @@ static void close_with(struct nj_session *session, enum nj_status status, const 
     settle(session, NJ_SESSION_CLOSING);
 }
 
+/* A waiting session is to be small, so its list has only the levels that it needs. */
+static int make_room(struct nj_session *session, struct nj_error *err)
+{
+    uint64_t count = session->list ? session->list->count : 0;
+    size_t have = session->list ? nj_list_bytes(count) : 0, need = nj_list_bytes(count + 1);
+    struct nj_list *grown;
+
+    if (have == need)
+        return 0;
+    grown = realloc(session->list, need);
+    if (!grown)
+        return nj_fail_nomem(err);
+    memset((char *)grown + have, 0, need - have);
+    session->list = grown;
+    return 0;
+}
+
 /* Appends an item whose MESSAGE object is @digest; the session keeps a copy of the bytes for live
  * requests. */
 static int append_item(struct nj_session *session, struct nj_span bytes,
@@ -108,7 +126,7 @@ static int append_item(struct nj_session *session, struct nj_span bytes,
         return nj_fail(err, NJ_E_LIMIT, "the conversation has reached %u bytes",
                        NJ_CONVERSATION_MAX_BYTES);
     if (session->n_messages == session->cap_messages) {
-        size_t cap = session->cap_messages ? session->cap_messages * 2 : 16;
+        size_t cap = session->cap_messages ? session->cap_messages * 2 : 4;
         struct nj_session_message *grown =
             reallocarray(session->messages, cap, sizeof(*session->messages));
 
@@ -117,10 +135,12 @@ static int append_item(struct nj_session *session, struct nj_span bytes,
         session->messages = grown;
         session->cap_messages = cap;
     }
+    if (make_room(session, err) < 0)
+        return -(int)err->code;
     copy = nj_span_dup(bytes);
     if (!copy)
         return nj_fail_nomem(err);
-    r = nj_list_append(&session->list, digest, sink, &root, err);
+    r = nj_list_append(session->list, digest, sink, &root, err);
     if (r < 0) {
         free(copy);
         return r;

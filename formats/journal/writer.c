@@ -27,7 +27,7 @@
 
 #define COMPRESS_MIN_BYTES 256u /* below, a zstd frame's own header eats the gain */
 #define SPARE_BATCHES_MAX 2u    /* one pending, one being written: more never come back at once */
-#define SPARE_BATCH_MAX_BYTES (4u << 20) /* a larger buffer is given back to the system */
+#define SPARE_BATCH_MAX_BYTES (1u << 20) /* a larger buffer is given back to the system */
 
 struct segment {
     int fd;

@@ -6,6 +6,7 @@
  * all that appending needs; spine[k] ends with the digest of the node that spine[k - 1] describes.
  */
 #include <assert.h>
+#include <stddef.h>
 
 #include "formats/object/inside.h"
 
@@ -74,6 +75,21 @@ static int node_decode(struct nj_span bytes, unsigned level, struct node *ret_no
     return 0;
 }
 
+static unsigned levels_of(uint64_t count)
+{
+    unsigned levels = 0;
+
+    for (uint64_t room = 1; count > 0 && (room < count || levels == 0); room *= NJ_LIST_FANOUT)
+        levels++;
+    return levels;
+}
+
+size_t nj_list_bytes(uint64_t count)
+{
+    return offsetof(struct nj_list, spine) +
+           levels_of(count) * sizeof(((struct nj_list *)NULL)->spine[0]);
+}
+
 static int spine_put(const struct nj_list *list, unsigned level, const struct nj_object_sink *sink,
                      struct nj_digest *ret_digest, struct nj_error *err)
 {
@@ -99,13 +115,14 @@ int nj_list_append(struct nj_list *list, const struct nj_digest *item,
                    const struct nj_object_sink *sink, struct nj_digest *ret_root,
                    struct nj_error *err)
 {
-    struct nj_list next = *list;
+    struct nj_list next;
     struct nj_digest digest = *item;
     unsigned open = 0; /* the lowest level with room; all below it begin anew */
     int r;
 
-    if (next.count >= NJ_LIST_ITEMS_MAX)
+    if (list->count >= NJ_LIST_ITEMS_MAX)
         return nj_fail(err, NJ_E_LIMIT, "a list holds at most %u items", NJ_LIST_ITEMS_MAX);
+    memcpy(&next, list, nj_list_bytes(list->count));
     while (open < next.levels && next.spine[open].n_items == NJ_LIST_FANOUT)
         open++;
     if (open == next.levels) {
@@ -132,7 +149,7 @@ int nj_list_append(struct nj_list *list, const struct nj_digest *item,
             return r;
     }
     next.count++;
-    *list = next;
+    memcpy(list, &next, nj_list_bytes(next.count));
     *ret_root = digest;
     return 0;
 }
@@ -203,15 +220,13 @@ int nj_list_load(struct nj_list *list, const struct nj_object_source *source,
         return nj_fail(err, NJ_E_CORRUPT, "list: %lu items, at most %u", (unsigned long)count,
                        NJ_LIST_ITEMS_MAX);
     loader.list.count = count;
-    for (uint64_t room = 1; count > 0 && (room < count || loader.list.levels == 0);
-         room *= NJ_LIST_FANOUT)
-        loader.list.levels++;
+    loader.list.levels = levels_of(count);
     if (count > 0) {
         assert(root);
         r = load_node(&loader, root, loader.list.levels - 1, count, true, err);
         if (r < 0)
             return r;
     }
-    *list = loader.list;
+    memcpy(list, &loader.list, nj_list_bytes(count));
     return 0;
 }

@@ -305,8 +305,13 @@ struct nj_list {
     } spine[NJ_LIST_LEVELS_MAX]; /* [0] is the last leaf */
 };
 
+/* nj_list_bytes - what a list of @count items takes of a struct nj_list: levels that it has not are
+ * neither read nor written, so who holds many short lists need not have memory for them */
+size_t nj_list_bytes(uint64_t count);
+
 /* nj_list_append - add a digest; puts the new LIST nodes; *ret_root names the list afterwards. On
- * failure @list is as before; NJ_E_LIMIT beyond NJ_LIST_ITEMS_MAX. */
+ * failure @list is as before; NJ_E_LIMIT beyond NJ_LIST_ITEMS_MAX. @list has room for one item more
+ * (nj_list_bytes()). */
 int nj_list_append(struct nj_list *list, const struct nj_digest *item,
                    const struct nj_object_sink *sink, struct nj_digest *ret_root,
                    struct nj_error *err) NJ_MUST_USE;

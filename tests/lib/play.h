@@ -252,6 +252,7 @@ static inline const char *play_lists_differ(const struct nj_list *a, const struc
  * caller's. */
 static inline const char *play_differ(const struct nj_session *a, const struct nj_session *b)
 {
+    static const struct nj_list no_list;
     const char *name;
 
 #define SAME(field)                                                                                \
@@ -282,7 +283,7 @@ static inline const char *play_differ(const struct nj_session *a, const struct n
     name = play_calls_differ(&a->calls, &b->calls);
     if (name)
         return name;
-    name = play_lists_differ(&a->list, &b->list);
+    name = play_lists_differ(a->list ? a->list : &no_list, b->list ? b->list : &no_list);
     if (name)
         return name;
     SAME_BYTES(list_root);
