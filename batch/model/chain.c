@@ -32,6 +32,8 @@ struct nj_model_call {
     struct nj_gate_place place; /* at the gate of the model that is asked, where it has one */
     struct nj_rate_headers headers;
     struct nj_policy policy; /* of the try under way */
+    uint64_t prompt_bytes;   /* of the try under way */
+    bool counted;            /* the service was asked how long the prompt is */
     bool begun; /* the try's reply has begun to come: it costs something, whatever follows */
     struct timespec began;
     bool calling; /* inside the attempt callback */
@@ -158,6 +160,16 @@ static int schedule(struct nj_model_call *call, uint64_t wait_ms, struct nj_erro
     return 0;
 }
 
+static void learn_rate(const struct nj_model_call *call, const struct nj_usage *usage)
+{
+    struct nj_models_gate *gate = model_of(call)->gate;
+
+    if (gate)
+        nj_token_rate_learn(&gate->rate, call->prompt_bytes,
+                            usage->input_tokens + usage->cache_read_tokens +
+                                usage->cache_write_5m_tokens + usage->cache_write_1h_tokens);
+}
+
 static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
 {
     struct nj_model_call *call = ctx;
@@ -172,6 +184,7 @@ static void on_try_replied(void *ctx, const struct nj_try_reply *tried)
                                    .duration_ms = elapsed_ms(&call->began)};
 
     call->try = NULL;
+    learn_rate(call, &tried->usage);
     leave_gate(call, NJ_GATE_SUCCEEDED, &tried->usage);
     reply.model = nj_span_text(model_name(call, tried->model, name, sizeof(name)));
     reply.cost_micro_usd = nj_price_cost(&model_of(call)->spec->price, &tried->usage);
@@ -335,15 +348,82 @@ static int send_try(struct nj_model_call *call, struct nj_error *err)
     if (nj_policy_decide(&call->policy, model->spec, call->request.session, err) < 0)
         return -(int)err->code;
     request.policy = &call->policy.request;
+    call->prompt_bytes = nj_context_bytes(call->request.session) + call->request.tools.len;
     return model->provider->begin(model, &request, &callbacks, &call->try, err);
 }
 
-static bool is_context_full(const struct nj_model_call *call)
+static uint64_t estimate_of(const struct nj_model_call *call)
+{
+    const struct nj_models_gate *gate = model_of(call)->gate;
+
+    return nj_context_estimate(call->request.session, gate ? &gate->rate : NULL);
+}
+
+static bool is_context_full(const struct nj_model_call *call, uint64_t tokens)
 {
     const struct nj_manifest_model *spec = model_of(call)->spec;
 
-    return spec->context_tokens &&
-           nj_context_estimate(call->request.session) + spec->max_tokens > spec->context_tokens;
+    return spec->context_tokens && tokens + spec->max_tokens > spec->context_tokens;
+}
+
+static void fail_full(struct nj_model_call *call)
+{
+    const struct nj_try_failure full = {
+        .cause = NJ_CAUSE_CONTEXT_FULL,
+        .verdict = NJ_TRY_FINAL,
+        .text = "the prompt and max_tokens exceed the model's context_tokens; the agent's "
+                "context policy may be compact"};
+
+    on_try_failed(call, &full);
+}
+
+static void on_counted(void *ctx, uint64_t input_tokens)
+{
+    struct nj_model_call *call = ctx;
+    struct nj_error err = {0};
+
+    call->try = NULL;
+    if (is_context_full(call, input_tokens))
+        fail_full(call);
+    else if (send_try(call, &err) < 0)
+        end_unasked(call, &err);
+}
+
+/* It was only to be sure; the service says so itself when the prompt is too long. */
+static void on_count_failed(void *ctx, const struct nj_try_failure *tried)
+{
+    struct nj_model_call *call = ctx;
+    struct nj_error err = {0};
+
+    (void)tried;
+    call->try = NULL;
+    if (send_try(call, &err) < 0)
+        end_unasked(call, &err);
+}
+
+/* Before a session is told that its context is full, the service is asked, where it counts for
+ * nothing: an estimate may be a third too high. One that is twice the limit is not. */
+static bool can_count(const struct nj_model_call *call)
+{
+    const struct nj_model *model = model_of(call);
+
+    return !call->counted && model->spec->can.count_tokens && model->provider->count &&
+           estimate_of(call) / 2 < model->spec->context_tokens;
+}
+
+static int count_try(struct nj_model_call *call, struct nj_error *err)
+{
+    const struct nj_try_callbacks callbacks = {
+        .counted = on_counted, .failed = on_count_failed, .ctx = call};
+    const struct nj_model *model = model_of(call);
+    struct nj_try_request request =
+        nj_walk_try(call->role, &call->request, &call->walk, call->request.session->n_messages);
+
+    call->counted = true;
+    if (nj_policy_decide(&call->policy, model->spec, call->request.session, err) < 0)
+        return -(int)err->code;
+    request.policy = &call->policy.request;
+    return model->provider->count(model, &request, &callbacks, &call->try, err);
 }
 
 void nj_chain_admit(struct nj_gate_place *place)
@@ -352,14 +432,11 @@ void nj_chain_admit(struct nj_gate_place *place)
         (struct nj_model_call *)((char *)place - offsetof(struct nj_model_call, place));
     struct nj_error err = {0};
 
-    if (is_context_full(call)) {
-        const struct nj_try_failure full = {
-            .cause = NJ_CAUSE_CONTEXT_FULL,
-            .verdict = NJ_TRY_FINAL,
-            .text = "the prompt and max_tokens exceed the model's context_tokens; the agent's "
-                    "context policy may be compact"};
-
-        on_try_failed(call, &full);
+    if (is_context_full(call, estimate_of(call))) {
+        if (!can_count(call))
+            fail_full(call);
+        else if (count_try(call, &err) < 0)
+            end_unasked(call, &err);
         return;
     }
     if (send_try(call, &err) < 0)
@@ -404,6 +481,7 @@ static int begin_try(struct nj_model_call *call, struct nj_error *err)
     model = model_of(call);
     nj_rate_headers_init(&call->headers);
     call->begun = false;
+    call->counted = false;
     if (!model->provider)
         return nj_fail(err, NJ_E_INPUT, "this build has no provider %s",
                        nj_manifest_provider_text(model->spec->provider));
@@ -411,9 +489,8 @@ static int begin_try(struct nj_model_call *call, struct nj_error *err)
         return send_try(call, err);
     if (call->place.ticket == 0)
         call->place.ticket = ++call->models->tickets;
-    call->place.need =
-        (struct nj_limiter_need){.input_tokens = nj_context_estimate(call->request.session),
-                                 .output_tokens = model->spec->max_tokens};
+    call->place.need = (struct nj_limiter_need){.input_tokens = estimate_of(call),
+                                                .output_tokens = model->spec->max_tokens};
     if (!is_prefix_cached(call)) {
         nj_gate_enter(&model->gate->gate, &call->place);
     } else {

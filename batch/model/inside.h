@@ -8,6 +8,7 @@
 #include "batch/model/lead.h"
 #include "batch/model/model.h"
 #include "batch/model/provider.h"
+#include "batch/session/context.h"
 
 /* A group whose calls share a prefix that the model caches. */
 struct nj_models_group {
@@ -21,6 +22,7 @@ struct nj_models_gate {
     struct nj_gate gate;
     const struct nj_manifest_model *spec; /* the first that named it */
     struct event *timer;                  /* when to look who may go */
+    struct nj_token_rate rate;            /* what it makes of a prompt's bytes */
     struct nj_models_group *groups;       /* of jobs, as they come */
     struct nj_models_gate *next;
 };

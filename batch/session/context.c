@@ -21,14 +21,43 @@ static bool is_left_out(const struct nj_session *session, size_t index)
            memcmp(message->bytes, RESULT_HEAD, strlen(RESULT_HEAD)) == 0;
 }
 
-/* Bytes that items @from and later have in a request; a note counts as its least length. */
-static uint64_t view_bytes(const struct nj_session *session, size_t from)
+/* Bytes that items @from to @to have in a request; a note counts as its least length. */
+static uint64_t range_bytes(const struct nj_session *session, size_t from, size_t to)
 {
     uint64_t sum = 0;
 
-    for (size_t i = from; i < session->n_messages; i++)
+    for (size_t i = from; i < to; i++)
         sum += is_left_out(session, i) ? NJ_CONTEXT_NOTE_MIN_BYTES : session->messages[i].len;
     return sum;
+}
+
+static uint64_t view_bytes(const struct nj_session *session, size_t from)
+{
+    return range_bytes(session, from, session->n_messages);
+}
+
+static bool is_rate(uint64_t bytes, uint64_t tokens)
+{
+    return bytes >= NJ_CONTEXT_LEARN_MIN_BYTES && tokens <= bytes && tokens >= bytes / 16;
+}
+
+void nj_token_rate_learn(struct nj_token_rate *rate, uint64_t bytes, uint64_t tokens)
+{
+    if (!is_rate(bytes, tokens) || bytes > NJ_CONTEXT_LEARN_MAX_BYTES)
+        return;
+    rate->bytes += bytes;
+    rate->tokens += tokens;
+    if (rate->bytes > NJ_CONTEXT_LEARN_MAX_BYTES) {
+        rate->bytes /= 2;
+        rate->tokens /= 2;
+    }
+}
+
+uint64_t nj_token_rate_of(const struct nj_token_rate *rate, uint64_t bytes)
+{
+    if (!rate || rate->bytes == 0)
+        return bytes / NJ_CONTEXT_BYTES_PER_TOKEN;
+    return (uint64_t)((double)bytes * (double)rate->tokens / (double)rate->bytes);
 }
 
 static uint64_t fixed_tokens(const struct nj_session *session)
@@ -36,16 +65,25 @@ static uint64_t fixed_tokens(const struct nj_session *session)
     return NJ_CONTEXT_OVERHEAD_TOKENS + session->config->n_tools * (uint64_t)NJ_CONTEXT_TOOL_TOKENS;
 }
 
-uint64_t nj_context_estimate(const struct nj_session *session)
+uint64_t nj_context_bytes(const struct nj_session *session)
 {
-    uint64_t bytes;
+    return view_bytes(session, 0) + strlen(session->config->instructions);
+}
 
-    if (session->prompt_tokens)
-        return session->prompt_tokens +
-               view_bytes(session, session->prompt_items) / NJ_CONTEXT_BYTES_PER_TOKEN;
-    bytes = view_bytes(session, 0) + strlen(session->config->instructions);
+uint64_t nj_context_estimate(const struct nj_session *session, const struct nj_token_rate *rate)
+{
     /* Schemas are mostly a tenth of what they may be at most. */
-    return bytes / NJ_CONTEXT_BYTES_PER_TOKEN + fixed_tokens(session) / 8;
+    uint64_t fixed = fixed_tokens(session) / 8, measured;
+    struct nj_token_rate own = {0};
+
+    if (session->prompt_tokens == 0)
+        return nj_token_rate_of(rate, nj_context_bytes(session)) + fixed;
+    measured =
+        range_bytes(session, 0, session->prompt_items) + strlen(session->config->instructions);
+    if (session->prompt_tokens > fixed)
+        nj_token_rate_learn(&own, measured, session->prompt_tokens - fixed);
+    return session->prompt_tokens +
+           nj_token_rate_of(&own, view_bytes(session, session->prompt_items));
 }
 
 uint64_t nj_context_bound(const struct nj_session *session, bool same_model)
@@ -89,7 +127,7 @@ void nj_context_compact(struct nj_session *session)
     uint64_t limit = session->config->compact_at_tokens;
     size_t cut;
 
-    if (limit == 0 || nj_context_estimate(session) < limit)
+    if (limit == 0 || nj_context_estimate(session, NULL) < limit)
         return;
     cut = turn_begin(session, NJ_CONTEXT_TURNS_KEPT);
     if (cut <= session->compacted)

@@ -178,6 +178,26 @@ model() { printf '[{provider: anthropic, model: m1, base_url: "%s", credential: 
     [[ $(row 001 'r["error"]["message"]') == *context_full*compact* ]]
 }
 
+@test "before a context is called full the service is asked to count, where it does" {
+    skip_without namespaces
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM
+    serve <<<'{"say": "done"}'
+    MODELS=$(model "max_tokens: 300, context_tokens: 6000, capabilities: {count_tokens: true}") job_models
+    sed -i "s/: go\\./: $(printf 'word %.0s' {1..4040})/" job.yaml # 20,200 bytes: 6,700 tokens to us, 5,500 to the server
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    same "$(models_log_of '[sum(line["path"].endswith(kind) for line in asked) for kind in ("count_tokens", "messages")]')" "[1, 1]" "counts and calls"
+    sed -i 's/count_tokens: true/count_tokens: false/' job.yaml
+    expect 1 nightjar run job.yaml --run-dir other
+    [[ $(jq -r .error.message other/results.jsonl) == *context_full* ]]
+    same "$(models_log_of '[sum(line["path"].endswith(kind) for line in asked) for kind in ("count_tokens", "messages")]')" "[1, 1]" "counts and calls"
+    # What the service counts as too long is not sent.
+    sed -i "s/count_tokens: false/count_tokens: true/; s/max_tokens: 300/max_tokens: 900/" job.yaml
+    expect 1 nightjar run job.yaml --run-dir third
+    models_sound
+    same "$(models_log_of '[sum(line["path"].endswith(kind) for line in asked) for kind in ("count_tokens", "messages")]')" "[2, 1]" "counts and calls"
+}
+
 @test "64 sessions over real sockets stop below the budget" {
     export NJ_TEST_KEY=key-$RANDOM$RANDOM
     serve <<-'JSON'

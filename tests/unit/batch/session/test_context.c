@@ -48,15 +48,47 @@ static void a_bound_takes_each_byte_that_nobody_measured_for_a_token(void **stat
     fill(play.session, 3);
     before = nj_context_bound(play.session, true);
     assert_in_range(before, 3 * LONG_BYTES, 3 * LONG_BYTES + 4000);
-    assert_in_range(nj_context_estimate(play.session), LONG_BYTES, before / 2);
+    assert_in_range(nj_context_estimate(play.session, NULL), LONG_BYTES, before / 2);
     play.session->prompt_tokens = 1000; /* as the provider counted the first five items */
     play.session->prompt_items = 5;
     assert_in_range(nj_context_bound(play.session, true), 1000 + LONG_BYTES,
                     1000 + LONG_BYTES + 400);
     assert_int_equal(nj_context_bound(play.session, false),
                      nj_context_bound(play.session, true) + 500);
-    assert_in_range(nj_context_estimate(play.session), 1000 + LONG_BYTES / 3,
+    assert_in_range(nj_context_estimate(play.session, NULL), 1000 + LONG_BYTES / 3,
                     1100 + LONG_BYTES / 3);
+    play_done(&play);
+}
+
+static void an_estimate_learns_what_the_model_makes_of_a_byte(void **state)
+{
+    struct nj_token_rate rate = {0};
+    struct play play;
+    uint64_t plain, measured;
+
+    (void)state;
+    play_init(&play, 0);
+    fill(play.session, 3);
+    plain = nj_context_estimate(play.session, NULL);
+    assert_int_equal(nj_context_estimate(play.session, &rate), plain); /* nothing is known */
+    nj_token_rate_learn(&rate, 1000000, 1000001); /* no model makes two of one */
+    nj_token_rate_learn(&rate, 1000000, 62000);
+    nj_token_rate_learn(&rate, NJ_CONTEXT_LEARN_MIN_BYTES - 1, 1000);
+    assert_int_equal(rate.bytes, 0);
+    nj_token_rate_learn(&rate, 40000, 8000);
+    assert_int_equal(nj_token_rate_of(&rate, 1000), 200);
+    assert_in_range(nj_context_estimate(play.session, &rate), plain / 2, plain * 4 / 5);
+    nj_token_rate_learn(&rate, NJ_CONTEXT_LEARN_MAX_BYTES, NJ_CONTEXT_LEARN_MAX_BYTES / 2);
+    assert_true(rate.bytes <= NJ_CONTEXT_LEARN_MAX_BYTES); /* the newest counts most */
+    assert_in_range(nj_token_rate_of(&rate, 1000), 480, 500);
+    /* What was measured itself counts more than what others were. */
+    play.session->prompt_items = 5;
+    measured = nj_context_bytes(play.session) - play.session->messages[5].len -
+               play.session->messages[6].len;
+    play.session->prompt_tokens = 300 + measured / 6;
+    assert_in_range(nj_context_estimate(play.session, &rate),
+                    play.session->prompt_tokens + LONG_BYTES / 7,
+                    play.session->prompt_tokens + LONG_BYTES / 5);
     play_done(&play);
 }
 
@@ -99,7 +131,7 @@ static void the_cut_stays_until_the_limit_is_met_again(void **state)
     fill(play.session, 5);
     nj_context_compact(play.session);
     assert_int_equal(play.session->compacted, 7);
-    assert_in_range(nj_context_estimate(play.session), 1, 7999);
+    assert_in_range(nj_context_estimate(play.session, NULL), 1, 7999);
     nj_context_compact(play.session);
     assert_int_equal(play.session->compacted, 7);
     play_done(&play);
@@ -121,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bound_takes_each_byte_that_nobody_measured_for_a_token),
+        cmocka_unit_test(an_estimate_learns_what_the_model_makes_of_a_byte),
         cmocka_unit_test(old_results_give_way_to_notes_that_name_their_step),
         cmocka_unit_test(the_cut_stays_until_the_limit_is_met_again),
         cmocka_unit_test(without_a_limit_nothing_is_left_out),
