@@ -17,6 +17,8 @@
 
 #include "formats/base/banned.h"
 
+#define TOLD_PER_TURN 8
+
 struct nj_committer {
     struct nj_journal_writer *writer;
     void (*on_failure)(void *ctx, const struct nj_error *err);
@@ -24,6 +26,7 @@ struct nj_committer {
     struct nj_commit_waiter *first;
     struct nj_commit_waiter **last;
     struct event *round; /* made active by a request: runs when the round's other events are done */
+    struct event *rest;  /* more are durable than one turn of the loop tells */
     struct event *written;
     int written_fd;
     bool flying; /* a batch is with the thread */
@@ -121,12 +124,22 @@ static int take_back(struct nj_committer *committer, struct nj_error *err)
     return r;
 }
 
+/* Whoever is told goes on at once, which is work: when hundreds waited for one sync the rest are
+ * told in the next turn of the loop. */
 static void tell_waiters(struct nj_committer *committer)
 {
     uint64_t durable = nj_journal_durable(committer->writer);
+    const struct timeval now = {0};
+    unsigned told = 0;
 
     while (committer->first && committer->first->ticket <= durable && !committer->failed) {
         struct nj_commit_waiter *waiter = committer->first;
+
+        if (told++ == TOLD_PER_TURN) {
+            (void)evtimer_add(committer->rest,
+                              &now); /* without memory for it the next sync tells */
+            return;
+        }
 
         committer->first = waiter->next;
         if (!committer->first)
@@ -153,6 +166,13 @@ static void on_written(evutil_socket_t fd, short what, void *arg)
     tell_waiters(committer);
     if (committer->first)
         hand_over(committer);
+}
+
+static void on_rest(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    tell_waiters(arg);
 }
 
 static void on_round(evutil_socket_t fd, short what, void *arg)
@@ -187,7 +207,9 @@ int nj_committer_new(struct event_base *base, struct nj_journal_writer *writer,
     committer->written =
         event_new(base, committer->written_fd, EV_READ | EV_PERSIST, on_written, committer);
     committer->round = event_new(base, -1, 0, on_round, committer);
-    if (!committer->written || !committer->round || event_add(committer->written, NULL) < 0)
+    committer->rest = evtimer_new(base, on_rest, committer);
+    if (!committer->written || !committer->round || !committer->rest ||
+        event_add(committer->written, NULL) < 0)
         return nj_fail_nomem(err);
     event_priority_set(committer->round, 1);
 
@@ -230,6 +252,8 @@ void nj_committer_free(struct nj_committer *committer)
         event_free(committer->written);
     if (committer->round)
         event_free(committer->round);
+    if (committer->rest)
+        event_free(committer->rest);
     if (committer->written_fd >= 0)
         (void)close(committer->written_fd);
     pthread_mutex_destroy(&committer->lock);

@@ -384,15 +384,26 @@ static uint64_t worked_us(void)
     return (uint64_t)worked.tv_sec * 1000000 + (uint64_t)worked.tv_nsec / 1000;
 }
 
-/* One turn, and how long it held up all sessions. */
-static int turn_loop(struct nj_engine *engine)
+/* What held up all sessions: the loop does its work piece by piece and looks at what has come after
+ * a millisecond of them (start.c), so a turn has no more than that and one piece. Exchanges tell
+ * where they begin one; whatever does not counts to the piece before it. */
+void nj_engine_note_piece(void *ctx)
 {
-    uint64_t before_us = worked_us(), us;
-    int r = event_base_loop(engine->base, EVLOOP_ONCE);
+    struct nj_engine *engine = ctx;
+    uint64_t now_us = worked_us(), us = now_us - engine->worked_us;
 
-    us = worked_us() - before_us;
+    engine->worked_us = now_us;
     if (us > engine->stall_us)
         engine->stall_us = us;
+}
+
+static int turn_loop(struct nj_engine *engine)
+{
+    int r;
+
+    engine->worked_us = worked_us();
+    r = event_base_loop(engine->base, EVLOOP_ONCE);
+    nj_engine_note_piece(engine);
     return r;
 }
 

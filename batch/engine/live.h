@@ -196,8 +196,9 @@ struct nj_engine {
     size_t forgiven;        /* of these: before a stop for too many of them */
     bool was_fail_over;     /* resumed: that is why the last process stopped */
     struct nj_pulse *pulse;
-    uint64_t stall_us; /* the longest that one turn of the loop has worked */
-    bool disk_low;     /* below limits.disk_free_mb: no session begins */
+    uint64_t stall_us;  /* the longest that one piece of work has held the loop */
+    uint64_t worked_us; /* CPU time of the loop's thread where the last piece ended */
+    bool disk_low;      /* below limits.disk_free_mb: no session begins */
     bool disk_told;
     int64_t first_epoch_ns; /* when the run began */
     uint64_t epochs;        /* engines that have worked on it, this one too */
@@ -301,6 +302,7 @@ void nj_engine_fail(struct nj_engine *engine,
 void nj_engine_ended(struct nj_live *live);      /* it has its row: make room for the next */
 void nj_engine_again(struct nj_live *live);      /* its attempt has: it waits for another */
 void nj_engine_reschedule(struct nj_engine *engine);
+void nj_engine_note_piece(void *engine); /* another piece of the loop's work begins */
 void nj_engine_suspend(struct nj_engine *engine,
                        const char *reason); /* the run: calls under way may end */
 void nj_engine_park(struct nj_live *live, const char *reason); /* one session; the run goes on */

@@ -418,11 +418,20 @@ static int start_workers(struct nj_engine *engine, struct nj_error *err)
 
 static int make_loop(struct nj_engine *engine, struct nj_error *err)
 {
+    /* Behind a millisecond of work the loop looks again at what has come in between. */
+    const struct timeval look_again = {.tv_usec = 1000};
+    struct event_config *config = event_config_new();
+
     (void)signal(SIGPIPE, SIG_IGN);
+    if (!config)
+        return nj_fail_nomem(err);
     nj_pulse_hurry();
-    engine->base = event_base_new();
+    if (event_config_set_max_dispatch_interval(config, &look_again, -1, 0) == 0)
+        engine->base = event_base_new_with_config(config);
+    event_config_free(config);
     if (!engine->base || event_base_priority_init(engine->base, 2) < 0)
         return nj_fail_nomem(err);
+    nj_models_on_piece(engine->models, nj_engine_note_piece, engine);
     if (start_workers(engine, err) < 0 || nj_models_attach(engine->models, engine->base, err) < 0 ||
         nj_sandbox_attach(engine->sandbox, engine->base, err) < 0 ||
         nj_committer_new(engine->base, engine->writer, on_journal_failure, engine,

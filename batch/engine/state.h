@@ -9,7 +9,7 @@
  * stop_reason (null, signal, budget, deadline, fail_over, model: why it stops or has stopped), pid,
  * boot_id, host, created, started (of this process), updated (when state is not running: its end),
  * deadline (null or a time), cost_usd, budget_usd (null: none), retain_seconds (null: none),
- * disk_low, loop_stall_ms (CPU time of the loop's longest turn so far), sessions: {total,
+ * disk_low, loop_stall_ms (CPU time of the loop's longest piece of work so far), sessions: {total,
  * succeeded, failed, suspended, skipped, running, waiting, retrying, reused}. Waiting have not
  * begun; of these, retrying have failed before. Reused are among the succeeded.
  */

@@ -460,6 +460,8 @@ static void act(struct nj_http *http, curl_socket_t fd, int what)
 {
     int running;
 
+    if (http->options.on_piece)
+        http->options.on_piece(http->options.piece_ctx);
     http->inside++;
     (void)curl_multi_socket_action(http->multi, fd, what, &running); /* calls tell of themselves */
     http->inside--;

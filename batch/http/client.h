@@ -44,6 +44,11 @@ struct nj_http_options {
      * the socket, so after the name was resolved and for each address of it. */
     bool (*allow_address)(void *ctx, const struct sockaddr *address, socklen_t len);
     void *ctx;
+
+    /* on_piece - called as the loop comes to a piece of work here: who measures how long the loop
+     * is held up by one sees where the piece before it has ended. May be NULL. */
+    void (*on_piece)(void *ctx);
+    void *piece_ctx;
 };
 
 /* Spans, url and headers are borrowed: the body until ended or cancelled, the rest for the call of

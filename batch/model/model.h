@@ -88,6 +88,8 @@ struct nj_credentials {
 /* nj_models_set_credentials - copied; without it a model that has a credential cannot be asked */
 void nj_models_set_credentials(struct nj_models *models, const struct nj_credentials *credentials);
 
+/* nj_models_on_piece - before attach: as on_piece of struct nj_http_options */
+void nj_models_on_piece(struct nj_models *models, void (*on_piece)(void *ctx), void *ctx);
 int nj_models_attach(struct nj_models *models, struct event_base *base,
                      struct nj_error *err) NJ_MUST_USE;
 

@@ -185,11 +185,19 @@ static bool needs_http(const struct nj_models *models)
     return false;
 }
 
+void nj_models_on_piece(struct nj_models *models, void (*on_piece)(void *ctx), void *ctx)
+{
+    models->services.on_piece = on_piece;
+    models->services.piece_ctx = ctx;
+}
+
 int nj_models_attach(struct nj_models *models, struct event_base *base, struct nj_error *err)
 {
     /* The variable that OpenSSL's own programs and curl honour, for hosts of a company's own. */
     const struct nj_http_options options = {.ca_file = getenv("SSL_CERT_FILE"),
-                                            .read_trust = needs_tls(models)};
+                                            .read_trust = needs_tls(models),
+                                            .on_piece = models->services.on_piece,
+                                            .piece_ctx = models->services.piece_ctx};
 
     models->services.base = base;
     if (nj_turnstile_attach(models, base, err) < 0)

@@ -36,6 +36,8 @@ struct nj_model_services {
     struct nj_http *http;              /* NULL until then, and while no model needs it */
     struct nj_credentials credentials; /* header is NULL: there are none */
     int script_log_fd;                 /* NJ_SCRIPT_LOG, or -1 */
+    void (*on_piece)(void *ctx);       /* of the loop's work; or NULL */
+    void *piece_ctx;
 };
 
 /* One model of a chain, opened. */
