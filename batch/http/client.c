@@ -7,7 +7,7 @@
  * left, does what is due: starts, ends, frees.
  *
  * Memory is counted: a call that waits for its first byte holds its easy handle, a receive buffer
- * of 4 KiB, and its request. An upload buffer (16 KiB, libcurl's least) exists only for large
+ * of 2 KiB, and its request. An upload buffer (16 KiB, libcurl's least) exists only for large
  * bodies.
  */
 #include "batch/http/client.h"
@@ -25,7 +25,7 @@
 
 #include "formats/base/banned.h"
 
-#define RECEIVE_BUFFER_BYTES 4096L
+#define RECEIVE_BUFFER_BYTES 2048L
 #define IDLE_CONNECTIONS_MAX 256L
 #define STREAMS_MAX 256L /* of one HTTP/2 connection */
 #define KEEPALIVE_IDLE_S 60L

@@ -15,7 +15,7 @@
 #include "formats/base/banned.h"
 
 #define ALIGN_BYTES ((size_t)16)
-#define FIRST_BLOCK_BYTES ((size_t)1024)
+#define FIRST_BLOCK_BYTES ((size_t)256)
 #define BLOCK_MAX_BYTES ((size_t)64 << 10)
 
 struct nj_arena_block {
