@@ -57,7 +57,9 @@ static int write_tools(const struct nj_request *request, struct nj_request_body 
 
     if (tools.len <= 2)
         return 0;
+    /* Who gives tool_choice among the model's parameters has said it all. */
     if (!request->model->can.parallel_tools &&
+        nj_slice_get(nj_span_text(request->model->parameters), "tool_choice").len == 0 &&
         nj_request_literal(
             body, ",\"tool_choice\":{\"type\":\"auto\",\"disable_parallel_tool_use\":true}", err) <
             0)

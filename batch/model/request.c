@@ -114,6 +114,18 @@ bool nj_request_refuses(const struct nj_request *request, struct nj_span key)
     return false;
 }
 
+/* What a prompt's length can depend on: how a reply is drawn is not among it, and a service that
+ * counts need not know such fields. */
+static bool is_counted(struct nj_span key)
+{
+    static const char *const counted[] = {"thinking", "tool_choice", "output_config"};
+
+    for (size_t i = 0; i < sizeof(counted) / sizeof(counted[0]); i++)
+        if (nj_span_is(key, counted[i]))
+            return true;
+    return false;
+}
+
 int nj_request_parameters(const struct nj_request *request, const char *except,
                           struct nj_request_body *body, struct nj_error *err)
 {
@@ -123,7 +135,8 @@ int nj_request_parameters(const struct nj_request *request, const char *except,
     while (nj_slice_member(parameters, &walk, &key, &value)) {
         struct nj_span name = nj_slice_inner(key);
 
-        if (nj_request_refuses(request, name) || (except && nj_span_is(name, except)))
+        if ((request->counting && !is_counted(name)) || nj_request_refuses(request, name) ||
+            (except && nj_span_is(name, except)))
             continue;
         if (nj_request_literal(body, ",", err) < 0 || nj_request_span(body, key, err) < 0 ||
             nj_request_literal(body, ":", err) < 0 || nj_request_span(body, value, err) < 0)

@@ -523,6 +523,8 @@ static void tokens_are_counted_without_being_spent(void **state)
         say(stage, cases[i].answer);
         stage->answer.close = true;
         own.ctx = stage;
+        stage->spec.parameters =
+            "{\"temperature\":0.5,\"thinking\":{\"type\":\"adaptive\"},\"metadata\":{}}";
         request = (struct nj_try_request){
             .session = stage->session, .n_messages = 1, .turn = 1, .attempt = 1, .item_json = "{}"};
         assert_int_equal(
@@ -535,6 +537,9 @@ static void tokens_are_counted_without_being_spent(void **state)
             strncmp((char *)stage->stub.last.data, "POST /v1/messages/count_tokens ", 31), 0);
         assert_null(strstr((char *)stage->stub.last.data, "max_tokens"));
         assert_null(strstr((char *)stage->stub.last.data, "\"stream\""));
+        assert_null(strstr((char *)stage->stub.last.data, "temperature"));
+        assert_non_null(
+            strstr((char *)stage->stub.last.data, "\"thinking\":{\"type\":\"adaptive\"}"));
         stage_done(stage);
         free(stage);
     }
