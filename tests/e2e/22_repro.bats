@@ -1,0 +1,100 @@
+# The same code gives the same bytes: a session that prints times, numbers of chance, pids and addresses is lived again,
+# from its bundle, by another user, after evictions, and after the engine was killed in the middle of it.
+
+load ../lib/common
+
+setup() {
+    nj_setup
+    skip_without namespaces
+    cat >replies.yaml <<-'YAML'
+	replies:
+	  - when: {turn: 1}
+	    call:
+	      - {tool: code_execution, input: {language: bash, code: "date +%s.%N; echo $RANDOM $EPOCHREALTIME $$; mktemp /workspace/XXXXXXXX; head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid /proc/uptime; sleep 0.2; date; nproc; date +%N >/workspace/when"}}
+	      - {tool: code_execution, input: {language: python, code: "import os, random, tempfile, time, uuid\nprint(time.time(), time.monotonic(), uuid.uuid4(), random.random(), os.urandom(8).hex(), hash('x'), id(object()), os.getpid(), tempfile.mktemp(), os.cpu_count())\nopen('/workspace/py', 'w').write(str(time.time_ns()))"}}
+	  - when: {turn: 2}
+	    call: [{tool: code_execution, input: {language: bash, code: "date +%s.%N; cat /workspace/when /workspace/py; ls -i /workspace | wc -l"}}]
+	  - say: "Done."
+	YAML
+    cat >job.yaml <<-'YAML'
+	nightjar: 1
+	job: again
+	models: {worker: [{provider: script, script: replies.yaml}]}
+	agents: {a: {model: worker, reproducible: D1, tools: [{type: code_execution}]}}
+	sessions: [{name: s, agent: a, key: s, input: "Go.", accept: {command: [sh, -c, "date +%N >&2; grep -q . /workspace/when"]}}]
+	YAML
+}
+teardown() { nj_teardown; }
+
+# reached LEVEL - every call of the bundle reached it, when recorded and here
+reached() {
+    expect 0 nightjar-replay verify --json "$B"
+    python3 -I -c 'import json, sys
+v = json.loads(sys.argv[1])
+if v["level_reached"] == "D0" and any("listener" in l["reached_lowered"] or "ptrace" in l["reached_lowered"] for l in v["levels"]):
+    sys.exit(3)
+sys.exit(0 if v["verdict"] == "equal" and len(v["levels"]) == 4 and all(l["applied"] == l["recorded"] == l["reached"] == sys.argv[2] for l in v["levels"]) else 1)' "$out" "$1" || {
+        [ $? -eq 3 ] && skip "this host cannot follow programs: $out"
+        complain "not every step reached $1: $out"
+    }
+}
+
+# run_it [VAR=VALUE...] - the job, and B is its bundle
+run_it() {
+    expect 0 env "$@" nightjar run job.yaml --run-dir run
+    B=$(bundle s)
+}
+
+@test "time, chance, pids and addresses are the same again, twice" {
+    run_it
+    reached D1
+    reached D1
+    expect 0 nightjar-replay show "$B@2"
+    has_out "level D1"
+}
+
+@test "another user sees the same" {
+    skip_without root
+    run_it
+    chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$PWD" 2>/dev/null
+    cp "$B" mine.njb && chmod 644 mine.njb
+    cp "$NJ_BUILD/bin/nightjar-replay" . && chmod 755 nightjar-replay
+    expect 0 setpriv --reuid 65534 --regid 65534 --clear-groups ./nightjar-replay verify "$PWD/mine.njb"
+    has_out equal
+}
+
+@test "a session whose boxes were evicted at every step verifies as any other" {
+    run_it NJ_TEST_EVICT_ALWAYS=1
+    reached D1
+}
+
+asked() { grep -q . log 2>/dev/null; }
+
+@test "a call that a crash repeats starts at the same time with the same chances" {
+    sed -i 's/sleep 0.2;/sleep 2;/' replies.yaml
+    export NJ_SCRIPT_LOG=$PWD/log
+    begin nightjar run job.yaml --run-dir run
+    until_true 20 asked
+    sleep 0.7
+    kill -KILL "$begun"
+    ended 137
+    expect 0 nightjar resume run
+    B=$(bundle s)
+    reached D1
+}
+
+@test "two calls of one session, and two sessions, do not draw the same" {
+    sed -i 's/, key: s,/, key: "s{item.n}", for_each: {lines: items},/' job.yaml
+    printf '{"n": 1}\n{"n": 2}\n' >items
+    expect 0 nightjar run job.yaml --run-dir run
+    one=$(nightjar-replay show "$(bundle s1)@2" | sed -n '/standard output/,/standard error/p' | grep -E '^ +[0-9a-f]{8}-|/workspace/')
+    two=$(nightjar-replay show "$(bundle s2)@2" | sed -n '/standard output/,/standard error/p' | grep -E '^ +[0-9a-f]{8}-|/workspace/')
+    [ -n "$one" ] && [ "$one" != "$two" ]
+}
+
+@test "without the layer it differs, and verify says in what" {
+    run_it NJ_TEST_LEVEL=0
+    expect 1 nightjar-replay verify "$B"
+    has_out "likely source of the first: time"
+    has_out "without the reproducible layer"
+}
