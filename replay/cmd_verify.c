@@ -10,7 +10,7 @@
 
 #include "formats/base/banned.h"
 
-enum { OPT_JSON = 1, OPT_ALL, OPT_JOBS };
+enum { OPT_JSON = 1, OPT_ALL, OPT_JOBS, OPT_ROOTFS };
 
 #define JOBS_MAX 256
 
@@ -72,6 +72,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
 {
     NJ_AUTO(nj_verify_free) struct nj_verify *verify = NULL;
     struct telling telling = {0};
+    const char *rootfs = NULL;
     unsigned long jobs = (unsigned long)get_nprocs();
     int r;
 
@@ -80,10 +81,12 @@ static int run(struct nj_arguments *args, struct nj_error *err)
             telling.json = true;
         else if (r == OPT_ALL)
             telling.all = true;
+        else if (r == OPT_ROOTFS)
+            rootfs = args->value;
         else if (r == OPT_JOBS && nj_arguments_number(args, 1, JOBS_MAX, &jobs, err) < 0)
             return -(int)err->code;
     }
-    if (r < 0 || nj_verify_open(args->operands, args->n_operands, &verify, err) < 0 ||
+    if (r < 0 || nj_verify_open(args->operands, args->n_operands, rootfs, &verify, err) < 0 ||
         nj_verify_run(verify, (unsigned)jobs, tell, &telling, err) < 0)
         return -(int)err->code;
     return gravest(&telling);
@@ -106,11 +109,14 @@ const struct nj_command nj_cmd_verify = {
             {OPT_JSON, "json", .help = "one JSON object a record"},
             {OPT_JOBS, "jobs", .value = "N",
              .help = "so many records at once (without it: as many as there are CPUs)"},
+            {OPT_ROOTFS, "rootfs", .value = "FILE",
+             .help = "the image that boxes have in place of the host's system, for records that "
+                     "name one; without it the one that the record holds"},
             {0},
         },
     .exits = "Exit status: 0 all equal, 1 some differ, 2 a record is refused, 3 this program or "
              "host failed, 4 stopped by a signal, 5 something differs, and so does an interpreter "
-             "that its steps used.",
+             "that its steps used, or the image.",
     .see = "nightjar-replay-show(1)",
     .run = run,
 };

@@ -155,6 +155,17 @@ static int mounts_fit(struct check *check, struct nj_error *err)
                  !nj_record_is_bundle(check->record); /* else told by digest only */
 
     check->result.inputs_whole = there;
+    if (there && check->config->rootfs) {
+        struct nj_error why = {0};
+        int r;
+
+        if (nj_reach_workspace(check->reach_inputs, &check->config->rootfs->input, &why) < 0) {
+            check->result.inputs_whole = false;
+            r = tell(check, "rootfs", &why, err);
+            if (r < 0)
+                return r;
+        }
+    }
     for (size_t i = 0; there && i < check->config->n_mounts; i++) {
         struct nj_error why = {0};
         char where[80];
@@ -405,6 +416,8 @@ static int save_mounts(struct nj_record *record, struct nj_bundle_writer *writer
     nj_buf_init(&save.bytes, NJ_OBJECT_MAX_BYTES);
     for (size_t i = 0; r == 0 && i < timeline->config->n_mounts; i++)
         r = nj_tree_reach(&save.source, &timeline->config->mounts[i].input, save_input, &save, err);
+    if (r == 0 && timeline->config->rootfs)
+        r = nj_tree_reach(&save.source, &timeline->config->rootfs->input, save_input, &save, err);
     nj_buf_done(&save.bytes);
     return r;
 }

@@ -249,6 +249,8 @@ static void open_box(struct nj_recorded *recorded)
     /* As it was run, whatever the config says and this host's default is. */
     plan.level = nj_recorded_meta(recorded)->applied;
     recorded->box_level = plan.level;
+    if (plan.rootfs && recorded->hall->image)
+        plan.rootfs = &recorded->hall->image->input;
     recorded->opening = true;
     if (nj_box_open(recorded->hall->sandbox, &plan, on_opened, recorded, &err) < 0)
         on_opened(recorded, NULL, &err);

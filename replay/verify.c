@@ -47,6 +47,7 @@ struct nj_verify {
     struct event *sigint;
     struct event *sigterm;
     struct nj_recorded_hall hall;
+    struct nj_image image;
     bool stopping;
     size_t at_work;
 };
@@ -99,6 +100,7 @@ void nj_verify_free(struct nj_verify *verify)
     if (verify->base)
         event_base_free(verify->base);
     nj_environment_done(&verify->here);
+    nj_image_done(&verify->image);
     free(verify);
 }
 
@@ -215,13 +217,14 @@ static int make_loop(struct nj_verify *verify, struct nj_error *err)
     return 0;
 }
 
-int nj_verify_open(char *const *names, size_t n_names, struct nj_verify **ret_verify,
-                   struct nj_error *err)
+int nj_verify_open(char *const *names, size_t n_names, const char *rootfs,
+                   struct nj_verify **ret_verify, struct nj_error *err)
 {
     NJ_AUTO(nj_verify_free) struct nj_verify *verify = calloc(1, sizeof(*verify));
 
     if (!verify)
         return nj_fail_nomem(err);
+    verify->image = (struct nj_image)NJ_IMAGE_NONE;
     verify->names = names;
     verify->subjects = calloc(n_names + 1, sizeof(*verify->subjects));
     if (!verify->subjects)
@@ -235,9 +238,13 @@ int nj_verify_open(char *const *names, size_t n_names, struct nj_verify **ret_ve
     raise_descriptors();
     if (parse_names(verify, err) < 0 || leave_network(err) < 0 ||
         read_environment(verify, err) < 0 || start_sandbox(verify, err) < 0 ||
-        open_sources(verify, err) < 0 || drop_privileges(verify, err) < 0 ||
-        make_loop(verify, err) < 0 || confine(verify, err) < 0)
+        open_sources(verify, err) < 0 ||
+        (rootfs && nj_image_open(&verify->image, rootfs, err) < 0) ||
+        drop_privileges(verify, err) < 0 || make_loop(verify, err) < 0 ||
+        confine(verify, err) < 0 || (rootfs && nj_image_read(&verify->image, err) < 0))
         return -(int)err->code;
+    if (rootfs)
+        verify->hall.image = &verify->image;
     *ret_verify = nj_steal_ptr(&verify);
     return 0;
 }

@@ -295,6 +295,8 @@ static int note_program(struct nj_recorded *recorded, struct nj_error *err)
     struct nj_buf *all = &recorded->result.environment;
     int r;
 
+    if (recorded->seat.session->config->rootfs)
+        return 0; /* they came from the image, which has been compared */
     nj_buf_init(&line, NJ_DIVERGENCE_TEXT_MAX_BYTES);
     r = nj_environment_compare_program(&recorded->then, recorded->hall->here,
                                        recorded->call.box.argv[0], &line, err);
@@ -675,6 +677,32 @@ static int give_mounts(struct nj_recorded *recorded, struct nj_error *err)
     return 0;
 }
 
+/* An image that was given counts, whether the record holds its own or not. Another one than the
+ * recorded is a different environment: what differs then is no verdict on the code. */
+static int give_image(struct nj_recorded *recorded, struct nj_error *err)
+{
+    const struct nj_config_rootfs *recorded_image = recorded->seat.session->config->rootfs;
+    const struct nj_image *image = recorded->hall->image;
+    struct nj_object_source inputs = nj_record_inputs(recorded->record);
+    int r;
+
+    if (!recorded_image)
+        return 0;
+    if (image) {
+        r = nj_image_compare(image, &recorded_image->digest, &recorded->result.environment, err);
+        return r < 0 ? r
+                     : nj_sandbox_add_rootfs(recorded->hall->sandbox, &image->input, true,
+                                             &image->source, err);
+    }
+    r = nj_tree_reach(&inputs, &recorded_image->input, visit_input, NULL, err);
+    if (r < 0 && !nj_record_info(recorded->record)->inputs_embedded &&
+        nj_record_is_bundle(recorded->record))
+        return nj_image_wanted(&recorded_image->digest, recorded_image->is_tar, err);
+    return r < 0 ? nj_wrap(err, "rootfs")
+                 : nj_sandbox_add_rootfs(recorded->hall->sandbox, &recorded_image->input,
+                                         recorded_image->is_tar, &inputs, err);
+}
+
 static int check_plan(struct nj_recorded *recorded, struct nj_error *err)
 {
     struct nj_box_plan plan;
@@ -700,7 +728,8 @@ static int open_session(struct nj_recorded *recorded, struct nj_error *err)
     if (recorded->event.kind != NJ_EVENT_OPENED)
         return nj_fail(err, NJ_E_CORRUPT, "frame 1 does not open the session");
     if (read_config(recorded, &recorded->event.opened.config, err) < 0 ||
-        check_plan(recorded, err) < 0 || give_mounts(recorded, err) < 0)
+        check_plan(recorded, err) < 0 || give_mounts(recorded, err) < 0 ||
+        give_image(recorded, err) < 0)
         return -(int)err->code;
     recorded->sequence = 1;
     recorded->next = 2;

@@ -19,6 +19,7 @@
 #include "batch/session/world.h"
 #include "replay/divergence.h"
 #include "replay/environment.h"
+#include "replay/rootfs_file.h"
 #include "replay/record.h"
 
 struct event_base;
@@ -29,6 +30,7 @@ struct nj_recorded_hall {
     struct event_base *base;
     struct nj_sandbox *sandbox; /* attached to the base */
     const struct nj_environment *here;
+    const struct nj_image *image; /* what boxes have in place of the recorded image; NULL: that */
 };
 
 /* One call that was run again: the level of reproducibility its box was built for, and what it

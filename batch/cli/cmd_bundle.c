@@ -94,8 +94,6 @@ static int bundle(const char *run_path, const char *key, const char *output, str
     mounts = calloc(config->n_mounts + 1, sizeof(*mounts));
     if (!mounts)
         return nj_fail_nomem(err);
-    for (size_t i = 0; i < config->n_mounts; i++)
-        mounts[i] = config->mounts[i].input;
     nj_slug(key, false, slug);
     nj_digest_hex(&scan.identity, hex);
     if (asprintf(&default_name, "%s-%.8s.njb", slug, hex) < 0)
@@ -119,7 +117,7 @@ static int bundle(const char *run_path, const char *key, const char *output, str
             .n_places = scan.n_places,
             .index = &scan.index,
             .mounts = mounts,
-            .n_mounts = config->n_mounts,
+            .n_mounts = nj_config_inputs(config, mounts),
             .inputs = nj_inputs_source(inputs),
             .manifest = nj_buf_span(&manifest),
         };

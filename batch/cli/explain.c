@@ -476,6 +476,12 @@ static void explain_box(struct nj_rows *rows, const struct nj_session_config *co
         nj_rows_put(rows, "%s", i ? ", " : "; read-only ");
         nj_rows_shown(rows, config->mounts[i].target);
     }
+    if (config->rootfs) {
+        char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+        nj_digest_hex(&config->rootfs->digest, hex);
+        nj_rows_put(rows, "; system sha256:%.12s", hex);
+    }
     nj_rows_put(rows, "; ");
     nj_rows_size(rows, config->max_memory_bytes);
     nj_rows_put(rows, " of memory, %" PRIu64 " processes, ", config->max_processes);

@@ -14,7 +14,7 @@ struct nj_archive {
     const struct nj_journal_place *places; /* sequenced frames, in order */
     size_t n_places;
     const struct nj_object_index *index;
-    const struct nj_workspace_ref *mounts; /* inputs to embed */
+    const struct nj_workspace_ref *mounts; /* inputs to embed: nj_config_inputs() */
     size_t n_mounts;
     struct nj_object_source inputs;
     struct nj_span manifest;

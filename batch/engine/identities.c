@@ -139,6 +139,8 @@ int nj_identity_shared(const struct nj_plan *plan, const struct nj_plan_session 
             sink->put(sink->ctx, (const char *)name.data, &config->mounts[i].input.tree, err) < 0)
             return -(int)err->code;
     }
+    if (config->rootfs && sink->put(sink->ctx, "rootfs", &config->rootfs->digest, err) < 0)
+        return -(int)err->code;
     return tell_agent(plan, group->agent, sink, err);
 }
 

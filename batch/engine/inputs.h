@@ -61,6 +61,12 @@ int nj_inputs_add_folder(const struct nj_roots *roots, const struct nj_place *pl
                          const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,
                          struct nj_error *err) NJ_MUST_USE;
 
+/* nj_inputs_single - a folder with @file, whose content was put, as its one entry @name: 0444, all
+ * of it as old as 1970 */
+int nj_inputs_single(const struct nj_tree_entry *file, const char *name,
+                     const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,
+                     struct nj_error *err) NJ_MUST_USE;
+
 /* nj_inputs_add_path - the file or folder at @path beneath @dir_fd; a file's tree has one entry,
  * its last name */
 int nj_inputs_add_path(int dir_fd, const char *path, const struct nj_object_sink *sink,

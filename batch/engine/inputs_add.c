@@ -276,6 +276,20 @@ int nj_inputs_add_folder(const struct nj_roots *roots, const struct nj_place *pl
                  : 0;
 }
 
+int nj_inputs_single(const struct nj_tree_entry *file, const char *name,
+                     const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,
+                     struct nj_error *err)
+{
+    struct nj_stamp stamp = {.name = nj_span_text(name)};
+    struct nj_tree_entry entry = *file;
+    struct adding single = {.sink = sink, .entries = &entry, .stamps = &stamp, .count = 1};
+    const struct stat st = {0};
+
+    entry.name = stamp.name;
+    entry.mode = 0444;
+    return put_folder(&single, &st, ret_ref, err);
+}
+
 static int add_single(const struct nj_roots *roots, const struct nj_place *place,
                       const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,
                       struct nj_error *err)

@@ -9,6 +9,7 @@
 
 #include <stdarg.h>
 
+#include "batch/sandbox/sandbox.h"
 #include "batch/tools/tool.h"
 
 #include "formats/base/banned.h"
@@ -83,6 +84,54 @@ static int take_mounts(struct nj_planning *planning, size_t at, struct nj_sessio
     planning->mounts_read[at] = true;
     planning->mounts[at] = mounts;
     config->mounts = mounts;
+    return 0;
+}
+
+static int compare_image(const struct nj_manifest_rootfs *wanted,
+                         const struct nj_config_rootfs *image, struct nj_error *err)
+{
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    nj_digest_hex(&image->digest, hex);
+    if (!wanted->digest || strcmp(wanted->digest, hex) == 0)
+        return 0;
+    return nj_fail(err, NJ_E_INPUT, "%.200s has the digest sha256:%s, not sha256:%s",
+                   wanted->tar ? wanted->tar : wanted->dir, hex, wanted->digest);
+}
+
+/* take_image - each agent's image is read once, faults included */
+static int take_image(struct nj_planning *planning, size_t at, struct nj_session_config *config,
+                      struct nj_error *err)
+{
+    const struct nj_manifest_agent *agent = &planning->manifest->agents[at];
+    const struct nj_manifest_rootfs *wanted = &agent->sandbox.rootfs;
+    struct nj_mark mark = wanted->source_mark;
+    struct nj_config_rootfs *image;
+    int r;
+
+    config->rootfs = planning->images[at];
+    if (planning->images_read[at] || wanted->mark.line == 0)
+        return 0;
+    planning->images_read[at] = true;
+    image = nj_arena_alloc(&planning->plan->arena, sizeof(*image));
+    if (!image)
+        return nj_fail_nomem(err);
+    image->is_tar = wanted->tar != NULL;
+    if (image->is_tar) {
+        r = nj_sources_archive(planning->sources, wanted->tar, NJ_BOX_ROOTFS_TAR, &image->input,
+                               &image->digest, err);
+    } else {
+        r = nj_sources_folder(planning->sources, wanted->dir, &image->input, err);
+        image->digest = image->input.tree;
+    }
+    if (r == 0) {
+        r = compare_image(wanted, image, err);
+        mark = wanted->digest_mark;
+    }
+    if (r < 0)
+        return nj_planning_fault(planning, mark, err, "agents.%s.sandbox.rootfs", agent->name);
+    planning->images[at] = image;
+    config->rootfs = image;
     return 0;
 }
 
@@ -167,6 +216,7 @@ int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_gr
         take_texts(planning, &group->outputs, &config.outputs, &config.n_outputs, err) < 0 ||
         take_tools(planning, agent, &config, err) < 0 ||
         take_mounts(planning, group->agent, &config, err) < 0 ||
+        take_image(planning, group->agent, &config, err) < 0 ||
         (agent->role != NJ_MANIFEST_NONE && nj_planning_scripts(planning, agent->role, err) < 0))
         return -(int)err->code;
     *ret_config = config;
@@ -303,6 +353,9 @@ static int identify(struct nj_planning *planning, struct nj_plan_session *sessio
                         (struct nj_span){mount->input.tree.bytes, NJ_DIGEST_BYTES}, err) < 0)
             return -(int)err->code;
     }
+    if (config->rootfs)
+        nj_digest_chain(&chain, "rootfs",
+                        (struct nj_span){config->rootfs->digest.bytes, NJ_DIGEST_BYTES});
     if (chain_tools(&chain, config, err) < 0)
         return -(int)err->code;
     if (chain_models(planning, session, &chain, err) < 0)

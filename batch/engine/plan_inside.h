@@ -18,6 +18,8 @@ struct nj_planning {
     size_t cap_sessions;
     const struct nj_config_mount *mounts[NJ_MANIFEST_AGENTS_MAX]; /* by agent, NULL until read */
     bool mounts_read[NJ_MANIFEST_AGENTS_MAX];
+    const struct nj_config_rootfs *images[NJ_MANIFEST_AGENTS_MAX]; /* by agent, NULL until read */
+    bool images_read[NJ_MANIFEST_AGENTS_MAX];
     bool scripts_read[NJ_MANIFEST_AGENTS_MAX]; /* by role */
 };
 

@@ -69,7 +69,6 @@ static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err
         .n_places = live.n_places,
         .index = &live.index,
         .mounts = mounts,
-        .n_mounts = config->n_mounts,
         .inputs = nj_inputs_source(engine->inputs),
         .manifest = nj_buf_span(&engine->job),
     };
@@ -77,8 +76,7 @@ static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err
     (void)fd;
     if (!mounts)
         return nj_fail_nomem(err);
-    for (size_t i = 0; i < config->n_mounts; i++)
-        mounts[i] = config->mounts[i].input;
+    archive.n_mounts = nj_config_inputs(config, mounts);
     if (publish_outputs(&live, order, err) < 0)
         return -(int)err->code;
     return nj_archive_publish(&archive, &info, engine->dir.bundles_fd, order->bundle, err);

@@ -232,6 +232,32 @@ int nj_sources_folder(struct nj_sources *sources, const char *path,
     return r;
 }
 
+/* A recorded run has it among its inputs already. */
+static int drop_object(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    (void)ctx;
+    (void)object;
+    (void)err;
+    return 0;
+}
+
+int nj_sources_archive(struct nj_sources *sources, const char *path, const char *name,
+                       struct nj_workspace_ref *ret_ref, struct nj_digest *ret_digest,
+                       struct nj_error *err)
+{
+    const struct nj_object_sink nowhere = {.put = drop_object};
+    const struct nj_object_sink *sink = sources->recorded ? &nowhere : sources->sink;
+    const struct nj_source_file *file;
+    int r;
+
+    r = nj_sources_file(sources, path, &file, err);
+    if (r == 0)
+        r = nj_inputs_single(&file->entry, name, sink, ret_ref, err);
+    if (r == 0)
+        *ret_digest = file->entry.digest;
+    return r;
+}
+
 size_t nj_sources_links_left(const struct nj_sources *sources, const char **ret_first)
 {
     const char *first = NULL;

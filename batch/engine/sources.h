@@ -60,6 +60,11 @@ int nj_sources_text(struct nj_sources *sources, const char *path, struct nj_buf 
                     struct nj_error *err) NJ_MUST_USE;
 int nj_sources_folder(struct nj_sources *sources, const char *path,
                       struct nj_workspace_ref *ret_ref, struct nj_error *err) NJ_MUST_USE;
+/* nj_sources_archive - a file as the only entry, @name, of a folder: 0444, as old as 1970, so that
+ * the reference follows from @name and the bytes alone. *ret_digest is of the bytes. */
+int nj_sources_archive(struct nj_sources *sources, const char *path, const char *name,
+                       struct nj_workspace_ref *ret_ref, struct nj_digest *ret_digest,
+                       struct nj_error *err) NJ_MUST_USE;
 
 /* nj_sources_links_left - links that were not followed because they leave the roots; the first of
  * them or NULL */

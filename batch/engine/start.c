@@ -273,6 +273,9 @@ static int start_sandbox(struct nj_engine *engine, struct nj_error *err)
         for (size_t k = 0; k < config->n_mounts; k++)
             if (nj_sandbox_add_input(engine->sandbox, &config->mounts[k].input, &source, err) < 0)
                 return nj_wrap(err, "mount %s", config->mounts[k].target);
+        if (config->rootfs && nj_sandbox_add_rootfs(engine->sandbox, &config->rootfs->input,
+                                                    config->rootfs->is_tar, &source, err) < 0)
+            return -(int)err->code;
     }
     return 0;
 }

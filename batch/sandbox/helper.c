@@ -26,8 +26,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "batch/sandbox/objects.h"
 #include "batch/sandbox/probe.h"
+#include "batch/sandbox/store.h"
 #include "batch/sandbox/supervisor.h"
 #include "formats/base/digest.h"
 #include "formats/base/fault.h"
@@ -285,15 +285,6 @@ static int take_slot(struct helper *h, uint32_t *ret_slot, struct nj_error *err)
     return nj_fail(err, NJ_E_LIMIT, "helper: %u boxes live at once", NJ_HELPER_BOXES_MAX);
 }
 
-static bool have_input(const struct helper *h, const struct nj_workspace_ref *ref)
-{
-    char name[NJ_PLAN_INPUT_NAME_BYTES], path[NJ_PLAN_INPUT_NAME_BYTES + 64];
-
-    nj_plan_input_name(ref, name);
-    (void)snprintf(path, sizeof(path), "%s/%s", h->store, name);
-    return access(path, F_OK) == 0;
-}
-
 static int check_open(const struct helper *h, const struct nj_msg *msg, struct nj_error *err)
 {
     const struct nj_box_plan *plan = &msg->open.plan;
@@ -303,10 +294,12 @@ static int check_open(const struct helper *h, const struct nj_msg *msg, struct n
     if (r < 0)
         return r;
     for (size_t i = 0; i < plan->n_mounts; i++) {
-        if (!have_input(h, &plan->mounts[i].input))
+        if (!nj_store_has_input(h->store, &plan->mounts[i].input))
             return nj_fail(err, NJ_E_INPUT, "mount \"%s\": its input was not added",
                            plan->mounts[i].target);
     }
+    if (plan->rootfs && !nj_store_has_image(h->store, plan->rootfs))
+        return nj_fail(err, NJ_E_INPUT, "the box's image was not added");
     for (size_t i = 0; i < h->n_boxes; i++) {
         if (h->boxes[i].number == msg->open.box)
             return nj_fail(err, NJ_E_INPUT, "box %" PRIu64 " is open already", msg->open.box);
@@ -446,37 +439,6 @@ static bool tidy(struct helper *h)
     return again;
 }
 
-/* ---- inputs ---- */
-
-static int add_input(struct helper *h, const struct nj_workspace_ref *ref, int objects_fd,
-                     struct nj_error *err)
-{
-    NJ_AUTO(nj_objects_close) struct nj_objects objects = {0};
-    char name[NJ_PLAN_INPUT_NAME_BYTES], making[] = "making";
-    nj_auto_close int store_fd = -1, dir_fd = -1;
-    int r;
-
-    r = nj_objects_open(&objects, objects_fd, err);
-    if (r < 0)
-        return r;
-    if (have_input(h, ref))
-        return 0;
-    nj_plan_input_name(ref, name);
-    store_fd = open(h->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (store_fd < 0)
-        return nj_fail_errno(err, errno, "open %s", h->store);
-    r = nj_fsio_remove_tree(store_fd, making, err); /* of one that failed */
-    if (r < 0)
-        return r;
-    r = nj_fsio_open_dir(store_fd, making, &dir_fd, err);
-    if (r < 0)
-        return r;
-    r = nj_workspace_input(dir_fd, ref, &objects, err);
-    if (r < 0)
-        return r;
-    return nj_fsio_rename(store_fd, making, store_fd, name, err);
-}
-
 /* ---- loop ---- */
 
 static int handle(struct helper *h, struct nj_msg_in *in, struct nj_error *err)
@@ -496,8 +458,8 @@ static int handle(struct helper *h, struct nj_msg_in *in, struct nj_error *err)
         (void)close(fd);
         return 0;
     }
-    if (in->msg.kind == NJ_MSG_INPUT) {
-        r = add_input(h, &in->msg.ref, fd, &reply.failed);
+    if (in->msg.kind == NJ_MSG_INPUT || in->msg.kind == NJ_MSG_ROOTFS) {
+        r = nj_store_add(h->store, &in->msg, fd, &reply.failed);
         if (r >= 0)
             reply.kind = NJ_MSG_DONE;
         r = nj_msg_send(h->engine_fd, &reply, NULL, 0, err);

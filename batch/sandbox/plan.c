@@ -12,9 +12,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "batch/sandbox/filter.h"
 #include "batch/sandbox/fixed.h"
-#include "batch/sandbox/limits.h"
 #include "batch/sandbox/virtual/files.h"
 
 #include "formats/base/banned.h"
@@ -85,6 +83,14 @@ void nj_plan_input_name(const struct nj_workspace_ref *ref, char name[NJ_PLAN_IN
     nj_digest_hex(&ref->tree, name);
     name[NJ_DIGEST_HEX_CHARS] = '-';
     nj_digest_hex(&ref->stamps, name + NJ_DIGEST_HEX_CHARS + 1);
+}
+
+void nj_plan_rootfs_name(const struct nj_workspace_ref *image, char name[NJ_PLAN_ROOTFS_NAME_BYTES])
+{
+    static const char prefix[] = "rootfs-";
+
+    memcpy(name, prefix, sizeof(prefix) - 1);
+    nj_plan_input_name(image, name + sizeof(prefix) - 1);
 }
 
 /* ---- checking ---- */
@@ -314,26 +320,34 @@ static void add_etc_entry(struct builder *b, const char *dir, const char *name)
     add(b, (struct nj_op){NJ_OP_BIND, path, path, NJ_OP_READ_ONLY, 0});
 }
 
-static void add_etc(struct builder *b, const struct nj_box_plan *plan)
+/* add_own_etc - what a box says of itself, as files in @dir */
+static void add_own_etc(struct builder *b, const struct nj_box_plan *plan, const char *dir)
 {
     const char *home = plan->n_writable_paths > 0 ? plan->writable_paths[0] : "/";
 
-    add_dirs(b, "/etc/ssl");
-    add_file(b, "/etc/passwd",
+    add_file(b, nj_arena_printf(b->arena, "%s/passwd", dir),
              nj_arena_printf(b->arena,
                              "root:x:0:0:root:/:/usr/sbin/nologin\n" NJ_BOX_USER
                              ":x:%d:%d::%s:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
                              NJ_BOX_UID, NJ_BOX_GID, home));
-    add_file(b, "/etc/group",
+    add_file(b, nj_arena_printf(b->arena, "%s/group", dir),
              nj_arena_printf(b->arena, "root:x:0:\n" NJ_BOX_USER ":x:%d:\nnogroup:x:65534:\n",
                              NJ_BOX_GID));
-    add_file(b, "/etc/hosts",
+    add_file(b, nj_arena_printf(b->arena, "%s/hosts", dir),
              nj_arena_printf(b->arena, "127.0.0.1 localhost %s\n::1 localhost\n", plan->hostname));
-    add_file(b, "/etc/hostname", nj_arena_printf(b->arena, "%s\n", plan->hostname));
-    add_file(b, "/etc/nsswitch.conf",
+    add_file(b, nj_arena_printf(b->arena, "%s/hostname", dir),
+             nj_arena_printf(b->arena, "%s\n", plan->hostname));
+    add_file(b, nj_arena_printf(b->arena, "%s/nsswitch.conf", dir),
              "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\n"
              "protocols: files\n");
-    add_file(b, "/etc/resolv.conf", "# This box has no network but its own loopback.\n");
+    add_file(b, nj_arena_printf(b->arena, "%s/resolv.conf", dir),
+             "# This box has no network but its own loopback.\n");
+}
+
+static void add_host_etc(struct builder *b, const struct nj_box_plan *plan)
+{
+    add_dirs(b, "/etc/ssl");
+    add_own_etc(b, plan, "/etc");
     for (size_t i = 0; i < sizeof(etc_entries) / sizeof(etc_entries[0]); i++) {
         struct dirent *entry;
         DIR *dir;
@@ -350,6 +364,84 @@ static void add_etc(struct builder *b, const struct nj_box_plan *plan)
         if (dir)
             (void)closedir(dir);
     }
+}
+
+/* ---- building: an image in place of the host's system ---- */
+
+/* Of an image's top; what is not there is left out, and so is one where the plan puts a path of its
+ * own. /dev, /proc, /run and the like are the box's. */
+static const char *const image_dirs[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
+                                         "etc", "opt", "var",  "srv", "home",  "root"};
+
+static bool taken_by_plan(const struct nj_box_plan *plan, const char *path)
+{
+    for (size_t i = 0; i < plan->n_writable_paths; i++) {
+        if (nj_plan_inside(plan->writable_paths[i], path))
+            return true;
+    }
+    for (size_t i = 0; i < plan->n_mounts; i++) {
+        if (nj_plan_inside(plan->mounts[i].target, path))
+            return true;
+    }
+    return false;
+}
+
+/* add_image_dir - a directory of the image as it is, or the link that it is (/bin to usr/bin). A
+ * plan that is only printed has no image at hand, and shows each. */
+static void add_image_dir(struct builder *b, const char *image, const char *path)
+{
+    char *source = nj_arena_printf(b->arena, "%s%s", image, path);
+    char text[256];
+    struct stat st = {.st_mode = S_IFDIR};
+    ssize_t len;
+
+    if (!source || (image[0] == '/' && lstat(source, &st) < 0)) {
+        b->failed |= !source;
+        return;
+    }
+    len = S_ISLNK(st.st_mode) ? readlink(source, text, sizeof(text)) : -1;
+    if (len > 0 && (size_t)len < sizeof(text)) {
+        struct nj_span span = {(const uint8_t *)text, (size_t)len};
+
+        add(b, (struct nj_op){NJ_OP_LINK, path, nj_arena_span(b->arena, span), 0, 0});
+    } else if (S_ISDIR(st.st_mode)) {
+        add(b, (struct nj_op){NJ_OP_DIR, path, NULL, 0, 0755});
+        add(b, (struct nj_op){NJ_OP_BIND, path, source, NJ_OP_READ_ONLY, 0});
+    }
+}
+
+static void add_image(struct builder *b, const struct nj_box_plan *plan, const char *store)
+{
+    char name[NJ_PLAN_ROOTFS_NAME_BYTES];
+    char *image;
+
+    nj_plan_rootfs_name(plan->rootfs, name);
+    image = nj_arena_printf(b->arena, "%s/%s", store, name);
+    if (!image) {
+        b->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < sizeof(image_dirs) / sizeof(image_dirs[0]); i++) {
+        char *path = nj_arena_printf(b->arena, "/%s", image_dirs[i]);
+
+        if (!path)
+            b->failed = true;
+        else if (!taken_by_plan(plan, path))
+            add_image_dir(b, image, path);
+    }
+}
+
+/* add_image_etc - the image's /etc stays whole, and the box's own files are mounted over its. They
+ * lie where no payload sees them. */
+static void add_image_etc(struct builder *b, const struct nj_box_plan *plan)
+{
+#define X(name)                                                                                    \
+    add(b, (struct nj_op){NJ_OP_BIND, "/etc/" name, &(NJ_BOX_HIDDEN "/etc/" name)[1],              \
+                          NJ_OP_READ_ONLY, 0});
+    add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_HIDDEN "/etc", NULL, 0, 0755});
+    add_own_etc(b, plan, NJ_BOX_HIDDEN "/etc");
+    NJ_PLAN_OWN_ETC(X)
+#undef X
 }
 
 static void add_dev(struct builder *b)
@@ -407,14 +499,20 @@ static void cover_fixed(struct builder *b, const struct nj_box_plan *plan)
 
 static void add_open(struct builder *b, const struct nj_box_plan *plan, const char *store)
 {
-    add_system(b);
-    add_etc(b, plan);
+    if (plan->rootfs) {
+        add_image(b, plan, store);
+    } else {
+        add_system(b);
+        add_host_etc(b, plan);
+    }
     add(b, (struct nj_op){NJ_OP_DIR, "/proc", NULL, 0, 0755});
     add(b, (struct nj_op){NJ_OP_PROC, "/proc", NULL, 0, 0});
     add_dev(b);
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_HIDDEN, NULL, 0, 0755});
     add(b, (struct nj_op){NJ_OP_TMPFS, NJ_BOX_HIDDEN, "size=64k,nr_inodes=256,mode=0700", 0, 0});
     add_fixed(b, plan);
+    if (plan->rootfs)
+        add_image_etc(b, plan);
     add(b, (struct nj_op){NJ_OP_DIR, NJ_BOX_WORKSPACE, NULL, 0, 0755});
     add(b,
         (struct nj_op){NJ_OP_TMPFS, NJ_BOX_WORKSPACE,
@@ -514,108 +612,4 @@ int nj_ops_build(const struct nj_box_plan *plan, const char *store, struct nj_ar
     *ret_ops =
         (struct nj_ops){open.ops, open.n, call.ops, call.n, places, add_places(plan, places)};
     return 0;
-}
-
-/* ---- printing ---- */
-
-static const char *kind_text(enum nj_op_kind kind)
-{
-    switch (kind) {
-#define X(name, text)                                                                              \
-    case NJ_OP_##name:                                                                             \
-        return text;
-        NJ_OP_KINDS(X)
-#undef X
-    }
-    return "?";
-}
-
-int nj_op_text(const struct nj_op *op, struct nj_buf *out, struct nj_error *err)
-{
-    int r;
-
-    r = nj_buf_printf(out, err, "%s %s", kind_text(op->kind), op->target);
-    if (r < 0)
-        return r;
-    switch (op->kind) {
-    case NJ_OP_FILE:
-        return op->source[0] == '\0' ? 0
-                                     : nj_buf_printf(out, err, " (%zu bytes)", strlen(op->source));
-    case NJ_OP_LINK:
-        return nj_buf_printf(out, err, " -> %s", op->source);
-    case NJ_OP_TMPFS:
-        return nj_buf_printf(out, err, " %s,nosuid,nodev%s", op->source,
-                             op->flags & NJ_OP_NOEXEC ? ",noexec" : "");
-    case NJ_OP_PROC:
-        return nj_buf_printf(out, err, "%s,nosuid,nodev,noexec",
-                             op->flags & NJ_OP_READ_ONLY ? " read-only" : " of the box");
-    case NJ_OP_BIND:
-    case NJ_OP_INSIDE:
-        return nj_buf_printf(out, err, " from %s%s%s%s%s", op->source,
-                             op->flags & NJ_OP_READ_ONLY ? " read-only" : "",
-                             op->flags & NJ_OP_READ_ONLY ? " nosuid" : "",
-                             op->flags & NJ_OP_READ_ONLY && !(op->flags & NJ_OP_DEVICES) ? " nodev"
-                                                                                         : "",
-                             op->flags & NJ_OP_NOEXEC ? " noexec" : "");
-    case NJ_OP_COVER:
-        return nj_buf_printf(out, err, " with %s", op->source);
-    case NJ_OP_DIR:
-    case NJ_OP_FREEZE:
-    case NJ_OP_MASK:
-    case NJ_OP_SEAL:
-    case NJ_OP_HIDE:
-        return 0;
-    }
-    return 0;
-}
-
-static int print_ops(const char *title, const struct nj_op *ops, size_t n, struct nj_buf *out,
-                     struct nj_error *err)
-{
-    int r;
-
-    r = nj_buf_printf(out, err, "%s\n", title);
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        r = nj_buf_text(out, "  ", err);
-        if (r >= 0)
-            r = nj_op_text(&ops[i], out, err);
-        if (r >= 0)
-            r = nj_buf_text(out, "\n", err);
-    }
-    return r;
-}
-
-int nj_box_plan_print(const struct nj_box_plan *plan, struct nj_buf *out, struct nj_error *err)
-{
-    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-    struct nj_ops ops;
-    int r;
-
-    r = nj_box_plan_check(plan, err);
-    if (r < 0)
-        return r;
-    r = nj_ops_build(plan, "(inputs of the run)", &arena, &ops, err);
-    if (r < 0)
-        return r;
-    r = nj_buf_printf(out, err,
-                      "namespaces: user, pid, mount, network, ipc, uts, cgroup\n"
-                      "user: %d (" NJ_BOX_USER "), no capabilities, no_new_privs\n"
-                      "network: none but the box's own loopback\n",
-                      NJ_BOX_UID);
-    if (r < 0)
-        return r;
-    r = print_ops("once, when the box opens:", ops.open, ops.n_open, out, err);
-    if (r < 0)
-        return r;
-    r = print_ops("for each call, in a pid, mount and ipc namespace of its own:", ops.call,
-                  ops.n_call, out, err);
-    if (r < 0)
-        return r;
-    r = nj_fixed_print(plan, out, err);
-    if (r < 0)
-        return r;
-    r = nj_limits_print(plan, out, err);
-    if (r < 0)
-        return r;
-    return nj_filter_print(out, err);
 }

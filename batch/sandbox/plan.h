@@ -86,4 +86,14 @@ bool nj_plan_inside(const char *path, const char *top);
 /* nj_plan_input_name - the directory of an input in the store */
 void nj_plan_input_name(const struct nj_workspace_ref *ref, char name[NJ_PLAN_INPUT_NAME_BYTES]);
 
+/* nj_plan_rootfs_name - the directory of an image in the store */
+#define NJ_PLAN_ROOTFS_NAME_BYTES (NJ_PLAN_INPUT_NAME_BYTES + 7)
+void nj_plan_rootfs_name(const struct nj_workspace_ref *image,
+                         char name[NJ_PLAN_ROOTFS_NAME_BYTES]);
+
+/* What a box says of itself in /etc whatever its image says there: the helper makes these files in
+ * every image, so that there is something to mount over. */
+#define NJ_PLAN_OWN_ETC(X)                                                                         \
+    X("passwd") X("group") X("hosts") X("hostname") X("nsswitch.conf") X("resolv.conf")
+
 #endif

@@ -60,7 +60,7 @@ static void put_ref(struct nj_packer *pk, const struct nj_workspace_ref *ref)
 
 static void put_plan(struct nj_packer *pk, const struct nj_box_plan *plan)
 {
-    nj_pack_map(pk, 10);
+    nj_pack_map(pk, 10 + (plan->rootfs != NULL));
     nj_pack_text(pk, "hostname");
     put_text(pk, plan->hostname ? plan->hostname : "");
     nj_pack_text(pk, "level");
@@ -86,6 +86,10 @@ static void put_plan(struct nj_packer *pk, const struct nj_box_plan *plan)
     }
     nj_pack_text(pk, "read_only_paths");
     put_texts(pk, plan->read_only_paths, plan->n_read_only_paths);
+    if (plan->rootfs) {
+        nj_pack_text(pk, "rootfs");
+        put_ref(pk, plan->rootfs);
+    }
     nj_pack_text(pk, "writable_paths");
     put_texts(pk, plan->writable_paths, plan->n_writable_paths);
 }
@@ -214,6 +218,13 @@ static void put_body(struct nj_packer *pk, const struct nj_msg *msg)
     case NJ_MSG_INPUT:
     case NJ_MSG_RESTORE:
         put_ref(pk, &msg->ref);
+        break;
+    case NJ_MSG_ROOTFS:
+        nj_pack_map(pk, 2);
+        nj_pack_text(pk, "is_tar");
+        nj_pack_bool(pk, msg->rootfs.is_tar);
+        nj_pack_text(pk, "ref");
+        put_ref(pk, &msg->rootfs.ref);
         break;
     case NJ_MSG_OPENED:
         nj_pack_map(pk, 1);

@@ -40,7 +40,8 @@
     X(FAILED, 10, "failed")                                                                        \
     X(OUTPUT, 11, "output")                                                                        \
     X(CALLED, 12, "called")                                                                        \
-    X(SCANNED, 13, "scanned")
+    X(SCANNED, 13, "scanned")                                                                      \
+    X(ROOTFS, 14, "rootfs")
 
 enum nj_msg_kind {
 #define X(name, value, text) NJ_MSG_##name = value,
@@ -56,6 +57,10 @@ struct nj_msg {
             struct nj_box_plan plan;
         } open;
         struct nj_workspace_ref ref; /* INPUT, RESTORE */
+        struct {
+            struct nj_workspace_ref ref;
+            bool is_tar;
+        } rootfs;
         struct {
             pid_t pid;
         } opened;

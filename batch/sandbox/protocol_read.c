@@ -122,6 +122,25 @@ static int get_mounts(const struct nj_pack_at *map, struct nj_arena *arena,
     return 0;
 }
 
+static int get_image(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_box_plan *plan,
+                     struct nj_error *err)
+{
+    struct nj_workspace_ref *image;
+    struct nj_pack_at at;
+    int r;
+
+    if (!nj_pack_has(map, "rootfs"))
+        return 0;
+    image = nj_arena_alloc(arena, sizeof(*image));
+    if (!image)
+        return nj_fail_nomem(err);
+    r = nj_pack_get_map(map, "rootfs", &at, err);
+    if (r < 0)
+        return r;
+    plan->rootfs = image;
+    return get_ref(&at, image, err);
+}
+
 static int get_plan(const struct nj_pack_at *map, struct nj_arena *arena, struct nj_box_plan *plan,
                     struct nj_error *err)
 {
@@ -155,6 +174,9 @@ static int get_plan(const struct nj_pack_at *map, struct nj_arena *arena, struct
         return r;
     r = get_texts(map, "read_only_paths", NJ_BOX_PATHS_MAX, arena, &plan->read_only_paths,
                   &plan->n_read_only_paths, err);
+    if (r < 0)
+        return r;
+    r = get_image(map, arena, plan, err);
     if (r < 0)
         return r;
     return get_texts(map, "writable_paths", NJ_BOX_PATHS_MAX, arena, &plan->writable_paths,
@@ -396,6 +418,14 @@ static int get_body(const struct nj_pack_at *map, struct nj_arena *arena, struct
     case NJ_MSG_INPUT:
     case NJ_MSG_RESTORE:
         return get_ref(map, &msg->ref, err);
+    case NJ_MSG_ROOTFS:
+        r = nj_pack_get_bool(map, "is_tar", &msg->rootfs.is_tar, err);
+        if (r < 0)
+            return r;
+        r = nj_pack_get_map(map, "ref", &at, err);
+        if (r < 0)
+            return r;
+        return get_ref(&at, &msg->rootfs.ref, err);
     case NJ_MSG_OPENED:
         r = nj_pack_get_uint(map, "pid", INT32_MAX, &number, err);
         if (r < 0)
@@ -448,7 +478,7 @@ int nj_msg_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_msg *r
     r = nj_pack_root(&doc, &root, err);
     if (r < 0)
         return r;
-    r = nj_pack_get_uint(&root, "kind", NJ_MSG_SCANNED, &kind, err);
+    r = nj_pack_get_uint(&root, "kind", NJ_MSG_ROOTFS, &kind, err);
     if (r < 0)
         return r;
     r = nj_pack_get_map(&root, "body", &body, err);

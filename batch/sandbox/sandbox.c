@@ -53,6 +53,11 @@ struct nj_box {
     int unsent_fd;
 };
 
+struct given {
+    enum nj_msg_kind kind; /* as INPUT or as ROOTFS */
+    struct nj_workspace_ref ref;
+};
+
 struct nj_sandbox {
     int helper_fd; /* non-blocking */
     pid_t helper_pid;
@@ -63,8 +68,8 @@ struct nj_sandbox {
     bool dispatching;
     struct nj_box *boxes;
     uint64_t next_box;
-    struct nj_workspace_ref *inputs;
-    size_t n_inputs;
+    struct given *given; /* trees that the helper has */
+    size_t n_given;
     struct nj_msg_in in;
 };
 
@@ -277,7 +282,7 @@ void nj_sandbox_free(struct nj_sandbox *sandbox)
     if (sandbox->helper_pid > 0)
         wait_for_helper(sandbox->helper_pid);
     nj_msg_in_done(&sandbox->in);
-    free(sandbox->inputs);
+    free(sandbox->given);
     free(sandbox);
 }
 
@@ -319,36 +324,38 @@ static int await_room(struct nj_sandbox *sandbox, struct nj_error *err)
     return 0;
 }
 
-int nj_sandbox_add_input(struct nj_sandbox *sandbox, const struct nj_workspace_ref *input,
-                         const struct nj_object_source *source, struct nj_error *err)
+/* give - a tree to the helper, once; @msg says as what */
+static int give(struct nj_sandbox *sandbox, const struct nj_msg *msg,
+                const struct nj_workspace_ref *input, const struct nj_object_source *source,
+                struct nj_error *err)
 {
-    struct nj_msg msg = {.kind = NJ_MSG_INPUT, .ref = *input};
+    struct given *given;
     nj_auto_close int fd = -1;
     struct gathering gathering;
-    struct nj_workspace_ref *inputs;
     int r;
 
-    for (size_t i = 0; i < sandbox->n_inputs; i++) {
-        if (memcmp(&sandbox->inputs[i], input, sizeof(*input)) == 0)
+    for (size_t i = 0; i < sandbox->n_given; i++) {
+        if (sandbox->given[i].kind == msg->kind &&
+            memcmp(&sandbox->given[i].ref, input, sizeof(*input)) == 0)
             return 0;
     }
-    if (sandbox->n_inputs >= INPUTS_MAX)
+    if (sandbox->n_given >= INPUTS_MAX)
         return nj_fail(err, NJ_E_LIMIT, "sandbox: more than %d inputs", INPUTS_MAX);
-    inputs = reallocarray(sandbox->inputs, sandbox->n_inputs + 1, sizeof(*inputs));
-    if (!inputs)
+    given = reallocarray(sandbox->given, sandbox->n_given + 1, sizeof(*given));
+    if (!given)
         return nj_fail_nomem(err);
-    sandbox->inputs = inputs;
+    sandbox->given = given;
     r = nj_fsio_memfd("nj-input", &fd, err);
     if (r < 0)
         return r;
     gathering = (struct gathering){source, fd};
     r = nj_tree_reach(source, input, gather, &gathering, err);
     if (r < 0)
-        return nj_wrap(err, "sandbox input");
+        return r;
     r = nj_msg_seal(fd, err);
     if (r < 0)
         return r;
-    while ((r = nj_msg_send(sandbox->helper_fd, &msg, &fd, 1, err)) == 1) {
+    while ((r = nj_msg_send(sandbox->helper_fd, msg, &fd, 1, err)) == 1) {
         r = await_room(sandbox, err);
         if (r < 0)
             return r;
@@ -356,9 +363,25 @@ int nj_sandbox_add_input(struct nj_sandbox *sandbox, const struct nj_workspace_r
     if (r >= 0)
         r = await_reply(sandbox, HELPER_INPUT_MS, err);
     if (r < 0)
-        return nj_wrap(err, "sandbox input");
-    inputs[sandbox->n_inputs++] = *input;
+        return r;
+    given[sandbox->n_given++] = (struct given){msg->kind, *input};
     return 0;
+}
+
+int nj_sandbox_add_input(struct nj_sandbox *sandbox, const struct nj_workspace_ref *input,
+                         const struct nj_object_source *source, struct nj_error *err)
+{
+    const struct nj_msg msg = {.kind = NJ_MSG_INPUT, .ref = *input};
+
+    return give(sandbox, &msg, input, source, err) < 0 ? nj_wrap(err, "sandbox input") : 0;
+}
+
+int nj_sandbox_add_rootfs(struct nj_sandbox *sandbox, const struct nj_workspace_ref *image,
+                          bool is_tar, const struct nj_object_source *source, struct nj_error *err)
+{
+    const struct nj_msg msg = {.kind = NJ_MSG_ROOTFS, .rootfs = {*image, is_tar}};
+
+    return give(sandbox, &msg, image, source, err) < 0 ? nj_wrap(err, "rootfs") : 0;
 }
 
 /* ---- boxes: what comes back ---- */

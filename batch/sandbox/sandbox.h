@@ -52,6 +52,8 @@ struct nj_box_plan {
     uint64_t max_processes;
     uint64_t max_cpu_micro; /* millionths of a CPU for all of them together; 0: no limit */
     const char *hostname; /* seen inside */
+    const struct nj_workspace_ref *rootfs; /* an image given to nj_sandbox_add_rootfs(); NULL: the
+                                            * host's system directories */
     unsigned level;       /* of reproducibility that is aimed at, 0 to NJ_LEVEL_MAX (README.md) */
 };
 
@@ -93,6 +95,18 @@ NJ_DEFINE_AUTO_PTR(struct nj_sandbox, nj_sandbox_free);
  * May be called before or after attach; blocking; the same input twice is free. */
 int nj_sandbox_add_input(struct nj_sandbox *sandbox, const struct nj_workspace_ref *input,
                          const struct nj_object_source *source, struct nj_error *err) NJ_MUST_USE;
+
+/* The one file in the folder that holds an archive. */
+#define NJ_BOX_ROOTFS_TAR "rootfs.tar"
+
+/* nj_sandbox_add_rootfs - hand an image to the helper, which keeps its files for the boxes whose
+ * plan names it. @is_tar: @image is a folder with NJ_BOX_ROOTFS_TAR (plain or packed by gzip, xz
+ * or zstd), which is unpacked by a confined process; else it is the image's files. Of an image that
+ * cannot be a root (a path that leads out, a device outside /dev, no /usr or /bin) NJ_E_INPUT tells
+ * the first such entry. As nj_sandbox_add_input() otherwise. */
+int nj_sandbox_add_rootfs(struct nj_sandbox *sandbox, const struct nj_workspace_ref *image,
+                          bool is_tar, const struct nj_object_source *source,
+                          struct nj_error *err) NJ_MUST_USE;
 
 /* nj_box_open - build a box with an empty workspace. @opened gets the box, or NULL and why. */
 typedef void (*nj_box_opened)(void *ctx, struct nj_box *box, const struct nj_error *err);

@@ -419,6 +419,7 @@ static int answer(struct nj_supervisor *s, struct nj_msg_in *in, struct nj_error
     case NJ_MSG_OUTPUT:
     case NJ_MSG_CALLED:
     case NJ_MSG_SCANNED:
+    case NJ_MSG_ROOTFS:
         break;
     }
     return nj_fail(err, NJ_E_CORRUPT, "box: a \"%s\" message is not for a supervisor",

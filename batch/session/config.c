@@ -40,6 +40,20 @@ static void pack_mounts(struct nj_packer *packer, const struct nj_session_config
     }
 }
 
+static void pack_rootfs(struct nj_packer *packer, const struct nj_config_rootfs *rootfs)
+{
+    nj_pack_text(packer, "rootfs");
+    nj_pack_map(packer, 4);
+    nj_pack_text(packer, "digest");
+    nj_pack_digest(packer, &rootfs->digest);
+    nj_pack_text(packer, "is_tar");
+    nj_pack_bool(packer, rootfs->is_tar);
+    nj_pack_text(packer, "stamps");
+    nj_pack_digest(packer, &rootfs->input.stamps);
+    nj_pack_text(packer, "tree");
+    nj_pack_digest(packer, &rootfs->input.tree);
+}
+
 static void pack_tools(struct nj_packer *packer, const struct nj_session_config *config)
 {
     nj_pack_text(packer, "tools");
@@ -60,7 +74,8 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
 
     nj_packer_init(&packer, out);
     nj_pack_map(&packer, 21u + (config->compact_at_tokens > 0) + (config->layer > 0) +
-                             (config->max_cpu_micro > 0) + (config->output_schema != NULL));
+                             (config->max_cpu_micro > 0) + (config->output_schema != NULL) +
+                             (config->rootfs != NULL));
     pack_uint(&packer, "accept_attempts", config->accept_attempts);
     pack_texts(&packer, "accept_command", config->accept_command, config->n_accept_command);
     pack_uint(&packer, "accept_timeout_ms", config->accept_timeout_ms);
@@ -87,6 +102,8 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
     pack_texts(&packer, "read_only_paths", config->read_only_paths, config->n_read_only_paths);
     pack_text(&packer, "reproducible", config->reproducible);
     pack_text(&packer, "role", config->role);
+    if (config->rootfs)
+        pack_rootfs(&packer, config->rootfs);
     pack_tools(&packer, config);
     pack_uint(&packer, "turns_max", config->turns_max);
     pack_uint(&packer, "v", 0);
@@ -205,6 +222,27 @@ static int get_mounts(const struct nj_pack_at *map, struct nj_arena *arena,
     return 0;
 }
 
+static int get_rootfs(const struct nj_pack_at *map, struct nj_arena *arena,
+                      struct nj_session_config *config, struct nj_error *err)
+{
+    struct nj_config_rootfs *rootfs;
+    struct nj_pack_at at;
+
+    if (!nj_pack_has(map, "rootfs"))
+        return 0;
+    rootfs = nj_arena_alloc(arena, sizeof(*rootfs));
+    if (!rootfs)
+        return nj_fail_nomem(err);
+    if (nj_pack_get_map(map, "rootfs", &at, err) < 0 ||
+        nj_pack_get_digest(&at, "digest", &rootfs->digest, err) < 0 ||
+        nj_pack_get_bool(&at, "is_tar", &rootfs->is_tar, err) < 0 ||
+        nj_pack_get_digest(&at, "stamps", &rootfs->input.stamps, err) < 0 ||
+        nj_pack_get_digest(&at, "tree", &rootfs->input.tree, err) < 0)
+        return -(int)err->code;
+    config->rootfs = rootfs;
+    return 0;
+}
+
 int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
                      struct nj_session_config **ret_config, struct nj_error *err)
 {
@@ -254,13 +292,24 @@ int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
                   &config->n_read_only_paths, err) < 0 ||
         get_text(&map, "reproducible", arena, &config->reproducible, err) < 0 ||
         get_text(&map, "role", arena, &config->role, err) < 0 ||
-        get_tools(&map, arena, config, err) < 0 ||
+        get_rootfs(&map, arena, config, err) < 0 || get_tools(&map, arena, config, err) < 0 ||
         nj_pack_get_uint(&map, "turns_max", INT64_MAX, &config->turns_max, err) < 0 ||
         get_texts(&map, "writable_paths", arena, &config->writable_paths, &config->n_writable_paths,
                   err) < 0)
         return -(int)err->code;
     *ret_config = config;
     return 0;
+}
+
+size_t nj_config_inputs(const struct nj_session_config *config, struct nj_workspace_ref *refs)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < config->n_mounts; i++)
+        refs[n++] = config->mounts[i].input;
+    if (config->rootfs)
+        refs[n++] = config->rootfs->input;
+    return n;
 }
 
 const struct nj_config_tool *nj_config_tool(const struct nj_session_config *config,

@@ -25,6 +25,13 @@ struct nj_config_mount {
     struct nj_workspace_ref input;
 };
 
+/* The image that boxes have in place of the host's system directories. */
+struct nj_config_rootfs {
+    bool is_tar;                   /* input is a folder with the archive, NJ_BOX_ROOTFS_TAR */
+    struct nj_workspace_ref input; /* else the image's files themselves */
+    struct nj_digest digest;       /* of the archive's bytes; else input.tree */
+};
+
 struct nj_session_config {
     const char *key;
     const char *group;
@@ -42,6 +49,7 @@ struct nj_session_config {
     size_t n_read_only_paths;
     const struct nj_config_mount *mounts;
     size_t n_mounts;
+    const struct nj_config_rootfs *rootfs; /* NULL: the host's */
     uint64_t max_size_bytes;
     uint64_t max_memory_bytes;
     uint64_t max_processes;
@@ -64,6 +72,10 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
 /* nj_config_decode - everything is copied into @arena */
 int nj_config_decode(struct nj_span bytes, struct nj_arena *arena,
                      struct nj_session_config **ret_config, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_config_inputs - what of the run's inputs a session's boxes need: its mounts and its image.
+ * @refs has room for n_mounts + 1; returns how many there are. */
+size_t nj_config_inputs(const struct nj_session_config *config, struct nj_workspace_ref *refs);
 
 const struct nj_config_tool *nj_config_tool(const struct nj_session_config *config,
                                             const char *name);

@@ -211,6 +211,7 @@ int nj_tool_box_plan(const struct nj_session_config *config, struct nj_arena *ar
     plan.n_read_only_paths = config->n_read_only_paths;
     plan.mounts = mounts;
     plan.n_mounts = config->n_mounts;
+    plan.rootfs = config->rootfs ? &config->rootfs->input : NULL;
     plan.max_size_bytes = config->max_size_bytes;
     plan.max_memory_bytes = config->max_memory_bytes;
     plan.max_processes = config->max_processes;

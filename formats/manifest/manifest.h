@@ -176,9 +176,11 @@ struct nj_manifest_mount {
 
 struct nj_manifest_rootfs {
     struct nj_mark mark; /* line 0: not given */
-    const char *tar;     /* exactly one of tar and dir; relative path */
+    const char *tar;     /* exactly one of tar and dir; host path: ask nj_manifest_path_ok() */
     const char *dir;
-    const char *digest; /* 64 lower-case hex characters or NULL */
+    struct nj_mark source_mark; /* of that one */
+    const char *digest;         /* 64 lower-case hex characters or NULL */
+    struct nj_mark digest_mark;
 };
 
 struct nj_manifest_sandbox {

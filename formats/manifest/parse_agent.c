@@ -118,31 +118,43 @@ static void read_mounts(struct nj_manifest_reading *in, const struct nj_yaml_nod
     sandbox->n_mounts = node->count;
 }
 
-static const char *digest_fault(const char *text)
+#define DIGEST_PREFIX "sha256:"
+
+/* digest_of - the 64 hex digits of @text, or NULL */
+static const char *digest_of(const char *text)
 {
-    if (strlen(text) != 64 || text[strspn(text, "0123456789abcdef")])
-        return "expected a SHA-256 in 64 lower-case hex digits";
-    return NULL;
+    if (strncmp(text, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0)
+        text += strlen(DIGEST_PREFIX);
+    return strlen(text) == 64 && text[strspn(text, "0123456789abcdef")] == '\0' ? text : NULL;
 }
 
 static void read_rootfs(struct nj_manifest_reading *in, const struct nj_yaml_node *node,
                         struct nj_manifest_rootfs *rootfs)
 {
     static const char *const keys[] = {"tar", "dir", "digest"};
+    const struct nj_yaml_node *tar, *dir;
     const char *digest = NULL;
 
     if (!node || !nj_yaml_keys(&in->yaml, node, keys, NJ_COUNT(keys)))
         return;
-    rootfs->mark = node->mark;
-    if (!nj_yaml_get(node, "tar") == !nj_yaml_get(node, "dir"))
+    tar = nj_yaml_get(node, "tar");
+    dir = nj_yaml_get(node, "dir");
+    rootfs->mark = rootfs->source_mark = rootfs->digest_mark = node->mark;
+    if (!tar == !dir)
         nj_yaml_fault(&in->yaml, node, "expected either tar (an archive) or dir (a directory)");
-    nj_manifest_read_path(in, nj_yaml_get(node, "tar"), &rootfs->tar);
-    nj_manifest_read_path(in, nj_yaml_get(node, "dir"), &rootfs->dir);
-    nj_manifest_read_text(in, node, "digest", false, &digest);
-    if (digest && digest_fault(digest))
-        nj_yaml_fault(&in->yaml, nj_yaml_get(node, "digest"), "%s", digest_fault(digest));
     else
-        rootfs->digest = digest;
+        rootfs->source_mark = tar ? tar->mark : dir->mark;
+    nj_manifest_read_path(in, tar, &rootfs->tar);
+    nj_manifest_read_path(in, dir, &rootfs->dir);
+    nj_manifest_read_text(in, node, "digest", false, &digest);
+    if (!digest)
+        return;
+    rootfs->digest_mark = nj_yaml_get(node, "digest")->mark;
+    rootfs->digest = digest_of(digest);
+    if (!rootfs->digest)
+        nj_yaml_fault(&in->yaml, nj_yaml_get(node, "digest"),
+                      "expected a SHA-256 in 64 lower-case hex digits, \"" DIGEST_PREFIX
+                      "\" before them or not");
 }
 
 static void read_filesystem(struct nj_manifest_reading *in, const struct nj_yaml_node *node,

@@ -62,10 +62,6 @@ static void judge_agent(const struct nj_manifest_agent *agent, struct nj_manifes
         nj_manifest_faults_add(faults, agent->sandbox.allowed_domains.items[0].mark,
                                place_of("agents.%s.sandbox.allowed_domains", agent->name).text,
                                "allowed domains: this build's boxes have no network");
-    if (agent->sandbox.rootfs.mark.line > 0)
-        nj_manifest_faults_add(faults, agent->sandbox.rootfs.mark,
-                               place_of("agents.%s.sandbox.rootfs", agent->name).text,
-                               "rootfs: this build's boxes use the host's system directories");
 }
 
 /* What the sessions use: their agents, the agents those call, and the models of all of them. A

@@ -206,6 +206,33 @@ static void operations_come_in_an_order_that_can_be_carried_out(void **state)
     assert_string_equal(ops.places[3].path, "workspace/ro");
 }
 
+static bool prints(const struct nj_box_plan *plan, const char *line)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_error err;
+
+    nj_buf_init(&out, 1u << 20);
+    assert_int_equal(nj_box_plan_print(plan, &out, &err), 0);
+    return strstr((const char *)out.data, line) != NULL;
+}
+
+static void an_image_takes_the_place_of_the_hosts_system_and_of_nothing_else(void **state)
+{
+    const struct nj_workspace_ref image = {{{1}}, {{2}}};
+    static const char *const home[] = {"/home/agent", "/tmp"};
+    struct nj_box_plan plan = standard();
+
+    (void)state;
+    plan.rootfs = &image;
+    assert_false(prints(&plan, " from /usr read-only"));
+    assert_true(prints(&plan, "bind /usr from (inputs of the run)/rootfs-01"));
+    assert_true(prints(&plan, "bind /home from "));
+    assert_true(prints(&plan, "bind /etc/passwd from run/etc/passwd read-only"));
+    assert_true(prints(&plan, "bind /dev/null from /dev/null"));
+    plan.writable_paths = home;
+    assert_false(prints(&plan, "bind /home from "));
+}
+
 static void a_printed_plan_shows_every_operation_and_limit(void **state)
 {
     static const char *const wanted[] = {
@@ -246,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_read_only_path_has_something_to_take_away),
         cmocka_unit_test(figures_have_a_range),
         cmocka_unit_test(operations_come_in_an_order_that_can_be_carried_out),
+        cmocka_unit_test(an_image_takes_the_place_of_the_hosts_system_and_of_nothing_else),
         cmocka_unit_test(a_printed_plan_shows_every_operation_and_limit),
     };
 

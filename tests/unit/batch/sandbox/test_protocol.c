@@ -87,16 +87,17 @@ static size_t samples(struct nj_msg *msgs)
                    .objects_bytes = 5,
                    .files_hashed = 6}};
     msgs[n++] = (struct nj_msg){.kind = NJ_MSG_SCANNED, .scanned = {10, 1}};
+    msgs[n++] = (struct nj_msg){.kind = NJ_MSG_ROOTFS, .rootfs = {.is_tar = true}};
     return n;
 }
 
 static void every_message_survives_the_way(void **state)
 {
-    struct nj_msg msgs[NJ_MSG_SCANNED + 1];
+    struct nj_msg msgs[NJ_MSG_ROOTFS + 1];
     size_t n = samples(msgs);
 
     (void)state;
-    assert_int_equal(n, NJ_MSG_SCANNED);
+    assert_int_equal(n, NJ_MSG_ROOTFS);
     for (size_t i = 0; i < n; i++) {
         NJ_AUTO(nj_buf_done) struct nj_buf first = {0}, second = {0};
         NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
@@ -118,7 +119,7 @@ static void values_arrive_as_they_were(void **state)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    struct nj_msg msgs[NJ_MSG_SCANNED + 1], back;
+    struct nj_msg msgs[NJ_MSG_ROOTFS + 1], back;
     struct nj_error err;
 
     (void)state;
@@ -136,7 +137,7 @@ static void values_arrive_as_they_were(void **state)
 
 static void a_cut_or_changed_message_is_refused(void **state)
 {
-    struct nj_msg msgs[NJ_MSG_SCANNED + 1];
+    struct nj_msg msgs[NJ_MSG_ROOTFS + 1];
     size_t n = samples(msgs);
 
     (void)state;
@@ -162,7 +163,7 @@ static void spilled_output_is_told_by_its_lengths(void **state)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    struct nj_msg msgs[NJ_MSG_SCANNED + 1], back;
+    struct nj_msg msgs[NJ_MSG_ROOTFS + 1], back;
     struct nj_error err;
 
     (void)state;
@@ -193,7 +194,7 @@ static void refuse_encoded(struct nj_msg *msg, const char *part)
 static void impossible_values_are_refused_by_name(void **state)
 {
     static const char *const none[] = {NULL};
-    struct nj_msg msgs[NJ_MSG_SCANNED + 1], msg;
+    struct nj_msg msgs[NJ_MSG_ROOTFS + 1], msg;
 
     (void)state;
     (void)samples(msgs);

@@ -17,6 +17,9 @@ static const struct nj_config_tool full_tools[] = {
     {.type = "code_execution", .name = "run", .languages = 3, .timeout_ms = 60000},
     {.type = "mcp", .name = "data", .languages = 0, .timeout_ms = 1},
 };
+static const struct nj_config_rootfs full_rootfs = {
+    .is_tar = true, .input = {{{5}}, {{6}}}, .digest = {{7}}};
+
 static const struct nj_config_mount full_mounts[] = {
     {.target = "/config", .input = {.tree = {{1}}, .stamps = {{2}}}},
     {.target = "/data", .input = {.tree = {{3}}, .stamps = {{4}}}},
@@ -45,6 +48,7 @@ static struct nj_session_config full(void)
         .n_read_only_paths = 1,
         .mounts = full_mounts,
         .n_mounts = 2,
+        .rootfs = &full_rootfs,
         .max_size_bytes = 1u << 29,
         .max_memory_bytes = UINT64_C(1) << 31,
         .max_processes = 256,
@@ -135,6 +139,8 @@ static void every_field_is_read_and_copied(void **state)
     assert_string_equal(back->mounts[1].target, "/data");
     assert_int_equal(back->mounts[1].input.tree.bytes[0], 3);
     assert_int_equal(back->mounts[1].input.stamps.bytes[0], 4);
+    assert_true(back->rootfs->is_tar);
+    assert_memory_equal(back->rootfs, &full_rootfs, sizeof(full_rootfs));
     assert_int_equal(back->max_size_bytes, 1u << 29);
     assert_true(back->max_memory_bytes == UINT64_C(1) << 31);
     assert_int_equal(back->max_processes, 256);
@@ -221,6 +227,7 @@ static void damage_is_named(void **state)
     DAMAGE("budget_micro_usd\xff", "budget_micro_usd\xc0", -NJ_E_CORRUPT, "budget_micro_usd");
     DAMAGE("tools\x92", "tools\x82", -NJ_E_CORRUPT, "config");
     DAMAGE("\xa6mounts", "\xa6mountz", -NJ_E_CORRUPT, "mounts");
+    DAMAGE("\xa6is_tar", "\xa6is_tax", -NJ_E_CORRUPT, "is_tar");
 }
 
 static void a_config_above_its_cap_is_refused_before_anything_is_allocated(void **state)
