@@ -121,6 +121,34 @@ static int write_file(const char *path, const char *text, struct nj_error *err)
     return 0;
 }
 
+/* A root that a container left without some rights: what would fail later is named now. */
+static int check_rights(struct nj_error *err)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } wanted[] = {{CAP_SYS_ADMIN, "SYS_ADMIN"},
+                  {CAP_SETUID, "SETUID"},
+                  {CAP_SETGID, "SETGID"},
+                  {CAP_KILL, "KILL"},
+                  {CAP_DAC_OVERRIDE, "DAC_OVERRIDE"},
+                  {CAP_FOWNER, "FOWNER"}};
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return nj_fail_errno(err, errno, "helper: capget");
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        if (!(data[0].permitted & 1u << wanted[i].number))
+            return nj_fail(err, NJ_E_SYSTEM,
+                           "this root lacks CAP_%s: " NJ_PROBE_NO_BOX
+                           ". Cure: start it as an ordinary user, whose boxes need a user "
+                           "namespace and no right; or give the right (docker, podman: --cap-add "
+                           "%s)",
+                           wanted[i].name, wanted[i].name);
+    return 0;
+}
+
 static int enter_namespaces(const struct helper *h, struct nj_error *err)
 {
     uid_t uid = geteuid();
@@ -131,6 +159,8 @@ static int enter_namespaces(const struct helper *h, struct nj_error *err)
     /* An engine that changed its uid before it called us is undumpable, and /proc/self not its own.
      */
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    if (h->own_uids && check_rights(err) < 0)
+        return -(int)err->code;
     if (h->own_uids)
         return unshare(CLONE_NEWNS) < 0 ? nj_fail_errno(err, errno, "helper: unshare") : 0;
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
