@@ -669,6 +669,7 @@ static int finish(struct call *call, struct nj_error *err)
         r = nj_output_finish(&call->streams[1], &outcome->errors, err);
     if (r < 0)
         return r;
+    nj_stat_end(s->virtual);
     msg.called.meta.duration_ms = (uint64_t)((call->ended_ns - call->started_ns) / NS_PER_MS);
     msg.called.meta.cpu_ms = cpu_ms(call);
     if (holds_files(s)) /* asked first: what is let go meanwhile is told */
@@ -707,6 +708,25 @@ static int refuse_early(struct call *call, const char *place, struct nj_error *e
     return finish(call, err);
 }
 
+/* begin_files - whose clock dates them; where the host has no virtual one, that of the record,
+ * which then only changes move */
+static void begin_files(struct call *call)
+{
+    struct nj_supervisor *s = call->supervisor;
+    struct nj_times *times = nj_workspace_times(s->workspace);
+    struct nj_virtual_files files = {.times = times, .changes = s->changes, .box_ns = s->made_ns};
+    struct nj_times_clock clock;
+
+    s->clock_ns = call->request->clock_ns;
+    clock = s->virtual->page ? nj_virtual_file_clock(s->virtual)
+                             : nj_times_simple_clock(&s->clock_ns);
+    nj_workspace_begin(s->workspace, &clock);
+    if (!times || s->virtual->level < NJ_LEVEL_FILE_TIMES)
+        return;
+    files.device = nj_workspace_device(s->workspace);
+    nj_stat_begin(s->virtual, &files);
+}
+
 static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
@@ -714,7 +734,6 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     uint64_t allowed_ms = call->request->timeout_ms < call->request->runtime_left_ms
                               ? call->request->timeout_ms
                               : call->request->runtime_left_ms;
-    struct nj_times_clock file_clock;
     size_t index;
     int r;
 
@@ -740,10 +759,7 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
     call->next_drain_ns = call->started_ns + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
     call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NS_PER_MS;
-    s->clock_ns = call->request->clock_ns;
-    file_clock = s->virtual->page ? nj_virtual_file_clock(s->virtual)
-                                  : nj_times_simple_clock(&s->clock_ns);
-    nj_workspace_begin(s->workspace, &file_clock);
+    begin_files(call);
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)
         return r;

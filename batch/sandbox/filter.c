@@ -131,8 +131,10 @@ static const struct family supervisor_allowed[] = {
     {"facts", "what the C library asks on its own",
      "getpid gettid getuid geteuid sched_yield sched_getaffinity sysinfo prlimit64 uname "
      "getrusage"},
-    {"virtual time", "memory of the box's programs, which notify and stop for it",
-     "process_vm_readv process_vm_writev"},
+    {"virtual time",
+     "memory of the box's programs, which notify and stop for it; a look at files "
+     "with no more rights than theirs",
+     "process_vm_readv process_vm_writev capget capset"},
     {"the end", "of init, and one's own", "kill tgkill pidfd_send_signal wait4 waitid sigaltstack"},
 };
 

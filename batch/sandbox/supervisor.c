@@ -267,6 +267,7 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     stage_dir = nj_arena_printf(arena, "%s/root", setup->store);
     if (!stage_dir)
         return nj_fail_nomem(err);
+    s->made_ns = nj_virtual_now_ns(CLOCK_REALTIME_COARSE);
     proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (proc_fd < 0 || s->null_fd < 0)

@@ -45,6 +45,7 @@ struct nj_supervisor {
     int null_fd;
     int sockets_fd;             /* lists the unix sockets of the box; -1: they cannot be listed */
     struct nj_virtual *virtual; /* the reproducible layer */
+    int64_t made_ns;            /* by the kernel's clock: what is younger was made by the box */
     int proc_fd; /* the host's, for the watchdog; -1 where a cgroup bounds memory and processes */
 };
 

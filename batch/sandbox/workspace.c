@@ -132,6 +132,13 @@ void nj_workspace_begin(struct nj_workspace *workspace, const struct nj_times_cl
         nj_times_lose(workspace->times); /* nobody tells the order */
 }
 
+dev_t nj_workspace_device(const struct nj_workspace *workspace)
+{
+    struct stat st;
+
+    return fstat(workspace->root_fd, &st) < 0 ? 0 : st.st_dev;
+}
+
 struct nj_times *nj_workspace_times(struct nj_workspace *workspace)
 {
     return workspace->times;

@@ -44,6 +44,8 @@ int nj_workspace_reproduce(struct nj_workspace *workspace, struct nj_error *err)
  * not reproducible. The next capture ends it. */
 void nj_workspace_begin(struct nj_workspace *workspace, const struct nj_times_clock *clock);
 
+dev_t nj_workspace_device(const struct nj_workspace *workspace);
+
 /* nj_workspace_times - what answers about them; NULL: not reproducible */
 struct nj_times *nj_workspace_times(struct nj_workspace *workspace);
 

@@ -36,6 +36,7 @@ enum test {
     POINTER,  /* argument @arg is not NULL */
     POSITIVE, /* as an int it is above 0 */
     FUTEX,    /* a waiting operation, with a time */
+    WRITING,  /* flags of open() that may change a file */
 };
 
 struct row {
@@ -77,6 +78,19 @@ static const struct row rows[] = {
     {SYS_setitimer, 1, ALWAYS, 0, nj_virtual_timer},
     {SYS_timer_settime, 1, ALWAYS, 0, nj_virtual_timer},
     {SYS_timerfd_settime, 1, ALWAYS, 0, nj_virtual_timer},
+    {SYS_stat, 2, ALWAYS, 0, nj_stat_stat},
+    {SYS_lstat, 2, ALWAYS, 0, nj_stat_stat},
+    {SYS_fstat, 2, ALWAYS, 0, nj_stat_stat},
+    {SYS_newfstatat, 2, ALWAYS, 0, nj_stat_stat},
+    {SYS_statx, 2, ALWAYS, 0, nj_stat_stat},
+    {SYS_utime, 2, ALWAYS, 0, nj_stat_set_times},
+    {SYS_utimes, 2, ALWAYS, 0, nj_stat_set_times},
+    {SYS_futimesat, 2, ALWAYS, 0, nj_stat_set_times},
+    {SYS_utimensat, 2, ALWAYS, 0, nj_stat_set_times},
+    {SYS_open, 2, WRITING, 1, nj_stat_open},
+    {SYS_openat, 2, WRITING, 2, nj_stat_open},
+    {SYS_openat2, 2, ALWAYS, 0, nj_stat_open},
+    {SYS_creat, 2, ALWAYS, 0, nj_stat_open},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -129,6 +143,10 @@ static void emit_row(struct program *p, const struct row *row)
     case POSITIVE:
         EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 5)), LOAD_LOW(row->arg),
              EQUALS(0, 1, 0), HAS_BIT(0x80000000u, 0, 1), ALLOW);
+        break;
+    case WRITING:
+        EMIT(p, EQUALS(row->number, 0, 4), LOAD_LOW(row->arg),
+             HAS_BIT(O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 1, 0), ALLOW);
         break;
     case FUTEX: /* WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 */
         EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 14)), LOAD_LOW(1),

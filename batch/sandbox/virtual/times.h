@@ -29,9 +29,10 @@
 #include "formats/base/cleanup.h"
 #include "formats/base/error.h"
 
-#define NJ_TIMES_MAX (1u << 20) /* inodes that one call may change; beyond, the level is lowered   \
-                                 */
-#define NJ_TIMES_WISHES_MAX 64  /* explicit times that are under way */
+#define NJ_TIMES_MAX                                                                               \
+    (1u << 20)                 /* inodes that one call may change; beyond, the level is lowered    \
+                                */
+#define NJ_TIMES_WISHES_MAX 64 /* explicit times that are under way */
 
 /* What happened to an inode. */
 enum {

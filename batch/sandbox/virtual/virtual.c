@@ -158,8 +158,6 @@ int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call, struc
         return 0;
     if (v->level == NJ_LEVEL_MAX)
         nj_virtual_lower(v, NJ_LEVEL_MAX - 1, NJ_LOWERED_ORDER);
-    if (v->level >= 2) /* stat() still tells what the kernel has */
-        nj_virtual_lower(v, 1, NJ_LOWERED_TIMES);
     v->started_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
     v->start_ns = call->clock_ns;
     make_key(v, call);

@@ -15,7 +15,8 @@
  * A level is aimed at and measured: what cannot be kept lowers it, with a word, and the call goes
  * on. Nothing here is needed for safety: the box is as closed without it. Parts: notify (which
  * calls, and the listener), exec (a program gets the vDSO), clock, wait (timed waits and timers),
- * random, vdso (the image), layout.h (what both sides share).
+ * random, stat (times of files, from level 2 on, with the table in times.h), vdso (the image),
+ * layout.h (what both sides share).
  */
 #ifndef NJ_VIRTUAL_H
 #define NJ_VIRTUAL_H
@@ -23,6 +24,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 
+#include "batch/sandbox/changes.h"
 #include "batch/sandbox/sandbox.h"
 #include "batch/sandbox/virtual/layout.h"
 #include "batch/sandbox/virtual/times.h"
@@ -70,6 +72,16 @@ struct nj_draw {
     uint32_t count;
 };
 
+/* What tells of the workspace's files; all borrowed. */
+struct nj_virtual_files {
+    struct nj_times *times; /* NULL: files have the kernel's times */
+    struct nj_changes *changes;
+    dev_t device;        /* of the workspace */
+    int64_t box_ns;      /* when the box was made, by the kernel's clock */
+    int root_fd;         /* the program's root; -1: not asked for yet */
+    bool walks_as_owner; /* the supervisor laid capabilities aside */
+};
+
 struct nj_virtual {
     unsigned level;            /* of this box: min(plan, what the host has) */
     enum nj_lowered host;      /* why the host has no more */
@@ -93,6 +105,7 @@ struct nj_virtual {
     size_t n_timers;
     struct nj_draw *draws; /* hashed by pid */
     size_t n_draws, draws_size;
+    struct nj_virtual_files files;
     uint64_t notified; /* for tests and measurements */
 };
 
@@ -103,6 +116,12 @@ int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtu
 
 int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call,
                      struct nj_error *err) NJ_MUST_USE;
+
+/* nj_stat_begin - behind nj_virtual_begin(), at level 2 and up */
+void nj_stat_begin(struct nj_virtual *v, const struct nj_virtual_files *files);
+
+/* nj_stat_end - all processes are gone: the last changes get their times. Before the capture. */
+void nj_stat_end(struct nj_virtual *v);
 
 /* nj_virtual_listen - take the listener from the payload's socket. Returns 0 also when there is
  * none yet. */
@@ -145,6 +164,7 @@ nj_call_handler nj_virtual_timer;
 nj_call_handler nj_clock_gettime, nj_clock_getres, nj_clock_gettimeofday, nj_clock_time,
     nj_clock_times, nj_clock_getrusage, nj_clock_sysinfo, nj_clock_getcpu;
 nj_call_handler nj_random_getrandom;
+nj_call_handler nj_stat_stat, nj_stat_set_times, nj_stat_open;
 
 /* nj_virtual_answer - send @response; the task may be gone */
 void nj_virtual_answer(struct nj_virtual *v, const struct seccomp_notif_resp *response);

@@ -162,6 +162,147 @@ static void a_call_that_changes_nothing_reads_nothing(void **state)
     stop(&h);
 }
 
+/* ---- within a call: what programs are told while files change ---- */
+
+/* told - the call's output; level 2 must be kept, else there is nothing to look at */
+static const char *told(struct harness *h, const char *command)
+{
+    run(h, command);
+    if (h->meta.level < NJ_LEVEL_FILE_TIMES) {
+        assert_int_not_equal(h->meta.lowered, NJ_LOWERED_TIMES); /* this would be ours */
+        print_message("skipped: level %u, %s\n", h->meta.level, nj_lowered_text(h->meta.lowered));
+        skip();
+    }
+    return h->out;
+}
+
+static void every_way_to_look_tells_the_same(void **state)
+{
+    struct harness h;
+
+    (void)state;
+    start(&h, "ways");
+    clock_ns = START;
+    open_reproducible(&h);
+    told(&h, "mkdir -p /workspace/d && cd /workspace/d && echo > f && ln -s f rel && "
+             "ln -s /workspace/d abs && ln -s /workspace/d/f absf");
+    told(&h, "cd /workspace; python3 - <<'E'\n"
+             "import os\n"
+             "w = os.stat('/workspace/d/f')\n"
+             "def same(s, what):\n"
+             "    for k in ('st_mtime_ns', 'st_ctime_ns', 'st_atime_ns', 'st_ino', 'st_dev', "
+             "'st_size',\n"
+             "              'st_mode', 'st_nlink', 'st_uid', 'st_blocks'):\n"
+             "        assert getattr(s, k) == getattr(w, k), (what, k)\n"
+             "assert 1790000000 <= w.st_mtime < 1790000010, w.st_mtime\n"
+             "same(os.stat('d/f'), 'relative')\n"
+             "same(os.stat('./d/../d//f'), 'dots')\n"
+             "same(os.stat('d/rel'), 'relative link')\n"
+             "same(os.stat('d/absf'), 'absolute link from a relative path')\n"
+             "same(os.stat('d/abs/f'), 'absolute link on the way')\n"
+             "same(os.stat('/workspace/d/abs/rel'), 'links')\n"
+             "same(os.stat('../../../../workspace/d/f'), 'above the root')\n"
+             "fd = os.open('d', os.O_RDONLY)\n"
+             "same(os.stat('f', dir_fd=fd), 'at a directory')\n"
+             "same(os.stat('abs/rel', dir_fd=fd), 'at a directory, by links')\n"
+             "same(os.fstat(os.open('d/f', os.O_RDONLY)), 'by descriptor')\n"
+             "same(os.stat('/proc/self/cwd/d/f'), 'by /proc') if 0 else None\n"
+             "os.chdir('d'); same(os.stat('f'), 'elsewhere')\n"
+             "assert os.lstat('rel').st_size == 1 and os.lstat('rel').st_ino != w.st_ino\n"
+             "E");
+    run(&h,
+        "stat -c '%y %z %x %w %d' /workspace/d/f | tee /tmp/one; ls --full-time /workspace/d/f; "
+        "find /workspace/d/f -printf '%T+\\n'");
+    assert_non_null(strstr(h.out, "2026-09-21 "));
+    stop(&h);
+}
+
+static void what_cannot_be_looked_at_fails_as_the_kernel_says(void **state)
+{
+    struct harness h;
+
+    (void)state;
+    start(&h, "fails");
+    clock_ns = START;
+    open_reproducible(&h);
+    told(
+        &h,
+        "cd /workspace; mkdir -m 700 d; echo > d/f; echo > x; ln -s loop loop; ln -s gone dangling;"
+        "chmod 000 d; python3 - <<'E'\n"
+        "import errno, os\n"
+        "def fails(e, f, *a, **k):\n"
+        "    try: f(*a, **k)\n"
+        "    except OSError as x: assert x.errno == e, (e, x, a)\n"
+        "    else: raise AssertionError(a)\n"
+        "fails(errno.EACCES, os.stat, 'd/f')\n"
+        "fails(errno.EACCES, os.stat, '/workspace/d/f')\n"
+        "fails(errno.ENOENT, os.stat, 'none')\n"
+        "fails(errno.ENOENT, os.stat, 'dangling')\n"
+        "fails(errno.ENOENT, os.stat, '')\n"
+        "fails(errno.ENOTDIR, os.stat, 'x/y')\n"
+        "fails(errno.ELOOP, os.stat, 'loop')\n"
+        "fails(errno.ENAMETOOLONG, os.stat, 'n' * 300)\n"
+        "fails(errno.ENAMETOOLONG, os.stat, 'n/' * 3000)\n"
+        "fails(errno.EBADF, os.fstat, 999)\n"
+        "fails(errno.EACCES, os.stat, '/proc/1/root/etc')\n"
+        "fails(errno.EACCES, os.stat, '/proc/1/cwd/etc')\n"
+        "assert os.stat('/proc/self/fd/1').st_mode\n"
+        "assert os.stat('/proc/self/status').st_mode\n"
+        "import ctypes; c = ctypes.CDLL(None, use_errno=True)\n"
+        "assert c.syscall(262, -100, b'x', 8, 0) == -1 and ctypes.get_errno() == errno.EFAULT\n"
+        "assert c.syscall(262, -100, 8, 8, 0) == -1 and ctypes.get_errno() == errno.EFAULT\n"
+        "assert c.syscall(437, -100, b'x', b'0'*24, 24) == -1 and ctypes.get_errno() == "
+        "errno.ENOSYS\n"
+        "E");
+    stop(&h);
+}
+
+static void newer_keeps_its_meaning_within_a_call_and_across_calls(void **state)
+{
+    struct harness h;
+
+    (void)state;
+    start(&h, "newer");
+    clock_ns = START;
+    open_reproducible(&h);
+    told(&h, "cd /workspace; printf 'a.o: a.c\\n\\tcp a.c a.o\\n\\t@echo built\\n' > Makefile; "
+             "echo 1 > a.c;"
+             "make -s; make -s; touch a.c; make -s; echo 2 > a.c; make -s; make -s");
+    assert_string_equal(h.out, "built\nbuilt\nbuilt\n");
+    run(&h, "cd /workspace; make; touch a.c; make -s; find . -newer a.c "
+            "-type f");
+    assert_string_equal(h.out, "make: 'a.o' is up to date.\nbuilt\n./a.o\n");
+    assert_string_equal(h.errors, ""); /* no clock skew */
+    told(&h, "cd /workspace; python3 - <<'E'\n"
+             "import os, time\n"
+             "before = time.time_ns()\n"
+             "open('t', 'w').write('x')\n"
+             "after = time.time_ns()\n"
+             "m = os.stat('t').st_mtime_ns\n"
+             "assert before < m < after, (before, m, after)\n"
+             "open('u', 'w').write('x'); open('t', 'a').write('y')\n"
+             "assert os.stat('t').st_mtime_ns > os.stat('u').st_mtime_ns\n"
+             "c = os.stat('t').st_ctime_ns; os.chmod('t', 0o600)\n"
+             "assert os.stat('t').st_ctime_ns > c and "
+             "os.stat('t').st_mtime_ns < os.stat('t').st_ctime_ns\n"
+             "d = os.stat('.').st_mtime_ns; os.rename('t', 'v')\n"
+             "assert os.stat('.').st_mtime_ns > d\n"
+             "os.utime('u', ns=(5, 7)); assert os.stat('u').st_mtime_ns == "
+             "7\n"
+             "os.utime('u'); assert os.stat('u').st_mtime_ns > after\n"
+             "os.utime('u', (1e9, 1e9)); open('u', 'a').write('z'); assert "
+             "os.stat('u').st_mtime_ns > after\n"
+             "os.utime('u', (1e9, 1e9))\n"
+             "now = time.time(); os.utime('v', (now, now)); assert "
+             "abs(os.stat('v').st_mtime - now) < 1e-6\n"
+             "E\n"
+             "touch -d '2001-02-03 04:05:06' s; stat -c '%Y' u s");
+    assert_string_equal(h.out, "1000000000\n981173106\n");
+    run(&h, "cd /workspace; stat -c '%Y' u s");
+    assert_string_equal(h.out, "1000000000\n981173106\n");
+    stop(&h);
+}
+
 static int run_all(const char *name)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +312,9 @@ static int run_all(const char *name)
         cmocka_unit_test(a_restore_into_a_box_that_counted_on_says_that_numbers_are_lost),
         cmocka_unit_test(a_scan_finds_what_was_captured),
         cmocka_unit_test(a_call_that_changes_nothing_reads_nothing),
+        cmocka_unit_test(every_way_to_look_tells_the_same),
+        cmocka_unit_test(what_cannot_be_looked_at_fails_as_the_kernel_says),
+        cmocka_unit_test(newer_keeps_its_meaning_within_a_call_and_across_calls),
     };
 
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
