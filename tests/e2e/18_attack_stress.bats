@@ -23,7 +23,6 @@ outside() {
     ls -l /dev | awk '{ print $1, $3, $4, $NF }'
     ls /sys/class/net
     ulimit -a
-    nice
     taskset -p $$ | sed 's/.*mask//'
     python3 -I -c 'import time; print(round((time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)) / 5))'
     find /proc/sys/kernel /proc/sys/vm /proc/sys/fs /proc/sys/net/core /proc/sys/net/ipv4 -type f -readable 2>/dev/null |
