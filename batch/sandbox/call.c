@@ -749,6 +749,8 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
         r = nj_virtual_begin(s->virtual, call->request, err);
     if (r < 0)
         return r;
+    if (s->virtual->level > 0 && s->files.fd < 0)
+        nj_virtual_lower(s->virtual, 0, NJ_LOWERED_DEVICES);
     nj_files_begin(&s->files, call->request,
                    s->virtual->page ? &s->virtual->page->now_ns : &s->clock_ns);
     nj_cgroup_memory_peak_reset(cgroup);

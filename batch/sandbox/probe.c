@@ -182,6 +182,13 @@ static int try_ptrace(void)
     return r;
 }
 
+static int try_fuse(void)
+{
+    nj_auto_close int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+    return fd < 0 ? -errno : 0;
+}
+
 static int try_time_namespace(void)
 {
     return unshare(CLONE_NEWTIME) < 0 ? -errno : 0;
@@ -271,6 +278,8 @@ static int try_one(enum nj_probe_what what)
         return try_killable();
     case NJ_PROBE_PTRACE:
         return try_ptrace();
+    case NJ_PROBE_FUSE:
+        return try_fuse();
     case NJ_PROBE_TIME_NS:
         return try_time_namespace();
     case NJ_PROBE_XATTR:

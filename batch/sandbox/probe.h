@@ -34,6 +34,8 @@
       "a signal may restart an answered call: reproducible steps of programs in Go may differ")    \
     X(PTRACE, "ptrace", "tracing a box at exec", PLAIN, EPERM,                                     \
       "the clock page cannot be replaced in programs: steps are not reproducible")                 \
+    X(FUSE, "fuse", "files of our own in a box", PLAIN, ENOENT,                                    \
+      "/dev/urandom and its like in boxes are the host's: steps are not reproducible")             \
     X(TIME_NS, "time-namespace", "time namespaces", INSIDE, EINVAL,                                \
       "a box cannot be given an uptime of its own")                                                \
     X(XATTR, "tmpfs-xattr", "user attributes on tmpfs", INSIDE, EOPNOTSUPP,                        \

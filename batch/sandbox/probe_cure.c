@@ -113,6 +113,9 @@ static const char *text_of(enum nj_probe_what what, int errnum)
         return nj_probe_switch("/proc/sys/kernel/yama/ptrace_scope") >= 2
                    ? "as root: sysctl -w kernel.yama.ptrace_scope=1"
                    : CONTAINER;
+    case NJ_PROBE_FUSE:
+        return errnum == ENOENT ? "as root: modprobe fuse; in docker: --device /dev/fuse"
+                                : "as root: chmod 666 /dev/fuse";
     case NJ_PROBE_TIME_NS:
         return "use a kernel with CONFIG_TIME_NS=y (Linux 5.6 or newer)";
     case NJ_PROBE_XATTR:

@@ -346,7 +346,7 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
     r = nj_pack_get_uint(map, "limit_value", UINT64_MAX, &outcome->limit_value, err);
     if (r < 0)
         return r;
-    r = nj_pack_get_uint(map, "lowered", NJ_LOWERED_ASKED, &lowered, err);
+    r = nj_pack_get_uint(map, "lowered", NJ_LOWERED_MAX, &lowered, err);
     if (r < 0)
         return r;
     meta->lowered = (enum nj_lowered)lowered;

@@ -91,7 +91,8 @@ struct nj_call_outcome {
     X(TSC, 6, "rdtsc")                    /* a program read the processor's own counter */         \
     X(TIMES, 7, "file times")             /* the queue of changes ran over */                      \
     X(ORDER, 8, "order not kept")         /* D3 is not there yet, or a spinner was let go */       \
-    X(ASKED, 9, "lowered for a test")     /* NJ_TEST_LEVEL */
+    X(ASKED, 9, "lowered for a test")     /* NJ_TEST_LEVEL */                                      \
+    X(DEVICES, 10, "random devices of the host") /* no FUSE for boxes here */
 
 enum nj_lowered {
 #define X(name, value, text) NJ_LOWERED_##name = value,
@@ -103,7 +104,7 @@ const char *nj_lowered_text(enum nj_lowered lowered); /* "?" for an unknown numb
 
 #define NJ_LOWERED_MAX 255 /* a number above the list's is a later build's, and kept */
 
-#define NJ_LEVEL_MAX 3 /* of reproducibility: D0 to D3 */
+#define NJ_LEVEL_MAX 3        /* of reproducibility: D0 to D3 */
 #define NJ_LEVEL_FILE_TIMES 2 /* from here on: file times */
 #define NJ_SEED_BYTES 32
 #define NJ_CLOCK_MAX_NS (INT64_MAX / 2) /* in 2116: no session is later, and clocks can go on */

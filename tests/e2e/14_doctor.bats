@@ -79,7 +79,7 @@ refused_alike() {
 @test "what only the reproducible layer needs is degraded, and a run starts" {
     skip_without namespaces
     local lack
-    for lack in seccomp-notify seccomp-killable ptrace time-namespace tmpfs-xattr fanotify real-time; do
+    for lack in seccomp-notify seccomp-killable ptrace fuse time-namespace tmpfs-xattr fanotify real-time; do
         expect 1 env NJ_TEST_LACK="$lack" nightjar doctor --json
         same "$(state "$lack")" degraded "$lack"
         same "$(state box)" ok
