@@ -12,7 +12,7 @@ NJ_PACKAGES_FUZZ="clang libclang-rt-14-dev llvm"
 NJ_PACKAGES_PACKAGE="dpkg-dev file debootstrap lintian"
 NJ_PACKAGES_VM="qemu-system-x86 busybox-static cpio e2fsprogs xz-utils dpkg"
 NJ_PACKAGES_WORKLOADS="g++ make git sqlite3 perl openssl patch diffutils" # tests/bench/reproducible
-NJ_PACKAGES_BENCH="bubblewrap crun runc firejail libsqlite3-dev git restic borgbackup openssl"
+NJ_PACKAGES_BENCH="bubblewrap postgresql crun runc firejail libsqlite3-dev git restic borgbackup openssl"
 
 # nj_missing PACKAGE... - print those that are not installed
 nj_missing() {

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+#
+# peers.sh - durable steps a second, and CPU a step, beside frameworks whose sessions outlive their process
+#
+# usage: tests/bench/peers.sh      ROUNDS=3 SESSIONS=64 TURNS=20 BYTES=512 BOX_TURNS=4
+#
+# A turn is a model's reply and a tool call: two steps, one after the other, each durable before the next. With an in-process tool
+# the record is all there is; with a box per call the peers start bubblewrap, and ours is what it always is: filter, limits
+# and the workspace captured. DBOS and LangGraph write to a PostgreSQL of this bench's own; its CPU counts as theirs. All runs
+# alternate, so the ratios are of one machine in one state. What cannot be installed is told and left out.
+set -uo pipefail
+
+NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
+. "$NJ_ROOT/tests/bench/common.bash"
+. "$NJ_ROOT/tests/lib/npm.bash"
+PATH=$NJ_ROOT/build/${NJ_PRESET:-release}/bin:$PATH
+ROUNDS=${ROUNDS:-3} SESSIONS=${SESSIONS:-64} TURNS=${TURNS:-20} BYTES=${BYTES:-512} BOX_TURNS=${BOX_TURNS:-4}
+PACKAGES=(@langchain/langgraph@1.7.3 @langchain/langgraph-checkpoint-postgres@1.0.5 @langchain/core@1.4.0
+    @dbos-inc/dbos-sdk@5.3.0 pg@8.23.1)
+ORDINARY_ID=65534 # PostgreSQL does not run as root
+
+bench_enter peers
+postmaster=
+finish() {
+    [ -z "$postmaster" ] || { kill -INT "$postmaster" && wait "$postmaster"; } 2>/dev/null
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# ---- PostgreSQL, on a socket in our folder ----
+
+as_ordinary() {
+    if [ "$(id -u)" -eq 0 ]; then
+        setpriv "--reuid=$ORDINARY_ID" "--regid=$ORDINARY_ID" --clear-groups -- "$@"
+    else
+        "$@"
+    fi
+}
+
+postgres_start() {
+    pg=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+    [ -x "$pg/initdb" ] || { why="no PostgreSQL here (postgresql)"; return 1; }
+    # The path of a socket has at most 107 bytes, and the account must reach it.
+    socket=$(mktemp -d /tmp/nj-pg-XXXXXX) && mkdir "$socket/data" || return 1
+    trap 'finish; rm -rf "$socket"' EXIT
+    [ "$(id -u)" -ne 0 ] || chown -R "$ORDINARY_ID:$ORDINARY_ID" "$socket"
+    as_ordinary "$pg/initdb" -D "$socket/data" -U bench -A trust >initdb.log 2>&1 || { why="initdb: $(tail -n 1 initdb.log)"; return 1; }
+    as_ordinary "$pg/postgres" -D "$socket/data" -k "$socket" -h '' -c max_connections=200 >postgres.log 2>&1 &
+    postmaster=$!
+    for _ in $(seq 100); do
+        "$pg/pg_isready" -q -h "$socket" -U bench && return 0
+        sleep 0.1
+    done
+    why="PostgreSQL does not start: $(tail -n 1 postgres.log)"
+    return 1
+}
+
+# postgres_cpu - seconds of the postmaster, of its children that live and of those that have ended
+postgres_cpu() {
+    local pid
+    {
+        sed 's/.*) //' "/proc/$postmaster/stat" | awk '{ print $12 + $13 + $14 + $15 }'
+        for pid in $(cat "/proc/$postmaster/task/$postmaster/children"); do
+            sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk '{ print $12 + $13 }'
+        done
+    } | awk -v hz="$(getconf CLK_TCK)" '{ n += $1 } END { printf "%.3f\n", n / hz }'
+}
+
+# ---- one run of each: "SECONDS CPU" of SESSIONS sessions with $1 turns, in boxes or not ($2) ----
+
+peer() { # peer NAME TURNS BOX - in a database of its own
+    local before after said
+    "$pg/createdb" -h "$socket" -U bench "$1" >&2 || return 1
+    before=$(postgres_cpu)
+    said=$(BENCH_POSTGRES="postgresql://bench@localhost/$1?host=$socket" NODE_NO_WARNINGS=1 timeout 600 node "$1.mjs" "$SESSIONS" "$2" "$BYTES" "$3") ||
+        { "$pg/dropdb" --force -h "$socket" -U bench "$1"; return 1; }
+    after=$(postgres_cpu)
+    "$pg/dropdb" --force -h "$socket" -U bench "$1"
+    awk -v a="$before" -v b="$after" '{ print $1, $2 + b - a }' <<<"$said"
+}
+langgraph() { peer langgraph "$@"; }
+dbos() { peer dbos "$@"; }
+
+nightjar_job() { # nightjar_job NAME TURNS CALL
+    local i
+    mkdir -p "$1/items"
+    for ((i = 1; i <= SESSIONS; i++)); do echo "$i" >"$1/items/$i.txt"; done
+    {
+        echo "replies:"
+        [ "$2" -eq 0 ] || printf '  - {when: {turn: [%s]}, say: "%s", call: [%s]}\n' "$(seq -s , 1 "$2")" \
+            "$(head -c "$BYTES" /dev/zero | tr '\0' x)" "$3"
+        echo '  - say: "[{last}]"'
+    } >"$1/replies.yaml"
+    bench_job 16 "sessions: $SESSIONS" >"$1/job.yaml"
+}
+
+# The start and the end of a run, bundles among it, is no step: a run without turns is taken off.
+nightjar_run() {
+    local said TIMEFORMAT='%R %U %S'
+    rm -rf "$1/run"
+    said=$( { time nightjar run "$1/job.yaml" --run-dir "$1/run" --quiet >run.log 2>&1; } 2>&1) || { cat run.log >&2; return 1; }
+    awk '{ print $1, $2 + $3 }' <<<"$said"
+}
+this() { # this TURNS BOX
+    local many few call='{tool: nothing, input: {}}' # not run at all: its answer is the record
+    [ "$2" -eq 0 ] || call='{tool: code_execution, input: {language: bash, code: ":"}}'
+    nightjar_job many "$1" "$call" && nightjar_job few 0 "" || return 1
+    many=$(nightjar_run many) && few=$(nightjar_run few) || return 1
+    if [ "$2" -ne 0 ] && grep -v '"result":\[\]' many/run/results.jsonl | grep -q .; then echo "a call failed" >&2; return 1; fi
+    echo "$many $few" | awk '{ print $1 - $3, $2 - $4 }'
+    rm -rf many few
+}
+
+# table TITLE TURNS BOX NAME...
+table() {
+    local title=$1 turns=$2 box=$3 name round steps=$((SESSIONS * $2 * 2))
+    shift 3
+    for ((round = 0; round < ROUNDS; round++)); do
+        for name; do
+            "$name" "$turns" "$box" >>"times.$name" || die "$name: a run failed"
+        done
+    done
+    printf '%-40s %10s %10s %12s %10s\n' "$title" 'steps/s' 'this/peer' 'CPU ms/step' 'peer/this'
+    local ours ours_cpu seconds cpu
+    ours=$(cut -d' ' -f1 times.this | median) ours_cpu=$(cut -d' ' -f2 times.this | median)
+    awk -v s="$ours" -v c="$ours_cpu" 'BEGIN { exit !(s > 0 && c > 0) }' || die "too few turns to be measured: more TURNS or SESSIONS"
+    for name; do
+        seconds=$(cut -d' ' -f1 "times.$name" | median) cpu=$(cut -d' ' -f2 "times.$name" | median)
+        awk -v name="  $name" -v n="$steps" -v s="$seconds" -v c="$cpu" -v os="$ours" -v oc="$ours_cpu" 'BEGIN {
+            printf "%-40s %10.0f %10.2f %12.3f %10.2f\n", name, n / s, s / os, 1000 * c / n, c / oc }'
+        rm -f "times.$name"
+    done
+    echo
+}
+
+cp "$NJ_ROOT"/tests/bench/peers/*.mjs .
+names=(this)
+if ! npm_node 20.15 || ! NPM_SECONDS_MAX=300 npm_install peers "${PACKAGES[@]}"; then
+    echo "DBOS and LangGraph are left out: $npm_why"
+elif ! postgres_start; then
+    echo "DBOS and LangGraph are left out: $why"
+else
+    ln -s "$npm_modules" node_modules
+    names+=(dbos langgraph)
+fi
+printf '%s sessions at once; file system: %s; %s processors; %s rounds\n\n' "$SESSIONS" "$(stat -f -c %T .)" "$(nproc)" "$ROUNDS"
+table "durable steps, the tool in-process" "$TURNS" 0 "${names[@]}"
+if bwrap --unshare-all --ro-bind / / true 2>bwrap.err; then
+    table "durable steps, a box per call" "$BOX_TURNS" 1 "${names[@]}"
+else
+    printf 'no box per call: bubblewrap cannot run here: %s\n' "$(head -n 1 bwrap.err)"
+fi
