@@ -139,6 +139,7 @@ static int take_frame(struct run *run, const struct nj_frame *frame, struct nj_e
         r = keep_key(member, frame, err);
     if (r < 0)
         return r;
+    member->scan.thinned = nj_journal_is_thinned(run->journal);
     if (nj_scan_frame(&member->scan, frame, &why) == 0)
         return 0;
     if (host_failed(&why)) {
@@ -329,8 +330,17 @@ static int check_member(struct run *run, struct member *member, struct nj_error 
     int r = 1;
 
     (void)snprintf(number, sizeof(number), "%u", (unsigned)member->scan.session);
-    run->session = member->key ? member->key : number;
+    run->session = member->key ? member->key : member->scan.key ? member->scan.key : number;
     run->result.sessions++;
+    if (member->scan.cut) { /* a thinned journal lacks frames, and it has not ended */
+        r = hear(run,
+                 &(struct nj_fault){.where = "its frames", .what = "some are missing in between"},
+                 err);
+        if (r < 0)
+            return r;
+        member->cut = true;
+        r = 1;
+    }
     if (member->scan.archived && member->scan.bundle)
         r = from_bundle(run, member, err);
     if (r == 0)
@@ -422,7 +432,8 @@ int nj_fsck_run(const struct nj_run_dir *dir, int save_dir_fd, const struct nj_f
     if (r == 0)
         r = read_journal(&run, err);
     for (size_t i = 1; r == 0 && i < run.n_members; i++)
-        if (run.members[i].key || run.members[i].scan.n_places > 0 || run.members[i].cut)
+        if (run.members[i].key || run.members[i].scan.n_places > 0 || run.members[i].cut ||
+            run.members[i].scan.bundle)
             r = check_member(&run, &run.members[i], err);
     if (r == 0 && save_dir_fd >= 0)
         r = nj_fsio_sync_dir(save_dir_fd, err);

@@ -195,6 +195,11 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
     record->reader = (struct nj_scan_reader){.journal = record->journal, .scan = &record->scan};
     if (record->scan.archived)
         r = open_archived(record, dir, flags, err);
+    if (r == 1 && record->scan.archived && record->scan.n_places == 0 && record->scan.bundle)
+        r = nj_fail(err, NJ_E_INPUT,
+                    "session %s has ended, its frames have left the journal, and bundles/%s is not "
+                    "there any more",
+                    key, record->scan.bundle);
     if (r == 1)
         r = fill_info(record, dir, err);
     /* A bundle without its inputs can still be verified here: the run has them. */

@@ -88,6 +88,12 @@ static int bundle(const char *run_path, const char *key, const char *output, str
         nj_fsio_read_file(dir.fd, "job.yaml", &manifest, err) < 0 ||
         nj_manifest_parse(nj_buf_span(&manifest), "job.yaml", &job, &faults, err) < 0)
         return nj_wrap(err, "bundle %s:%s", run_path, key);
+    if (scan.archived && scan.n_places == 0)
+        return nj_fail(
+            err, NJ_E_INPUT,
+            "bundle %s:%s: it has ended, and its frames have left the journal; what there "
+            "is of it is bundles/%s",
+            run_path, key, scan.bundle ? scan.bundle : "(none)");
     reader.journal = journal;
     if (read_config(&reader, &arena, &config, err) < 0)
         return nj_wrap(err, "bundle %s:%s", run_path, key);

@@ -15,6 +15,7 @@
 
 #include "batch/engine/allowed.h"
 #include "batch/engine/start.h"
+#include "batch/engine/thinning.h"
 #include "batch/engine/views.h"
 #include "formats/base/fault.h"
 #include "formats/base/log.h"
@@ -461,6 +462,7 @@ static void engine_done(struct nj_engine *engine)
         nj_live_cancel_worker(live);
         nj_live_drop_box(live, NULL);
     }
+    nj_thinning_done(engine);
     nj_workers_free(engine->pool);
     nj_sandbox_free(engine->sandbox);
     engine->sandbox = NULL;

@@ -76,7 +76,8 @@ struct nj_live {
     bool has_reserved;
     TAILQ_ENTRY(nj_live) money_link; /* waiting for others' calls to settle */
     bool money_queued;
-    bool at_peace;         /* recovered: its record ends with a suspension */
+    bool cut;      /* recovering: frames are missing, which only a thinned journal may lack */
+    bool at_peace; /* recovered: its record ends with a suspension */
     struct nj_arena arena; /* of the call under way */
     struct nj_tool_call call;
     bool judging;
@@ -91,6 +92,7 @@ struct nj_live {
     struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE */
     unsigned box_level;                /* of reproducibility that it was built for */
     int restore_fd;
+    bool restore_held; /* until a thinned segment is swapped in */
     struct event *park;
     TAILQ_ENTRY(nj_live) idle_link; /* boxes that can be evicted, oldest first */
     bool idle_queued;
@@ -179,7 +181,8 @@ struct nj_engine {
     bool evict_always;
     unsigned level_max; /* NJ_TEST_LEVEL */
     struct nj_workers *pool;
-    unsigned workers; /* that publish */
+    struct nj_thinning *thinning; /* thinning.h; NULL before there is anything to thin */
+    unsigned workers;             /* that publish */
     unsigned workers_max;
     struct nj_live_list publish_queue;
     struct nj_budget run_budget;
@@ -247,6 +250,10 @@ void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without a
 void nj_live_release_slot(struct nj_live *live);
 void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
+
+/* nj_live_start_held - restores and publications that waited for thinning.h */
+void nj_live_start_held(struct nj_engine *engine);
+void nj_live_start_publishing(struct nj_engine *engine); /* publish.c */
 
 /* blame.c: why the run stops for a model, with the manifest's places and the cure */
 void nj_live_blame(const struct nj_live *live, const struct nj_model_failure *failure);

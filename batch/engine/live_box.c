@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "batch/engine/order.h"
+#include "batch/engine/thinning.h"
 
 #include "formats/base/banned.h"
 
@@ -123,6 +124,7 @@ void nj_live_drop_box(struct nj_live *live, const char *why)
     leave_idle(live);
     if (live->phase == NJ_BOX_RESTORING)
         nj_live_cancel_worker(live);
+    live->restore_held = false;
     if (live->box) {
         nj_box_close(live->box);
         live->engine->warm--;
@@ -265,6 +267,7 @@ static void on_filled(void *ctx, const struct nj_error *err)
     struct nj_error restore_err = {0};
 
     live->worker = NULL;
+    nj_thinning_go_on(live->engine);
     if (err) {
         box_not_ready(live, err);
         return;
@@ -307,7 +310,8 @@ static void restore(struct nj_live *live)
         return;
     }
     if (journal_bytes(&live->index) > NJ_RESTORE_INLINE_BYTES) {
-        if (start_filling(live, &err) < 0)
+        live->restore_held = nj_thinning_holds(live->engine);
+        if (!live->restore_held && start_filling(live, &err) < 0)
             box_not_ready(live, &err);
         return;
     }
@@ -315,6 +319,23 @@ static void restore(struct nj_live *live)
         on_filled(live, &err);
     else
         on_filled(live, NULL);
+}
+
+void nj_live_start_held(struct nj_engine *engine)
+{
+    struct nj_live *live, *next;
+
+    for (live = TAILQ_FIRST(&engine->lives); live && !engine->failed; live = next) {
+        struct nj_error err = {0};
+
+        next = TAILQ_NEXT(live, live_link);
+        if (!live->restore_held)
+            continue;
+        live->restore_held = false;
+        if (start_filling(live, &err) < 0)
+            box_not_ready(live, &err);
+    }
+    nj_live_start_publishing(engine);
 }
 
 static void on_opened(void *ctx, struct nj_box *box, const struct nj_error *err)

@@ -38,6 +38,7 @@ const struct nj_order *nj_order_read(struct nj_engine *engine, struct nj_span by
     const struct nj_order *order = (const struct nj_order *)bytes.data;
     uint8_t *behind = (uint8_t *)bytes.data + sizeof(*order); /* only read: the map is read-only */
 
+    nj_journal_forget(engine->reader, 0); /* of what was thinned since its last order */
     *ret_live = (struct nj_live){
         .engine = engine,
         .plan = &engine->plan->sessions[order->session],

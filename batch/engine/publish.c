@@ -13,6 +13,7 @@
 
 #include "batch/engine/archive.h"
 #include "batch/engine/order.h"
+#include "batch/engine/thinning.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
@@ -93,8 +94,6 @@ static void on_archived_durable(struct nj_commit_waiter *waiter)
         nj_engine_ended(live);
 }
 
-static void start_workers(struct nj_engine *engine);
-
 /* The figures of a session whose attempt has ended; its bundle is named where there is one. */
 static int finish_facts(struct nj_live *live, struct nj_error *err)
 {
@@ -150,12 +149,13 @@ static void on_published(void *ctx, const struct nj_error *err)
     engine->workers--;
     if (engine->failed)
         return;
+    nj_thinning_go_on(engine);
     if (err) /* a full disk, most likely: what is in the journal is safe, the run can be resumed */
         nj_engine_fail(engine, err);
     else if (append_archived(live, &append_err) < 0)
         nj_engine_fail(engine, &append_err);
     else
-        start_workers(engine);
+        nj_live_start_publishing(engine);
 }
 
 static int start_worker(struct nj_live *live, struct nj_error *err)
@@ -174,9 +174,9 @@ static int start_worker(struct nj_live *live, struct nj_error *err)
                            &live->worker, err);
 }
 
-static void start_workers(struct nj_engine *engine)
+void nj_live_start_publishing(struct nj_engine *engine)
 {
-    while (!engine->failed && engine->workers < engine->workers_max &&
+    while (!engine->failed && !nj_thinning_holds(engine) && engine->workers < engine->workers_max &&
            !TAILQ_EMPTY(&engine->publish_queue)) {
         struct nj_live *live = TAILQ_FIRST(&engine->publish_queue);
         struct nj_error err = {0};
@@ -197,7 +197,7 @@ static void on_closed_durable(struct nj_commit_waiter *waiter)
 
     TAILQ_INSERT_TAIL(&live->engine->publish_queue, live, publish_link);
     live->publish_queued = true;
-    start_workers(live->engine);
+    nj_live_start_publishing(live->engine);
 }
 
 /* The payload of the session's last CLOSED event; spans of live->closed point into it. */

@@ -58,10 +58,10 @@ static int no_such_key(const char *key, const struct keys *keys, struct nj_error
                    key, keys->seen, keys->items[0]);
 }
 
-/* A session that was taken over from an earlier run has no event: its row tells the key. Returns 1
- * when it is the one. */
-static int is_reused_row(const struct nj_frame *frame, const char *key, struct keys *keys,
-                         struct nj_error *err)
+/* A session that was taken over from an earlier run has no event, and one that has ended may have
+ * none any more: the row tells the key. Returns 1 when it is the one. */
+static int is_its_row(const struct nj_frame *frame, bool thinned, const char *key,
+                      struct keys *keys, struct nj_error *err)
 {
     struct nj_archived archived;
     json_t *row;
@@ -70,12 +70,14 @@ static int is_reused_row(const struct nj_frame *frame, const char *key, struct k
 
     if (nj_archived_decode(frame->payload, &archived, err) < 0)
         return -(int)err->code;
-    if (!memmem(archived.row.data, archived.row.len, REUSED_KEY, strlen(REUSED_KEY)))
+    if (!thinned && !memmem(archived.row.data, archived.row.len, REUSED_KEY, strlen(REUSED_KEY)))
         return 0;
     row = json_loadb((const char *)archived.row.data, archived.row.len, 0, NULL);
     its = json_string_value(json_object_get(row, "key"));
-    if (its && json_object_get(row, "reused"))
-        r = strcmp(its, key) == 0 ? 1 : keys_add(keys, nj_span_text(its), err);
+    if (its && strcmp(its, key) == 0)
+        r = 1;
+    else if (its && json_object_get(row, "reused"))
+        r = keys_add(keys, nj_span_text(its), err);
     json_decref(row);
     return r;
 }
@@ -91,7 +93,7 @@ static int find_number(struct nj_journal *journal, const char *key, struct nj_sc
         struct nj_event event;
 
         if (frame.kind == NJ_FRAME_ARCHIVED) {
-            r = is_reused_row(&frame, key, &keys, err);
+            r = is_its_row(&frame, nj_journal_is_thinned(journal), key, &keys, err);
             scan->session = frame.session;
             if (r != 0)
                 return r < 0 ? r : 0;
@@ -118,6 +120,10 @@ static int find_number(struct nj_journal *journal, const char *key, struct nj_sc
 
 static int add_place(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
 {
+    if (scan->thinned && frame->sequence != scan->n_places + 1)
+        scan->cut = true; /* it is for its end to say whether that may be */
+    if (scan->cut)
+        return 0;
     if (frame->sequence != scan->n_places + 1)
         return nj_fail(err, NJ_E_CORRUPT, "frame %" PRIu64 " stands where %zu belongs",
                        frame->sequence, scan->n_places + 1);
@@ -139,8 +145,11 @@ static int read_row(struct nj_scan *scan, struct nj_span row, struct nj_error *e
 {
     json_t *json = json_loadb((const char *)row.data, row.len, JSON_REJECT_DUPLICATES, NULL);
     const char *path = json_string_value(json_object_get(json, "bundle"));
+    const char *key = json_string_value(json_object_get(json, "key"));
     int r = 0;
 
+    free(scan->key);
+    scan->key = key ? strdup(key) : NULL;
     if (path && strncmp(path, BUNDLES_FOLDER, strlen(BUNDLES_FOLDER)) == 0 &&
         !strchr(path + strlen(BUNDLES_FOLDER), '/')) {
         free(scan->bundle);
@@ -156,6 +165,11 @@ static int on_archived(struct nj_scan *scan, const struct nj_frame *frame, struc
     struct nj_archived archived;
 
     scan->archived = true;
+    if (scan->thinned && (scan->cut || scan->status == 0)) { /* its frames leave the journal */
+        scan->n_places = 0;
+        nj_object_index_done(&scan->index);
+    }
+    scan->cut = false;
     if (nj_archived_decode(frame->payload, &archived, err) < 0)
         return -(int)err->code;
     return read_row(scan, archived.row, err);
@@ -189,6 +203,7 @@ static void begin_anew(struct nj_scan *scan)
 {
     scan->reopened = false;
     scan->n_places = 0;
+    scan->cut = false;
     scan->status = 0;
     scan->digests = (struct nj_record_digests){0};
     nj_object_index_done(&scan->index);
@@ -248,6 +263,7 @@ int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan 
     nj_journal_rewind(journal);
     while ((r = nj_journal_next(journal, &frame, err)) == NJ_JOURNAL_FRAME) {
         r = 0;
+        scan.thinned = nj_journal_is_thinned(journal);
         if (frame.kind == NJ_FRAME_RUN || frame.session == scan.session)
             r = nj_scan_frame(&scan, &frame, err);
         if (r < 0)
@@ -255,6 +271,10 @@ int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan 
     }
     if (r < 0)
         return r;
+    if (scan.cut)
+        return nj_fail(err, NJ_E_CORRUPT,
+                       "session %s: what follows frame %zu is missing, and it has not ended", key,
+                       scan.n_places);
     *ret_scan = scan;
     scan = (struct nj_scan){0};
     return 0;
@@ -264,6 +284,7 @@ void nj_scan_done(struct nj_scan *scan)
 {
     free(scan->places);
     free(scan->job);
+    free(scan->key);
     free(scan->bundle);
     nj_object_index_done(&scan->index);
     *scan = (struct nj_scan){0};

@@ -19,6 +19,9 @@ struct nj_scan {
     char *job;                        /* its name; NULL: the journal does not tell */
     bool archived;
     bool reopened;         /* what was read is an attempt that failed; the next has no frame yet */
+    char *key;             /* archived: as its row says */
+    bool thinned;          /* set by the reader: dead frames may be missing (journal.h) */
+    bool cut;              /* frames are missing, which only one that has ended may lack */
     char *bundle;          /* archived: its file in the run's bundles folder; NULL: not told */
     enum nj_status status; /* of its CLOSED; 0: it has not ended */
 };
@@ -30,7 +33,8 @@ int nj_scan_session(struct nj_journal *journal, const char *key, struct nj_scan 
 
 /* nj_scan_frame - the same frame by frame, for who reads for many sessions at once: @scan is zeroed
  * but for its session's number, and is given that session's frames and those of the run, in order.
- * NJ_E_CORRUPT: a frame that cannot follow, or cannot be read; it is then left out. */
+ * Of a session that has ended, a thinned journal may give no frames, or no places: its bundle
+ * counts. NJ_E_CORRUPT: a frame that cannot follow, or cannot be read; it is then left out. */
 int nj_scan_frame(struct nj_scan *scan, const struct nj_frame *frame,
                   struct nj_error *err) NJ_MUST_USE;
 void nj_scan_done(struct nj_scan *scan);

@@ -296,6 +296,7 @@ static int start_vault(struct nj_engine *engine, struct nj_error *err)
 static int open_journal(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_journal_recovery recovery = {.next = {.epoch = 1, .first_segment = 1}};
+    const char *small = getenv("NJ_TEST_SEGMENT_KB");
 
     if (engine->resumed && nj_journal_recover(engine->dir.journal_fd, &recovery, err) < 0)
         return -(int)err->code;
@@ -305,6 +306,8 @@ static int open_journal(struct nj_engine *engine, struct nj_error *err)
     if (recovery.next.epoch == 1 && getrandom(recovery.next.run_id, sizeof(recovery.next.run_id),
                                               0) != (ssize_t)sizeof(recovery.next.run_id))
         return nj_fail(err, NJ_E_SYSTEM, "no randomness for the run's id");
+    if (small) /* for tests: many segments of a small run */
+        recovery.next.segment_bytes = strtoull(small, NULL, 10) << 10;
     if (nj_journal_open(engine->dir.journal_fd, &engine->reader, err) < 0)
         return -(int)err->code;
     if ((engine->resumed && nj_engine_scan(engine, err) < 0) ||

@@ -1,5 +1,6 @@
 /*
- * watch.c - what the engine looks at once a second: the disk, failures, those who may begin again
+ * watch.c - what the engine looks at once a second: the disk, the journal, failures, those who may
+ * begin again
  *
  * Each of these stops or holds the run before something worse does. The one complication is the
  * disk: what runs goes on and may fill it further, so the mark has to leave room for that; and when
@@ -11,6 +12,7 @@
 #include <time.h>
 
 #include "batch/engine/start.h"
+#include "batch/engine/thinning.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
@@ -68,6 +70,7 @@ void nj_engine_watch(struct nj_engine *engine)
 {
     watch_deadline(engine);
     watch_disk(engine);
+    nj_thinning_look(engine);
     nj_engine_post_state(engine);
     if (!engine->stopping)
         nj_engine_reschedule(engine);

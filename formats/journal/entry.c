@@ -64,6 +64,7 @@ void nj_entry_segment_encode(const struct nj_segment_header *header,
     memcpy(bytes, SEGMENT_MAGIC, sizeof(SEGMENT_MAGIC));
     nj_store_u16le(bytes + NJ_SEGMENT_AT_MAJOR, NJ_JOURNAL_MAJOR);
     nj_store_u16le(bytes + NJ_SEGMENT_AT_MINOR, NJ_JOURNAL_MINOR);
+    nj_store_u32le(bytes + NJ_SEGMENT_AT_REQUIRES, header->requires);
     nj_store_u32le(bytes + NJ_SEGMENT_AT_HINTS, header->hints);
     nj_store_u32le(bytes + NJ_SEGMENT_AT_NUMBER, header->number);
     nj_store_u32le(bytes + NJ_SEGMENT_AT_EPOCH, header->epoch);
@@ -88,11 +89,12 @@ int nj_entry_segment_decode(const uint8_t bytes[NJ_SEGMENT_HEADER_BYTES],
                        (unsigned)NJ_JOURNAL_MAJOR);
     if (nj_load_u64le(bytes + NJ_SEGMENT_AT_CHECKSUM) != XXH3_64bits(bytes, NJ_SEGMENT_AT_CHECKSUM))
         return 1;
-    if (requires != 0)
+    if (requires & ~NJ_SEGMENT_THINNED)
         return nj_fail(err, NJ_E_VERSION,
                        "needs journal features 0x%x, this build has none of them",
-                       (unsigned) requires);
+                       (unsigned)(requires & ~NJ_SEGMENT_THINNED));
 
+    header.requires = requires;
     header.hints = nj_load_u32le(bytes + NJ_SEGMENT_AT_HINTS);
     header.number = nj_load_u32le(bytes + NJ_SEGMENT_AT_NUMBER);
     header.epoch = nj_load_u32le(bytes + NJ_SEGMENT_AT_EPOCH);

@@ -17,6 +17,9 @@
 #define NJ_SEGMENT_HEADER_BYTES 64u
 #define NJ_SEGMENT_MIN_BYTES 4096u
 #define NJ_SEGMENT_MAX_BYTES (1u << 30)
+#define NJ_SEGMENT_THINNED                                                                         \
+    1u /* feature bit: one commit, which stands for all from the first on                          \
+        */
 #define NJ_SEGMENT_NUMBER_MAX 99999999u
 #define NJ_SEGMENT_NAME_MAX_BYTES 16
 
@@ -54,6 +57,7 @@
 #define NJ_FRAME_AT_CHECKSUM 32
 
 struct nj_segment_header {
+    uint32_t requires; /* NJ_SEGMENT_THINNED or 0 */
     uint32_t hints;
     uint32_t number;
     uint32_t epoch;
@@ -76,7 +80,7 @@ struct nj_frame_header {
 struct nj_commit {
     uint64_t bytes;    /* of the frames that it covers, with their padding */
     uint64_t number;   /* from 1 over all epochs, no gaps */
-    uint64_t frames;   /* at least 1 */
+    uint64_t frames;   /* at least 1; of a thinned segment 0 too */
     uint64_t checksum; /* over those bytes */
 };
 

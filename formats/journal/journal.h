@@ -126,8 +126,59 @@ void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_b
 
 int nj_journal_commit(struct nj_journal_writer *writer, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_journal_segment - the one that is written to; those before it are complete once what is
+ * appended now is durable */
+uint32_t nj_journal_segment(const struct nj_journal_writer *writer);
+
 uint64_t
 nj_journal_bytes_written(const struct nj_journal_writer *writer); /* for metrics and benchmarks */
+
+/* ---- freeing ---- */
+
+/*
+ * A segment that is complete can be thinned: its frames that live go into a new file, which takes
+ * its name. Frames stay in their segment and in their order; only their offsets change, so whoever
+ * keeps places of it must follow the moves (nj_journal_thin_place()), and readers must forget it
+ * (nj_journal_forget()). nj_journal_thin() only reads the journal and writes a file beside it, in
+ * any process; nj_journal_thin_swap() is one rename. A crash leaves the old segment or the new one,
+ * each whole; the file beside it is swept by recovery.
+ */
+struct nj_journal_thin {
+    bool (*lives)(void *ctx, const struct nj_frame *frame); /* without its payload */
+    void *ctx;
+};
+
+struct nj_journal_move {
+    uint64_t from; /* offsets, ascending */
+    uint64_t to;
+};
+
+struct nj_journal_thinned {
+    uint64_t bytes_before;
+    uint64_t bytes_after;
+    struct nj_journal_move *moves; /* heap, the caller's; NULL when it was kept */
+    size_t n_moves;
+};
+
+enum nj_journal_thin_outcome {
+    NJ_JOURNAL_THIN_READY = 0, /* the new file is durable: swap it in, or drop it */
+    NJ_JOURNAL_THIN_KEPT = 1   /* more than three quarters live: it is not worth it */
+};
+
+/* nj_journal_thin - @segment must be complete: a later one has a commit that is durable. Fails with
+ * NJ_E_CORRUPT when it is damaged (which leaves it as it is), or NJ_E_SYSTEM. */
+int nj_journal_thin(int dir_fd, uint32_t segment, const struct nj_journal_thin *thin,
+                    struct nj_journal_thinned *ret_thinned, struct nj_error *err) NJ_MUST_USE;
+int nj_journal_thin_swap(int dir_fd, uint32_t segment, struct nj_error *err) NJ_MUST_USE;
+void nj_journal_thin_drop(int dir_fd, uint32_t segment);
+
+/* nj_journal_segment_bytes - how long its file is, 0 when it is not there or longer than one can be
+ */
+uint32_t nj_journal_segment_bytes(int dir_fd, uint32_t segment);
+
+/* nj_journal_thin_place - where the frame is now; false when it did not live */
+bool nj_journal_thin_place(const struct nj_journal_move *moves, size_t n_moves, uint32_t segment,
+                           struct nj_journal_place *place);
 
 /* ---- reading ---- */
 
@@ -167,6 +218,13 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame,
 int nj_journal_open_damaged(int dir_fd, struct nj_journal **ret_journal,
                             struct nj_error *err) NJ_MUST_USE;
 const char *nj_journal_damage(const struct nj_journal *journal);
+
+/* nj_journal_is_thinned - whether dead frames were taken out of any segment read so far: then the
+ * frames of a session that was archived may be there in part */
+bool nj_journal_is_thinned(const struct nj_journal *journal);
+
+/* nj_journal_forget - open @segment (0: all) anew when it is next read by place: it was thinned */
+void nj_journal_forget(struct nj_journal *journal, uint32_t segment);
 
 /* nj_journal_rewind - the next nj_journal_next() delivers the first frame again */
 void nj_journal_rewind(struct nj_journal *journal);

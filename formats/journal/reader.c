@@ -1,5 +1,5 @@
 /*
- * reader.c - the journal's reading side: whole batches or nothing, and recovery
+ * reader.c - the journal's reading side: whole batches or nothing
  *
  * The complication is the end. Behind the last commit lie zeros (the segment is preallocated), or
  * the remains of a batch whose write was cut off, or a batch that is being written at this moment,
@@ -27,9 +27,6 @@
 #define READ_CHUNK_BYTES NJ_JOURNAL_READ_CHUNK_BYTES
 #define SCAN_CHUNK_BYTES ((size_t)64 << 10)
 #define WINDOW_MAX_BYTES ((size_t)NJ_SEGMENT_MAX_BYTES + 2 * READ_CHUNK_BYTES)
-
-enum batch { BATCH_WHOLE = 0, BATCH_BROKEN = 1 };
-enum header { HEADER_WHOLE = 0, HEADER_NONE = 1, HEADER_ABSENT = 2 };
 
 int nj_journal_open(int dir_fd, struct nj_journal **ret_journal, struct nj_error *err)
 {
@@ -60,6 +57,11 @@ void nj_journal_free(struct nj_journal *journal)
     nj_buf_done(&journal->window);
     nj_buf_done(&journal->payload);
     free(journal);
+}
+
+bool nj_journal_is_thinned(const struct nj_journal *journal)
+{
+    return journal->thinned;
 }
 
 void nj_journal_rewind(struct nj_journal *journal)
@@ -113,23 +115,14 @@ int nj_journal_read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, si
     return 0;
 }
 
-/* What lies behind the last whole batch of a file. */
-struct tail {
-    uint64_t end; /* behind the last byte that is not zero; the start of the scan when all are */
-    uint64_t file_bytes;
-    bool commit;           /* a whole commit was found */
-    uint64_t commit_start; /* of the last one: where its batch begins */
-    uint64_t commit_end;
-};
-
 bool nj_journal_all_zero(const uint8_t *data, size_t len)
 {
     return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
 }
 
 /* commit_at - is there a whole commit of an epoch from @epoch on at @offset? */
-static int commit_at(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, struct tail *tail,
-                     struct nj_error *err)
+static int commit_at(int fd, uint64_t offset, uint64_t seed, uint32_t epoch,
+                     struct nj_journal_tail *tail, struct nj_error *err)
 {
     uint8_t bytes[NJ_COMMIT_FRAME_MAX_BYTES];
     struct nj_error ignored = {0};
@@ -159,7 +152,7 @@ static int commit_at(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, str
 
 /* tail_scan_chunk - look through @len bytes of the file at @offset, a multiple of 8 */
 static int tail_scan_chunk(int fd, uint64_t offset, const uint8_t *data, size_t len, uint64_t seed,
-                           uint32_t epoch, struct tail *tail, struct nj_error *err)
+                           uint32_t epoch, struct nj_journal_tail *tail, struct nj_error *err)
 {
     static const uint8_t magic[4] = NJ_FRAME_MAGIC;
 
@@ -183,12 +176,11 @@ static int tail_scan_chunk(int fd, uint64_t offset, const uint8_t *data, size_t 
     return 0;
 }
 
-/* tail_scan - from @offset (a multiple of 8) to the end of the file; holes cost nothing */
-static int tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, struct tail *ret_tail,
-                     struct nj_error *err)
+int nj_journal_tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch,
+                         struct nj_journal_tail *ret_tail, struct nj_error *err)
 {
     nj_auto_free uint8_t *chunk = malloc(SCAN_CHUNK_BYTES);
-    struct tail tail = {.end = offset};
+    struct nj_journal_tail tail = {.end = offset};
     int r;
 
     if (!chunk)
@@ -217,7 +209,7 @@ static int tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch, str
     return 0;
 }
 
-static int corrupt(struct nj_error *err, uint32_t segment, uint64_t offset, const char *what)
+int nj_journal_corrupt(struct nj_error *err, uint32_t segment, uint64_t offset, const char *what)
 {
     return nj_fail(err, NJ_E_CORRUPT, "journal segment %06u, offset %llu: %s", (unsigned)segment,
                    (unsigned long long)offset, what);
@@ -227,27 +219,26 @@ static int corrupt(struct nj_error *err, uint32_t segment, uint64_t offset, cons
 static int no_header(const struct nj_journal *journal, int fd, uint32_t number,
                      const uint8_t bytes[NJ_SEGMENT_HEADER_BYTES], size_t got, struct nj_error *err)
 {
-    struct tail tail;
+    struct nj_journal_tail tail;
     int r;
 
     if (got < NJ_SEGMENT_HEADER_BYTES)
-        return HEADER_NONE;
-    r = tail_scan(fd, NJ_SEGMENT_HEADER_BYTES, journal->seed, journal->segment.epoch, &tail, err);
+        return NJ_HEADER_NONE;
+    r = nj_journal_tail_scan(fd, NJ_SEGMENT_HEADER_BYTES, journal->seed, journal->segment.epoch,
+                             &tail, err);
     if (r < 0)
         return r;
     if (tail.end == NJ_SEGMENT_HEADER_BYTES)
-        return HEADER_NONE;
+        return NJ_HEADER_NONE;
     /* Header and first batch are one write. A header that is there in part, with frames behind it,
      * or a header that is gone with a whole commit behind it, was whole before. */
     if (!nj_journal_all_zero(bytes, NJ_SEGMENT_HEADER_BYTES) || tail.commit)
-        return corrupt(err, number, 0, "the segment's header is damaged");
-    return HEADER_NONE;
+        return nj_journal_corrupt(err, number, 0, "the segment's header is damaged");
+    return NJ_HEADER_NONE;
 }
 
-/* segment_look - open segment @number and read its header; returns an enum header.
- * *ret_fd is set for HEADER_WHOLE and HEADER_NONE. */
-static int segment_look(const struct nj_journal *journal, uint32_t number, int *ret_fd,
-                        struct nj_segment_header *ret_header, struct nj_error *err)
+int nj_journal_segment_look(const struct nj_journal *journal, uint32_t number, int *ret_fd,
+                            struct nj_segment_header *ret_header, struct nj_error *err)
 {
     uint8_t bytes[NJ_SEGMENT_HEADER_BYTES], before[NJ_SEGMENT_HEADER_BYTES];
     char name[NJ_SEGMENT_NAME_MAX_BYTES];
@@ -259,7 +250,7 @@ static int segment_look(const struct nj_journal *journal, uint32_t number, int *
     nj_entry_segment_name(number, name);
     fd = openat(journal->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 && errno == ENOENT)
-        return HEADER_ABSENT;
+        return NJ_HEADER_ABSENT;
     if (fd < 0)
         return nj_fail_errno(err, errno, "open journal segment %s", name);
     r = nj_journal_file_bytes(fd, &size, err);
@@ -276,7 +267,8 @@ static int segment_look(const struct nj_journal *journal, uint32_t number, int *
         if (r < 0)
             return nj_wrap(err, "journal segment %s", name);
         if (r == 0 && ret_header->number != number)
-            return corrupt(err, number, NJ_SEGMENT_AT_NUMBER, "the header names another segment");
+            return nj_journal_corrupt(err, number, NJ_SEGMENT_AT_NUMBER,
+                                      "the header names another segment");
         if (r > 0)
             r = no_header(journal, fd, number, bytes, got, err);
     } while (r == -NJ_E_CORRUPT && memcmp(before, bytes, sizeof(bytes)) != 0);
@@ -328,14 +320,14 @@ static int header_follows(const struct nj_journal *journal, const struct nj_segm
 {
     if (journal->fd >= 0 &&
         memcmp(header->run_id, journal->segment.run_id, NJ_JOURNAL_RUN_ID_BYTES) != 0)
-        return corrupt(err, header->number, NJ_SEGMENT_AT_RUN_ID,
-                       "the segment belongs to another run");
+        return nj_journal_corrupt(err, header->number, NJ_SEGMENT_AT_RUN_ID,
+                                  "the segment belongs to another run");
     if (header->epoch < journal->segment.epoch)
-        return corrupt(err, header->number, NJ_SEGMENT_AT_EPOCH,
-                       "its epoch is before that of an earlier segment");
+        return nj_journal_corrupt(err, header->number, NJ_SEGMENT_AT_EPOCH,
+                                  "its epoch is before that of an earlier segment");
     if (header->first_commit != journal->commit + 1)
-        return corrupt(err, header->number, NJ_SEGMENT_AT_FIRST_COMMIT,
-                       "commits are missing before it");
+        return nj_journal_corrupt(err, header->number, NJ_SEGMENT_AT_FIRST_COMMIT,
+                                  "commits are missing before it");
     return 0;
 }
 
@@ -348,9 +340,27 @@ static void segment_enter(struct nj_journal *journal, int *fd,
         (void)close(journal->fd); /* read only */
     journal->fd = nj_steal_fd(fd);
     journal->segment = *header;
+    journal->thinned |= (header->requires & NJ_SEGMENT_THINNED) != 0;
     journal->offset = NJ_SEGMENT_HEADER_BYTES;
     nj_buf_clear(&journal->window);
     journal->window_offset = journal->offset;
+}
+
+int nj_journal_enter(struct nj_journal *journal, uint32_t segment, struct nj_error *err)
+{
+    struct nj_segment_header header;
+    nj_auto_close int fd = -1;
+    int r;
+
+    nj_journal_rewind(journal);
+    r = nj_journal_segment_look(journal, segment, &fd, &header, err);
+    if (r < 0)
+        return r;
+    if (r != NJ_HEADER_WHOLE)
+        return nj_journal_corrupt(err, segment, 0, "no such segment");
+    segment_enter(journal, &fd, &header);
+    journal->commit = header.first_commit - 1;
+    return 0;
 }
 
 /* window_forget - read the next batch anew, whatever was read before */
@@ -414,32 +424,37 @@ static int window_need(struct nj_journal *journal, uint64_t offset, size_t len,
     return 0;
 }
 
-/* commit_check - does the commit at @offset fit what precedes it? returns an enum batch */
+/* commit_check - does the commit at @offset fit what precedes it? returns an enum
+ * nj_journal_batch_state */
 static int commit_check(struct nj_journal *journal, uint64_t offset, struct nj_span payload,
                         uint64_t frames, struct nj_error *err)
 {
     struct nj_commit commit;
     const uint8_t *bytes;
     uint64_t len = offset - journal->offset;
+    bool thinned;
     int r;
 
     r = nj_entry_commit_decode(payload, &commit, err);
     if (r < 0)
         return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)journal->segment.number,
                        (unsigned long long)offset);
-    if (commit.number != journal->commit + 1)
-        return corrupt(err, journal->segment.number, offset, "the commit's number is out of order");
-    if (commit.bytes != len || commit.frames != frames || frames == 0)
-        return corrupt(err, journal->segment.number, offset, "the commit covers other frames");
+    thinned = (journal->segment.requires & NJ_SEGMENT_THINNED) != 0;
+    if (thinned ? commit.number <= journal->commit || journal->offset != NJ_SEGMENT_HEADER_BYTES
+                : commit.number != journal->commit + 1)
+        return nj_journal_corrupt(err, journal->segment.number, offset,
+                                  "the commit's number is out of order");
+    if (commit.bytes != len || commit.frames != frames || (frames == 0 && !thinned))
+        return nj_journal_corrupt(err, journal->segment.number, offset,
+                                  "the commit covers other frames");
     bytes = journal->window.data + (journal->offset - journal->window_offset);
-    return commit.checksum == XXH3_64bits_withSeed(bytes, (size_t)len, journal->seed)
-               ? BATCH_WHOLE
-               : BATCH_BROKEN;
+    if (commit.checksum != XXH3_64bits_withSeed(bytes, (size_t)len, journal->seed))
+        return NJ_BATCH_BROKEN;
+    journal->commit = commit.number;
+    return NJ_BATCH_WHOLE;
 }
 
-/* batch_load - read the batch at journal->offset; returns an enum batch. A whole one is ready for
- * delivery. */
-static int batch_load(struct nj_journal *journal, struct nj_error *err)
+int nj_journal_batch_load(struct nj_journal *journal, struct nj_error *err)
 {
     uint64_t offset = journal->offset;
     uint64_t frames = 0;
@@ -456,27 +471,26 @@ static int batch_load(struct nj_journal *journal, struct nj_error *err)
             return r;
         if (!bytes || !nj_entry_frame_decode(bytes, &header) ||
             header.epoch != journal->segment.epoch)
-            return BATCH_BROKEN;
+            return NJ_BATCH_BROKEN;
         total = nj_entry_frame_bytes(header.stored_bytes);
         r = window_need(journal, offset, total, &bytes, err);
         if (r < 0)
             return r;
         if (!bytes)
-            return BATCH_BROKEN;
+            return NJ_BATCH_BROKEN;
         stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
         if (!nj_entry_frame_whole(bytes, stored, journal->seed) ||
             !nj_journal_all_zero(stored.data + stored.len,
                                  total - NJ_FRAME_HEADER_BYTES - stored.len))
-            return BATCH_BROKEN;
+            return NJ_BATCH_BROKEN;
         if (header.kind == NJ_FRAME_COMMIT) {
             r = commit_check(journal, offset, stored, frames, err);
-            if (r != BATCH_WHOLE)
+            if (r != NJ_BATCH_WHOLE)
                 return r;
             journal->frame_offset = journal->offset;
             journal->commit_offset = offset;
             journal->offset = offset + total;
-            journal->commit++;
-            return BATCH_WHOLE;
+            return NJ_BATCH_WHOLE;
         }
         frames++;
         offset += total;
@@ -498,31 +512,31 @@ static int trailing_check(const struct nj_journal *journal, uint32_t after, stru
         return r;
     for (uint32_t number = after + 1; number <= last; number++) {
         nj_auto_close int fd = -1;
-        struct tail tail;
+        struct nj_journal_tail tail;
 
-        r = segment_look(journal, number, &fd, &header, err);
+        r = nj_journal_segment_look(journal, number, &fd, &header, err);
         if (r < 0)
             return r;
-        if (r == HEADER_NONE) {
-            r = tail_scan(fd, 0, journal->seed, journal->segment.epoch, &tail, err);
+        if (r == NJ_HEADER_NONE) {
+            r = nj_journal_tail_scan(fd, 0, journal->seed, journal->segment.epoch, &tail, err);
             if (r < 0)
                 return r;
             if (tail.end > 0)
                 torn = 1;
             continue;
         }
-        if (r == HEADER_WHOLE && number == after + 1)
+        if (r == NJ_HEADER_WHOLE && number == after + 1)
             return 2;
         /* Absent below the last, or in use behind one that is not: unless the writer is at work. */
-        if (r == HEADER_WHOLE) {
+        if (r == NJ_HEADER_WHOLE) {
             nj_auto_close int next_fd = -1;
 
-            r = segment_look(journal, after + 1, &next_fd, &header, err);
+            r = nj_journal_segment_look(journal, after + 1, &next_fd, &header, err);
             if (r < 0)
                 return r;
-            return r == HEADER_WHOLE
+            return r == NJ_HEADER_WHOLE
                        ? 2
-                       : corrupt(err, after + 1, 0, "the segment is missing or empty");
+                       : nj_journal_corrupt(err, after + 1, 0, "the segment is missing or empty");
         }
     }
     return torn;
@@ -532,26 +546,28 @@ static int trailing_check(const struct nj_journal *journal, uint32_t after, stru
  * Returns an enum nj_journal_outcome; NJ_JOURNAL_FRAME means look again. */
 static int behind_batch(struct nj_journal *journal, bool next_in_use, struct nj_error *err)
 {
-    struct tail tail;
+    struct nj_journal_tail tail;
     bool torn, closed;
     int r;
 
-    r = tail_scan(journal->fd, journal->offset, journal->seed, journal->segment.epoch, &tail, err);
+    r = nj_journal_tail_scan(journal->fd, journal->offset, journal->seed, journal->segment.epoch,
+                             &tail, err);
     if (r < 0)
         return r;
     torn = tail.end > journal->offset;
     if (torn) {
         window_forget(journal);
-        r = batch_load(journal, err);
-        if (r != BATCH_BROKEN)
+        r = nj_journal_batch_load(journal, err);
+        if (r != NJ_BATCH_BROKEN)
             return r < 0 ? r : NJ_JOURNAL_FRAME;
         /* A batch's own commit may have reached the disk before its frames, unless the segment was
          * closed behind it. */
         closed = tail.commit && tail.commit_end == tail.file_bytes &&
                  tail.file_bytes < journal->segment.capacity;
         if (next_in_use || closed || (tail.commit && tail.commit_start != journal->offset))
-            return corrupt(err, journal->segment.number, journal->offset,
-                           "a frame is damaged that was whole once: commits lie behind it");
+            return nj_journal_corrupt(
+                err, journal->segment.number, journal->offset,
+                "a frame is damaged that was whole once: commits lie behind it");
     }
     if (next_in_use)
         return NJ_JOURNAL_END; /* of the segment */
@@ -571,10 +587,10 @@ static int before_first(struct nj_journal *journal, struct nj_error *err)
     nj_auto_close int fd = -1;
     int r;
 
-    r = segment_look(journal, 1, &fd, &header, err);
+    r = nj_journal_segment_look(journal, 1, &fd, &header, err);
     if (r < 0)
         return r;
-    if (r == HEADER_WHOLE) {
+    if (r == NJ_HEADER_WHOLE) {
         r = header_follows(journal, &header, err);
         if (r < 0)
             return r;
@@ -589,8 +605,7 @@ static int before_first(struct nj_journal *journal, struct nj_error *err)
     return r == 1 ? NJ_JOURNAL_TORN : NJ_JOURNAL_END;
 }
 
-/* batch_next - make the next batch ready; returns an enum nj_journal_outcome */
-static int batch_next(struct nj_journal *journal, struct nj_error *err)
+int nj_journal_batch_next(struct nj_journal *journal, struct nj_error *err)
 {
     for (;;) {
         struct nj_segment_header header;
@@ -604,19 +619,19 @@ static int batch_next(struct nj_journal *journal, struct nj_error *err)
                 return r;
             continue;
         }
-        r = batch_load(journal, err);
-        if (r <= BATCH_WHOLE)
+        r = nj_journal_batch_load(journal, err);
+        if (r <= NJ_BATCH_WHOLE)
             return r < 0 ? r : NJ_JOURNAL_FRAME;
 
         /* The next header first, then the batch again: a header is written behind a complete
          * segment. */
-        r = segment_look(journal, journal->segment.number + 1, &next_fd, &header, err);
+        r = nj_journal_segment_look(journal, journal->segment.number + 1, &next_fd, &header, err);
         if (r < 0)
             return r;
-        next_in_use = r == HEADER_WHOLE;
+        next_in_use = r == NJ_HEADER_WHOLE;
         window_forget(journal);
-        r = batch_load(journal, err);
-        if (r <= BATCH_WHOLE)
+        r = nj_journal_batch_load(journal, err);
+        if (r <= NJ_BATCH_WHOLE)
             return r < 0 ? r : NJ_JOURNAL_FRAME;
         r = behind_batch(journal, next_in_use, err);
         if (r < 0)
@@ -645,12 +660,12 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, stru
 
     if (journal->salvage)
         return nj_journal_salvage_next(journal, ret_frame, err);
-    if (journal->frame_offset == journal->commit_offset) {
-        r = batch_next(journal, err);
+    while (journal->frame_offset == journal->commit_offset) { /* a thinned one may be empty */
+        r = nj_journal_batch_next(journal, err);
         if (r != NJ_JOURNAL_FRAME)
             return r;
     }
-    /* batch_load() has checked these bytes, and they have not left the window since. */
+    /* nj_journal_batch_load() has checked these bytes, and they have not left the window since. */
     bytes = journal->window.data + (journal->frame_offset - journal->window_offset);
     (void)nj_entry_frame_decode(bytes, &header);
     stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, header.stored_bytes};
@@ -672,198 +687,4 @@ int nj_journal_next(struct nj_journal *journal, struct nj_frame *ret_frame, stru
     }
     journal->frame_offset += nj_entry_frame_bytes(header.stored_bytes);
     return NJ_JOURNAL_FRAME;
-}
-
-/* ---- by place ---- */
-
-/* keep_open - the descriptor of @segment and its epoch and seed; the oldest one makes room */
-static int keep_open(struct nj_journal *journal, uint32_t segment,
-                     const struct nj_journal_kept_fd **ret_kept, struct nj_error *err)
-{
-    struct nj_segment_header header;
-    nj_auto_close int fd = -1;
-    struct nj_journal_kept_fd *slot;
-    int r;
-
-    for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
-        if (journal->kept[i].fd >= 0 && journal->kept[i].segment == segment) {
-            *ret_kept = &journal->kept[i];
-            return 0;
-        }
-    }
-    r = segment_look(journal, segment, &fd, &header, err);
-    if (r != HEADER_WHOLE && journal->salvage) {
-        *err = (struct nj_error){0};
-        header.epoch = 0; /* any: its frames' checksums have the run's seed */
-        r = nj_journal_salvage_segment(journal, segment, &fd, err);
-    }
-    if (r < 0)
-        return r;
-    if (r != HEADER_WHOLE)
-        return corrupt(err, segment, 0, "no such segment");
-    if (journal->seed == 0) /* nothing was read before: any segment of the run has the run's id */
-        journal->seed = nj_entry_seed(header.run_id);
-    slot = &journal->kept[journal->kept_next++ % NJ_JOURNAL_KEPT_FDS];
-    if (slot->fd >= 0)
-        (void)close(slot->fd); /* read only */
-    *slot = (struct nj_journal_kept_fd){
-        .fd = nj_steal_fd(&fd), .segment = segment, .epoch = header.epoch};
-    *ret_kept = slot;
-    return 0;
-}
-
-int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
-                          struct nj_buf *out, struct nj_frame *ret_frame, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
-    const struct nj_journal_kept_fd *kept = NULL;
-    struct nj_frame_header header;
-    size_t start = out->len;
-    struct nj_span stored;
-    int r;
-
-    if (place->bytes < NJ_FRAME_HEADER_BYTES ||
-        place->bytes > NJ_FRAME_HEADER_BYTES + NJ_FRAME_PAYLOAD_MAX_BYTES)
-        return corrupt(err, place->segment, place->offset, "no frame has such a length");
-    r = keep_open(journal, place->segment, &kept, err);
-    if (r < 0)
-        return r;
-    nj_buf_init(&frame, place->bytes);
-    r = nj_buf_reserve(&frame, place->bytes, err);
-    if (r < 0)
-        return r;
-    r = nj_fsio_pread(kept->fd, frame.data, place->bytes, place->offset, err);
-    if (r < 0)
-        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
-                       (unsigned long long)place->offset);
-    stored =
-        (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES, place->bytes - NJ_FRAME_HEADER_BYTES};
-    if (!nj_entry_frame_decode(frame.data, &header) || header.stored_bytes != stored.len ||
-        (kept->epoch != 0 && header.epoch != kept->epoch) ||
-        !nj_entry_frame_whole(frame.data, stored, journal->seed))
-        return corrupt(err, place->segment, place->offset, "the frame is damaged");
-    r = nj_entry_frame_payload(&header, stored, out, err);
-    if (r < 0)
-        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
-                       (unsigned long long)place->offset);
-    *ret_frame = (struct nj_frame){
-        .kind = header.kind,
-        .session = header.session,
-        .sequence = header.sequence,
-        .payload = {out->data + start, out->len - start},
-        .place = *place,
-    };
-    return 0;
-}
-
-int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
-                    struct nj_buf *out, struct nj_error *err)
-{
-    struct nj_frame frame;
-
-    return nj_journal_read_frame(journal, place, out, &frame, err);
-}
-
-/* ---- recovery ---- */
-
-/* remove_behind - unlink the segments after @last; none of them holds a commit. Highest first, so
- * that a crash in between leaves no gap. */
-static int remove_behind(const struct nj_journal *journal, uint32_t last, uint64_t *torn_bytes,
-                         struct nj_error *err)
-{
-    uint32_t highest = 0;
-    int r;
-
-    r = nj_journal_last_segment(journal, &highest, err);
-    if (r < 0)
-        return r;
-    for (uint32_t number = highest; number > last; number--) {
-        struct nj_segment_header header;
-        char name[NJ_SEGMENT_NAME_MAX_BYTES];
-        nj_auto_close int fd = -1;
-        struct tail tail;
-        uint64_t offset;
-
-        nj_entry_segment_name(number, name);
-        r = segment_look(journal, number, &fd, &header, err);
-        if (r < 0)
-            return r;
-        if (r == HEADER_ABSENT)
-            continue;
-        offset = r == HEADER_WHOLE ? NJ_SEGMENT_HEADER_BYTES : 0; /* a header alone lost nothing */
-        r = tail_scan(fd, offset, journal->seed, journal->segment.epoch, &tail, err);
-        if (r < 0)
-            return r;
-        *torn_bytes += tail.end - offset;
-        if (unlinkat(journal->dir_fd, name, 0) < 0)
-            return nj_fail_errno(err, errno, "remove journal segment %s", name);
-    }
-    return 0;
-}
-
-/* truncate_tail - cut the current segment behind its last commit */
-static int truncate_tail(const struct nj_journal *journal, uint64_t *torn_bytes,
-                         struct nj_error *err)
-{
-    char name[NJ_SEGMENT_NAME_MAX_BYTES];
-    nj_auto_close int fd = -1;
-    struct tail tail;
-    int r;
-
-    nj_entry_segment_name(journal->segment.number, name);
-    r = tail_scan(journal->fd, journal->offset, journal->seed, journal->segment.epoch, &tail, err);
-    if (r < 0)
-        return r;
-    *torn_bytes += tail.end - journal->offset;
-    if (tail.file_bytes == journal->offset)
-        return 0;
-    fd = openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return nj_fail_errno(err, errno, "open journal segment %s", name);
-    if (ftruncate(fd, (off_t)journal->offset) < 0)
-        return nj_fail_errno(err, errno, "truncate journal segment %s", name);
-    r = nj_fsio_fdatasync(fd, err);
-    return r < 0 ? nj_wrap(err, "journal segment %s", name) : 0;
-}
-
-int nj_journal_recover(int dir_fd, struct nj_journal_recovery *ret_recovery, struct nj_error *err)
-{
-    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
-    struct nj_journal_recovery recovery = {.next = {.epoch = 1, .first_segment = 1}};
-    uint32_t keep = 0;
-    int r;
-
-    r = nj_journal_open(dir_fd, &journal, err);
-    if (r < 0)
-        return r;
-    do {
-        journal->frame_offset = journal->commit_offset; /* payloads are not looked at */
-        r = batch_next(journal, err);
-    } while (r == NJ_JOURNAL_FRAME);
-    if (r < 0)
-        return r;
-
-    if (journal->fd >= 0) {
-        bool used = journal->offset > NJ_SEGMENT_HEADER_BYTES;
-
-        keep = journal->segment.number - (used ? 0 : 1);
-        memcpy(recovery.next.run_id, journal->segment.run_id, NJ_JOURNAL_RUN_ID_BYTES);
-        recovery.next.epoch = journal->segment.epoch + 1;
-        recovery.next.first_segment = keep + 1;
-        recovery.next.commits = journal->commit;
-        if (recovery.next.epoch == 0)
-            return nj_fail(err, NJ_E_LIMIT, "journal: no epoch is left");
-        if (used)
-            r = truncate_tail(journal, &recovery.torn_bytes, err);
-        if (r < 0)
-            return r;
-    }
-    r = remove_behind(journal, keep, &recovery.torn_bytes, err);
-    if (r < 0)
-        return r;
-    r = nj_fsio_sync_dir(dir_fd, err);
-    if (r < 0)
-        return nj_wrap(err, "journal");
-    *ret_recovery = recovery;
-    return 0;
 }

@@ -495,6 +495,11 @@ uint64_t nj_journal_bytes_written(const struct nj_journal_writer *writer)
     return writer->bytes_written;
 }
 
+uint32_t nj_journal_segment(const struct nj_journal_writer *writer)
+{
+    return writer->segment->number;
+}
+
 int nj_journal_seal(struct nj_journal_writer *writer, struct nj_journal_batch **ret_batch,
                     struct nj_error *err)
 {

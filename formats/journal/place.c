@@ -1,0 +1,112 @@
+/*
+ * place.c - single frames of a journal, by the place where they lie
+ *
+ * The one complication: a run of many segments is read by places in no order, so a few descriptors
+ * are kept, and what is known of a segment by its header goes with them.
+ */
+#include <unistd.h>
+
+#include "formats/base/fsio.h"
+#include "formats/journal/inside.h"
+
+#include "formats/base/banned.h"
+
+/* keep_open - the descriptor of @segment and its epoch and seed; the oldest one makes room */
+static int keep_open(struct nj_journal *journal, uint32_t segment,
+                     const struct nj_journal_kept_fd **ret_kept, struct nj_error *err)
+{
+    struct nj_segment_header header;
+    nj_auto_close int fd = -1;
+    struct nj_journal_kept_fd *slot;
+    int r;
+
+    for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
+        if (journal->kept[i].fd >= 0 && journal->kept[i].segment == segment) {
+            *ret_kept = &journal->kept[i];
+            return 0;
+        }
+    }
+    r = nj_journal_segment_look(journal, segment, &fd, &header, err);
+    if (r != NJ_HEADER_WHOLE && journal->salvage) {
+        *err = (struct nj_error){0};
+        header.epoch = 0; /* any: its frames' checksums have the run's seed */
+        r = nj_journal_salvage_segment(journal, segment, &fd, err);
+    }
+    if (r < 0)
+        return r;
+    if (r != NJ_HEADER_WHOLE)
+        return nj_journal_corrupt(err, segment, 0, "no such segment");
+    if (journal->seed == 0) /* nothing was read before: any segment of the run has the run's id */
+        journal->seed = nj_entry_seed(header.run_id);
+    slot = &journal->kept[journal->kept_next++ % NJ_JOURNAL_KEPT_FDS];
+    if (slot->fd >= 0)
+        (void)close(slot->fd); /* read only */
+    *slot = (struct nj_journal_kept_fd){
+        .fd = nj_steal_fd(&fd), .segment = segment, .epoch = header.epoch};
+    *ret_kept = slot;
+    return 0;
+}
+
+void nj_journal_forget(struct nj_journal *journal, uint32_t segment)
+{
+    for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
+        struct nj_journal_kept_fd *kept = &journal->kept[i];
+
+        if (kept->fd < 0 || (segment != 0 && kept->segment != segment))
+            continue;
+        (void)close(kept->fd); /* read only */
+        *kept = (struct nj_journal_kept_fd){.fd = -1};
+    }
+}
+
+int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
+                          struct nj_buf *out, struct nj_frame *ret_frame, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
+    const struct nj_journal_kept_fd *kept = NULL;
+    struct nj_frame_header header;
+    size_t start = out->len;
+    struct nj_span stored;
+    int r;
+
+    if (place->bytes < NJ_FRAME_HEADER_BYTES ||
+        place->bytes > NJ_FRAME_HEADER_BYTES + NJ_FRAME_PAYLOAD_MAX_BYTES)
+        return nj_journal_corrupt(err, place->segment, place->offset, "no frame has such a length");
+    r = keep_open(journal, place->segment, &kept, err);
+    if (r < 0)
+        return r;
+    nj_buf_init(&frame, place->bytes);
+    r = nj_buf_reserve(&frame, place->bytes, err);
+    if (r < 0)
+        return r;
+    r = nj_fsio_pread(kept->fd, frame.data, place->bytes, place->offset, err);
+    if (r < 0)
+        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
+                       (unsigned long long)place->offset);
+    stored =
+        (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES, place->bytes - NJ_FRAME_HEADER_BYTES};
+    if (!nj_entry_frame_decode(frame.data, &header) || header.stored_bytes != stored.len ||
+        (kept->epoch != 0 && header.epoch != kept->epoch) ||
+        !nj_entry_frame_whole(frame.data, stored, journal->seed))
+        return nj_journal_corrupt(err, place->segment, place->offset, "the frame is damaged");
+    r = nj_entry_frame_payload(&header, stored, out, err);
+    if (r < 0)
+        return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
+                       (unsigned long long)place->offset);
+    *ret_frame = (struct nj_frame){
+        .kind = header.kind,
+        .session = header.session,
+        .sequence = header.sequence,
+        .payload = {out->data + start, out->len - start},
+        .place = *place,
+    };
+    return 0;
+}
+
+int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *place,
+                    struct nj_buf *out, struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    return nj_journal_read_frame(journal, place, out, &frame, err);
+}
