@@ -255,6 +255,11 @@ static bool is_lacking(const char *id)
     return false;
 }
 
+bool nj_probe_is_withheld(enum nj_probe_what what)
+{
+    return is_lacking(probes[what].id);
+}
+
 static int try_one(enum nj_probe_what what)
 {
     if (is_lacking(probes[what].id))

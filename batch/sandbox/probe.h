@@ -92,4 +92,7 @@ bool nj_probe_has_uid(uid_t uid);
 /* nj_probe_switch - a number of /proc/sys or the like; -1 where this kernel has none */
 long nj_probe_switch(const char *path);
 
+/* nj_probe_is_withheld - NJ_TEST_LACK says that a test is to go without it */
+bool nj_probe_is_withheld(enum nj_probe_what what);
+
 #endif

@@ -223,3 +223,30 @@ enum nj_answer nj_clock_getcpu(struct nj_virtual *v, const struct seccomp_notif 
     }
     return NJ_ANSWER_VALUE;
 }
+
+/* One processor, the first: the one a box really runs on is chance. */
+enum nj_answer nj_clock_getaffinity(struct nj_virtual *v, const struct seccomp_notif *notif,
+                                    struct seccomp_notif_resp *response)
+{
+    static const uint64_t first = 1;
+
+    (void)v;
+    if ((uint32_t)notif->data.args[1] < sizeof(first) || notif->data.args[1] % sizeof(first) != 0)
+        return NJ_ANSWER_CONTINUE; /* EINVAL */
+    response->val = sizeof(first);
+    return give(response, notif, notif->data.args[2], &first, sizeof(first));
+}
+
+enum nj_answer nj_clock_setaffinity(struct nj_virtual *v, const struct seccomp_notif *notif,
+                                    struct seccomp_notif_resp *response)
+{
+    uint8_t first = 0;
+
+    (void)v;
+    if ((uint32_t)notif->data.args[1] > 0 &&
+        !nj_virtual_read((pid_t)notif->pid, notif->data.args[2], &first, sizeof(first)))
+        response->error = -EFAULT;
+    else if (!(first & 1))
+        response->error = -EINVAL;
+    return NJ_ANSWER_VALUE;
+}

@@ -37,6 +37,7 @@ enum test {
     POSITIVE, /* as an int it is above 0 */
     FUTEX,    /* a waiting operation, with a time */
     WRITING,  /* flags of open() that may change a file */
+    MISSING,  /* nobody is told: the call does not exist */
 };
 
 struct row {
@@ -56,6 +57,9 @@ static const struct row rows[] = {
     {SYS_getrusage, 1, ALWAYS, 0, nj_clock_getrusage},
     {SYS_sysinfo, 1, ALWAYS, 0, nj_clock_sysinfo},
     {SYS_getcpu, 1, ALWAYS, 0, nj_clock_getcpu},
+    {SYS_sched_getaffinity, 1, ALWAYS, 0, nj_clock_getaffinity},
+    {SYS_sched_setaffinity, 1, ALWAYS, 0, nj_clock_setaffinity},
+    {SYS_rseq, 1, MISSING, 0, NULL}, /* it shows the processor without a call */
     {SYS_getrandom, 1, ALWAYS, 0, nj_random_getrandom},
     {SYS_execve, 1, ALWAYS, 0, nj_virtual_exec},
     {SYS_execveat, 1, ALWAYS, 0, nj_virtual_exec},
@@ -148,6 +152,9 @@ static void emit_row(struct program *p, const struct row *row)
         EMIT(p, EQUALS(row->number, 0, 4), LOAD_LOW(row->arg),
              HAS_BIT(O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 1, 0), ALLOW);
         break;
+    case MISSING:
+        EMIT(p, EQUALS(row->number, 0, 1), RETURN(SECCOMP_RET_ERRNO | ENOSYS));
+        return;
     case FUTEX: /* WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 */
         EMIT(p, EQUALS(row->number, 0, (unsigned char)(image + 14)), LOAD_LOW(1),
              BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 127), EQUALS(0, 5, 0), EQUALS(6, 4, 0),

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "batch/sandbox/probe.h"
 #include "formats/base/bytes.h"
 #include "formats/base/fsio.h"
 
@@ -53,6 +54,16 @@ static unsigned wanted_level(const struct nj_box_plan *plan, enum nj_lowered *re
     if (cap && cap[0] >= '0' && cap[0] <= '3' && (unsigned)(cap[0] - '0') < level) {
         level = (unsigned)(cap[0] - '0');
         *ret_why = NJ_LOWERED_ASKED;
+    }
+    /* What is really missing shows when it is used: no listener comes, a program is not followed.
+     */
+    if (level > 0 &&
+        (nj_probe_is_withheld(NJ_PROBE_NOTIFY) || nj_probe_is_withheld(NJ_PROBE_KILLABLE))) {
+        level = 0;
+        *ret_why = NJ_LOWERED_LISTENER;
+    } else if (level > 0 && nj_probe_is_withheld(NJ_PROBE_PTRACE)) {
+        level = 0;
+        *ret_why = NJ_LOWERED_TRACE;
     }
     return level;
 }

@@ -90,6 +90,10 @@ struct nj_virtual {
     uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
     uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
 
+    /* Called for each program that starts, in its first stop; NULL: nobody wants to know. */
+    void (*program)(void *ctx, pid_t pid);
+    void *program_ctx;
+
     /* of the call under way */
     unsigned reached;
     enum nj_lowered lowered;
@@ -162,7 +166,8 @@ nj_call_handler nj_virtual_exec;
 nj_call_handler nj_virtual_wait;
 nj_call_handler nj_virtual_timer;
 nj_call_handler nj_clock_gettime, nj_clock_getres, nj_clock_gettimeofday, nj_clock_time,
-    nj_clock_times, nj_clock_getrusage, nj_clock_sysinfo, nj_clock_getcpu;
+    nj_clock_times, nj_clock_getrusage, nj_clock_sysinfo, nj_clock_getcpu, nj_clock_getaffinity,
+    nj_clock_setaffinity;
 nj_call_handler nj_random_getrandom;
 nj_call_handler nj_stat_stat, nj_stat_set_times, nj_stat_open;
 

@@ -6,6 +6,7 @@
  */
 #include "../harness.h"
 
+#include <signal.h>
 #include <time.h>
 
 #include "formats/base/banned.h"
@@ -253,6 +254,123 @@ static void the_clock_never_goes_back(void **state)
         1);
 }
 
+static void threads_execs_and_signals_come_in_storms(void **state)
+{
+    (void)state;
+    run("cat > storm.c <<'E'\n"
+        "#define _GNU_SOURCE\n"
+        "#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <time.h>\n"
+        "#include <unistd.h>\n#include <sys/wait.h>\n"
+        "static void *nap(void *a) { struct timespec t = {0, 300000000}; nanosleep(&t, 0); "
+        "return a; }\n"
+        "static void *become(void *a) { execl(\"/bin/echo\", \"echo\", \"of a thread\", NULL); "
+        "return a; }\n"
+        "int main(void) { pthread_t t[64]; struct timespec a, b; int st;\n"
+        "  clock_gettime(1, &a); for (int i = 0; i < 64; i++) pthread_create(t + i, 0, nap, 0);\n"
+        "  for (int i = 0; i < 64; i++) pthread_join(t[i], 0); clock_gettime(1, &b);\n"
+        "  double s = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;\n"
+        "  if (s < 0.3 || s > 0.7) return 1; /* all at once, not one behind the other */\n"
+        "  for (int i = 0; i < 20; i++) { pid_t p = vfork(); if (p == 0) {\n"
+        "    execl(\"/none\", \"none\", NULL); execl(\"/bin/true\", \"true\", NULL); _exit(9); }\n"
+        "    if (waitpid(p, &st, 0) != p || st) return 2; }\n"
+        "  for (int i = 0; i < 5; i++) pthread_create(t + i, 0, nap, 0);\n"
+        "  pthread_create(t + 9, 0, become, 0); pause(); return 3; }\n"
+        "E\n"
+        "gcc -O1 -pthread -o storm storm.c && ./storm && "
+        "for i in $(seq 100); do /bin/true & done; wait; "
+        "for i in 1 2 3; do none_of_this 2>/dev/null; done; ls /proc/self/fd | wc -l",
+        1);
+    assert_string_equal(h->out, "of a thread\n4\n");
+    run("python3 -c '\n"
+        "import os, signal, time\n"
+        "heard = []\n"
+        "signal.signal(signal.SIGUSR1, lambda *a: heard.append(1))\n"
+        "me = os.getpid(); child = os.fork()\n"
+        "if child == 0:\n"
+        "  for i in range(2000): os.kill(me, signal.SIGUSR1)\n"
+        "  os._exit(0)\n"
+        "start = time.monotonic()\n"
+        "for i in range(10): time.sleep(0.02)\n"
+        "assert time.monotonic() - start >= 0.2 and heard; os.waitpid(child, 0)'",
+        1);
+}
+
+static void what_spoils_the_clock_lowers_the_level(void **state)
+{
+    const char *const argv[] = {"bash", "-c",
+                                "cat > spoil.c <<'E'\n"
+                                "int main(void) { *(volatile long *)0x7ffffa014000 = 1L << 62; "
+                                "return 0; }\nE\ngcc -o spoil spoil.c && ./spoil",
+                                NULL};
+    struct nj_box_call call = virtual_call(argv, 1);
+
+    (void)state;
+    call_with(h, &call);
+    assert_int_equal(h->outcome.exit, NJ_EXIT_EXITED);
+    assert_int_equal(h->outcome.status, 0);
+    assert_int_equal(h->meta.level, 0);
+    assert_int_equal(h->meta.lowered, NJ_LOWERED_TAMPERED);
+    assert_in_range((uint64_t)(h->meta.clock_ns - START_NS) / 1000000, 0, 600000);
+    run("date +%F", 1); /* the next call has a page of its own */
+    assert_string_equal(h->out, "2026-01-01\n");
+}
+
+static void a_host_that_lacks_the_means_says_so(void **state)
+{
+    static const struct {
+        const char *lack;
+        enum nj_lowered lowered;
+    } cases[] = {{"seccomp-notify", NJ_LOWERED_LISTENER},
+                 {"seccomp-killable", NJ_LOWERED_LISTENER},
+                 {"ptrace", NJ_LOWERED_TRACE}};
+    const char *const argv[] = {"date", "+%Y", NULL};
+    struct nj_box_call call = virtual_call(argv, 1);
+    struct nj_box_plan plan;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    plan.level = 1;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        stop(h);
+        assert_int_equal(setenv("NJ_TEST_LACK", cases[i].lack, 1), 0);
+        start(h, "clock-lack");
+        open_box(h, &plan);
+        call_with(h, &call);
+        assert_int_equal(unsetenv("NJ_TEST_LACK"), 0);
+        assert_false(h->failed);
+        assert_int_equal(h->outcome.status, 0);
+        assert_int_equal(h->meta.level, 0);
+        assert_int_equal(h->meta.lowered, cases[i].lowered);
+    }
+}
+
+static void one_processor_is_shown(void **state)
+{
+    (void)state;
+    run("nproc; python3 -c 'import os; print(os.sched_getaffinity(0), os.cpu_count())'; "
+        "taskset -pc $$ 2>/dev/null | sed \"s/.*: //\"",
+        1);
+    assert_non_null(strstr(h->out, "1\n{0} "));
+}
+
+static void a_killed_supervisor_leaves_nothing(void **state)
+{
+    const char *const argv[] = {"bash", "-c", "sleep 600 & sleep 600", NULL};
+    struct nj_box_call call = virtual_call(argv, 1);
+    struct nj_error err;
+
+    (void)state;
+    h->done = false;
+    must(nj_box_call(h->box, &call, on_output, on_called, h, &err), &err);
+    for (int i = 0; i < 20; i++)
+        (void)event_base_loop(h->base, EVLOOP_NONBLOCK), (void)usleep(10000);
+    assert_int_equal(kill(nj_box_supervisor_pid(h->box), SIGKILL), 0);
+    run_until_done(h);
+    assert_true(h->failed);
+    assert_int_equal(h->err.code, NJ_E_UPSTREAM);
+    /* stop() waits for the helper, which waits for every process of the box. */
+}
+
 static int set_up(void **state)
 {
     struct nj_box_plan plan;
@@ -289,6 +407,11 @@ static int run_cases(const char *name)
         CASE(a_deadline_on_the_virtual_clock_is_waited_for),
         CASE(timers_end_programs_in_time),
         CASE(the_clock_never_goes_back),
+        CASE(threads_execs_and_signals_come_in_storms),
+        CASE(what_spoils_the_clock_lowers_the_level),
+        CASE(a_host_that_lacks_the_means_says_so),
+        CASE(one_processor_is_shown),
+        CASE(a_killed_supervisor_leaves_nothing),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
