@@ -10,9 +10,9 @@
  * and stderr, then the files (names, contents, modes), then their times and order.
  *
  * It fails (1) when a call does not exit with 0, when runs differ at a level at which the workload
- * claims that they do not, or when another seed leaves the same where it must not. What a level
- * costs is the median of its times in quiet beside that of D0; both are in the same run, so only
- * the ratio means something.
+ * claims that they do not, or when another seed and hour leave the same where they must not. What a
+ * level costs is the median of its times in quiet beside that of D0; both are in the same run, so
+ * only the ratio means something.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -225,10 +225,11 @@ static void judge(struct bench *b, const struct workload *w, unsigned level, uns
         printf(" (D%u: %s)", reached, lowered);
 }
 
-/* vary - another seed must show, or what is equal is only constant */
+/* vary - another seed and hour must show, or what is equal is only constant */
 static void vary(struct bench *b, const struct workload *w, unsigned level)
 {
-    const struct request request = {.level = level, .seed = "another seed"};
+    const struct request request = {
+        .level = level, .seed = "another seed", .later_ns = INT64_C(98765432123456789)};
     const struct cell *cell = &b->cells[QUIET * LEVELS + level];
     struct mark mark;
 
@@ -236,7 +237,8 @@ static void vary(struct bench *b, const struct workload *w, unsigned level)
         cell = &b->cells[LOADED * LEVELS + level];
     run_workload(&b->runner, w, &request, &mark);
     if (alike(&mark, &cell->marks[0]))
-        fail(b, w, level, "another seed", "leaves the same, so it is not the seed that decides");
+        fail(b, w, level, "another seed",
+             "leaves the same as the first, so something else decides");
 }
 
 static void count_cost(struct bench *b, const struct workload *w, unsigned level)

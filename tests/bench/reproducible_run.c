@@ -373,7 +373,7 @@ void run_workload(struct runner *runner, const struct workload *workload,
     struct run run = {.runner = runner,
                       .workload = workload,
                       .request = request,
-                      .clock_ns = CLOCK_BEGIN_NS,
+                      .clock_ns = CLOCK_BEGIN_NS + request->later_ns,
                       .mark = ret_mark};
 
     *ret_mark = (struct mark){.well = true, .level = request->level};

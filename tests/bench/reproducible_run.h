@@ -5,7 +5,7 @@
  * the same box. Lines at its head say what is claimed of it:
  *
  *     # equal: D2               from this level on all runs leave the same ("never": at none)
- *     # varies                  another seed must leave something else
+ *     # varies                  another seed and hour must leave something else
  *     # needs: gcc make         programs without which it is skipped
  *
  * Every call must exit with 0: a build that fails is equal to itself, and proves nothing.
@@ -71,6 +71,7 @@ void runner_stop(struct runner *runner);
 struct request {
     unsigned level;
     const char *seed; /* any text */
+    int64_t later_ns; /* than the hour at which all other runs begin */
     bool evict;       /* each call in a new box, restored from the one before */
     const char *keep;
 };
