@@ -129,7 +129,7 @@ int nj_list_append(struct nj_list *list, const struct nj_digest *item,
         /* Full from top to bottom (or empty): a new root stands above the old one. */
         struct nj_digest old_root;
 
-        next.spine[open].n_items = 0;
+        memset(&next.spine[open], 0, sizeof(next.spine[open]));
         if (open > 0) {
             r = spine_put(&next, open - 1, NULL, &old_root, err); /* put when it became full */
             if (r < 0)
