@@ -68,6 +68,13 @@ run_it() {
     reached D1
 }
 
+@test "at D2 files have the same times and numbers, too, over calls and evictions" {
+    sed -i -e 's/reproducible: D1/reproducible: D2/' job.yaml
+    sed -i -e 's/sleep 0.2;/stat -c %y-%i .; tar cf - . | sha256sum;/' -e 's/ls -i .workspace | wc -l/ls -li --full-time; tar cf - . | sha256sum/' replies.yaml
+    run_it NJ_TEST_EVICT_ALWAYS=1
+    reached D2
+}
+
 asked() { grep -q . log 2>/dev/null; }
 
 @test "a call that a crash repeats starts at the same time with the same chances" {
