@@ -19,8 +19,9 @@
 
 #include "formats/base/banned.h"
 
-#define REQUEST_MAX_BYTES (64u << 10) /* a write of the agent's at most, and the kernel's minimum  \
-                                       */
+#define REQUEST_MAX_BYTES                                                                          \
+    (64u << 10) /* a write of the agent's at most, and the kernel's minimum                        \
+                 */
 #define WRITE_MAX_BYTES (32u << 10)
 #define REQUESTS_A_TURN 32
 #define FOREVER_S 86400 /* names and attributes never change */
@@ -278,6 +279,14 @@ static void on_write(struct nj_files *files, const struct request *request)
     reply_with(files, request, &out, sizeof(out));
 }
 
+/* For df, which asks for every mount: it holds nothing. */
+static void on_statfs(struct nj_files *files, const struct request *request)
+{
+    struct fuse_statfs_out out = {.st = {.bsize = 4096, .namelen = 255, .frsize = 4096}};
+
+    reply_with(files, request, &out, sizeof(out));
+}
+
 static size_t body_bytes(uint32_t opcode)
 {
     switch (opcode) {
@@ -324,6 +333,9 @@ static void answer(struct nj_files *files, const struct request *request, size_t
         return;
     case FUSE_WRITE:
         on_write(files, request);
+        return;
+    case FUSE_STATFS:
+        on_statfs(files, request);
         return;
     case FUSE_RELEASE:
         reply(files, request, 0, 0);

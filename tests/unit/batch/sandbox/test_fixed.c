@@ -62,7 +62,8 @@ static void random_devices_follow_the_seed_and_read_like_devices(void **state)
         "dd if=/dev/urandom of=/workspace/x bs=1M count=3 2>/dev/null; wc -c < /workspace/x;"
         "sha256sum /workspace/x; tr -dc a-z < /dev/random | head -c 20; echo;"
         "cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/uuid; cut -d' ' -f1 /proc/uptime;"
-        "echo more > /dev/urandom && echo written; echo more > /proc/sys/kernel/random/uuid";
+        "df >/workspace/df && echo df; echo more > /dev/urandom && echo written; echo more > "
+        "/proc/sys/kernel/random/uuid";
     static char first[sizeof(h.out)];
 
     (void)state;
@@ -72,7 +73,7 @@ static void random_devices_follow_the_seed_and_read_like_devices(void **state)
         skip(); /* no FUSE for us on this host */
     memcpy(first, h.out, sizeof(first));
     assert_non_null(strstr(h.out, "\n3145728\n"));
-    assert_non_null(strstr(h.out, "written\n"));
+    assert_non_null(strstr(h.out, "df\nwritten\n"));
     assert_non_null(strstr(h.errors, "ermission denied"));
     assert_memory_not_equal(h.out, h.out + 49, 48); /* the second opening is another stream */
     call_seeded(4, command);
