@@ -50,7 +50,7 @@ static int remove_entry(struct walk *w, int dir_fd, const char *name, const stru
 {
     w->capture->removed++;
     if (w->times) {
-        nj_times_note(w->times, w->dir->ino, NJ_TIMES_CONTENT | NJ_TIMES_STATUS);
+        nj_times_note(w->times, w->dir->ino, NJ_TIMES_ENTRIES);
         nj_times_settle(w->times, 0);
     }
     if ((uint64_t)st->st_size > w->capture->removed_bytes && S_ISREG(st->st_mode))

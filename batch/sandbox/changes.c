@@ -142,7 +142,7 @@ static bool read_handle(const uint8_t *record, size_t bytes, uint64_t *ret_ino)
     return true;
 }
 
-/* note - for whoever asks in which order. A directory comes before what is made in it. */
+/* note - for whoever asks in which order */
 static void note(struct nj_changes *changes, uint64_t mask, uint64_t dir_ino, uint64_t ino)
 {
     const uint64_t names = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO;
@@ -151,7 +151,7 @@ static void note(struct nj_changes *changes, uint64_t mask, uint64_t dir_ino, ui
     if (!nj_times_is_on(changes->times))
         return;
     if (mask & names)
-        nj_times_note(changes->times, dir_ino, NJ_TIMES_CONTENT | NJ_TIMES_STATUS);
+        nj_times_note(changes->times, dir_ino, NJ_TIMES_ENTRIES);
     else if (ino == 0)
         ino = dir_ino; /* of the directory itself */
     if (mask & FAN_MODIFY)

@@ -274,7 +274,7 @@ static int add_virtual(scmp_filter_ctx ctx, struct nj_error *err)
 {
     static const unsigned long commands[] = {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
                                              SECCOMP_IOCTL_NOTIF_ID_VALID,
-                                             SECCOMP_IOCTL_NOTIF_ADDFD};
+                                             SECCOMP_IOCTL_NOTIF_ADDFD, NJ_NOTIF_SET_FLAGS};
     static const int requests[] = {
         PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_GETEVENTMSG, PTRACE_GETREGS,    PTRACE_SETREGS,
         PTRACE_CONT,  PTRACE_DETACH,    PTRACE_SINGLESTEP,  PTRACE_GETSIGMASK, PTRACE_SETSIGMASK};

@@ -10,10 +10,15 @@
 #define NJ_SANDBOX_FILTER_H
 
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 
 #include "formats/base/buf.h"
 
 #define NJ_FILTER_MAX_INSTRUCTIONS 4096 /* the kernel's BPF_MAXINSNS */
+
+/* Linux 6.6, not in older headers */
+#define NJ_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#define NJ_NOTIF_SYNC_WAKE_UP 1ul
 
 struct nj_filter {
     struct sock_filter *code;

@@ -38,6 +38,7 @@ struct nj_times {
     size_t n_items;
     size_t room_items; /* a power of two, or 0 */
     uint64_t *order;   /* inodes with something pending, the first change first */
+    uint64_t *others;  /* as much room, for putting them in order */
     size_t n_order;
     size_t room_order;
     struct nj_times_wish wishes[NJ_TIMES_WISHES_MAX];
@@ -60,6 +61,7 @@ void nj_times_free(struct nj_times *times)
         return;
     free(times->items);
     free(times->order);
+    free(times->others);
     free(times);
 }
 
@@ -68,15 +70,14 @@ static int64_t simple_now(void *ctx)
     return *(int64_t *)ctx;
 }
 
-static void simple_at_least(void *ctx, int64_t ns)
+static void simple_advance(void *ctx, int64_t ns)
 {
-    if (*(int64_t *)ctx < ns)
-        *(int64_t *)ctx = ns;
+    *(int64_t *)ctx += ns;
 }
 
 struct nj_times_clock nj_times_simple_clock(int64_t *ns)
 {
-    return (struct nj_times_clock){simple_now, simple_at_least, ns};
+    return (struct nj_times_clock){simple_now, simple_advance, ns};
 }
 
 /* ---- the table ---- */
@@ -172,8 +173,9 @@ void nj_times_end(struct nj_times *times)
     if (times->room_items > 65536) {
         free(times->items);
         free(times->order);
+        free(times->others);
         times->items = NULL;
-        times->order = NULL;
+        times->order = times->others = NULL;
         times->room_items = times->room_order = 0;
     } else if (times->items) {
         memset(times->items, 0, times->room_items * sizeof(*times->items));
@@ -204,13 +206,16 @@ void nj_times_note(struct nj_times *times, uint64_t ino, unsigned what)
     if (item->pending == 0) {
         if (times->n_order == times->room_order) {
             size_t room = times->room_order ? 2 * times->room_order : 256;
-            uint64_t *order = reallocarray(times->order, room, sizeof(*order));
+            uint64_t *order = reallocarray(times->order, room, sizeof(*order)), *others;
 
-            if (!order) {
+            if (order)
+                times->order = order;
+            others = order ? reallocarray(times->others, room, sizeof(*others)) : NULL;
+            if (!others) {
                 times->lost = true;
                 return;
             }
-            times->order = order;
+            times->others = others;
             times->room_order = room;
         }
         times->order[times->n_order++] = ino;
@@ -267,7 +272,8 @@ static void settle_item(struct nj_times *times, struct item *item, int64_t now)
     item->pending = 0;
     item->ctime_ns = now;
     item->written = false;
-    if (what & NJ_TIMES_CONTENT || (what & NJ_TIMES_MADE && is_new(times, item->ino))) {
+    if (what & (NJ_TIMES_CONTENT | NJ_TIMES_ENTRIES) ||
+        (what & NJ_TIMES_MADE && is_new(times, item->ino))) {
         item->mtime_ns = now;
         item->has_mtime = true;
         item->has_wish = false;
@@ -277,14 +283,43 @@ static void settle_item(struct nj_times *times, struct item *item, int64_t now)
         take_wishes(times, item, now);
 }
 
+static int compare_inodes(const void *a, const void *b)
+{
+    const uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
+
+    return (first > second) - (first < second);
+}
+
+/* put_in_order - directories behind the rest */
+static void put_in_order(struct nj_times *times)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < times->n_order; i++) {
+        uint64_t ino = times->order[i];
+
+        if (!(find(times, ino)->pending & NJ_TIMES_ENTRIES))
+            times->others[n++] = ino;
+    }
+    for (size_t i = 0, at = n; i < times->n_order; i++) {
+        if (find(times, times->order[i])->pending & NJ_TIMES_ENTRIES)
+            times->others[at++] = times->order[i];
+    }
+    if (times->n_order - n > 1)
+        qsort(times->others + n, times->n_order - n, sizeof(*times->others), compare_inodes);
+    if (times->n_order > 0)
+        memcpy(times->order, times->others, times->n_order * sizeof(*times->order));
+}
+
 void nj_times_settle(struct nj_times *times, pid_t tid)
 {
     int64_t now = times->synced_ns;
 
+    put_in_order(times);
     for (size_t i = 0; i < times->n_order; i++)
         settle_item(times, find(times, times->order[i]), ++now);
     if (times->n_order > 0)
-        times->clock.at_least(times->clock.ctx, now + 1);
+        times->clock.advance(times->clock.ctx, (int64_t)times->n_order);
     times->n_order = 0;
     times->synced_ns = times->clock.now(times->clock.ctx);
     /* Whoever makes another call is done with the one before: its wish was refused. */

@@ -8,8 +8,10 @@
  * file for writing is a sync point, so a change lies behind whatever was asked of the clock before
  * the file was opened, and before whatever is asked later.
  *
- * Between two sync points an inode's first change gives its place, whatever came after. The kernel
- * merges what is queued in the same way; how often the queue is read makes therefore no difference.
+ * Between two sync points an inode's first change gives its place, whatever came after, and
+ * directories whose entries changed come last, by their numbers. The kernel merges what is queued
+ * in a similar way: what happened to a file and what happened to its name become one. How often the
+ * queue is read makes therefore no difference.
  *
  * An unchanged inode carries its virtual times itself: its mtime, and its ctime in the place of its
  * atime, which the workspace's mount never changes (noatime). Programs are told the mtime in place
@@ -36,15 +38,17 @@
 
 /* What happened to an inode. */
 enum {
-    NJ_TIMES_CONTENT = 1, /* written, or a directory's entries: mtime and ctime */
+    NJ_TIMES_CONTENT = 1, /* written: mtime and ctime */
     NJ_TIMES_STATUS = 2,  /* attributes, names: ctime */
+    NJ_TIMES_ENTRIES = 8, /* of a directory: mtime and ctime */
     NJ_TIMES_MADE = 4,    /* a name was made: of a new inode mtime and ctime, else (a link) ctime */
 };
 
-/* The box's clock: nanoseconds since 1970. @at_least moves it forward, never back. */
+/* The box's clock: nanoseconds since 1970. @advance adds to it, so that programs which ask it at
+ * the same time make no difference to where it stands after both. */
 struct nj_times_clock {
     int64_t (*now)(void *ctx);
-    void (*at_least)(void *ctx, int64_t ns);
+    void (*advance)(void *ctx, int64_t ns);
     void *ctx;
 };
 

@@ -3,11 +3,14 @@
  */
 #include "batch/sandbox/virtual/virtual.h"
 
+#include "batch/sandbox/filter.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -186,6 +189,9 @@ int nj_virtual_listen(struct nj_virtual *v, struct nj_error *err)
         return r < 0 ? r : 0;
     if (n_fds == 1 && v->listener_fd < 0) {
         v->listener_fd = fds[0];
+        /* A notified task waits for us: we run at once, on its processor. Older kernels wake us
+         * some time later. */
+        (void)ioctl(v->listener_fd, NJ_NOTIF_SET_FLAGS, NJ_NOTIF_SYNC_WAKE_UP);
     } else {
         for (size_t i = 0; i < n_fds; i++)
             (void)close(fds[i]);
