@@ -178,8 +178,10 @@ static int read_journal(struct run *run, struct nj_error *err)
     int r;
 
     r = nj_journal_open(run->dir->journal_fd, &run->journal, err);
-    if (r == 0)
+    if (r == 0) {
+        nj_journal_hold(run->journal); /* the engine may be at work */
         r = collect(run, err);
+    }
     if (r >= 0) {
         run->result.torn_bytes = r == NJ_JOURNAL_TORN;
         return 0;

@@ -188,8 +188,10 @@ int nj_record_open_run(const struct nj_run_dir *dir, const char *key, unsigned f
 
     if (record_new(&record, err) < 0)
         return -(int)err->code;
-    if (nj_journal_open(dir->journal_fd, &record->own_journal, err) < 0 ||
-        nj_scan_session(record->own_journal, key, &record->scan, err) < 0)
+    if (nj_journal_open(dir->journal_fd, &record->own_journal, err) < 0)
+        return nj_wrap(err, "run %s", dir->path);
+    nj_journal_hold(record->own_journal); /* the engine may be at work */
+    if (nj_scan_session(record->own_journal, key, &record->scan, err) < 0)
         return nj_wrap(err, "run %s", dir->path);
     record->journal = record->own_journal;
     record->reader = (struct nj_scan_reader){.journal = record->journal, .scan = &record->scan};

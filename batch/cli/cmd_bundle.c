@@ -82,8 +82,10 @@ static int bundle(const char *run_path, const char *key, const char *output, str
 
     nj_buf_init(&manifest, NJ_MANIFEST_MAX_BYTES);
     if (nj_run_dir_open(run_path, false, &dir, err) < 0 ||
-        nj_journal_open(dir.journal_fd, &journal, err) < 0 ||
-        nj_scan_session(journal, key, &scan, err) < 0 ||
+        nj_journal_open(dir.journal_fd, &journal, err) < 0)
+        return nj_wrap(err, "bundle %s:%s", run_path, key);
+    nj_journal_hold(journal); /* the engine may be at work */
+    if (nj_scan_session(journal, key, &scan, err) < 0 ||
         nj_inputs_open(dir.inputs_fd, &inputs, err) < 0 ||
         nj_fsio_read_file(dir.fd, "job.yaml", &manifest, err) < 0 ||
         nj_manifest_parse(nj_buf_span(&manifest), "job.yaml", &job, &faults, err) < 0)

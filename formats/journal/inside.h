@@ -10,6 +10,8 @@
 #define NJ_JOURNAL_READ_CHUNK_BYTES ((size_t)1 << 20)
 #define NJ_JOURNAL_KEPT_FDS 16u
 
+#define NJ_JOURNAL_HELD_FDS 512u
+
 /* A descriptor kept for nj_journal_read(). */
 struct nj_journal_kept_fd {
     int fd;
@@ -36,6 +38,11 @@ struct nj_journal {
 
     struct nj_journal_kept_fd kept[NJ_JOURNAL_KEPT_FDS];
     unsigned kept_next;
+
+    /* nj_journal_hold(): each segment as it was read, by number. */
+    bool holds;
+    struct nj_journal_kept_fd *held;
+    size_t n_held;
 
     /* Salvaging (salvage.c): the window holds the whole segment. */
     bool salvage;
@@ -80,6 +87,9 @@ int nj_journal_batch_load(struct nj_journal *journal, struct nj_error *err) NJ_M
 
 /* nj_journal_batch_next - make the next batch ready; returns an enum nj_journal_outcome */
 int nj_journal_batch_next(struct nj_journal *journal, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_hold_entered - of a reader that holds: the segment that was entered (place.c) */
+void nj_journal_hold_entered(struct nj_journal *journal);
 
 int nj_journal_file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err) NJ_MUST_USE;
 

@@ -223,6 +223,11 @@ const char *nj_journal_damage(const struct nj_journal *journal);
  * frames of a session that was archived may be there in part */
 bool nj_journal_is_thinned(const struct nj_journal *journal);
 
+/* nj_journal_hold - for who reads by place beside a live engine: each segment that
+ * nj_journal_next() comes to from now on stays open (512 at most), so that places hold though it is
+ * thinned */
+void nj_journal_hold(struct nj_journal *journal);
+
 /* nj_journal_forget - open @segment (0: all) anew when it is next read by place: it was thinned */
 void nj_journal_forget(struct nj_journal *journal, uint32_t segment);
 

@@ -4,12 +4,45 @@
  * The one complication: a run of many segments is read by places in no order, so a few descriptors
  * are kept, and what is known of a segment by its header goes with them.
  */
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "formats/base/fsio.h"
 #include "formats/journal/inside.h"
 
 #include "formats/base/banned.h"
+
+void nj_journal_hold(struct nj_journal *journal)
+{
+    journal->holds = true;
+}
+
+void nj_journal_hold_entered(struct nj_journal *journal)
+{
+    uint32_t number = journal->segment.number;
+    struct nj_journal_kept_fd *held;
+
+    if (number >= NJ_JOURNAL_HELD_FDS)
+        return;
+    if (number >= journal->n_held) {
+        size_t count = number + 16;
+        struct nj_journal_kept_fd *grown = reallocarray(journal->held, count, sizeof(*grown));
+
+        if (!grown)
+            return; /* it is opened when it is read */
+        memset(grown + journal->n_held, 0, (count - journal->n_held) * sizeof(*grown));
+        journal->held = grown;
+        journal->n_held = count;
+    }
+    held = &journal->held[number];
+    if (held->segment != 0)
+        (void)close(held->fd); /* read only; it was read again since */
+    *held = (struct nj_journal_kept_fd){.fd = fcntl(journal->fd, F_DUPFD_CLOEXEC, 0),
+                                        .segment = number,
+                                        .epoch = journal->segment.epoch};
+    if (held->fd < 0)
+        held->segment = 0; /* likewise */
+}
 
 /* keep_open - the descriptor of @segment and its epoch and seed; the oldest one makes room */
 static int keep_open(struct nj_journal *journal, uint32_t segment,
@@ -20,6 +53,10 @@ static int keep_open(struct nj_journal *journal, uint32_t segment,
     struct nj_journal_kept_fd *slot;
     int r;
 
+    if (segment < journal->n_held && journal->held[segment].segment != 0) {
+        *ret_kept = &journal->held[segment];
+        return 0;
+    }
     for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
         if (journal->kept[i].fd >= 0 && journal->kept[i].segment == segment) {
             *ret_kept = &journal->kept[i];
@@ -56,6 +93,14 @@ void nj_journal_forget(struct nj_journal *journal, uint32_t segment)
             continue;
         (void)close(kept->fd); /* read only */
         *kept = (struct nj_journal_kept_fd){.fd = -1};
+    }
+    for (size_t i = 0; i < journal->n_held; i++) {
+        struct nj_journal_kept_fd *held = &journal->held[i];
+
+        if (held->segment == 0 || (segment != 0 && held->segment != segment))
+            continue;
+        (void)close(held->fd); /* read only */
+        *held = (struct nj_journal_kept_fd){0};
     }
 }
 

@@ -54,6 +54,11 @@ void nj_journal_free(struct nj_journal *journal)
         if (journal->kept[i].fd >= 0)
             (void)close(journal->kept[i].fd);
     }
+    for (size_t i = 0; i < journal->n_held; i++) {
+        if (journal->held[i].segment != 0)
+            (void)close(journal->held[i].fd);
+    }
+    free(journal->held);
     nj_buf_done(&journal->window);
     nj_buf_done(&journal->payload);
     free(journal);
@@ -344,6 +349,8 @@ static void segment_enter(struct nj_journal *journal, int *fd,
     journal->offset = NJ_SEGMENT_HEADER_BYTES;
     nj_buf_clear(&journal->window);
     journal->window_offset = journal->offset;
+    if (journal->holds)
+        nj_journal_hold_entered(journal);
 }
 
 int nj_journal_enter(struct nj_journal *journal, uint32_t segment, struct nj_error *err)
