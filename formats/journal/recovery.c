@@ -81,14 +81,14 @@ int nj_journal_recover(int dir_fd, struct nj_journal_recovery *ret_recovery, str
     int r;
 
     r = nj_journal_open(dir_fd, &journal, err);
-    if (r == 0)
-        r = nj_fsio_sweep(dir_fd, err); /* what thinning left beside */
     if (r < 0)
         return r;
     do {
         journal->frame_offset = journal->commit_offset; /* payloads are not looked at */
         r = nj_journal_batch_next(journal, err);
     } while (r == NJ_JOURNAL_FRAME);
+    if (r >= 0)
+        r = nj_fsio_sweep(dir_fd, err); /* what thinning left beside */
     if (r < 0)
         return r;
 
