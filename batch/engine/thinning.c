@@ -140,8 +140,8 @@ static int choose(struct nj_engine *engine, size_t ended, uint32_t *ret_segment,
                   struct nj_error *err)
 {
     struct nj_thinning *thinning = engine->thinning;
-    uint32_t current = nj_journal_segment(engine->writer);
-    size_t n = current > 1 ? current - 1 : 1; /* those before the last but one: durable by now */
+    uint32_t durable = nj_journal_durable_segment(engine->writer);
+    size_t n = durable > 1 ? durable - 1 : 1; /* complete, and not the youngest of those */
     nj_auto_free uint64_t *live_bytes = calloc(n, sizeof(*live_bytes));
     const struct nj_live *live;
     uint64_t most = 0;
@@ -228,32 +228,48 @@ static bool is_quiet(const struct nj_engine *engine)
     return true;
 }
 
-static int move_live(struct nj_live *live, uint32_t segment, const struct nj_journal_move *moves,
-                     size_t n_moves, struct nj_error *err)
+/* What moves: of @segment, to where. */
+struct moves {
+    struct nj_journal_move *items;
+    size_t count;
+    uint32_t segment;
+    bool only_look; /* nothing is moved yet */
+};
+
+static bool move_place(const struct moves *moves, struct nj_journal_place *place)
+{
+    struct nj_journal_place to = *place;
+
+    if (!nj_journal_thin_place(moves->items, moves->count, moves->segment, &to))
+        return false;
+    if (!moves->only_look)
+        *place = to;
+    return true;
+}
+
+static int move_live(struct nj_live *live, const struct moves *moves, struct nj_error *err)
 {
     bool all = true;
 
     for (size_t i = 0; i < live->n_places; i++)
-        all &= nj_journal_thin_place(moves, n_moves, segment, &live->places[i]);
+        all &= move_place(moves, &live->places[i]);
     for (size_t i = 0; i < live->index.cap; i++)
         if (live->index.slots[i].place.bytes != 0)
-            all &= nj_journal_thin_place(moves, n_moves, segment, &live->index.slots[i].place);
+            all &= move_place(moves, &live->index.slots[i].place);
     return all ? 0
-               : nj_fail(err, NJ_E_CORRUPT, "session %s had frames that were taken for dead",
+               : nj_fail(err, NJ_E_CORRUPT, "session %s has frames that were taken for dead",
                          live->plan->key);
 }
 
-static int move_all(struct nj_engine *engine, uint32_t segment, const struct nj_journal_move *moves,
-                    size_t n_moves, struct nj_error *err)
+static int move_all(struct nj_engine *engine, const struct moves *moves, struct nj_error *err)
 {
     struct nj_live *live;
 
     TAILQ_FOREACH(live, &engine->lives, live_link)
-    if (!live->finished && move_live(live, segment, moves, n_moves, err) < 0)
+    if (!live->finished && move_live(live, moves, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < engine->plan->n_sessions; i++)
-        if (engine->seats[i].past &&
-            move_live(engine->seats[i].past, segment, moves, n_moves, err) < 0)
+        if (engine->seats[i].past && move_live(engine->seats[i].past, moves, err) < 0)
             return -(int)err->code;
     return 0;
 }
@@ -261,21 +277,33 @@ static int move_all(struct nj_engine *engine, uint32_t segment, const struct nj_
 static int swap(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_thinning *thinning = engine->thinning;
-    nj_auto_free struct nj_journal_move *moves = NULL;
+    nj_auto_free struct nj_journal_move *items = NULL;
+    struct moves moves = {.segment = thinning->segment, .only_look = true};
+    struct nj_error why = {0};
     struct answer answer;
 
     if (nj_fsio_pread(thinning->moves_fd, &answer, sizeof(answer), 0, err) < 0)
         return -(int)err->code;
-    moves = calloc(answer.n_moves + 1, sizeof(*moves));
-    if (!moves)
+    items = calloc(answer.n_moves + 1, sizeof(*items));
+    if (!items)
         return nj_fail_nomem(err);
-    if (nj_fsio_pread(thinning->moves_fd, moves, answer.n_moves * sizeof(*moves), sizeof(answer),
-                      err) < 0 ||
-        nj_journal_thin_swap(engine->dir.journal_fd, thinning->segment, err) < 0)
+    if (nj_fsio_pread(thinning->moves_fd, items, answer.n_moves * sizeof(*items), sizeof(answer),
+                      err) < 0)
         return -(int)err->code;
-    nj_journal_forget(engine->reader, thinning->segment);
-    thinning->seen[thinning->segment].bytes = (uint32_t)answer.bytes;
-    return move_all(engine, thinning->segment, moves, answer.n_moves, err);
+    moves.items = items;
+    moves.count = answer.n_moves;
+    if (move_all(engine, &moves, &why) < 0) { /* must not be; then the old file is all there is */
+        nj_log(NJ_LOG_WARN, "journal segment %06u is not thinned: %s", (unsigned)moves.segment,
+               why.text);
+        nj_journal_thin_drop(engine->dir.journal_fd, moves.segment);
+        return 0;
+    }
+    if (nj_journal_thin_swap(engine->dir.journal_fd, moves.segment, err) < 0)
+        return -(int)err->code;
+    nj_journal_forget(engine->reader, moves.segment);
+    thinning->seen[moves.segment].bytes = (uint32_t)answer.bytes;
+    moves.only_look = false;
+    return move_all(engine, &moves, err);
 }
 
 bool nj_thinning_holds(const struct nj_engine *engine)
@@ -310,6 +338,8 @@ static void on_thinned(void *ctx, const struct nj_error *err)
         nj_log(NJ_LOG_WARN, "%s", err->text);
     if (err || nj_fsio_pread(thinning->moves_fd, &answer, sizeof(answer), 0, &read_err) < 0 ||
         answer.bytes == 0) {
+        nj_journal_thin_drop(engine->dir.journal_fd,
+                             thinning->segment); /* it may have died at it */
         finish(engine);
         if (!err)
             look_on(engine);
@@ -323,7 +353,7 @@ void nj_thinning_look(struct nj_engine *engine)
 {
     if (engine->thinning)
         nj_thinning_go_on(engine);
-    if (engine->stopping || engine->failed || nj_journal_segment(engine->writer) <= 2)
+    if (engine->stopping || engine->failed || nj_journal_durable_segment(engine->writer) <= 2)
         return;
     if (!engine->thinning) {
         engine->thinning = calloc(1, sizeof(*engine->thinning));

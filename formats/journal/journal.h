@@ -126,9 +126,10 @@ void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_b
 
 int nj_journal_commit(struct nj_journal_writer *writer, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_journal_segment - the one that is written to; those before it are complete once what is
- * appended now is durable */
-uint32_t nj_journal_segment(const struct nj_journal_writer *writer);
+/* nj_journal_durable_segment - where the last durable commit of this writer lies, 0 before its
+ * first one; the segments before it are complete. (The pending batch may be several segments
+ * ahead.) */
+uint32_t nj_journal_durable_segment(const struct nj_journal_writer *writer);
 
 uint64_t
 nj_journal_bytes_written(const struct nj_journal_writer *writer); /* for metrics and benchmarks */
@@ -166,7 +167,8 @@ enum nj_journal_thin_outcome {
 };
 
 /* nj_journal_thin - @segment must be complete: a later one has a commit that is durable. Fails with
- * NJ_E_CORRUPT when it is damaged (which leaves it as it is), or NJ_E_SYSTEM. */
+ * NJ_E_CORRUPT when it is damaged or the next one does not follow it (which leaves it as it is), or
+ * NJ_E_SYSTEM. */
 int nj_journal_thin(int dir_fd, uint32_t segment, const struct nj_journal_thin *thin,
                     struct nj_journal_thinned *ret_thinned, struct nj_error *err) NJ_MUST_USE;
 int nj_journal_thin_swap(int dir_fd, uint32_t segment, struct nj_error *err) NJ_MUST_USE;

@@ -80,12 +80,26 @@ static int take_batch(struct thinning *thinning, struct nj_error *err)
     return 0;
 }
 
+/* is_followed - the next segment goes on with the commit behind the last one that was read. Its
+ * header is written when this one is complete and durable; without it a batch may still be on its
+ * way here, where it would be written into a file that has no name any more. */
+static int is_followed(const struct nj_journal *journal, bool *ret_followed, struct nj_error *err)
+{
+    struct nj_segment_header next;
+    nj_auto_close int fd = -1;
+    int r = nj_journal_segment_look(journal, journal->segment.number + 1, &fd, &next, err);
+
+    *ret_followed = r == NJ_HEADER_WHOLE && next.first_commit == journal->commit + 1;
+    return r < 0 ? r : 0;
+}
+
 /* Everything that lives into thinning->bytes. A segment that does not end as a complete one ends is
  * left alone: there may be a torn tail or damage behind its last commit. */
 static int take_segment(struct thinning *thinning, uint32_t segment, struct nj_error *err)
 {
     struct nj_journal *journal = thinning->journal;
     struct nj_journal_tail tail;
+    bool followed = false;
     int r;
 
     r = nj_journal_enter(journal, segment, err);
@@ -100,9 +114,11 @@ static int take_segment(struct thinning *thinning, uint32_t segment, struct nj_e
         return r;
     r = nj_journal_tail_scan(journal->fd, journal->offset, journal->seed, journal->segment.epoch,
                              &tail, err);
+    if (r == 0)
+        r = is_followed(journal, &followed, err);
     if (r < 0)
         return r;
-    if (tail.end > journal->offset || journal->offset == NJ_SEGMENT_HEADER_BYTES)
+    if (tail.end > journal->offset || journal->offset == NJ_SEGMENT_HEADER_BYTES || !followed)
         return nj_journal_corrupt(err, segment, journal->offset, "the segment is not complete");
     return 0;
 }

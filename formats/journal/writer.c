@@ -68,6 +68,7 @@ struct nj_journal_writer {
     unsigned n_spare_batches;
     uint64_t next_number; /* of the next batch to be sealed */
     uint64_t durable;
+    uint32_t durable_segment;
     uint64_t bytes_written;
     enum nj_error_code failure; /* 0, or why nothing is accepted any more */
 };
@@ -495,9 +496,9 @@ uint64_t nj_journal_bytes_written(const struct nj_journal_writer *writer)
     return writer->bytes_written;
 }
 
-uint32_t nj_journal_segment(const struct nj_journal_writer *writer)
+uint32_t nj_journal_durable_segment(const struct nj_journal_writer *writer)
 {
-    return writer->segment->number;
+    return writer->durable_segment;
 }
 
 int nj_journal_seal(struct nj_journal_writer *writer, struct nj_journal_batch **ret_batch,
@@ -591,6 +592,7 @@ void nj_journal_batch_done(struct nj_journal_writer *writer, struct nj_journal_b
         assert(batch->number ==
                writer->durable + 1); /* written and given back in the order sealed */
         writer->durable = batch->number;
+        writer->durable_segment = batch->segment->number;
         writer->bytes_written += batch->bytes.len;
         batch->segment->done = batch->offset + batch->bytes.len;
     }

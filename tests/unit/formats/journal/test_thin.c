@@ -37,7 +37,7 @@ static uint32_t make(int dir_fd, struct nj_journal_place *places)
             must(nj_journal_commit(writer, &err), &err);
     }
     must(nj_journal_commit(writer, &err), &err);
-    last = nj_journal_segment(writer);
+    last = nj_journal_durable_segment(writer);
     nj_journal_writer_close(writer);
     assert_true(last >= 4);
     return last;
@@ -124,6 +124,22 @@ static void what_lives_is_read_in_its_order_whoever_it_is(void **state)
     image_done(&image);
 }
 
+static unsigned count_frames(int dir_fd)
+{
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    struct nj_error err = {0};
+    struct nj_frame frame;
+    unsigned count = 0;
+    int r;
+
+    must(nj_journal_open(dir_fd, &journal, &err), &err);
+    while ((r = nj_journal_next(journal, &frame, &err)) == NJ_JOURNAL_FRAME)
+        count++;
+    must(r, &err);
+    assert_int_equal(r, NJ_JOURNAL_END);
+    return count;
+}
+
 static void a_journal_of_the_dead_is_empty_and_goes_on(void **state)
 {
     struct fixture *fixture = *state;
@@ -132,13 +148,16 @@ static void a_journal_of_the_dead_is_empty_and_goes_on(void **state)
     struct nj_journal_recovery before, after;
     struct nj_journal_writer *writer = NULL;
     struct nj_error err = {0};
+    unsigned in_last = 0;
     uint8_t bytes[1024];
     struct nj_frame frame = frame_make(0, bytes);
 
     must(nj_journal_recover(fixture->dir_fd, &before, &err), &err);
-    for (uint32_t segment = 1; segment <= last; segment++)
+    for (uint32_t segment = 1; segment < last; segment++)
         thin_quietly(fixture->dir_fd, segment, 0);
-    assert_int_equal(read_living(fixture->dir_fd, places, 0, 0), 0);
+    for (unsigned i = 0; i < MANY; i++)
+        in_last += places[i].segment == last;
+    assert_int_equal(count_frames(fixture->dir_fd), in_last);
     must(nj_journal_recover(fixture->dir_fd, &after, &err), &err);
     assert_int_equal(after.torn_bytes, 0);
     assert_int_equal(after.next.commits, before.next.commits);
@@ -150,13 +169,7 @@ static void a_journal_of_the_dead_is_empty_and_goes_on(void **state)
     must(nj_journal_append(writer, &frame, NULL, &err), &err);
     must(nj_journal_commit(writer, &err), &err);
     nj_journal_writer_close(writer);
-    {
-        NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
-
-        must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
-        assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_FRAME);
-        assert_int_equal(nj_journal_next(journal, &frame, &err), NJ_JOURNAL_END);
-    }
+    assert_int_equal(count_frames(fixture->dir_fd), in_last + 1);
 }
 
 static void thinned_twice_it_has_what_lived_both_times(void **state)
@@ -227,6 +240,73 @@ static void a_reader_in_the_middle_of_it_reads_on(void **state)
         count++;
     assert_int_equal(err.code, 0);
     assert_int_equal(count, MANY);
+}
+
+static void a_reader_that_holds_finds_the_frames_where_they_were(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_journal_place places[MANY];
+    uint32_t last = make(fixture->dir_fd, places);
+    struct nj_error err = {0};
+    struct nj_frame frame;
+
+    nj_buf_init(&out, 1u << 20);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    nj_journal_hold(journal);
+    must(nj_journal_next(journal, &frame, &err), &err);
+    thin_quietly(fixture->dir_fd, 1, 0); /* it is held as it was, and below as it is then */
+    for (int twice = 0; twice < 2; twice++) {
+        nj_journal_rewind(journal);
+        while (nj_journal_next(journal, &frame, &err) == NJ_JOURNAL_FRAME)
+            continue;
+        assert_int_equal(err.code, 0);
+    }
+    for (uint32_t segment = 2; segment < last; segment++)
+        thin_quietly(fixture->dir_fd, segment, 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        uint8_t bytes[1024];
+        struct nj_frame expected = frame_make(i, bytes);
+
+        if (places[i].segment == 1)
+            continue;
+        nj_buf_clear(&out);
+        must(nj_journal_read_frame(journal, &places[i], &out, &frame, &err), &err);
+        assert_int_equal(frame.sequence, expected.sequence);
+        assert_true(nj_span_equal(frame.payload, expected.payload));
+    }
+}
+
+/* A slow disk: batches of segments that are full already wait for their turn. */
+static void a_segment_whose_last_batch_still_waits_is_left_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_journal_writer_close) struct nj_journal_writer *writer = NULL;
+    struct nj_journal_start start = start_small();
+    struct who nobody = {0};
+    struct nj_journal_thin how = {.lives = lives, .ctx = &nobody};
+    struct nj_journal_thinned thinned;
+    struct nj_error err = {0};
+    struct nj_journal_place place;
+    unsigned i = 0;
+
+    must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
+    assert_int_equal(nj_journal_durable_segment(writer), 0);
+    must(append(writer, i++, &place, &err), &err);
+    must(nj_journal_commit(writer, &err), &err);
+    while (place.segment < 4)
+        must(append(writer, i++, &place, &err), &err);
+    assert_int_equal(nj_journal_durable_segment(writer), 1);
+    assert_int_equal(nj_journal_thin(fixture->dir_fd, 1, &how, &thinned, &err), -NJ_E_CORRUPT);
+
+    err = (struct nj_error){0};
+    must(nj_journal_commit(writer, &err), &err);
+    assert_int_equal(nj_journal_durable_segment(writer), 4);
+    thin_quietly(fixture->dir_fd, 1, 2 | 4 | 8);
+    assert_int_equal(count_frames(fixture->dir_fd), i);
+    thin_quietly(fixture->dir_fd, 1, 0);
+    assert_true(count_frames(fixture->dir_fd) < i);
 }
 
 static void damage_and_what_is_not_complete_are_left_alone(void **state)
@@ -314,6 +394,8 @@ int main(void)
         CASE(thinned_twice_it_has_what_lived_both_times),
         CASE(places_follow_the_frames),
         CASE(a_reader_in_the_middle_of_it_reads_on),
+        CASE(a_reader_that_holds_finds_the_frames_where_they_were),
+        CASE(a_segment_whose_last_batch_still_waits_is_left_alone),
         CASE(damage_and_what_is_not_complete_are_left_alone),
         CASE(every_flipped_byte_of_a_thinned_one_is_noticed),
         CASE(a_full_disk_leaves_the_old_one_and_recovery_sweeps),
