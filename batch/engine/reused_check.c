@@ -109,6 +109,19 @@ static int answer(const struct nj_reused_checker *checker, struct nj_error *err)
     return nj_fsio_sendmsg(checker->fd, &verdict, sizeof(verdict), NULL, 0, err);
 }
 
+/* close_others - the journal of this run, its lock and all else that the engine has open */
+static void close_others(const struct nj_reused_checker *checker)
+{
+    int low = checker->fd < checker->outputs_fd ? checker->fd : checker->outputs_fd;
+    int high = checker->fd < checker->outputs_fd ? checker->outputs_fd : checker->fd;
+
+    if (low > STDERR_FILENO + 1)
+        (void)close_range(STDERR_FILENO + 1, (unsigned)low - 1, 0);
+    if (high > low + 1)
+        (void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+    (void)close_range((unsigned)high + 1, ~0u, 0);
+}
+
 static _Noreturn void run_child(const struct nj_reused_checker *checker, pid_t engine_pid)
 {
     const struct nj_confinement confinement = {
@@ -121,6 +134,7 @@ static _Noreturn void run_child(const struct nj_reused_checker *checker, pid_t e
         _exit(1);                  /* it died before we asked to die with it */
     (void)signal(SIGINT, SIG_IGN); /* Ctrl-C is for the engine, which decides what becomes of us */
     nj_fault_init("worker");
+    close_others(checker);
     r = nj_spool_reserve(&err);
     if (r == 0)
         r = nj_confine(&confinement, &err);

@@ -2,9 +2,9 @@
  * reused_check.h - bundles of an earlier run are parsed in a process of their own
  *
  * What agents wrote is in them, and the engine holds all of this run. So one confined child
- * (confine.h) reads each bundle whole and publishes its outputs; it can write below the outputs'
- * folder and nowhere else. The engine only hears whether the bundle is good, of the very descriptor
- * that it passed, which it then gives a name.
+ * (confine.h) reads each bundle whole and publishes its outputs; it has none of the engine's
+ * descriptors, and can write below the outputs' folder and nowhere else. The engine only hears
+ * whether the bundle is good, of the very descriptor that it passed, which it then gives a name.
  */
 #ifndef NJ_REUSED_CHECK_H
 #define NJ_REUSED_CHECK_H
