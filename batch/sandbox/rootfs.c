@@ -247,14 +247,16 @@ static _Noreturn void child(int tar_fd, const char *path, int report_fd, pid_t p
     int r = 0;
 
     (void)prctl(PR_SET_NAME, "nj-unpack", 0, 0, 0);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent ||
-        keep_two(tar_fd, report_fd) < 0 || setrlimit(RLIMIT_CPU, &cpu) < 0)
+    if (keep_two(tar_fd, report_fd) < 0 || setrlimit(RLIMIT_CPU, &cpu) < 0)
         _exit(1);
     (void)setlocale(LC_CTYPE, "C.UTF-8"); /* else a name that needs it is refused, by name */
     (void)umask(022);
     r = own_root(path, &err);
     if (r >= 0)
         r = become_nobody(&err);
+    /* Only now: the kernel forgets it when the user changes. */
+    if (r >= 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent))
+        _exit(1);
     if (r >= 0)
         r = forbid(&err);
     if (r >= 0)

@@ -159,3 +159,45 @@ folder neither
 cut archive
 LIST
 }
+
+# slow_image - image.tar, for whose 6 GB of zeros below /dev, which are left out, the unpacking process takes seconds
+slow_image() {
+    python3 -I <<'PYTHON'
+import tarfile, zlib
+def member(data):
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return packer.compress(data) + packer.flush()
+usr, zeros = tarfile.TarInfo("usr"), tarfile.TarInfo("dev/zeros")
+usr.type, zeros.size = tarfile.DIRTYPE, 6 << 30
+some = member(bytes(64 << 20))
+with open("image.tar", "wb") as file:
+    file.write(member(usr.tobuf() + zeros.tobuf()) + some * 96 + member(bytes(1024)))
+PYTHON
+}
+
+# unpacking - $helper and its child $unpacker, both of the run that was begun
+unpacking() {
+    for helper in $(<"/proc/$begun/task/$begun/children"); do
+        for unpacker in $(cat "/proc/$helper/task/$helper/children" 2>/dev/null); do
+            [ "$(cat "/proc/$unpacker/comm" 2>/dev/null)" != nj-unpack ] ||
+                ! grep -q '^Seccomp:	2' "/proc/$unpacker/status" || return 0
+        done
+    done
+    return 1
+}
+gone() { ! grep -q '^State:	[^ZX]' "/proc/$1/status" 2>/dev/null; }
+
+@test "who unpacks is ended with the helper, and its own end is told" {
+    slow_image
+    job "{tar: image.tar}"
+    begin nightjar run job.yaml --run-dir first
+    until_true 30 unpacking
+    kill -KILL "$helper"
+    until_true 2 gone "$unpacker"
+    ended 3
+    begin nightjar run job.yaml --run-dir second
+    until_true 30 unpacking
+    kill -KILL "$unpacker"
+    ended 2
+    has_err "rootfs: unpacking ended by signal 9"
+}
