@@ -64,6 +64,23 @@ static int choose(const char *user, const struct nj_run_dir *dir, uid_t *ret_uid
                    "there is no user \"nightjar\" and no \"nobody\": name one with --user");
 }
 
+/* become - whoever is to end with its parent still is: the kernel forgets that with the user */
+static int become(uid_t uid, gid_t gid, struct nj_error *err)
+{
+    pid_t parent = getppid();
+    int with_parent = 0;
+
+    if (prctl(PR_GET_PDEATHSIG, &with_parent, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
+        setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        prctl(PR_SET_PDEATHSIG, with_parent, 0, 0, 0) < 0)
+        return nj_fail_errno(err, errno, "become user %u", uid);
+    if (with_parent && getppid() != parent)
+        return nj_fail(err, NJ_E_SYSTEM, "become user %u: the process above has ended", uid);
+    if (setuid(0) == 0)
+        return nj_fail(err, NJ_E_SYSTEM, "become user %u: root came back", uid);
+    return 0;
+}
+
 int nj_drop_privileges(const char *user, const struct nj_run_dir *dir, struct nj_error *err)
 {
     uid_t uid = 0;
@@ -85,10 +102,8 @@ int nj_drop_privileges(const char *user, const struct nj_run_dir *dir, struct nj
                        uid);
     if (dir && nj_run_dir_give(dir, uid, gid, err) < 0)
         return -(int)err->code;
-    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-        return nj_fail_errno(err, errno, "become user %u", uid);
-    if (setuid(0) == 0)
-        return nj_fail(err, NJ_E_SYSTEM, "become user %u: root came back", uid);
+    if (become(uid, gid, err) < 0)
+        return -(int)err->code;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
         return nj_fail_errno(err, errno, "give up privileges");
     return 0;
