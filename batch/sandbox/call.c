@@ -370,6 +370,7 @@ static bool out_of_memory(struct call *call)
     strike(call, NJ_LIMIT_MEMORY, nj_cgroup_memory_peak(cgroup));
     /* Its socket closed before the last of its processes ended; these may still write. */
     for (int ms = 0; ms < KILL_TIMEOUT_MS; ms++) {
+        nj_virtual_stopped(call->supervisor->virtual); /* init waits for those that we trace */
         if (waitpid(call->supervisor->init_pid, NULL, WNOHANG | __WALL) != 0)
             return true;
         (void)nanosleep(&pause, NULL);
