@@ -90,10 +90,6 @@ struct nj_virtual {
     uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
     uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
 
-    /* Called for each program that starts, in its first stop; NULL: nobody wants to know. */
-    void (*program)(void *ctx, pid_t pid);
-    void *program_ctx;
-
     /* of the call under way */
     unsigned reached;
     enum nj_lowered lowered;
@@ -186,13 +182,20 @@ uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid);
 struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state);
 void nj_virtual_stopped(struct nj_virtual *v); /* carry on with all tasks that stopped */
 void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task); /* WAIT reached its stop */
+/* nj_virtual_seek_counter - of a program in its first stop: does it read the processor's own
+ * counter, which no clock stands before? That lowers the level. */
+void nj_virtual_seek_counter(struct nj_virtual *v, pid_t tid);
+
 /* nj_virtual_slot - a free slot of the stopped task for going back by the image; 0: none */
 struct user_regs_struct;
 uint64_t nj_virtual_slot(pid_t tid, const struct user_regs_struct *regs,
                          struct nj_wait_slot *ret_slot);
 
 int64_t nj_virtual_now_ns(int clock); /* of the host */
+#define NJ_CLOCK_MAX_NS (INT64_MAX / 2)
+/* nj_clock_read, _tick - from 0 to NJ_CLOCK_MAX_NS, whatever the box wrote */
 int64_t nj_clock_read(const struct nj_virtual *v);
+int64_t nj_clock_boot(const struct nj_virtual *v); /* where the monotonic clocks begin */
 int64_t nj_clock_tick(struct nj_virtual *v);
 void nj_clock_raise(struct nj_virtual *v, int64_t clock_ns); /* to at least; counts as waiting */
 void nj_timers_fire(struct nj_virtual *v);
