@@ -21,19 +21,30 @@ int table_open_at(int dir_fd, const char *name, int flags)
     return (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
 }
 
+/* ns_of - the nearest there is: a program can set any time */
+static int64_t ns_of(const struct timespec *time)
+{
+    int64_t ns;
+
+    if (__builtin_mul_overflow(time->tv_sec, INT64_C(1000000000), &ns) ||
+        __builtin_add_overflow(ns, time->tv_nsec, &ns))
+        return time->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
+}
+
 int64_t table_mtime_ns(const struct stat *st)
 {
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+    return ns_of(&st->st_mtim);
 }
 
 int64_t table_ctime_ns(const struct stat *st)
 {
-    return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+    return ns_of(&st->st_ctim);
 }
 
 int64_t table_atime_ns(const struct stat *st)
 {
-    return (int64_t)st->st_atim.tv_sec * 1000000000 + st->st_atim.tv_nsec;
+    return ns_of(&st->st_atim);
 }
 
 struct timespec table_time(int64_t ns)

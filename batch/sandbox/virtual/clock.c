@@ -32,27 +32,38 @@ int64_t nj_virtual_now_ns(int clock)
     return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
+/* bounded - what the box wrote, as a number that lengths can be added to */
+static int64_t bounded(int64_t clock_ns)
+{
+    return clock_ns < 0 ? 0 : clock_ns > NJ_CLOCK_MAX_NS ? NJ_CLOCK_MAX_NS : clock_ns;
+}
+
 int64_t nj_clock_read(const struct nj_virtual *v)
 {
-    return __atomic_load_n(&v->page->now_ns, __ATOMIC_RELAXED);
+    return bounded(__atomic_load_n(&v->page->now_ns, __ATOMIC_RELAXED));
 }
 
 int64_t nj_clock_tick(struct nj_virtual *v)
 {
-    return (int64_t)__atomic_add_fetch((uint64_t *)&v->page->now_ns, NJ_CLOCK_STEP_NS,
-                                       __ATOMIC_RELAXED);
+    return bounded((int64_t)__atomic_add_fetch((uint64_t *)&v->page->now_ns, NJ_CLOCK_STEP_NS,
+                                               __ATOMIC_RELAXED));
+}
+
+int64_t nj_clock_boot(const struct nj_virtual *v)
+{
+    return v->start_ns > NJ_CLOCK_BOOT_NS ? NJ_CLOCK_BOOT_NS : 0;
 }
 
 void nj_clock_raise(struct nj_virtual *v, int64_t clock_ns)
 {
-    int64_t now = nj_clock_read(v);
+    int64_t now = __atomic_load_n(&v->page->now_ns, __ATOMIC_RELAXED);
 
     while (now < clock_ns && !__atomic_compare_exchange_n(&v->page->now_ns, &now, clock_ns, false,
                                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
     if (now < clock_ns)
-        (void)__atomic_add_fetch((uint64_t *)&v->page->waited_ns, (uint64_t)(clock_ns - now),
-                                 __ATOMIC_RELAXED);
+        (void)__atomic_add_fetch((uint64_t *)&v->page->waited_ns,
+                                 (uint64_t)clock_ns - (uint64_t)now, __ATOMIC_RELAXED);
 }
 
 static int64_t file_now(void *ctx)
@@ -78,17 +89,17 @@ static int64_t cpu_ns(struct nj_virtual *v)
     int64_t waited = __atomic_load_n(&v->page->waited_ns, __ATOMIC_RELAXED);
     int64_t ns;
 
-    if (__builtin_sub_overflow(now, v->page->start_ns, &ns) ||
-        __builtin_sub_overflow(ns, waited, &ns) || ns < 0)
+    if (__builtin_sub_overflow(now, v->start_ns, &ns) || __builtin_sub_overflow(ns, waited, &ns) ||
+        ns < 0)
         return 0; /* the box wrote nonsense, and gets some */
     return ns;
 }
 
 static int64_t monotonic_ns(struct nj_virtual *v)
 {
-    int64_t now = nj_clock_tick(v), boot = v->page->boot_ns, ns;
+    int64_t ns = nj_clock_tick(v) - nj_clock_boot(v);
 
-    return __builtin_sub_overflow(now, boot, &ns) || ns < 0 ? 0 : ns;
+    return ns < 0 ? 0 : ns;
 }
 
 static enum nj_answer give(struct seccomp_notif_resp *response, const struct seccomp_notif *notif,

@@ -142,9 +142,10 @@ static size_t uuid_text(const struct nj_files *files, uint64_t handle, char text
 
 static size_t uptime_text(const struct nj_files *files, char text[TEXT_MAX_BYTES])
 {
-    int64_t up_ns = __atomic_load_n(files->now_ns, __ATOMIC_RELAXED) - BOOT_NS;
+    int64_t up_ns;
 
-    if (up_ns < 0)
+    if (__builtin_sub_overflow(__atomic_load_n(files->now_ns, __ATOMIC_RELAXED), BOOT_NS, &up_ns) ||
+        up_ns < 0) /* a program may have written the clock */
         up_ns = 0;
     return (size_t)snprintf(text, TEXT_MAX_BYTES, "%" PRId64 ".%02d 0.00\n", up_ns / NS_PER_S,
                             (int)(up_ns % NS_PER_S / (NS_PER_S / 100)));

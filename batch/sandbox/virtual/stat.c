@@ -188,7 +188,12 @@ static bool look(struct nj_virtual *v, pid_t tid, int dir_fd, uint64_t path_at, 
 
 static int64_t ns_of(const struct statx_timestamp *time)
 {
-    return time->tv_sec * NS_PER_S + time->tv_nsec;
+    int64_t ns;
+
+    if (__builtin_mul_overflow(time->tv_sec, NS_PER_S, &ns) ||
+        __builtin_add_overflow(ns, time->tv_nsec, &ns)) /* a program set it */
+        return time->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
 }
 
 static struct statx_timestamp time_of(int64_t ns)
@@ -345,10 +350,12 @@ static bool read_wish(pid_t tid, int number, uint64_t at, struct nj_times_wish *
                !__builtin_mul_overflow(times.modtime, NS_PER_S, &wish->mtime_ns);
     } else {
         struct timeval times[2];
+        int64_t part_ns;
 
         return nj_virtual_read(tid, at, times, sizeof(times)) &&
                !__builtin_mul_overflow(times[1].tv_sec, NS_PER_S, &wish->mtime_ns) &&
-               !__builtin_add_overflow(wish->mtime_ns, times[1].tv_usec * 1000, &wish->mtime_ns);
+               !__builtin_mul_overflow(times[1].tv_usec, INT64_C(1000), &part_ns) &&
+               !__builtin_add_overflow(wish->mtime_ns, part_ns, &wish->mtime_ns);
     }
 }
 

@@ -24,7 +24,6 @@
 /* No machine answers queries faster than one in this many nanoseconds per processor and thousand:
  * what the clock may have gained at most, in its own nanoseconds for each real one. */
 #define GAIN_MAX 100000
-#define CLOCK_MAX_NS (INT64_MAX / 2)
 
 /* find_vdso_call - the kernel's vDSO is the same for every process: where in it is a system call?
  */
@@ -149,7 +148,7 @@ static int make_page(struct nj_virtual *v, int64_t clock_ns, struct nj_error *er
     *v->page = (struct nj_clock_page){
         .now_ns = clock_ns,
         .start_ns = clock_ns,
-        .boot_ns = clock_ns > NJ_CLOCK_BOOT_NS ? NJ_CLOCK_BOOT_NS : 0,
+        .boot_ns = nj_clock_boot(v),
     };
     return 0;
 }
@@ -216,10 +215,10 @@ static int64_t end_clock(struct nj_virtual *v, int64_t start_ns)
     int64_t gain;
 
     if (__builtin_mul_overflow(elapsed, (int64_t)GAIN_MAX, &gain))
-        gain = CLOCK_MAX_NS;
-    if (now < start_ns || now - start_ns > gain || now > CLOCK_MAX_NS) {
+        gain = NJ_CLOCK_MAX_NS;
+    if (now < start_ns || now - start_ns > gain || now == NJ_CLOCK_MAX_NS) {
         nj_virtual_lower(v, 0, NJ_LOWERED_TAMPERED);
-        return start_ns > CLOCK_MAX_NS - elapsed ? CLOCK_MAX_NS : start_ns + elapsed;
+        return start_ns > NJ_CLOCK_MAX_NS - elapsed ? NJ_CLOCK_MAX_NS : start_ns + elapsed;
     }
     return now;
 }

@@ -132,7 +132,7 @@ static int64_t length_until(struct nj_virtual *v, int64_t deadline_ns, int clock
     int64_t here = now_ns, length;
 
     if (!is_real(clock))
-        here -= v->page->boot_ns > now_ns ? 0 : v->page->boot_ns;
+        here -= nj_clock_boot(v);
     if (__builtin_sub_overflow(deadline_ns, here, &length) || length < 0)
         return 0;
     return length > LENGTH_MAX_NS ? LENGTH_MAX_NS : length;
