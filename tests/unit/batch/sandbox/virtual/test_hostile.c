@@ -37,6 +37,12 @@ static void run(unsigned level, const char *program, uint64_t timeout_ms)
         fail_msg("%s", h->err.text);
     nj_box_close(h->box);
     h->box = NULL;
+    if (h->meta.lowered == NJ_LOWERED_LISTENER || h->meta.lowered == NJ_LOWERED_TRACE ||
+        h->meta.lowered == NJ_LOWERED_DEVICES) {
+        print_message("skipped: this host's boxes have no layer: %s\n",
+                      nj_lowered_text(h->meta.lowered));
+        skip();
+    }
 }
 
 static void a_clock_of_any_value_is_survived(void **state)
@@ -105,7 +111,7 @@ static void ends_in_time(unsigned level, const char *ask)
              ask);
     run(level, program, 1000);
     assert_int_equal(h->outcome.limit, NJ_LIMIT_TIMEOUT);
-    if (h->meta.duration_ms > 4000)
+    if (h->meta.duration_ms > 10000)
         fail_msg("%s: ended after %u ms", ask, (unsigned)h->meta.duration_ms);
 }
 
