@@ -136,6 +136,7 @@ static void segment_mend(uint8_t *bytes, size_t size, unsigned flags, uint32_t n
     if (size < NJ_SEGMENT_HEADER_BYTES)
         return;
     header.epoch = nj_load_u32le(bytes + NJ_SEGMENT_AT_EPOCH) % 3 + 1;
+    header.requires = nj_load_u32le(bytes + NJ_SEGMENT_AT_REQUIRES) & NJ_SEGMENT_THINNED;
     header.hints = nj_load_u32le(bytes + NJ_SEGMENT_AT_HINTS);
     if (flags & FLAG_HEADERS) { /* as they came, with a fitting checksum */
         header.number = nj_load_u32le(bytes + NJ_SEGMENT_AT_NUMBER);

@@ -5,6 +5,7 @@
  * delivers must be the frames that live and nothing else, and everything that could be done with
  * the journal still can.
  */
+#include "tests/lib/golden.h"
 #include "tests/lib/journal_kit.h"
 
 #include "formats/base/banned.h"
@@ -385,6 +386,36 @@ static void a_full_disk_leaves_the_old_one_and_recovery_sweeps(void **state)
     assert_true(nj_journal_segment_bytes(fixture->dir_fd, 1) > 1000);
 }
 
+/* None of its frames is long enough to be compressed, so every version of zstd writes these bytes.
+ */
+static void the_golden_thinned_segment_is_written_and_read_as_ever(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_journal_start start = start_small();
+    struct nj_journal_writer *writer = NULL;
+    struct nj_error err = {0};
+
+    must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
+    for (unsigned i = 0; nj_journal_durable_segment(writer) < 2; i++) {
+        uint8_t payload[200];
+        struct nj_frame frame = {.kind = NJ_FRAME_EVENT,
+                                 .session = i % 8 == 3 ? 2 : 1,
+                                 .sequence = 1 + (i % 8 == 3 ? i / 8 : i),
+                                 .payload = {payload, sizeof(payload) - 9 * i}};
+
+        memset(payload, (int)(0x30 + i), sizeof(payload));
+        must(nj_journal_append(writer, &frame, NULL, &err), &err);
+        must(nj_journal_commit(writer, &err), &err);
+    }
+    nj_journal_writer_close(writer);
+    thin_quietly(fixture->dir_fd, 1, 4);
+    assert_int_equal(count_frames(fixture->dir_fd), 3); /* two of session 2, and the last */
+    nj_buf_init(&bytes, SEGMENT_BYTES);
+    must(nj_fsio_read_file(fixture->dir_fd, "000001.njj", &bytes, &err), &err);
+    golden_check("journal/v0/thinned.njj", nj_buf_span(&bytes));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -398,6 +429,7 @@ int main(void)
         CASE(a_segment_whose_last_batch_still_waits_is_left_alone),
         CASE(damage_and_what_is_not_complete_are_left_alone),
         CASE(every_flipped_byte_of_a_thinned_one_is_noticed),
+        CASE(the_golden_thinned_segment_is_written_and_read_as_ever),
         CASE(a_full_disk_leaves_the_old_one_and_recovery_sweeps),
     };
 #undef CASE
