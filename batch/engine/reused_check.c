@@ -122,6 +122,19 @@ static void close_others(const struct nj_reused_checker *checker)
     (void)close_range((unsigned)high + 1, ~0u, 0);
 }
 
+/* tell_first - answer the first question by what went wrong before it; an end with a question
+ * unread would take the answer along */
+static void tell_first(const struct nj_reused_checker *checker, const struct nj_error *why)
+{
+    struct nj_error ignored = {0};
+    struct question question;
+    nj_auto_close int fd = -1;
+    size_t len, n_fds = 1;
+
+    if (nj_fsio_recvmsg(checker->fd, &question, sizeof(question), &len, &fd, &n_fds, &ignored) == 0)
+        (void)!nj_fsio_sendmsg(checker->fd, why, sizeof(*why), NULL, 0, &ignored);
+}
+
 static _Noreturn void run_child(const struct nj_reused_checker *checker, pid_t engine_pid)
 {
     const struct nj_confinement confinement = {
@@ -139,8 +152,7 @@ static _Noreturn void run_child(const struct nj_reused_checker *checker, pid_t e
     if (r == 0)
         r = nj_confine(&confinement, &err);
     if (r < 0) {
-        (void)!nj_fsio_sendmsg(checker->fd, &err, sizeof(err), NULL, 0,
-                               &(struct nj_error){0}); /* the first question hears it */
+        tell_first(checker, &err);
         _exit(1);
     }
     while (answer(checker, &err) == 0)

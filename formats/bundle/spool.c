@@ -79,28 +79,41 @@ static int named_file(int dir_fd, int *ret_fd, struct nj_error *err)
     return nj_fail(err, NJ_E_SYSTEM, "make a spool file: no free name");
 }
 
-static int spool_file(int dir_fd, int *ret_fd, struct nj_error *err)
+static int file_below(int dir_fd, int *ret_fd, struct nj_error *err)
 {
-    nj_auto_close int own_fd = -1;
-    int fd;
+    int fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-    if (dir_fd < 0) {
-        const char *path = getenv("TMPDIR");
-
-        if (!path || !*path)
-            path = "/tmp";
-        own_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (own_fd < 0)
-            return nj_fail_errno(err, errno, "open the folder for spool files, TMPDIR %s", path);
-        dir_fd = own_fd;
-    }
-    fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT || errno == EINVAL))
         return named_file(dir_fd, ret_fd, err);
     if (fd < 0)
         return nj_fail_errno(err, errno, "make a spool file");
     *ret_fd = fd;
     return 0;
+}
+
+static int file_in(const char *path, int *ret_fd, struct nj_error *err)
+{
+    nj_auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return nj_fail_errno(err, errno, "open the folder for spool files, TMPDIR %s", path);
+    if (file_below(fd, ret_fd, err) < 0)
+        return nj_wrap(err, "TMPDIR %s", path);
+    return 0;
+}
+
+static int spool_file(int dir_fd, int *ret_fd, struct nj_error *err)
+{
+    const char *path = getenv("TMPDIR");
+
+    if (dir_fd >= 0)
+        return file_below(dir_fd, ret_fd, err);
+    if (!path || !*path)
+        return file_in("/tmp", ret_fd, err);
+    if (file_in(path, ret_fd, err) == 0)
+        return 0;
+    /* Root's TMPDIR is not always writable for whom we became. */
+    return file_in("/tmp", ret_fd, &(struct nj_error){0}) == 0 ? 0 : -(int)err->code;
 }
 
 int nj_spool_reserve(struct nj_error *err)

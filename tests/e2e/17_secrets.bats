@@ -99,7 +99,7 @@ used() {
 }
 
 # engine - what `begin` started execs, or where that did not: its child
-engine() { local child; child=$(pgrep -P "$begun" -x nightjar | head -n 1); echo "${child:-$begun}"; }
+engine() { local child=""; [ "$(<"/proc/$begun/comm")" = nightjar ] || child=$(pgrep -P "$begun" -x nightjar | head -n 1); echo "${child:-$begun}"; }
 
 # processes - of the run that `begin` started: engine, vault, helper, supervisors, and all below
 processes() { ps -e -o pid=,ppid= | awk -v top="$(engine)" '{ p[$1] = $2 } END { for (pid in p) { at = pid; while (at > 1 && at != top) at = p[at]; if (at == top) print pid } }'; }
