@@ -489,7 +489,7 @@ static int handle(struct helper *h, struct nj_msg_in *in, struct nj_error *err)
         return 0;
     }
     if (in->msg.kind == NJ_MSG_INPUT || in->msg.kind == NJ_MSG_ROOTFS) {
-        r = nj_store_add(h->store, &in->msg, fd, &reply.failed);
+        r = nj_store_add(h->store, &in->msg, fd, h->engine_pid_fd, &reply.failed);
         if (r >= 0)
             reply.kind = NJ_MSG_DONE;
         r = nj_msg_send(h->engine_fd, &reply, NULL, 0, err);

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 #include <locale.h>
+#include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -268,12 +269,25 @@ static _Noreturn void child(int tar_fd, const char *path, int report_fd, pid_t p
 
 /* ---- in the helper ---- */
 
-static int await(pid_t pid, int report_fd, struct nj_error *err)
+/* engine_ends - wait for the report or its end; whether the engine's came first */
+static bool engine_ends(int report_fd, int engine_fd)
+{
+    struct pollfd polled[] = {{report_fd, POLLIN, 0}, {engine_fd, POLLIN, 0}};
+
+    while (poll(polled, 2, -1) < 0 && errno == EINTR)
+        continue;
+    return !polled[0].revents && polled[1].revents;
+}
+
+static int await(pid_t pid, int report_fd, int engine_fd, struct nj_error *err)
 {
     struct nj_error report;
+    bool engine_gone = engine_ends(report_fd, engine_fd);
     ssize_t len;
     int status;
 
+    if (engine_gone)
+        (void)kill(pid, SIGKILL);
     do
         len = read(report_fd, &report, sizeof(report));
     while (len < 0 && errno == EINTR);
@@ -281,6 +295,8 @@ static int await(pid_t pid, int report_fd, struct nj_error *err)
         if (errno != EINTR)
             return nj_fail_errno(err, errno, "wait for the unpacking process");
     }
+    if (engine_gone)
+        return nj_fail(err, NJ_E_UPSTREAM, "the engine ended while an image was unpacked");
     if (len == sizeof(report)) {
         /* The process had read hostile bytes: its word is checked like theirs. */
         report.text[sizeof(report.text) - 1] = '\0';
@@ -295,7 +311,7 @@ static int await(pid_t pid, int report_fd, struct nj_error *err)
     return 0;
 }
 
-int nj_rootfs_unpack(int tar_fd, const char *path, int dir_fd, struct nj_error *err)
+int nj_rootfs_unpack(int tar_fd, const char *path, int dir_fd, int engine_fd, struct nj_error *err)
 {
     nj_auto_close int reading = -1, writing = -1;
     pid_t self = getpid(), pid;
@@ -313,7 +329,7 @@ int nj_rootfs_unpack(int tar_fd, const char *path, int dir_fd, struct nj_error *
     if (pid == 0)
         child(tar_fd, path, writing, self);
     (void)close(nj_steal_fd(&writing));
-    r = await(pid, reading, err);
+    r = await(pid, reading, engine_fd, err);
     if (r < 0)
         return r;
     return fchmod(dir_fd, 0755) < 0 ? nj_fail_errno(err, errno, "set a mode") : 0;

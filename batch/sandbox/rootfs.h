@@ -16,9 +16,12 @@
 #define NJ_ROOTFS_MAX_ENTRIES 500000
 
 /* nj_rootfs_unpack - the archive @tar_fd into the empty directory @path, which @dir_fd is. As root
- * @dir_fd is opened to everybody meanwhile: it must lie where nobody else gets at it. Fails with
- * NJ_E_INPUT, naming the entry, NJ_E_LIMIT, or NJ_E_SYSTEM; the directory then holds some part. */
-int nj_rootfs_unpack(int tar_fd, const char *path, int dir_fd, struct nj_error *err) NJ_MUST_USE;
+ * @dir_fd is opened to everybody meanwhile: it must lie where nobody else gets at it. Ends early
+ * when the process of the pidfd @engine_fd (-1: none) does. Fails with NJ_E_INPUT, naming the
+ * entry, NJ_E_LIMIT, NJ_E_UPSTREAM (the engine is gone) or NJ_E_SYSTEM; the directory then holds
+ * some part. */
+int nj_rootfs_unpack(int tar_fd, const char *path, int dir_fd, int engine_fd,
+                     struct nj_error *err) NJ_MUST_USE;
 
 /* nj_rootfs_dress - what boxes mount over is there, as plain files; NJ_E_INPUT when @dir_fd is no
  * system at all */

@@ -81,7 +81,7 @@ static int add_input(const char *store, const struct nj_workspace_ref *ref, int 
 }
 
 /* unpack_image - the archive in "making" becomes the directory "unpacking" */
-static int unpack_image(const char *store, int store_fd, int making_fd, int *ret_fd,
+static int unpack_image(const char *store, int store_fd, int making_fd, int engine_fd, int *ret_fd,
                         struct nj_error *err)
 {
     nj_auto_close int tar_fd = -1, dir_fd = -1;
@@ -95,14 +95,15 @@ static int unpack_image(const char *store, int store_fd, int making_fd, int *ret
     if (r < 0)
         return r;
     (void)snprintf(path, sizeof(path), "%s/%s", store, UNPACKING); /* fits: make_store() */
-    r = nj_rootfs_unpack(tar_fd, path, dir_fd, err);
+    r = nj_rootfs_unpack(tar_fd, path, dir_fd, engine_fd, err);
     if (r >= 0)
         *ret_fd = nj_steal_fd(&dir_fd);
     return r;
 }
 
 static int add_image(const char *store, const struct nj_workspace_ref *ref, bool is_tar,
-                     int store_fd, const struct nj_objects *objects, struct nj_error *err)
+                     int store_fd, const struct nj_objects *objects, int engine_fd,
+                     struct nj_error *err)
 {
     char name[NJ_PLAN_ROOTFS_NAME_BYTES];
     nj_auto_close int making_fd = -1, dir_fd = -1;
@@ -113,7 +114,7 @@ static int add_image(const char *store, const struct nj_workspace_ref *ref, bool
     nj_plan_rootfs_name(ref, name);
     r = make_input(store_fd, ref, objects, &making_fd, err);
     if (r >= 0 && is_tar)
-        r = unpack_image(store, store_fd, making_fd, &dir_fd, err);
+        r = unpack_image(store, store_fd, making_fd, engine_fd, &dir_fd, err);
     if (r >= 0)
         r = nj_rootfs_dress(is_tar ? dir_fd : making_fd, err);
     if (r >= 0)
@@ -121,7 +122,8 @@ static int add_image(const char *store, const struct nj_workspace_ref *ref, bool
     return r >= 0 && is_tar ? nj_fsio_remove_tree(store_fd, MAKING, err) : r;
 }
 
-int nj_store_add(const char *store, const struct nj_msg *msg, int objects_fd, struct nj_error *err)
+int nj_store_add(const char *store, const struct nj_msg *msg, int objects_fd, int engine_fd,
+                 struct nj_error *err)
 {
     NJ_AUTO(nj_objects_close) struct nj_objects objects = {0};
     nj_auto_close int store_fd = -1;
@@ -133,7 +135,7 @@ int nj_store_add(const char *store, const struct nj_msg *msg, int objects_fd, st
     store_fd = open(store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store_fd < 0)
         return nj_fail_errno(err, errno, "open %s", store);
-    return msg->kind == NJ_MSG_INPUT
-               ? add_input(store, &msg->ref, store_fd, &objects, err)
-               : add_image(store, &msg->rootfs.ref, msg->rootfs.is_tar, store_fd, &objects, err);
+    return msg->kind == NJ_MSG_INPUT ? add_input(store, &msg->ref, store_fd, &objects, err)
+                                     : add_image(store, &msg->rootfs.ref, msg->rootfs.is_tar,
+                                                 store_fd, &objects, engine_fd, err);
 }

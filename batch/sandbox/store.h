@@ -13,8 +13,9 @@
 bool nj_store_has_input(const char *store, const struct nj_workspace_ref *ref);
 bool nj_store_has_image(const char *store, const struct nj_workspace_ref *image);
 
-/* nj_store_add - what an INPUT or ROOTFS message asks for; @objects_fd is its descriptor, taken */
-int nj_store_add(const char *store, const struct nj_msg *msg, int objects_fd,
+/* nj_store_add - what an INPUT or ROOTFS message asks for; @objects_fd is its descriptor, taken.
+ * @engine_fd is a pidfd of who asks, or -1: unpacking an image ends with it. */
+int nj_store_add(const char *store, const struct nj_msg *msg, int objects_fd, int engine_fd,
                  struct nj_error *err) NJ_MUST_USE;
 
 #endif

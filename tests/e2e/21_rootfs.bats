@@ -187,6 +187,18 @@ unpacking() {
 }
 gone() { ! grep -q '^State:	[^ZX]' "/proc/$1/status" 2>/dev/null; }
 
+@test "who unpacks is ended with the engine" {
+    slow_image
+    job "{tar: image.tar}"
+    begin nightjar run job.yaml --run-dir run
+    until_true 30 unpacking
+    kill -STOP "$unpacker" # it would not end by itself
+    kill -KILL "$begun"
+    wait "$begun" || true
+    until_true 10 gone "$unpacker"
+    until_true 10 gone "$helper"
+}
+
 @test "who unpacks is ended with the helper, and its own end is told" {
     slow_image
     job "{tar: image.tar}"
