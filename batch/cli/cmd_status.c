@@ -126,7 +126,32 @@ static int put_head(const struct nj_view *view, enum condition condition,
     return r < 0 ? r : nj_buf_text(out, "\n", err);
 }
 
-static int put_counts(const struct nj_view *view, struct nj_buf *out, struct nj_error *err)
+/* put_part - ", N word", on a line of its own where the terminal has no room; @line is where the
+ * line began */
+static int put_part(uint64_t count, const char *word, size_t columns, size_t *line,
+                    struct nj_buf *out, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf part = {0};
+    bool any = out->data[out->len - 1] != ' ';
+
+    nj_buf_init(&part, 256);
+    if (nj_text_count(&part, count, err) < 0 || nj_buf_printf(&part, err, " %s", word) < 0)
+        return -(int)err->code;
+    /* Two for what stands before it, one for a comma behind it. */
+    if (any && out->len - *line + 2 + part.len + 1 > columns) {
+        if (nj_buf_text(out, ",\n", err) < 0)
+            return -(int)err->code;
+        *line = out->len;
+        if (nj_buf_text(out, "            ", err) < 0)
+            return -(int)err->code;
+    } else if (any && nj_buf_text(out, ", ", err) < 0) {
+        return -(int)err->code;
+    }
+    return nj_buf_append(out, part.data, part.len, err);
+}
+
+static int put_counts(const struct nj_view *view, const struct nj_summary_style *style,
+                      struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_run_counts *c = &view->state.sessions;
     struct {
@@ -137,19 +162,15 @@ static int put_counts(const struct nj_view *view, struct nj_buf *out, struct nj_
                  {c->failed, "failed", true},        {c->skipped, "skipped", false},
                  {c->suspended, "suspended", false}, {c->running, "running", view->working},
                  {c->waiting, "waiting", false},     {c->retrying, "of them again", false}};
-    bool any = false;
+    size_t line = out->len;
 
     if (nj_buf_text(out, "  sessions  ", err) < 0 || nj_text_count(out, c->total, err) < 0 ||
         nj_buf_text(out, ": ", err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (parts[i].count == 0 && !parts[i].always)
-            continue;
-        if ((any && nj_buf_text(out, ", ", err) < 0) ||
-            nj_text_count(out, parts[i].count, err) < 0 ||
-            nj_buf_printf(out, err, " %s", parts[i].word) < 0)
+        if ((parts[i].count > 0 || parts[i].always) &&
+            put_part(parts[i].count, parts[i].word, style->columns, &line, out, err) < 0)
             return -(int)err->code;
-        any = true;
     }
     if (nj_buf_text(out, "\n  cost      ", err) < 0 ||
         nj_text_money(out, (uint64_t)view->state.spent_micro_usd, err) < 0)
@@ -267,7 +288,7 @@ static int put_status(const struct nj_view *view, const struct nj_tally *tally,
     enum condition condition = condition_of(view);
     nj_auto_free char *next = advice(view, condition);
 
-    if (put_head(view, condition, style, out, err) < 0 || put_counts(view, out, err) < 0)
+    if (put_head(view, condition, style, out, err) < 0 || put_counts(view, style, out, err) < 0)
         return -(int)err->code;
     if (tally &&
         (put_time(view, tally, out, err) < 0 || put_groups(tally, style, out, err) < 0 ||

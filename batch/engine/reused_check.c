@@ -79,7 +79,7 @@ static int check(const struct nj_plan_session *session, int fd, const char *name
     const struct nj_bundle_info *info;
 
     if (nj_bundle_open(fd, name, 0, &bundle, err) < 0)
-        return nj_wrap(err, "bundle %s", name);
+        return -(int)err->code; /* it names the bundle */
     info = nj_bundle_info(bundle);
     if (!nj_digest_equal(&info->identity, &session->identity) ||
         info->status != NJ_STATUS_SUCCEEDED || strcmp(info->key, session->key) != 0)

@@ -241,6 +241,17 @@ on_terminal() {
     done
 }
 
+@test "on a narrow terminal status breaks its counts between two of them" {
+    DELAY_MS=1500 SESSIONS=2 job_many 30
+    nightjar run job.yaml --run-dir run 2>/dev/null &
+    nj_started+=("$!")
+    until_true 20 grep -q succeeded run/joblog.tsv
+    TERM=xterm expect 0 on_terminal 40 nightjar status run
+    tr -d '\r' <screen | grep -qx '  sessions  30: [0-9]* succeeded, 0 failed,' || complain "$(<screen)"
+    tr -d '\r' <screen | grep -qE '^            [0-9] running' || complain "$(<screen)"
+    nightjar stop run 2>/dev/null
+}
+
 @test "TERM=dumb gets lines, NO_COLOR no colours" {
     DELAY_MS=300 SESSIONS=2 job_many 3
     TERM=dumb expect 0 on_terminal 80 nightjar run job.yaml --run-dir dumb
