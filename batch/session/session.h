@@ -111,7 +111,8 @@ struct nj_session {
     uint64_t tool_time_ms;
     int64_t time_ns;  /* of the last event */
     int64_t clock_ns; /* where the virtual clock of the next call starts: at the reply that asks for
-                         it, but never before the end of the call before */
+                         it, but never before the end of the call before; 0: neither it nor the
+                         seed is known, for good */
     uint8_t seed[NJ_SEED_BYTES]; /* as opened */
     struct nj_buf result;        /* text of the last reply, empty when it has calls */
     enum nj_status status;       /* CLOSING, DONE */

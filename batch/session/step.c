@@ -183,6 +183,8 @@ static int check_role(struct nj_span item, enum nj_role expected, struct nj_erro
  * when it is repeated after a crash, and when it is replayed. */
 static void advance_clock(struct nj_session *session, int64_t to_ns)
 {
+    if (session->clock_ns == 0)
+        return; /* restored from a snapshot of the first builds: there is no seed to go with it */
     if (to_ns > NJ_CLOCK_MAX_NS)
         to_ns = NJ_CLOCK_MAX_NS; /* a hostile record's */
     if (to_ns > session->clock_ns)
@@ -212,6 +214,7 @@ static int on_opened(struct nj_session *session, const struct nj_event *event, s
     session->workspace =
         (struct nj_workspace_ref){.tree = event->opened.tree, .stamps = event->opened.stamps};
     memcpy(session->seed, event->opened.seed, sizeof(session->seed));
+    session->clock_ns = 1;
     advance_clock(session, event->time_ns);
     settle(session, NJ_SESSION_PROMPTING);
     return 0;

@@ -114,13 +114,19 @@ static struct nj_fsck_run_result check(struct fixture *fixture)
     return result;
 }
 
-static void make_run(struct fixture *fixture)
+static void make_run_of(struct fixture *fixture)
 {
     struct nj_error err = {0};
 
-    record_kit_small(&fixture->kit);
+    record_kit_play_small(&fixture->kit);
     record_kit_run(&fixture->kit, fixture->path, fixture->kit.n_frames);
     record_kit_must(nj_run_dir_open(fixture->path, false, &fixture->dir, &err), &err);
+}
+
+static void make_run(struct fixture *fixture)
+{
+    record_kit_init(&fixture->kit);
+    make_run_of(fixture);
 }
 
 /* Names are made of a key's first characters and eight of the digest: of 100,000 sessions two meet.
@@ -149,12 +155,36 @@ static void a_session_that_nothing_opened_is_a_fault_and_no_crash(void **state)
     assert_true(fixture->faults > 0);
 }
 
+/* The first builds wrote neither clock nor seed into snapshots. */
+static void a_record_of_the_first_builds_is_whole(void **state)
+{
+    struct fixture *fixture = *state;
+
+    record_kit_init(&fixture->kit);
+    fixture->kit.without_clock = true;
+    make_run_of(fixture);
+    assert_int_equal(check(fixture).sessions_whole, 1);
+}
+
+static void where_calls_had_a_clock_a_snapshot_without_it_is_a_fault(void **state)
+{
+    struct fixture *fixture = *state;
+
+    record_kit_init(&fixture->kit);
+    fixture->kit.without_clock = true;
+    fixture->kit.config.layer = 1;
+    make_run_of(fixture);
+    assert_int_equal(check(fixture).sessions_whole, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(two_sessions_of_one_file_name_are_both_saved),
         TEST(a_session_that_nothing_opened_is_a_fault_and_no_crash),
+        TEST(a_record_of_the_first_builds_is_whole),
+        TEST(where_calls_had_a_clock_a_snapshot_without_it_is_a_fault),
 #undef TEST
     };
 

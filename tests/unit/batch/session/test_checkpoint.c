@@ -234,6 +234,31 @@ static int restore(struct play *play, const struct nj_snapshot *snapshot, struct
     return r;
 }
 
+/* The first builds wrote neither clock nor seed. A clock that began anew behind such a snapshot
+ * would stand in the next ones beside a seed that nobody drew. */
+static void a_session_without_clock_and_seed_never_gets_them(void **state)
+{
+    NJ_AUTO(play_done) struct play play = {0};
+    struct nj_object_source source;
+    struct nj_session *restored = NULL;
+    struct nj_snapshot snapshot;
+
+    (void)state;
+    acting_snapshot(&play, &snapshot);
+    assert_true(snapshot.clock_ns > 0);
+    snapshot.clock_ns = 0;
+    memset(snapshot.seed, 0, sizeof(snapshot.seed));
+    source = memory_objects_source(&play.store);
+    assert_int_equal(
+        nj_session_restore(&play.config, &snapshot, &source, &restored, &(struct nj_error){0}), 0);
+    nj_session_free(play.session);
+    play.session = restored;
+    play_saved(&play, play_tool_done(1, 1, "y", 0, 3));
+    play_saved(&play, play_reply(&play, 2, "x", 1, 4));
+    nj_session_checkpoint(play.session, &snapshot);
+    assert_true(snapshot.clock_ns == 0);
+}
+
 static void a_snapshot_that_contradicts_itself_is_refused(void **state)
 {
     NJ_AUTO(play_done) struct play play = {0};
@@ -316,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_prefix_restored_and_gone_on_equals_the_whole_fold),
         cmocka_unit_test(folding_twice_gives_the_same_state_after_every_prefix),
+        cmocka_unit_test(a_session_without_clock_and_seed_never_gets_them),
         cmocka_unit_test(a_snapshot_that_contradicts_itself_is_refused),
         cmocka_unit_test(a_message_that_is_not_what_its_digest_says_is_refused),
         cmocka_unit_test(a_snapshot_s_size_does_not_follow_the_conversation),
