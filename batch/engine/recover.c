@@ -159,21 +159,54 @@ static int fold_event(struct nj_live *live, struct nj_span payload, struct nj_er
     return nj_session_step(live->seat.session, &event, first, &live->seat.sink, err);
 }
 
+/* The config that the session was opened with. Builds before the reproducible layer recorded none
+ * for a job that asks for it: such a session goes on as it began, without. */
+static int recorded_config(struct nj_live *live, const struct nj_session_config **ret_config,
+                           struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    const struct nj_session_config *planned = live->plan->config;
+    struct nj_session_config *without;
+    struct nj_event event;
+    struct nj_frame frame;
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    *ret_config = planned;
+    if (planned->layer == 0)
+        return 0;
+    if (read_frame(live, 0, &payload, &frame, err) < 0 ||
+        nj_event_decode(frame.payload, &event, err) < 0)
+        return -(int)err->code;
+    if (event.kind != NJ_EVENT_OPENED ||
+        nj_digest_equal(&event.opened.config, &live->plan->config_digest))
+        return 0;
+    without = nj_arena_alloc(&live->config_arena, sizeof(*without));
+    if (!without)
+        return nj_fail_nomem(err);
+    *without = *planned;
+    without->layer = 0;
+    *ret_config = without;
+    return 0;
+}
+
 static int restore_snapshot(struct nj_live *live, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_object_source source = nj_live_source(live);
+    const struct nj_session_config *config;
     struct nj_snapshot snapshot;
     struct nj_frame frame;
 
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (recorded_config(live, &config, err) < 0)
+        return nj_wrap(err, "config");
     if (live->last_snapshot == 0)
-        return nj_session_new(live->plan->config, &live->seat.session, err);
+        return nj_session_new(config, &live->seat.session, err);
     if (read_frame(live, live->last_snapshot - 1, &payload, &frame, err) < 0 ||
         nj_snapshot_unpack(frame.payload, &arena, &snapshot, err) < 0)
         return nj_wrap(err, "snapshot");
-    return nj_session_restore(live->plan->config, &snapshot, &source, &live->seat.session, err);
+    return nj_session_restore(config, &snapshot, &source, &live->seat.session, err);
 }
 
 static int restore_live(struct nj_live *live, struct nj_error *err)

@@ -90,6 +90,24 @@ asked() { grep -q . log 2>/dev/null; }
     reached D1
 }
 
+@test "what a build without the layer recorded goes on without it" {
+    # Its configs were those of jobs that do not ask: run such a one, and ask before it is resumed.
+    sed -i 's/sleep 0.2;/sleep 2;/' replies.yaml
+    sed -i 's/reproducible: D1, //' job.yaml
+    export NJ_SCRIPT_LOG=$PWD/log
+    begin nightjar run job.yaml --run-dir run
+    until_true 20 asked
+    sleep 0.7
+    kill -KILL "$begun"
+    ended 137
+    sed -i 's/model: worker, /&reproducible: D2, /' run/job.yaml
+    expect 0 nightjar resume run
+    B=$(bundle s)
+    expect 0 nightjar-replay show "$B"
+    has_out "level     D2, declared, not applied"
+    expect 0 nightjar-replay fsck "$B"
+}
+
 @test "two calls of one session, and two sessions, do not draw the same" {
     sed -i 's/, key: s,/, key: "s{item.n}", for_each: {lines: items},/' job.yaml
     printf '{"n": 1}\n{"n": 2}\n' >items
