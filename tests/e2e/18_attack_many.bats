@@ -4,6 +4,7 @@
 # Long and heavy: with NJ_FULL=1 only. NJ_ATTACKERS is how many there are.
 
 load ../lib/common
+load ../lib/attack
 
 setup() {
     nj_setup
@@ -79,15 +80,8 @@ replies:
     call: [{tool: code_execution, input: {language: bash, code: "echo beside", timeout_seconds: 120}}]
   - say: "{last}"
 YAML
-    cat >job.yaml <<YAML
-nightjar: 1
-job: attack
-models: {worker: [{provider: script, script: replies.yaml}]}
-agents:
-  attacker:
-    model: worker
-    sandbox: {max_memory_mb: 64, filesystem: {max_size_mb: 16}, mounts: [{source: attack, target: /attack}]}
-    tools: [{type: code_execution}]
+    ATTACK_SANDBOX="max_memory_mb: 64, filesystem: {max_size_mb: 16}" attack_manifest >job.yaml
+    cat >>job.yaml <<YAML
 sessions:
   - {name: attackers, agent: attacker, key: "{item.kind}-{item.n}", for_each: {values: [${values%, }]}, input: "attack"}
   - {name: others, agent: attacker, key: "other-{item.n}", for_each: {values: [{n: 1}, {n: 2}, {n: 3}, {n: 4}, {n: 5}, {n: 6}, {n: 7}, {n: 8}]}, input: "beside"}

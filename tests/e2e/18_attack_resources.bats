@@ -44,15 +44,8 @@ sockets           max_memory_mb         max_memory_mb
 	    call: [{tool: code_execution, input: {language: bash, code: "echo bystander", timeout_seconds: 30}}]
 	  - say: "{last}"
 	YAML
-    cat >job.yaml <<-YAML
-	nightjar: 1
-	job: attack
-	models: {worker: [{provider: script, script: replies.yaml}]}
-	agents:
-	  attacker:
-	    model: worker
-	    sandbox: {max_memory_mb: 64, filesystem: {max_size_mb: 16}, mounts: [{source: attack, target: /attack}]}
-	    tools: [{type: code_execution}]
+    ATTACK_SANDBOX="max_memory_mb: 64, filesystem: {max_size_mb: 16}" attack_manifest >job.yaml
+    cat >>job.yaml <<-YAML
 	sessions:
 	  - {name: roads, agent: attacker, key: "{item.road}", for_each: {values: [${values%, }]}, input: "attack"}
 	  - {name: others, agent: attacker, key: "other-{item.n}", for_each: {values: [{n: 1}, {n: 2}, {n: 3}]}, input: "bystander"}

@@ -4,6 +4,7 @@
 #   attack COMMAND [COMMAND]  run it in a box, with the programs at /attack; $got is what the last call answered
 #   matches NAME              $got is the table tests/lib/attack/NAME.table; what the call is told of its limits apart,
 #                             which depends on whether a cgroup or a watchdog keeps them
+#   attack_manifest           print a manifest up to its sessions: agent "attacker" in such a box, answered by replies.yaml
 # ATTACK_SANDBOX is the inside of the manifest's sandbox map.
 
 attack_build() {
@@ -15,6 +16,19 @@ attack_build() {
     done
     cp "$BATS_TEST_DIRNAME"/../lib/attack/*.{py,sh} "$bin" 2>/dev/null || true
     chmod -R a+rX "$bin"
+}
+
+attack_manifest() {
+    cat <<-YAML
+	nightjar: 1
+	job: attack
+	models: {worker: [{provider: script, script: replies.yaml}]}
+	agents:
+	  attacker:
+	    model: worker
+	    sandbox: {mounts: [{source: attack, target: /attack}]${ATTACK_SANDBOX:+, $ATTACK_SANDBOX}}
+	    tools: [{type: code_execution}]
+	YAML
 }
 
 attack() {
@@ -29,17 +43,10 @@ attack() {
         echo '  - say: "{last}"'
     } >replies.yaml
     cp -R "$BATS_FILE_TMPDIR/attack" .
-    cat >job.yaml <<-YAML
-	nightjar: 1
-	job: attack
-	models: {worker: [{provider: script, script: replies.yaml}]}
-	agents:
-	  attacker:
-	    model: worker
-	    sandbox: {mounts: [{source: attack, target: /attack}]${ATTACK_SANDBOX:+, $ATTACK_SANDBOX}}
-	    tools: [{type: code_execution}]
-	sessions: [{name: one, agent: attacker, key: one, input: "Go."}]
-	YAML
+    {
+        attack_manifest
+        echo 'sessions: [{name: one, agent: attacker, key: one, input: "Go."}]'
+    } >job.yaml
     expect 0 nightjar run job.yaml --run-dir run
     got=$(result one)
 }

@@ -1,5 +1,9 @@
 /*
  * harness.h - boxes for tests: each operation runs the loop until its callback came
+ *
+ * A file has a "static struct harness h" and lists its cases as BOX_TEST(name): each begins with
+ * sandboxes started and no box, and whatever is open at its end is closed, also when it fails.
+ * BOX_TEST_AFTER(name, own) calls own(state) first, which calls set_up(state) and does more.
  */
 #ifndef NJ_TESTS_SANDBOX_HARNESS_H
 #define NJ_TESTS_SANDBOX_HARNESS_H
@@ -62,23 +66,23 @@ static inline void run_until_done(struct harness *h)
     }
 }
 
-/* run_name - unique among runs of the tests at the same time */
-static inline const char *run_name(const char *name)
+/* run_name - of this process's runs; unique among tests at the same time */
+static inline const char *run_name(void)
 {
     static char text[64];
 
-    snprintf(text, sizeof(text), "%s-%d", name, getpid());
+    snprintf(text, sizeof(text), "test-box-%d", getpid());
     return text;
 }
 
-static inline void start(struct harness *h, const char *name)
+static inline void start(struct harness *h)
 {
     struct nj_error err;
 
     memset(h, 0, sizeof(*h));
     h->base = event_base_new();
     assert_non_null(h->base);
-    must(nj_sandbox_start(run_name(name), &h->sandbox, &err), &err);
+    must(nj_sandbox_start(run_name(), &h->sandbox, &err), &err);
     must(nj_sandbox_attach(h->sandbox, h->base, &err), &err);
     must(nj_fsio_memfd("test-store", &h->store_fd, &err), &err);
 }
@@ -91,6 +95,21 @@ static inline void stop(struct harness *h)
     event_base_free(h->base);
     (void)close(h->store_fd);
 }
+
+static inline int set_up(void **state)
+{
+    start(*state);
+    return 0;
+}
+
+static inline int tear_down(void **state)
+{
+    stop(*state);
+    return 0;
+}
+
+#define BOX_TEST_AFTER(name, own) cmocka_unit_test_prestate_setup_teardown(name, own, tear_down, &h)
+#define BOX_TEST(name) BOX_TEST_AFTER(name, set_up)
 
 static inline void on_opened(void *ctx, struct nj_box *box, const struct nj_error *err)
 {
@@ -222,6 +241,17 @@ static inline void on_restored(void *ctx, const struct nj_error *err)
     h->failed = err != NULL;
     if (err)
         h->err = *err;
+}
+
+/* put_store - a sink's; @ctx is &h->store_fd */
+static inline int put_store(void *ctx, const struct nj_object *object, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    int r;
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES + 4096);
+    r = nj_object_encode(object, &buf, err);
+    return r < 0 ? r : nj_fsio_write(*(int *)ctx, buf.data, buf.len, err);
 }
 
 /* try_restore - from all objects that ever came out */

@@ -463,12 +463,12 @@ static void no_cgroup_of_a_closed_box_stays(void **state)
     char begins[128];
 
     (void)state;
-    snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name("test-box"));
+    snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name());
     open_box(&h, NULL);
     sh_ok(&h, "true");
     stop(&h);
     assert_false(group_left(begins));
-    start(&h, "test-box");
+    start(&h);
 }
 
 /* ---- the processes around a box ---- */
@@ -546,7 +546,7 @@ static void boxes_have_different_owners_also_those_of_another_run(void **state)
     open_box(&h, NULL);
     first = h.box;
     open_box(&h, NULL);
-    start(&other, "test-other");
+    start(&other);
     open_box(&other, NULL);
     assert_int_not_equal(uid_of(nj_box_supervisor_pid(first)),
                          uid_of(nj_box_supervisor_pid(h.box)));
@@ -604,7 +604,7 @@ static void a_killed_engine_leaves_nothing_behind(void **state)
         struct nj_box_call call = shell_call(argv);
         struct nj_error err;
 
-        start(&h, "test-killed");
+        start(&h);
         open_box(&h, NULL);
         must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
         supervisor = nj_box_supervisor_pid(h.box);
@@ -625,7 +625,7 @@ static void a_killed_engine_leaves_nothing_behind(void **state)
         usleep(10000);
     assert_int_equal(count_processes("97534"), 0);
     assert_int_equal(kill(supervisor, 0), -1);
-    snprintf(begins, sizeof(begins), "nightjar.run-test-killed-%d-", pid);
+    snprintf(begins, sizeof(begins), "nightjar.run-test-box-%d-", pid);
     for (int i = 0; i < 100 && group_left(begins); i++)
         usleep(20000);
     assert_false(group_left(begins));
@@ -653,7 +653,7 @@ static void leftovers_of_any_run_are_swept_and_live_runs_are_not(void **state)
         return;
     }
     open_box(&h, NULL);
-    snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name("test-box"));
+    snprintf(begins, sizeof(begins), "nightjar.run-%s-", run_name());
     assert_true(group_left(begins));
     /* One of another run that is gone, with a box and a process in it; one that is no run's. While
      * it is made it is locked as a live run's is: an engine that another test starts now would
@@ -672,7 +672,7 @@ static void leftovers_of_any_run_are_swept_and_live_runs_are_not(void **state)
     assert_int_equal(system(command), 0);
     assert_int_equal(count_processes("97535"), 1);
     (void)close(lock_fd);
-    start(&other, "test-box");
+    start(&other);
     assert_int_equal(count_processes("97535"), 0);
     snprintf(command, sizeof(command),
              "! [ -e %s/nightjar.run-gone-%d-1 ] && rmdir %s/nightjar.no-%d", dir, getpid(), dir,
@@ -695,7 +695,7 @@ static void in_a_pid_namespace(int from_us, int to_us)
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("proc", "/proc", "proc", 0, NULL) < 0)
         _exit(5);
-    start(&inner, "test-box");
+    start(&inner);
     open_box(&inner, NULL);
     sh_ok(&inner, "true");
     if (write(to_us, &byte, 1) != 1 || read(from_us, &byte, 1) != 1)
@@ -732,7 +732,7 @@ static void runs_in_different_pid_namespaces_leave_each_other_alone(void **state
     (void)close(from[1]);
     if (read(from[0], &byte, 1) == 1) {
         sh_ok(&h, "true");
-        start(&other, "test-box");
+        start(&other);
         open_box(&other, NULL);
         sh_ok(&other, "true");
         assert_int_equal(write(to[1], &byte, 1), 1);
@@ -758,7 +758,7 @@ static void an_engine_may_drop_root_after_the_start(void **state)
     if (pid == 0) {
         struct nj_workspace_ref ref;
 
-        start(&h, "test-drop");
+        start(&h);
         if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
             setresuid(65534, 65534, 65534) < 0)
             _exit(2);
@@ -804,16 +804,6 @@ static void a_payload_cannot_look_into_what_surrounds_it(void **state)
 }
 
 /* ---- inputs and read-only paths ---- */
-
-static int put_store(void *ctx, const struct nj_object *object, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    int r;
-
-    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES + 4096);
-    r = nj_object_encode(object, &buf, err);
-    return r < 0 ? r : nj_fsio_write(*(int *)ctx, buf.data, buf.len, err);
-}
 
 static void inputs_are_mounted_read_only_where_the_plan_says(void **state)
 {
@@ -871,58 +861,42 @@ static void inputs_are_mounted_read_only_where_the_plan_says(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    start(&h, "test-box");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop(&h);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_box_opens_and_runs_echo),
-        TEST(the_payload_has_no_privilege_at_all),
-        TEST(the_payload_holds_three_descriptors),
-        TEST(the_environment_is_fixed_and_a_call_may_override_it),
-        TEST(the_system_is_read_only),
-        TEST(nothing_of_the_host_is_to_be_seen),
-        TEST(there_is_no_network_but_loopback),
-        TEST(python_and_node_and_pipelines_work),
-        TEST(exit_status_and_signal_are_told),
-        TEST(script_and_input_reach_the_payload),
-        TEST(what_cannot_run_is_refused_with_a_reason),
-        TEST(writable_paths_have_their_usual_modes),
-        TEST(files_last_from_call_to_call_and_nothing_else_does),
-        TEST(a_daemon_does_not_survive_its_call_nor_hold_it_up),
-        TEST(long_output_keeps_head_tail_count_and_digest),
-        TEST(output_beyond_a_message_comes_too),
-        TEST(output_of_a_slow_call_comes_as_it_is_written),
-        TEST(a_flood_neither_grows_nor_stops_anything),
-        TEST(a_lost_supervisor_ends_the_call_in_its_callback),
-        TEST(closing_a_box_ends_its_processes_and_gives_no_callback),
-        TEST(an_impossible_box_says_why),
-        TEST(many_boxes_open_at_once),
-        TEST(no_cgroup_of_a_closed_box_stays),
-        TEST(a_supervisor_is_confined),
-        TEST(boxes_have_different_owners_also_those_of_another_run),
-        TEST(payloads_are_the_first_to_go_when_memory_ends),
-        TEST(a_lost_helper_ends_all_boxes),
-        TEST(a_killed_engine_leaves_nothing_behind),
-        TEST(leftovers_of_any_run_are_swept_and_live_runs_are_not),
-        TEST(runs_in_different_pid_namespaces_leave_each_other_alone),
-        TEST(an_engine_may_drop_root_after_the_start),
-        TEST(a_payload_cannot_look_into_what_surrounds_it),
-        TEST(inputs_are_mounted_read_only_where_the_plan_says),
+        BOX_TEST(a_box_opens_and_runs_echo),
+        BOX_TEST(the_payload_has_no_privilege_at_all),
+        BOX_TEST(the_payload_holds_three_descriptors),
+        BOX_TEST(the_environment_is_fixed_and_a_call_may_override_it),
+        BOX_TEST(the_system_is_read_only),
+        BOX_TEST(nothing_of_the_host_is_to_be_seen),
+        BOX_TEST(there_is_no_network_but_loopback),
+        BOX_TEST(python_and_node_and_pipelines_work),
+        BOX_TEST(exit_status_and_signal_are_told),
+        BOX_TEST(script_and_input_reach_the_payload),
+        BOX_TEST(what_cannot_run_is_refused_with_a_reason),
+        BOX_TEST(writable_paths_have_their_usual_modes),
+        BOX_TEST(files_last_from_call_to_call_and_nothing_else_does),
+        BOX_TEST(a_daemon_does_not_survive_its_call_nor_hold_it_up),
+        BOX_TEST(long_output_keeps_head_tail_count_and_digest),
+        BOX_TEST(output_beyond_a_message_comes_too),
+        BOX_TEST(output_of_a_slow_call_comes_as_it_is_written),
+        BOX_TEST(a_flood_neither_grows_nor_stops_anything),
+        BOX_TEST(a_lost_supervisor_ends_the_call_in_its_callback),
+        BOX_TEST(closing_a_box_ends_its_processes_and_gives_no_callback),
+        BOX_TEST(an_impossible_box_says_why),
+        BOX_TEST(many_boxes_open_at_once),
+        BOX_TEST(no_cgroup_of_a_closed_box_stays),
+        BOX_TEST(a_supervisor_is_confined),
+        BOX_TEST(boxes_have_different_owners_also_those_of_another_run),
+        BOX_TEST(payloads_are_the_first_to_go_when_memory_ends),
+        BOX_TEST(a_lost_helper_ends_all_boxes),
+        BOX_TEST(a_killed_engine_leaves_nothing_behind),
+        BOX_TEST(leftovers_of_any_run_are_swept_and_live_runs_are_not),
+        BOX_TEST(runs_in_different_pid_namespaces_leave_each_other_alone),
+        BOX_TEST(an_engine_may_drop_root_after_the_start),
+        BOX_TEST(a_payload_cannot_look_into_what_surrounds_it),
+        BOX_TEST(inputs_are_mounted_read_only_where_the_plan_says),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);

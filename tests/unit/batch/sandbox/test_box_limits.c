@@ -221,34 +221,18 @@ static void a_cancelled_call_ends_at_once(void **state)
     sh_ok(&h, "true");
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    start(&h, "test-limits");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop(&h);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_timeout_ends_the_call_and_is_told_with_its_figure),
-        TEST(a_memory_bomb_meets_the_limit),
-        TEST(memory_is_limited_also_while_the_workspace_is_empty),
-        TEST(a_full_workspace_takes_nothing_from_the_memory),
-        TEST(many_processes_together_meet_the_memory_limit),
-        TEST(a_fork_bomb_meets_the_limit),
-        TEST(a_full_workspace_is_enospc_at_its_size),
-        TEST(a_file_cannot_claim_more_than_the_workspace),
-        TEST(a_cancelled_call_ends_at_once),
+        BOX_TEST(a_timeout_ends_the_call_and_is_told_with_its_figure),
+        BOX_TEST(a_memory_bomb_meets_the_limit),
+        BOX_TEST(memory_is_limited_also_while_the_workspace_is_empty),
+        BOX_TEST(a_full_workspace_takes_nothing_from_the_memory),
+        BOX_TEST(many_processes_together_meet_the_memory_limit),
+        BOX_TEST(a_fork_bomb_meets_the_limit),
+        BOX_TEST(a_full_workspace_is_enospc_at_its_size),
+        BOX_TEST(a_file_cannot_claim_more_than_the_workspace),
+        BOX_TEST(a_cancelled_call_ends_at_once),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);

@@ -313,38 +313,22 @@ static void any_tree_survives_a_restore(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    start(&h, "test-capture");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop(&h);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_untouched_workspace_keeps_its_name_and_costs_nothing),
-        TEST(the_same_content_at_another_time_is_the_same_tree),
-        TEST(what_was_captured_comes_back_exactly),
-        TEST(restored_values_are_seen_by_programs),
-        TEST(listing_order_survives),
-        TEST(links_to_the_outside_are_kept_as_links),
-        TEST(only_what_changed_is_read_and_sent),
-        TEST(a_write_through_a_shared_mapping_is_not_missed),
-        TEST(going_back_needs_only_what_the_box_no_longer_holds),
-        TEST(a_restore_that_cannot_be_says_so),
-        TEST(trees_that_are_too_deep_are_cut_and_told),
-        TEST(hard_links_below_long_paths_come_back),
-        TEST(any_tree_survives_a_restore),
+        BOX_TEST(an_untouched_workspace_keeps_its_name_and_costs_nothing),
+        BOX_TEST(the_same_content_at_another_time_is_the_same_tree),
+        BOX_TEST(what_was_captured_comes_back_exactly),
+        BOX_TEST(restored_values_are_seen_by_programs),
+        BOX_TEST(listing_order_survives),
+        BOX_TEST(links_to_the_outside_are_kept_as_links),
+        BOX_TEST(only_what_changed_is_read_and_sent),
+        BOX_TEST(a_write_through_a_shared_mapping_is_not_missed),
+        BOX_TEST(going_back_needs_only_what_the_box_no_longer_holds),
+        BOX_TEST(a_restore_that_cannot_be_says_so),
+        BOX_TEST(trees_that_are_too_deep_are_cut_and_told),
+        BOX_TEST(hard_links_below_long_paths_come_back),
+        BOX_TEST(any_tree_survives_a_restore),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);

@@ -36,24 +36,16 @@ static void python(const char *script)
     nothing_is_missed();
 }
 
-static int setup(void **state)
+static int set_up_files(void **state)
 {
-    (void)state;
     if (forced)
         (void)setenv(NJ_CHANGES_ENV, forced, 1);
     else
         (void)unsetenv(NJ_CHANGES_ENV);
-    start(&h, "test-changes");
+    (void)set_up(state);
     open_box(&h, NULL);
     sh_ok(&h, "mkdir d; head -c 12000000 /dev/zero > big; for i in 0 1 2 3 4 5 6 7 8 9; do printf "
               "aaaaaaaa > m$i; printf bbbbbbbb > d/m$i; done; ln m9 d/nine");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop(&h);
     return 0;
 }
 
@@ -324,7 +316,7 @@ static void any_steps_are_captured_as_a_walk_of_all_would(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) BOX_TEST_AFTER(name, set_up_files)
 
 static int run(const char *name)
 {

@@ -104,30 +104,14 @@ static void below_d1_the_host_s_own_values_are_seen(void **state)
     assert_null(strstr(h.out, "btime 1700000000"));
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    start(&h, "fixed");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop(&h);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_box_has_one_processor_and_the_memory_of_its_plan),
-        TEST(the_fixed_values_cannot_be_changed_and_last_over_calls),
-        TEST(random_devices_follow_the_seed_and_read_like_devices),
-        TEST(a_reader_in_the_middle_can_be_killed),
-        TEST(below_d1_the_host_s_own_values_are_seen),
+        BOX_TEST(a_box_has_one_processor_and_the_memory_of_its_plan),
+        BOX_TEST(the_fixed_values_cannot_be_changed_and_last_over_calls),
+        BOX_TEST(random_devices_follow_the_seed_and_read_like_devices),
+        BOX_TEST(a_reader_in_the_middle_can_be_killed),
+        BOX_TEST(below_d1_the_host_s_own_values_are_seen),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);

@@ -154,31 +154,15 @@ static void names_of_255_bytes_with_line_ends_and_no_utf8(void **state)
     comes_back();
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    start(&h, "test-hard-trees");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop(&h);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(one_name_for_every_type_in_turn),
-        TEST(renamed_directories_keep_what_is_below_unread),
-        TEST(sparse_files_are_read_but_take_no_room),
-        TEST(empty_files_without_number),
-        TEST(ten_thousand_directories_deep),
-        TEST(names_of_255_bytes_with_line_ends_and_no_utf8),
+        BOX_TEST(one_name_for_every_type_in_turn),
+        BOX_TEST(renamed_directories_keep_what_is_below_unread),
+        BOX_TEST(sparse_files_are_read_but_take_no_room),
+        BOX_TEST(empty_files_without_number),
+        BOX_TEST(ten_thousand_directories_deep),
+        BOX_TEST(names_of_255_bytes_with_line_ends_and_no_utf8),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

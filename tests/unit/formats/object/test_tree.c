@@ -245,19 +245,27 @@ static void an_object_above_the_cap_is_not_decoded(void **state)
     assert_non_null(strstr(err.text, "16777217 bytes"));
 }
 
+/* stamps_are_golden - and read back; @found borrows from @buf */
+static void stamps_are_golden(const struct nj_stamps *from, const char *golden, struct nj_buf *buf,
+                              struct nj_arena *arena, struct nj_stamps *found)
+{
+    struct nj_error err = {0};
+
+    nj_buf_init(buf, 1024);
+    assert_int_equal(nj_stamps_encode(from, buf, &err), 0);
+    golden_check(golden, nj_buf_span(buf));
+    if (nj_stamps_decode(nj_buf_span(buf), arena, found, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 static void stamps_read_back_in_their_order(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_stamps found;
-    struct nj_error err = {0};
 
     (void)state;
-    nj_buf_init(&buf, 1024);
-    assert_int_equal(nj_stamps_encode(&stamps, &buf, &err), 0);
-    golden_check("object/v0/four.stamps", nj_buf_span(&buf));
-    if (nj_stamps_decode(nj_buf_span(&buf), &arena, &found, &err) < 0)
-        fail_msg("%s", err.text);
+    stamps_are_golden(&stamps, "object/v0/four.stamps", &buf, &arena, &found);
     assert_int_equal(found.mtime_ns, stamps.mtime_ns);
     assert_int_equal(found.n_entries, 4);
     for (size_t i = 0; i < 4; i++) {
@@ -273,14 +281,9 @@ static void stamps_of_a_reproducible_session_tell_ctimes_and_inodes(void **state
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_stamps found;
-    struct nj_error err = {0};
 
     (void)state;
-    nj_buf_init(&buf, 1024);
-    assert_int_equal(nj_stamps_encode(&known_stamps, &buf, &err), 0);
-    golden_check("object/v0/inodes.stamps", nj_buf_span(&buf));
-    if (nj_stamps_decode(nj_buf_span(&buf), &arena, &found, &err) < 0)
-        fail_msg("%s", err.text);
+    stamps_are_golden(&known_stamps, "object/v0/inodes.stamps", &buf, &arena, &found);
     assert_true(found.has_ctime);
     assert_true(found.ctime_ns == known_stamps.ctime_ns);
     assert_true(found.next_ino == known_stamps.next_ino);

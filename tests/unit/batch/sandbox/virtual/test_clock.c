@@ -13,7 +13,7 @@
 
 #define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
 
-static struct harness *h;
+static struct harness h;
 
 static struct nj_box_call virtual_call(const char *const *argv, uint8_t seed)
 {
@@ -31,14 +31,14 @@ static void run(const char *command, uint8_t seed)
     const char *const argv[] = {"bash", "-c", command, NULL};
     struct nj_box_call call = virtual_call(argv, seed);
 
-    call_with(h, &call);
-    if (h->failed)
-        fail_msg("%s: %s", command, h->err.text);
-    if (h->outcome.exit != NJ_EXIT_EXITED || h->outcome.status != 0)
-        fail_msg("%s: exit %d status %d\n%s\n%s\n%s", command, (int)h->outcome.exit,
-                 h->outcome.status, h->text, h->out, h->errors);
-    if (h->meta.level != 1)
-        fail_msg("%s: level %u: %s", command, h->meta.level, nj_lowered_text(h->meta.lowered));
+    call_with(&h, &call);
+    if (h.failed)
+        fail_msg("%s: %s", command, h.err.text);
+    if (h.outcome.exit != NJ_EXIT_EXITED || h.outcome.status != 0)
+        fail_msg("%s: exit %d status %d\n%s\n%s\n%s", command, (int)h.outcome.exit,
+                 h.outcome.status, h.text, h.out, h.errors);
+    if (h.meta.level != 1)
+        fail_msg("%s: level %u: %s", command, h.meta.level, nj_lowered_text(h.meta.lowered));
 }
 
 /* run_equal - twice, the second time in a box of its own */
@@ -50,17 +50,17 @@ static void run_equal(const char *command)
     nj_box_plan_default(&plan);
     plan.level = 1;
     run(command, 1);
-    first = strdup(h->out);
+    first = strdup(h.out);
     assert_non_null(first);
-    nj_box_close(h->box);
-    open_box(h, &plan);
+    nj_box_close(h.box);
+    open_box(&h, &plan);
     run(command, 1);
-    if (strcmp(h->out, first) != 0) {
+    if (strcmp(h.out, first) != 0) {
         size_t at = 0;
 
-        while (h->out[at] == first[at])
+        while (h.out[at] == first[at])
             at++;
-        fail_msg("%s: differs at byte %zu:\n%.60s\n%.60s", command, at, first + at, h->out + at);
+        fail_msg("%s: differs at byte %zu:\n%.60s\n%.60s", command, at, first + at, h.out + at);
     }
     free(first);
 }
@@ -77,8 +77,8 @@ static void a_shell_has_the_same_time_and_random_numbers(void **state)
 {
     (void)state;
     run_equal("date +%s.%N; echo $RANDOM $EPOCHREALTIME $SRANDOM; times; date -u +%F");
-    assert_non_null(strstr(h->out, "1767225600."));
-    assert_non_null(strstr(h->out, "2026-01-01"));
+    assert_non_null(strstr(h.out, "1767225600."));
+    assert_non_null(strstr(h.out, "2026-01-01"));
 }
 
 static void another_seed_gives_other_numbers_at_the_same_time(void **state)
@@ -87,9 +87,9 @@ static void another_seed_gives_other_numbers_at_the_same_time(void **state)
 
     (void)state;
     run("python3 -c 'import os; print(os.urandom(8).hex(), hash(\"x\"))'", 1);
-    first = strdup(h->out);
+    first = strdup(h.out);
     run("python3 -c 'import os; print(os.urandom(8).hex(), hash(\"x\"))'", 2);
-    assert_string_not_equal(h->out, first);
+    assert_string_not_equal(h.out, first);
     free(first);
 }
 
@@ -164,7 +164,7 @@ static void sleeps_take_their_time_and_move_the_clock_by_it(void **state)
     (void)state;
     run("a=$EPOCHREALTIME; sleep 0.5; b=$EPOCHREALTIME; echo $((${b/./} - ${a/./}))", 1);
     assert_true(real_seconds() - before >= 0.5);
-    assert_in_range(strtoull(h->out, NULL, 10), 500000, 500999);
+    assert_in_range(strtoull(h.out, NULL, 10), 500000, 500999);
     run_equal("python3 -c '\n"
               "import time, select, threading, asyncio, socket, signal\n"
               "def took(what):\n"
@@ -181,7 +181,7 @@ static void sleeps_take_their_time_and_move_the_clock_by_it(void **state)
               "took(lambda: lock.acquire(timeout=0.1)); took(held); took(receive)\n"
               "took(lambda: asyncio.run(asyncio.sleep(0.1)))\n"
               "took(lambda: signal.sigtimedwait([signal.SIGUSR1], 0.1))'");
-    assert_null(strstr(h->out, "-"));
+    assert_null(strstr(h.out, "-"));
 }
 
 static void a_deadline_on_the_virtual_clock_is_waited_for(void **state)
@@ -280,7 +280,7 @@ static void threads_execs_and_signals_come_in_storms(void **state)
         "for i in $(seq 100); do /bin/true & done; wait; "
         "for i in 1 2 3; do none_of_this 2>/dev/null; done; ls /proc/self/fd | wc -l",
         1);
-    assert_string_equal(h->out, "of a thread\n4\n");
+    assert_string_equal(h.out, "of a thread\n4\n");
     run("python3 -c '\n"
         "import os, signal, time\n"
         "heard = []\n"
@@ -305,14 +305,14 @@ static void what_spoils_the_clock_lowers_the_level(void **state)
     struct nj_box_call call = virtual_call(argv, 1);
 
     (void)state;
-    call_with(h, &call);
-    assert_int_equal(h->outcome.exit, NJ_EXIT_EXITED);
-    assert_int_equal(h->outcome.status, 0);
-    assert_int_equal(h->meta.level, 0);
-    assert_int_equal(h->meta.lowered, NJ_LOWERED_TAMPERED);
-    assert_in_range((uint64_t)(h->meta.clock_ns - START_NS) / 1000000, 0, 600000);
+    call_with(&h, &call);
+    assert_int_equal(h.outcome.exit, NJ_EXIT_EXITED);
+    assert_int_equal(h.outcome.status, 0);
+    assert_int_equal(h.meta.level, 0);
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_TAMPERED);
+    assert_in_range((uint64_t)(h.meta.clock_ns - START_NS) / 1000000, 0, 600000);
     run("date +%F", 1); /* the next call has a page of its own */
-    assert_string_equal(h->out, "2026-01-01\n");
+    assert_string_equal(h.out, "2026-01-01\n");
 }
 
 static void a_host_that_lacks_the_means_says_so(void **state)
@@ -331,16 +331,16 @@ static void a_host_that_lacks_the_means_says_so(void **state)
     nj_box_plan_default(&plan);
     plan.level = 1;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        stop(h);
+        stop(&h);
         assert_int_equal(setenv("NJ_TEST_LACK", cases[i].lack, 1), 0);
-        start(h, "clock-lack");
-        open_box(h, &plan);
-        call_with(h, &call);
+        start(&h);
+        open_box(&h, &plan);
+        call_with(&h, &call);
         assert_int_equal(unsetenv("NJ_TEST_LACK"), 0);
-        assert_false(h->failed);
-        assert_int_equal(h->outcome.status, 0);
-        assert_int_equal(h->meta.level, 0);
-        assert_int_equal(h->meta.lowered, cases[i].lowered);
+        assert_false(h.failed);
+        assert_int_equal(h.outcome.status, 0);
+        assert_int_equal(h.meta.level, 0);
+        assert_int_equal(h.meta.lowered, cases[i].lowered);
     }
 }
 
@@ -350,7 +350,7 @@ static void one_processor_is_shown(void **state)
     run("nproc; python3 -c 'import os; print(os.sched_getaffinity(0), os.cpu_count())'; "
         "taskset -pc $$ 2>/dev/null | sed \"s/.*: //\"",
         1);
-    assert_non_null(strstr(h->out, "1\n{0} "));
+    assert_non_null(strstr(h.out, "1\n{0} "));
 }
 
 static void a_killed_supervisor_leaves_nothing(void **state)
@@ -360,58 +360,47 @@ static void a_killed_supervisor_leaves_nothing(void **state)
     struct nj_error err;
 
     (void)state;
-    h->done = false;
-    must(nj_box_call(h->box, &call, on_output, on_called, h, &err), &err);
+    h.done = false;
+    must(nj_box_call(h.box, &call, on_output, on_called, &h, &err), &err);
     for (int i = 0; i < 20; i++)
-        (void)event_base_loop(h->base, EVLOOP_NONBLOCK), (void)usleep(10000);
-    assert_int_equal(kill(nj_box_supervisor_pid(h->box), SIGKILL), 0);
-    run_until_done(h);
-    assert_true(h->failed);
-    assert_int_equal(h->err.code, NJ_E_UPSTREAM);
+        (void)event_base_loop(h.base, EVLOOP_NONBLOCK), (void)usleep(10000);
+    assert_int_equal(kill(nj_box_supervisor_pid(h.box), SIGKILL), 0);
+    run_until_done(&h);
+    assert_true(h.failed);
+    assert_int_equal(h.err.code, NJ_E_UPSTREAM);
     /* stop() waits for the helper, which waits for every process of the box. */
 }
 
-static int set_up(void **state)
+static int set_up_clock(void **state)
 {
     struct nj_box_plan plan;
 
-    (void)state;
-    h = calloc(1, sizeof(*h));
-    assert_non_null(h);
-    start(h, "clock");
+    (void)set_up(state);
     nj_box_plan_default(&plan);
     plan.level = 1;
-    open_box(h, &plan);
+    open_box(&h, &plan);
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    stop(h);
-    free(h);
-    return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) BOX_TEST_AFTER(name, set_up_clock)
 
 static int run_cases(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        CASE(a_shell_has_the_same_time_and_random_numbers),
-        CASE(another_seed_gives_other_numbers_at_the_same_time),
-        CASE(python_is_the_same),
-        CASE(other_programs_are_the_same),
-        CASE(raw_calls_and_static_programs_are_the_same),
-        CASE(sleeps_take_their_time_and_move_the_clock_by_it),
-        CASE(a_deadline_on_the_virtual_clock_is_waited_for),
-        CASE(timers_end_programs_in_time),
-        CASE(the_clock_never_goes_back),
-        CASE(threads_execs_and_signals_come_in_storms),
-        CASE(what_spoils_the_clock_lowers_the_level),
-        CASE(a_host_that_lacks_the_means_says_so),
-        CASE(one_processor_is_shown),
-        CASE(a_killed_supervisor_leaves_nothing),
+        TEST(a_shell_has_the_same_time_and_random_numbers),
+        TEST(another_seed_gives_other_numbers_at_the_same_time),
+        TEST(python_is_the_same),
+        TEST(other_programs_are_the_same),
+        TEST(raw_calls_and_static_programs_are_the_same),
+        TEST(sleeps_take_their_time_and_move_the_clock_by_it),
+        TEST(a_deadline_on_the_virtual_clock_is_waited_for),
+        TEST(timers_end_programs_in_time),
+        TEST(the_clock_never_goes_back),
+        TEST(threads_execs_and_signals_come_in_storms),
+        TEST(what_spoils_the_clock_lowers_the_level),
+        TEST(a_host_that_lacks_the_means_says_so),
+        TEST(one_processor_is_shown),
+        TEST(a_killed_supervisor_leaves_nothing),
     };
 
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);

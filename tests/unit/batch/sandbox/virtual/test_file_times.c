@@ -9,31 +9,33 @@
 #define START INT64_C(1790000000000000000)
 #define LIST "find /workspace /tmp -printf '%p %i %T@ %s\\n'; ls -U1 /workspace"
 
+static struct harness h;
 static int64_t clock_ns;
 
-static void open_reproducible(struct harness *h)
+static void fresh_box(void)
 {
     struct nj_box_plan plan;
 
     nj_box_plan_default(&plan);
     plan.level = NJ_LEVEL_FILE_TIMES;
-    open_box(h, &plan);
+    nj_box_close(h.box);
+    h.box = NULL;
+    open_box(&h, &plan);
 }
 
 /* run - a call that begins where the last one's clock ended, or a second later */
-static void run(struct harness *h, const char *command)
+static void run(const char *command)
 {
     const char *const argv[4] = {"bash", "-c", command, NULL};
     struct nj_box_call call = shell_call(argv);
 
     call.clock_ns = clock_ns;
     clock_ns += 1000000000;
-    call_with(h, &call);
-    if (h->failed)
-        fail_msg("%s: %s", command, h->err.text);
-    if (h->outcome.exit != NJ_EXIT_EXITED || h->outcome.status != 0)
-        fail_msg("%s: status %d\n%s\n%s\n%s", command, h->outcome.status, h->text, h->out,
-                 h->errors);
+    call_with(&h, &call);
+    if (h.failed)
+        fail_msg("%s: %s", command, h.err.text);
+    if (h.outcome.exit != NJ_EXIT_EXITED || h.outcome.status != 0)
+        fail_msg("%s: status %d\n%s\n%s\n%s", command, h.outcome.status, h.text, h.out, h.errors);
 }
 
 static const char *const steps[] = {
@@ -44,18 +46,17 @@ static const char *const steps[] = {
     "cd /workspace; echo more >> t3; echo n > new; mv t1 first; chmod 600 t4",
 };
 
-static void play(struct harness *h, bool evicted, struct nj_workspace_ref *refs)
+static void play(bool evicted, struct nj_workspace_ref *refs)
 {
     clock_ns = START;
-    open_reproducible(h);
+    fresh_box();
     for (size_t i = 0; i < 3; i++) {
         if (evicted && i > 0) {
-            nj_box_close(h->box);
-            open_reproducible(h);
-            restore(h, &refs[i - 1]);
+            fresh_box();
+            restore(&h, &refs[i - 1]);
         }
-        run(h, steps[i]);
-        refs[i] = h->ref;
+        run(steps[i]);
+        refs[i] = h.ref;
     }
 }
 
@@ -68,165 +69,126 @@ static void the_same_steps_leave_the_same_times_numbers_and_order(void **state)
 {
     struct nj_workspace_ref first[3], again[3], evicted[3];
     static char listing[OUTPUT_MAX_BYTES];
-    struct harness h;
 
     (void)state;
-    start(&h, "file-times");
-    play(&h, false, first);
-    run(&h, LIST);
+    play(false, first);
+    run(LIST);
     memcpy(listing, h.out, sizeof(listing));
-    nj_box_close(h.box);
-    play(&h, false, again);
-    nj_box_close(h.box);
-    play(&h, true, evicted);
-    run(&h, LIST);
+    play(false, again);
+    play(true, evicted);
+    run(LIST);
     for (size_t i = 0; i < 3; i++) {
         assert_true(same_refs(&first[i], &again[i]));
         assert_true(same_refs(&first[i], &evicted[i]));
     }
     assert_string_equal(listing, h.out);
-    stop(&h);
 }
 
 static void an_explicit_time_is_kept(void **state)
 {
-    struct harness h;
-
     (void)state;
-    start(&h, "explicit");
-    clock_ns = START;
-    open_reproducible(&h);
-    run(&h, "cd /workspace; echo > a; touch -d @1000000000.5 a");
-    run(&h, "stat -c %.9Y /workspace/a");
+    run("cd /workspace; echo > a; touch -d @1000000000.5 a");
+    run("stat -c %.9Y /workspace/a");
     assert_string_equal(h.out, "1000000000.500000000\n");
-    stop(&h);
 }
 
 static void files_are_dated_by_the_call_in_the_order_of_their_changes(void **state)
 {
-    struct harness h;
-
     (void)state;
-    start(&h, "dated");
-    clock_ns = START;
-    open_reproducible(&h);
-    run(&h, "cd /workspace; echo > b; echo > c; echo > a");
-    run(&h, "cd /workspace; [ c -nt b ] && [ a -nt c ] && stat -c %Y a b; echo > b");
+    run("cd /workspace; echo > b; echo > c; echo > a");
+    run("cd /workspace; [ c -nt b ] && [ a -nt c ] && stat -c %Y a b; echo > b");
     assert_string_equal(h.out, "1790000000\n1790000000\n");
-    run(&h, "cd /workspace; [ b -nt a ] && stat -c %Y b; find . -newer a -type f");
+    run("cd /workspace; [ b -nt a ] && stat -c %Y b; find . -newer a -type f");
     assert_string_equal(h.out, "1790000001\n./b\n");
-    stop(&h);
 }
 
 static void a_restore_into_a_box_that_counted_on_says_that_numbers_are_lost(void **state)
 {
     struct nj_workspace_ref refs[3];
-    struct harness h;
 
     (void)state;
-    start(&h, "counted");
-    play(&h, false, refs);
+    play(false, refs);
     assert_int_equal(h.meta.lowered, NJ_LOWERED_NONE);
     restore(&h, &refs[0]);
-    run(&h, "cat /workspace/d/y");
+    run("cat /workspace/d/y");
     assert_string_equal(h.out, "b\n");
     assert_int_equal(h.meta.lowered, NJ_LOWERED_TIMES);
-    stop(&h);
 }
 
 static void a_scan_finds_what_was_captured(void **state)
 {
     struct nj_workspace_ref refs[3];
-    struct harness h;
 
     (void)state;
-    start(&h, "scanned");
-    play(&h, true, refs);
+    play(true, refs);
     scan(&h);
     assert_int_equal(h.scan_misses, 0);
     assert_true(h.scan_files > 5);
-    stop(&h);
 }
 
 static void a_call_that_changes_nothing_reads_nothing(void **state)
 {
     struct nj_workspace_ref refs[3];
-    struct harness h;
 
     (void)state;
-    start(&h, "idle");
-    play(&h, false, refs);
-    run(&h, "true");
+    play(false, refs);
+    run("true");
     assert_int_equal(h.files_hashed, 0);
     assert_true(nj_digest_equal(&h.ref.tree, &refs[2].tree));
-    stop(&h);
 }
 
 /* ---- within a call: what programs are told while files change ---- */
 
 /* told - the call's output; level 2 must be kept, else there is nothing to look at */
-static const char *told(struct harness *h, const char *command)
+static const char *told(const char *command)
 {
-    run(h, command);
-    if (h->meta.level < NJ_LEVEL_FILE_TIMES) {
-        assert_int_not_equal(h->meta.lowered, NJ_LOWERED_TIMES); /* this would be ours */
-        print_message("skipped: level %u, %s\n", h->meta.level, nj_lowered_text(h->meta.lowered));
+    run(command);
+    if (h.meta.level < NJ_LEVEL_FILE_TIMES) {
+        assert_int_not_equal(h.meta.lowered, NJ_LOWERED_TIMES); /* this would be ours */
+        print_message("skipped: level %u, %s\n", h.meta.level, nj_lowered_text(h.meta.lowered));
         skip();
     }
-    return h->out;
+    return h.out;
 }
 
 static void every_way_to_look_tells_the_same(void **state)
 {
-    struct harness h;
-
     (void)state;
-    start(&h, "ways");
-    clock_ns = START;
-    open_reproducible(&h);
-    told(&h, "mkdir -p /workspace/d && cd /workspace/d && echo > f && ln -s f rel && "
-             "ln -s /workspace/d abs && ln -s /workspace/d/f absf");
-    told(&h, "cd /workspace; python3 - <<'E'\n"
-             "import os\n"
-             "w = os.stat('/workspace/d/f')\n"
-             "def same(s, what):\n"
-             "    for k in ('st_mtime_ns', 'st_ctime_ns', 'st_atime_ns', 'st_ino', 'st_dev', "
-             "'st_size',\n"
-             "              'st_mode', 'st_nlink', 'st_uid', 'st_blocks'):\n"
-             "        assert getattr(s, k) == getattr(w, k), (what, k)\n"
-             "assert 1790000000 <= w.st_mtime < 1790000010, w.st_mtime\n"
-             "same(os.stat('d/f'), 'relative')\n"
-             "same(os.stat('./d/../d//f'), 'dots')\n"
-             "same(os.stat('d/rel'), 'relative link')\n"
-             "same(os.stat('d/absf'), 'absolute link from a relative path')\n"
-             "same(os.stat('d/abs/f'), 'absolute link on the way')\n"
-             "same(os.stat('/workspace/d/abs/rel'), 'links')\n"
-             "same(os.stat('../../../../workspace/d/f'), 'above the root')\n"
-             "fd = os.open('d', os.O_RDONLY)\n"
-             "same(os.stat('f', dir_fd=fd), 'at a directory')\n"
-             "same(os.stat('abs/rel', dir_fd=fd), 'at a directory, by links')\n"
-             "same(os.fstat(os.open('d/f', os.O_RDONLY)), 'by descriptor')\n"
-             "same(os.stat('/proc/self/cwd/d/f'), 'by /proc') if 0 else None\n"
-             "os.chdir('d'); same(os.stat('f'), 'elsewhere')\n"
-             "assert os.lstat('rel').st_size == 1 and os.lstat('rel').st_ino != w.st_ino\n"
-             "E");
-    run(&h,
-        "stat -c '%y %z %x %w %d' /workspace/d/f | tee /tmp/one; ls --full-time /workspace/d/f; "
+    told("mkdir -p /workspace/d && cd /workspace/d && echo > f && ln -s f rel && "
+         "ln -s /workspace/d abs && ln -s /workspace/d/f absf");
+    told("cd /workspace; python3 - <<'E'\n"
+         "import os\n"
+         "w = os.stat('/workspace/d/f')\n"
+         "def same(s, what):\n"
+         "    for k in ('st_mtime_ns', 'st_ctime_ns', 'st_atime_ns', 'st_ino', 'st_dev', "
+         "'st_size',\n"
+         "              'st_mode', 'st_nlink', 'st_uid', 'st_blocks'):\n"
+         "        assert getattr(s, k) == getattr(w, k), (what, k)\n"
+         "assert 1790000000 <= w.st_mtime < 1790000010, w.st_mtime\n"
+         "same(os.stat('d/f'), 'relative')\n"
+         "same(os.stat('./d/../d//f'), 'dots')\n"
+         "same(os.stat('d/rel'), 'relative link')\n"
+         "same(os.stat('d/absf'), 'absolute link from a relative path')\n"
+         "same(os.stat('d/abs/f'), 'absolute link on the way')\n"
+         "same(os.stat('/workspace/d/abs/rel'), 'links')\n"
+         "same(os.stat('../../../../workspace/d/f'), 'above the root')\n"
+         "fd = os.open('d', os.O_RDONLY)\n"
+         "same(os.stat('f', dir_fd=fd), 'at a directory')\n"
+         "same(os.stat('abs/rel', dir_fd=fd), 'at a directory, by links')\n"
+         "same(os.fstat(os.open('d/f', os.O_RDONLY)), 'by descriptor')\n"
+         "same(os.stat('/proc/self/cwd/d/f'), 'by /proc') if 0 else None\n"
+         "os.chdir('d'); same(os.stat('f'), 'elsewhere')\n"
+         "assert os.lstat('rel').st_size == 1 and os.lstat('rel').st_ino != w.st_ino\n"
+         "E");
+    run("stat -c '%y %z %x %w %d' /workspace/d/f | tee /tmp/one; ls --full-time /workspace/d/f; "
         "find /workspace/d/f -printf '%T+\\n'");
     assert_non_null(strstr(h.out, "2026-09-21 "));
-    stop(&h);
 }
 
 static void what_cannot_be_looked_at_fails_as_the_kernel_says(void **state)
 {
-    struct harness h;
-
     (void)state;
-    start(&h, "fails");
-    clock_ns = START;
-    open_reproducible(&h);
     told(
-        &h,
         "cd /workspace; mkdir -m 700 d; echo > d/f; echo > x; ln -s loop loop; ln -s gone dangling;"
         "chmod 000 d; python3 - <<'E'\n"
         "import errno, os\n"
@@ -254,53 +216,46 @@ static void what_cannot_be_looked_at_fails_as_the_kernel_says(void **state)
         "assert c.syscall(437, -100, b'x', b'0'*24, 24) == -1 and ctypes.get_errno() == "
         "errno.ENOSYS\n"
         "E");
-    stop(&h);
 }
 
 static void newer_keeps_its_meaning_within_a_call_and_across_calls(void **state)
 {
-    struct harness h;
-
     (void)state;
-    start(&h, "newer");
-    clock_ns = START;
-    open_reproducible(&h);
-    told(&h, "cd /workspace; printf 'a.o: a.c\\n\\tcp a.c a.o\\n\\t@echo built\\n' > Makefile; "
-             "echo 1 > a.c;"
-             "make -s; make -s; touch a.c; make -s; echo 2 > a.c; make -s; make -s");
+    told("cd /workspace; printf 'a.o: a.c\\n\\tcp a.c a.o\\n\\t@echo built\\n' > Makefile; "
+         "echo 1 > a.c;"
+         "make -s; make -s; touch a.c; make -s; echo 2 > a.c; make -s; make -s");
     assert_string_equal(h.out, "built\nbuilt\nbuilt\n");
-    run(&h, "cd /workspace; make; touch a.c; make -s; find . -newer a.c "
-            "-type f");
+    run("cd /workspace; make; touch a.c; make -s; find . -newer a.c "
+        "-type f");
     assert_string_equal(h.out, "make: 'a.o' is up to date.\nbuilt\n./a.o\n");
     assert_string_equal(h.errors, ""); /* no clock skew */
-    told(&h, "cd /workspace; python3 - <<'E'\n"
-             "import os, time\n"
-             "before = time.time_ns()\n"
-             "open('t', 'w').write('x')\n"
-             "after = time.time_ns()\n"
-             "m = os.stat('t').st_mtime_ns\n"
-             "assert before < m < after, (before, m, after)\n"
-             "open('u', 'w').write('x'); open('t', 'a').write('y')\n"
-             "assert os.stat('t').st_mtime_ns > os.stat('u').st_mtime_ns\n"
-             "c = os.stat('t').st_ctime_ns; os.chmod('t', 0o600)\n"
-             "assert os.stat('t').st_ctime_ns > c and "
-             "os.stat('t').st_mtime_ns < os.stat('t').st_ctime_ns\n"
-             "d = os.stat('.').st_mtime_ns; os.rename('t', 'v')\n"
-             "assert os.stat('.').st_mtime_ns > d\n"
-             "os.utime('u', ns=(5, 7)); assert os.stat('u').st_mtime_ns == "
-             "7\n"
-             "os.utime('u'); assert os.stat('u').st_mtime_ns > after\n"
-             "os.utime('u', (1e9, 1e9)); open('u', 'a').write('z'); assert "
-             "os.stat('u').st_mtime_ns > after\n"
-             "os.utime('u', (1e9, 1e9))\n"
-             "now = time.time(); os.utime('v', (now, now)); assert "
-             "abs(os.stat('v').st_mtime - now) < 1e-6\n"
-             "E\n"
-             "touch -d '2001-02-03 04:05:06' s; stat -c '%Y' u s");
+    told("cd /workspace; python3 - <<'E'\n"
+         "import os, time\n"
+         "before = time.time_ns()\n"
+         "open('t', 'w').write('x')\n"
+         "after = time.time_ns()\n"
+         "m = os.stat('t').st_mtime_ns\n"
+         "assert before < m < after, (before, m, after)\n"
+         "open('u', 'w').write('x'); open('t', 'a').write('y')\n"
+         "assert os.stat('t').st_mtime_ns > os.stat('u').st_mtime_ns\n"
+         "c = os.stat('t').st_ctime_ns; os.chmod('t', 0o600)\n"
+         "assert os.stat('t').st_ctime_ns > c and "
+         "os.stat('t').st_mtime_ns < os.stat('t').st_ctime_ns\n"
+         "d = os.stat('.').st_mtime_ns; os.rename('t', 'v')\n"
+         "assert os.stat('.').st_mtime_ns > d\n"
+         "os.utime('u', ns=(5, 7)); assert os.stat('u').st_mtime_ns == "
+         "7\n"
+         "os.utime('u'); assert os.stat('u').st_mtime_ns > after\n"
+         "os.utime('u', (1e9, 1e9)); open('u', 'a').write('z'); assert "
+         "os.stat('u').st_mtime_ns > after\n"
+         "os.utime('u', (1e9, 1e9))\n"
+         "now = time.time(); os.utime('v', (now, now)); assert "
+         "abs(os.stat('v').st_mtime - now) < 1e-6\n"
+         "E\n"
+         "touch -d '2001-02-03 04:05:06' s; stat -c '%Y' u s");
     assert_string_equal(h.out, "1000000000\n981173106\n");
-    run(&h, "cd /workspace; stat -c '%Y' u s");
+    run("cd /workspace; stat -c '%Y' u s");
     assert_string_equal(h.out, "1000000000\n981173106\n");
-    stop(&h);
 }
 
 /* One session of programs that keep times in their files; its listing and the bytes of all. */
@@ -322,35 +277,31 @@ static const char *const programs[] = {
     "|| echo kept; find .. -newer m5.py",
 };
 
-static void play_programs(struct harness *h, bool evicted, struct nj_workspace_ref refs[3],
-                          char outputs[3][16384])
+static void play_programs(bool evicted, struct nj_workspace_ref refs[3], char outputs[3][16384])
 {
     clock_ns = START;
-    open_reproducible(h);
+    fresh_box();
     for (size_t i = 0; i < 3; i++) {
         if (evicted && i > 0) {
-            nj_box_close(h->box);
-            open_reproducible(h);
-            restore(h, &refs[i - 1]);
+            fresh_box();
+            restore(&h, &refs[i - 1]);
         }
-        told(h, programs[i]);
-        refs[i] = h->ref;
-        snprintf(outputs[i], sizeof(outputs[i]), "%.16000s", h->out);
+        told(programs[i]);
+        refs[i] = h.ref;
+        snprintf(outputs[i], sizeof(outputs[i]), "%.16000s", h.out);
     }
-    nj_box_close(h->box);
-    h->box = NULL;
+    nj_box_close(h.box);
+    h.box = NULL;
 }
 
 static void programs_that_keep_times_leave_the_same_bytes(void **state)
 {
     struct nj_workspace_ref refs[3][3];
     static char outputs[3][3][16384];
-    struct harness h;
 
     (void)state;
-    start(&h, "programs");
     for (size_t way = 0; way < 3; way++)
-        play_programs(&h, way == 2, refs[way], outputs[way]);
+        play_programs(way == 2, refs[way], outputs[way]);
     for (size_t way = 1; way < 3; way++) {
         for (size_t i = 0; i < 3; i++) {
             assert_string_equal(outputs[0][i], outputs[way][i]);
@@ -358,22 +309,31 @@ static void programs_that_keep_times_leave_the_same_bytes(void **state)
         }
     }
     assert_non_null(strstr(outputs[0][2], "1\nkept\n")); /* the pyc fits; cp -p kept the time */
-    stop(&h);
 }
+
+static int set_up_times(void **state)
+{
+    (void)set_up(state);
+    clock_ns = START;
+    fresh_box();
+    return 0;
+}
+
+#define TEST(name) BOX_TEST_AFTER(name, set_up_times)
 
 static int run_all(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files_are_dated_by_the_call_in_the_order_of_their_changes),
-        cmocka_unit_test(the_same_steps_leave_the_same_times_numbers_and_order),
-        cmocka_unit_test(an_explicit_time_is_kept),
-        cmocka_unit_test(a_restore_into_a_box_that_counted_on_says_that_numbers_are_lost),
-        cmocka_unit_test(a_scan_finds_what_was_captured),
-        cmocka_unit_test(a_call_that_changes_nothing_reads_nothing),
-        cmocka_unit_test(every_way_to_look_tells_the_same),
-        cmocka_unit_test(what_cannot_be_looked_at_fails_as_the_kernel_says),
-        cmocka_unit_test(newer_keeps_its_meaning_within_a_call_and_across_calls),
-        cmocka_unit_test(programs_that_keep_times_leave_the_same_bytes),
+        TEST(files_are_dated_by_the_call_in_the_order_of_their_changes),
+        TEST(the_same_steps_leave_the_same_times_numbers_and_order),
+        TEST(an_explicit_time_is_kept),
+        TEST(a_restore_into_a_box_that_counted_on_says_that_numbers_are_lost),
+        TEST(a_scan_finds_what_was_captured),
+        TEST(a_call_that_changes_nothing_reads_nothing),
+        TEST(every_way_to_look_tells_the_same),
+        TEST(what_cannot_be_looked_at_fails_as_the_kernel_says),
+        TEST(newer_keeps_its_meaning_within_a_call_and_across_calls),
+        TEST(programs_that_keep_times_leave_the_same_bytes),
     };
 
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -11,7 +11,7 @@
 
 #define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
 
-static struct harness *h;
+static struct harness h;
 
 /* run - @program (C) in a fresh box of @level */
 static void run(unsigned level, const char *program, uint64_t timeout_ms)
@@ -23,7 +23,7 @@ static void run(unsigned level, const char *program, uint64_t timeout_ms)
 
     nj_box_plan_default(&plan);
     plan.level = level;
-    open_box(h, &plan);
+    open_box(&h, &plan);
     snprintf(command, sizeof(command),
              "cat > t.c <<'E'\n#define _GNU_SOURCE\n#include <pthread.h>\n#include <stdint.h>\n"
              "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/stat.h>\n"
@@ -32,15 +32,15 @@ static void run(unsigned level, const char *program, uint64_t timeout_ms)
              program);
     call.clock_ns = START_NS;
     call.timeout_ms = timeout_ms;
-    call_with(h, &call);
-    if (h->failed)
-        fail_msg("%s", h->err.text);
-    nj_box_close(h->box);
-    h->box = NULL;
-    if (h->meta.lowered == NJ_LOWERED_LISTENER || h->meta.lowered == NJ_LOWERED_TRACE ||
-        h->meta.lowered == NJ_LOWERED_DEVICES) {
+    call_with(&h, &call);
+    if (h.failed)
+        fail_msg("%s", h.err.text);
+    nj_box_close(h.box);
+    h.box = NULL;
+    if (h.meta.lowered == NJ_LOWERED_LISTENER || h.meta.lowered == NJ_LOWERED_TRACE ||
+        h.meta.lowered == NJ_LOWERED_DEVICES) {
         print_message("skipped: this host's boxes have no layer: %s\n",
-                      nj_lowered_text(h->meta.lowered));
+                      nj_lowered_text(h.meta.lowered));
         skip();
     }
 }
@@ -72,11 +72,11 @@ static void a_clock_of_any_value_is_survived(void **state)
     (void)state;
     for (unsigned level = 1; level <= 2; level++) {
         run(level, program, 60000);
-        assert_int_equal(h->outcome.exit, NJ_EXIT_EXITED);
-        assert_int_equal(h->outcome.status, 0);
-        assert_int_equal(h->meta.level, 0);
-        assert_int_equal(h->meta.lowered, NJ_LOWERED_TAMPERED);
-        assert_true(h->meta.clock_ns >= START_NS);
+        assert_int_equal(h.outcome.exit, NJ_EXIT_EXITED);
+        assert_int_equal(h.outcome.status, 0);
+        assert_int_equal(h.meta.level, 0);
+        assert_int_equal(h.meta.lowered, NJ_LOWERED_TAMPERED);
+        assert_true(h.meta.clock_ns >= START_NS);
     }
 }
 
@@ -95,8 +95,8 @@ static void times_of_files_beyond_any_calendar_are_survived(void **state)
 
     (void)state;
     run(2, program, 60000);
-    assert_int_equal(h->outcome.exit, NJ_EXIT_EXITED);
-    assert_int_equal(h->outcome.status, 0);
+    assert_int_equal(h.outcome.exit, NJ_EXIT_EXITED);
+    assert_int_equal(h.outcome.status, 0);
 }
 
 /* ends_in_time - where 64 threads keep the supervisor busy */
@@ -110,9 +110,9 @@ static void ends_in_time(unsigned level, const char *ask)
              "pthread_create(&t, NULL, f, NULL); f(NULL); }",
              ask);
     run(level, program, 1000);
-    assert_int_equal(h->outcome.limit, NJ_LIMIT_TIMEOUT);
-    if (h->meta.duration_ms > 10000)
-        fail_msg("%s: ended after %u ms", ask, (unsigned)h->meta.duration_ms);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
+    if (h.meta.duration_ms > 10000)
+        fail_msg("%s: ended after %u ms", ask, (unsigned)h.meta.duration_ms);
 }
 
 static void a_call_ends_in_time_whatever_it_asks_for(void **state)
@@ -137,37 +137,20 @@ static void a_program_that_reads_the_processors_counter_is_named(void **state)
     for (size_t i = 0; i < 3; i++) {
         snprintf(text, sizeof(text), program, reads[i]);
         run(2, text, 60000);
-        assert_int_equal(h->outcome.status, 0);
-        assert_int_equal(h->meta.level, i < 2 ? 1 : 2);
-        assert_int_equal(h->meta.lowered, i < 2 ? NJ_LOWERED_TSC : NJ_LOWERED_NONE);
+        assert_int_equal(h.outcome.status, 0);
+        assert_int_equal(h.meta.level, i < 2 ? 1 : 2);
+        assert_int_equal(h.meta.lowered, i < 2 ? NJ_LOWERED_TSC : NJ_LOWERED_NONE);
     }
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    h = malloc(sizeof(*h));
-    assert_non_null(h);
-    start(h, "hostile");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    stop(h);
-    free(h);
-    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_clock_of_any_value_is_survived),
-        cmocka_unit_test(times_of_files_beyond_any_calendar_are_survived),
-        cmocka_unit_test(a_program_that_reads_the_processors_counter_is_named),
-        cmocka_unit_test(a_call_ends_in_time_whatever_it_asks_for),
+        BOX_TEST(a_clock_of_any_value_is_survived),
+        BOX_TEST(times_of_files_beyond_any_calendar_are_survived),
+        BOX_TEST(a_program_that_reads_the_processors_counter_is_named),
+        BOX_TEST(a_call_ends_in_time_whatever_it_asks_for),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
