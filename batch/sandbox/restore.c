@@ -677,8 +677,9 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     if (r >= 0)
         r = make(&m, ref, err);
     if (r >= 0 && m.is_staged) {
-        workspace->next_ino = next_ino;
         r = restore_inodes_skip(workspace->root_fd, next_ino, err);
+        workspace->renumbered = r == 2;
+        workspace->next_ino = r == 0 ? next_ino : 0;
     }
     if (r >= 0)
         r = look_again(workspace, &m, is_plain, ref, err);

@@ -1,9 +1,10 @@
 /*
  * restore_inodes.c - inodes in the order of their numbers
  *
- * The complication: the tree is hostile. Two entries of one number may be of two types, numbers may
- * be far apart, and a name in the root may look like ours; each ends in a tree whose numbers cannot
- * be had, not in another tree.
+ * The complication: the tree is hostile. Two entries of one number may be two files, numbers may be
+ * far apart, and a name in the root may look like ours; each ends in a tree whose numbers cannot be
+ * had, not in another tree. Directories may be met again and again: no more is gathered than the
+ * workspace can hold.
  */
 #include "batch/sandbox/restore_inodes.h"
 
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "formats/base/cleanup.h"
@@ -22,11 +24,12 @@
 
 #define STAGED_PREFIX ".nj-inode-"
 #define STAGED_NAME_BYTES 40
+#define SHORT_TARGET_BYTES 128 /* what a tmpfs keeps beside the inode, in no block of its own */
 
 struct inode {
     uint64_t ino;
-    enum nj_file_type type;
-    const char *target; /* of a symlink; in the arena */
+    enum nj_file_type type; /* HARDLINK: of a file that has other names */
+    const char *target;     /* of a symlink; in the arena */
 };
 
 struct gathering {
@@ -35,6 +38,8 @@ struct gathering {
     struct inode *inodes; /* heap */
     size_t n;
     size_t room;
+    uint64_t n_max; /* what the file system can hold */
+    uint64_t target_bytes_left;
     uint64_t next_ino;
     bool is_told; /* so far */
     bool is_identified;
@@ -67,12 +72,14 @@ static int add(struct gathering *g, const struct nj_tree_entry *entry, uint64_t 
         g->inodes = inodes;
         g->room = room;
     }
-    if (g->n >= NJ_TREE_VISITS_MAX)
-        return nj_fail(err, NJ_E_LIMIT, "a workspace of more than %d entries", NJ_TREE_VISITS_MAX);
-    /* A hard link's other name is the file; what holds it is made as one. */
-    g->inodes[g->n] =
-        (struct inode){ino, entry->type == NJ_FILE_HARDLINK ? NJ_FILE_REGULAR : entry->type, NULL};
+    if (g->n >= g->n_max)
+        return nj_fail(err, NJ_E_LIMIT,
+                       "more than the %" PRIu64 " files that the workspace may have", g->n_max);
+    g->inodes[g->n] = (struct inode){ino, entry->type, NULL};
     if (entry->type == NJ_FILE_SYMLINK) {
+        if (entry->target.len > g->target_bytes_left)
+            return nj_fail(err, NJ_E_LIMIT, "links of more bytes than the workspace may have");
+        g->target_bytes_left -= entry->target.len;
         g->inodes[g->n].target = nj_arena_span(&g->arena, entry->target);
         if (!g->inodes[g->n].target)
             return nj_fail_nomem(err);
@@ -131,10 +138,14 @@ static int compare_inodes(const void *a, const void *b)
 {
     const struct inode *first = a, *second = b;
 
-    return (first->ino > second->ino) - (first->ino < second->ino);
+    if (first->ino != second->ino)
+        return first->ino > second->ino ? 1 : -1;
+    return (first->type == NJ_FILE_HARDLINK) - (second->type == NJ_FILE_HARDLINK);
 }
 
-/* unite - one of each number; false when two of one number cannot be the same */
+/* unite - one of each number; false when two of one number are not a file and links to it. Such
+ * are, of an honest tree, names of one inode that no link can tell: other types', and a file's with
+ * a path that is too long (capture_file.c). */
 static bool unite(struct gathering *g)
 {
     size_t kept = 0;
@@ -146,7 +157,8 @@ static bool unite(struct gathering *g)
 
         if (!before || before->ino != g->inodes[i].ino)
             g->inodes[kept++] = g->inodes[i];
-        else if (before->type != NJ_FILE_REGULAR || g->inodes[i].type != NJ_FILE_REGULAR)
+        else if (g->inodes[i].type != NJ_FILE_HARDLINK ||
+                 (before->type != NJ_FILE_REGULAR && before->type != NJ_FILE_HARDLINK))
             return false;
     }
     g->n = kept;
@@ -250,8 +262,14 @@ int restore_inodes(int root_fd, const struct nj_object_source *source,
                    const struct nj_workspace_ref *ref, uint64_t *ret_next_ino, struct nj_error *err)
 {
     NJ_AUTO(gathering_done) struct gathering g = {.source = source, .is_told = true};
+    struct statfs fs;
     int r;
 
+    if (fstatfs(root_fd, &fs) < 0)
+        return nj_fail_errno(err, errno, "look at the workspace");
+    g.n_max = fs.f_files;
+    g.target_bytes_left =
+        (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize + (uint64_t)fs.f_files * SHORT_TARGET_BYTES;
     r = gather(&g, &ref->tree, &ref->stamps, 0, err);
     if (r < 0)
         return r;
@@ -277,8 +295,6 @@ int restore_inodes_skip(int root_fd, uint64_t next_ino, struct nj_error *err)
 {
     uint64_t last;
 
-    if (next_ino < 2)
-        return 0;
     /* The last number that is not the next file's is one of a file that is gone: the capture's own
      * (workspace.c). */
     do {
@@ -286,5 +302,5 @@ int restore_inodes_skip(int root_fd, uint64_t next_ino, struct nj_error *err)
         if (last == 0)
             return nj_fail_errno(err, errno, "use up an inode number");
     } while (last + 1 < next_ino);
-    return 0;
+    return last + 1 == next_ino ? 0 : 2;
 }

@@ -28,7 +28,8 @@ int restore_inodes(int root_fd, const struct nj_object_source *source,
 /* restore_inode_take - move one to its place; -1 with errno */
 int restore_inode_take(int root_fd, uint64_t ino, int dir_fd, const char *name);
 
-/* restore_inodes_skip - let the next file get the number @next_ino */
+/* restore_inodes_skip - let the next file get the number @next_ino. Returns 0, or 2 when it was
+ * given already. */
 int restore_inodes_skip(int root_fd, uint64_t next_ino, struct nj_error *err) NJ_MUST_USE;
 
 #endif

@@ -130,6 +130,8 @@ void nj_workspace_begin(struct nj_workspace *workspace, const struct nj_times_cl
     nj_times_begin(workspace->times, clock, workspace->next_ino);
     if (nj_changes_way(workspace->changes) != NJ_CHANGES_FANOTIFY)
         nj_times_lose(workspace->times); /* nobody tells the order */
+    if (workspace->next_ino == 0)
+        nj_times_lose(workspace->times); /* nor which inodes are new */
 }
 
 dev_t nj_workspace_device(const struct nj_workspace *workspace)

@@ -10,8 +10,10 @@
  * The complication is whose eyes look. The supervisor resolves the program's path with rights that
  * the program lacks, so: the path is copied once; a walk never follows a magic link and never
  * leaves the program's root; it is made without the capabilities that open directories; nothing is
- * opened for reading; and whatever fails, or leads through /proc, is left to the kernel and the
- * program's own rights. A lie about the path can only lead to another file's numbers.
+ * opened for reading; and whatever fails, or leads through a magic link, is left to the kernel and
+ * the program's own rights. (So is /proc/self, which means nobody where the supervisor is; other
+ * files of /proc are looked at as any.) A lie about the path can only lead to another file's
+ * numbers.
  */
 #include <errno.h>
 #include <fcntl.h>

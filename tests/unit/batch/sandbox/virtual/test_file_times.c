@@ -12,12 +12,18 @@
 static struct harness h;
 static int64_t clock_ns;
 
+static uint64_t max_files, max_size_bytes; /* 0: the standard */
+
 static void fresh_box(void)
 {
     struct nj_box_plan plan;
 
     nj_box_plan_default(&plan);
     plan.level = NJ_LEVEL_FILE_TIMES;
+    if (max_files > 0)
+        plan.max_files = max_files;
+    if (max_size_bytes > 0)
+        plan.max_size_bytes = max_size_bytes;
     nj_box_close(h.box);
     h.box = NULL;
     open_box(&h, &plan);
@@ -135,6 +141,199 @@ static void a_call_that_changes_nothing_reads_nothing(void **state)
     run("true");
     assert_int_equal(h.files_hashed, 0);
     assert_true(nj_digest_equal(&h.ref.tree, &refs[2].tree));
+}
+
+/* ---- trees that are hard to give back ---- */
+
+/* comes_back - in a fresh box, all of it */
+static void comes_back(void)
+{
+    struct nj_workspace_ref ref = h.ref;
+
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_NONE);
+    fresh_box();
+    restore(&h, &ref);
+    run("true");
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_NONE);
+    assert_true(nj_digest_equal(&h.ref.tree, &ref.tree));
+    scan(&h);
+    assert_int_equal(h.scan_misses, 0);
+}
+
+static void what_nobody_may_write_is_dated_and_comes_back_from_a_full_workspace(void **state)
+{
+    (void)state;
+    max_size_bytes = 4 << 20;
+    fresh_box();
+    run("cd /workspace; echo a > readonly; chmod 444 readonly; echo b > none; ln none hard; "
+        "ln -s none link; mkfifo -m 0 pipe; mkdir shut; echo c > shut/x; "
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"sock\")'; chmod 0 sock; "
+        "head -c 9000000 /dev/zero | tr '\\0' x > big; touch -h -d @5 link; chmod 0 none shut; "
+        ":> more; rm more");
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_DISK);
+    comes_back();
+}
+
+static void names_of_an_inode_that_no_link_can_tell_become_files_of_their_own(void **state)
+{
+    static const char *const commands[] = {
+        "cd /workspace; echo x > x; python3 -c \"import os\n"
+        "top = os.open('.', os.O_RDONLY)\n"
+        "for i in range(25):\n"
+        "    os.mkdir('n' * 200); os.chdir('n' * 200)\n"
+        "    if i > 22: os.link('x', 'l%d' % i, src_dir_fd=top)\n\"",
+        "cd /workspace; ln -s x s; ln -P s t",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        struct nj_workspace_ref ref;
+
+        run(commands[i]);
+        ref = h.ref;
+        fresh_box();
+        restore(&h, &ref);
+        run("true");
+        assert_true(nj_digest_equal(&h.ref.tree, &ref.tree));
+        assert_int_equal(h.meta.lowered, NJ_LOWERED_TIMES); /* they were one inode */
+        fresh_box();
+    }
+}
+
+static void without_a_free_inode_a_call_says_that_times_are_lost(void **state)
+{
+    (void)state;
+    max_files = 64;
+    fresh_box();
+    run("cd /workspace; for i in $(seq 100); do true > f$i; done 2>/dev/null; ls | wc -l");
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_DISK);
+    run("cd /workspace; rm f1 f2; mkdir d"); /* which of the numbers are new? */
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_TIMES);
+    run("cd /workspace; rmdir d");
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_NONE);
+    comes_back();
+}
+
+/* put_dir - of @n entries, their stamps beside them; @next 0: not the root */
+static struct nj_workspace_ref put_dir(const struct nj_tree_entry *entries,
+                                       const struct nj_stamp *stamp_entries, size_t n,
+                                       uint64_t next)
+{
+    struct nj_tree tree = {.entries = entries, .n_entries = n};
+    struct nj_stamps stamps = {.entries = stamp_entries,
+                               .n_entries = n,
+                               .has_ctime = true,
+                               .ctime_ns = 1,
+                               .next_ino = next};
+    const struct nj_object_sink sink = {put_store, &h.store_fd};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_workspace_ref ref;
+    struct nj_error err;
+
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+    must(nj_tree_encode(&tree, &bytes, &err), &err);
+    must(nj_object_put(&sink, NJ_OBJECT_TREE, nj_buf_span(&bytes), &ref.tree, &err), &err);
+    bytes.len = 0;
+    must(nj_stamps_encode(&stamps, &bytes, &err), &err);
+    must(nj_object_put(&sink, NJ_OBJECT_STAMPS, nj_buf_span(&bytes), &ref.stamps, &err), &err);
+    return ref;
+}
+
+/* root_of - a root directory of two empty files */
+static struct nj_workspace_ref root_of(uint64_t first, uint64_t second, uint64_t next)
+{
+    struct nj_tree_entry entries[2] = {
+        {.name = nj_span_text("a"), .type = NJ_FILE_REGULAR},
+        {.name = nj_span_text("b"), .type = NJ_FILE_REGULAR},
+    };
+    struct nj_stamp stamps[2] = {
+        {.name = nj_span_text("a"), .ctime_ns = 1, .ino = first},
+        {.name = nj_span_text("b"), .ctime_ns = 1, .ino = second},
+    };
+    const struct nj_object_sink sink = {put_store, &h.store_fd};
+    struct nj_error err;
+
+    must(nj_object_put(&sink, NJ_OBJECT_BLOB, (struct nj_span){NULL, 0}, &entries[0].digest, &err),
+         &err);
+    entries[1].digest = entries[0].digest;
+    return put_dir(entries, stamps, 2, next);
+}
+
+/* dirs_of_links - one directory of 10 long links under 200 names */
+static struct nj_workspace_ref dirs_of_links(void)
+{
+    static char target[4000], names[200][4];
+    struct nj_tree_entry entries[200] = {{.type = NJ_FILE_DIRECTORY}};
+    struct nj_stamp stamps[200] = {{.mtime_ns = 0}};
+    struct nj_workspace_ref links;
+
+    memset(target, 't', sizeof(target) - 1);
+    for (size_t i = 0; i < 200; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "%03zu", i);
+        entries[i].name = stamps[i].name = nj_span_text(names[i]);
+        entries[i].type = NJ_FILE_SYMLINK;
+        entries[i].target = nj_span_text(target);
+        stamps[i].ctime_ns = 1;
+        stamps[i].ino = i + 2;
+    }
+    links = put_dir(entries, stamps, 10, 0);
+    for (size_t i = 0; i < 200; i++) {
+        entries[i].type = NJ_FILE_DIRECTORY;
+        entries[i].digest = links.tree;
+        stamps[i].has_stamps = true;
+        stamps[i].stamps = links.stamps;
+    }
+    return put_dir(entries, stamps, 200, 5000);
+}
+
+static void no_more_is_gathered_than_the_workspace_can_hold(void **state)
+{
+    static const struct {
+        uint64_t files, bytes;
+        const char *words;
+    } cases[] = {
+        {1000, 64 << 20, "more than the 1000 files that the workspace may have"},
+        {4000, 4 << 20, "links of more bytes than the workspace may have"},
+    };
+    struct nj_workspace_ref ref = dirs_of_links();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        max_files = cases[i].files;
+        max_size_bytes = cases[i].bytes;
+        fresh_box();
+        assert_false(try_restore(&h, &ref));
+        if (!strstr(h.err.text, cases[i].words))
+            fail_msg("%s", h.err.text);
+    }
+}
+
+static void inode_numbers_of_any_value_are_had_or_said_to_be_lost(void **state)
+{
+    static const struct {
+        uint64_t first, second, next;
+        enum nj_lowered lowered;
+    } cases[] = {
+        {3, 2, 4, NJ_LOWERED_TIMES},        /* the next was the capture's */
+        {3, 2, 5, NJ_LOWERED_NONE},         /* made in another order */
+        {7, 20000, 20009, NJ_LOWERED_NONE}, /* many that are gone */
+        {2, 2, 9, NJ_LOWERED_TIMES},        /* two files of one number */
+        {1, 2, 9, NJ_LOWERED_TIMES},        /* the root's */
+        {2, 9, 9, NJ_LOWERED_TIMES},        /* not given yet */
+        {2, 3, 2000000, NJ_LOWERED_TIMES},  /* too many that are gone */
+        {2, NJ_STAMPS_INO_MAX - 2, NJ_STAMPS_INO_MAX - 1, NJ_LOWERED_TIMES},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct nj_workspace_ref ref = root_of(cases[i].first, cases[i].second, cases[i].next);
+
+        fresh_box();
+        restore(&h, &ref);
+        run("true");
+        if (h.meta.lowered != cases[i].lowered)
+            fail_msg("case %zu: %s", i, nj_lowered_text(h.meta.lowered));
+    }
 }
 
 /* ---- within a call: what programs are told while files change ---- */
@@ -314,6 +513,7 @@ static void programs_that_keep_times_leave_the_same_bytes(void **state)
 static int set_up_times(void **state)
 {
     (void)set_up(state);
+    max_files = max_size_bytes = 0;
     clock_ns = START;
     fresh_box();
     return 0;
@@ -330,6 +530,11 @@ static int run_all(const char *name)
         TEST(a_restore_into_a_box_that_counted_on_says_that_numbers_are_lost),
         TEST(a_scan_finds_what_was_captured),
         TEST(a_call_that_changes_nothing_reads_nothing),
+        TEST(what_nobody_may_write_is_dated_and_comes_back_from_a_full_workspace),
+        TEST(names_of_an_inode_that_no_link_can_tell_become_files_of_their_own),
+        TEST(without_a_free_inode_a_call_says_that_times_are_lost),
+        TEST(inode_numbers_of_any_value_are_had_or_said_to_be_lost),
+        TEST(no_more_is_gathered_than_the_workspace_can_hold),
         TEST(every_way_to_look_tells_the_same),
         TEST(what_cannot_be_looked_at_fails_as_the_kernel_says),
         TEST(newer_keeps_its_meaning_within_a_call_and_across_calls),
