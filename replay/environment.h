@@ -32,8 +32,8 @@ int nj_environment_compare_program(const struct nj_environment *recorded,
                                    const struct nj_environment *here, const char *name,
                                    struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_environment_compare_host - kernel, architecture, processor, packages and build; as above, each difference in the
- * one sentence */
+/* nj_environment_compare_host - kernel, architecture, processor, packages and build; as above, each
+ * difference in the one sentence */
 int nj_environment_compare_host(const struct nj_environment *recorded,
                                 const struct nj_environment *here, struct nj_buf *what,
                                 struct nj_error *err) NJ_MUST_USE;

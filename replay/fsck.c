@@ -300,7 +300,8 @@ static int snapshot_fits(struct check *check, struct nj_span packed, struct nj_e
     nj_session_checkpoint(check->session, &now);
     now.unknown = then.unknown;
     now.n_unknown = then.n_unknown;
-    /* The first builds wrote neither clock nor seed; where no call had a clock nothing needs them. */
+    /* The first builds wrote neither clock nor seed; where no call had a clock nothing needs them.
+     */
     if (then.clock_ns == 0 && check->config->layer == 0)
         now.clock_ns = 0;
     nj_buf_init(&expected, NJ_SNAPSHOT_MAX_BYTES);

@@ -35,8 +35,8 @@ struct nj_verified {
 struct nj_verify;
 
 /* nj_verify_open - @names as nj_where_parse() reads them. @rootfs: the image for all records that
- * have one, in place of their own, or NULL; names are borrowed. Fails as a whole: a missing file, no
- * namespaces, no sandbox. */
+ * have one, in place of their own, or NULL; names are borrowed. Fails as a whole: a missing file,
+ * no namespaces, no sandbox. */
 int nj_verify_open(char *const *names, size_t n_names, const char *rootfs,
                    struct nj_verify **ret_verify, struct nj_error *err) NJ_MUST_USE;
 void nj_verify_free(struct nj_verify *verify);

@@ -20,9 +20,10 @@
 /* Below the default socket buffer (net.core.wmem_default, 208 KiB), which bounds a datagram. */
 #define NJ_MSG_MAX_BYTES (160u << 10)
 #define NJ_MSG_FDS_MAX 2
-#define NJ_MSG_PIECE_MAX_BYTES (32u << 10)   /* of OUTPUT */
-#define NJ_MSG_INLINE_MAX_BYTES (128u << 10) /* heads and tails of CALLED; more goes into a memfd  \
-                                              */
+#define NJ_MSG_PIECE_MAX_BYTES (32u << 10) /* of OUTPUT */
+#define NJ_MSG_INLINE_MAX_BYTES                                                                    \
+    (128u << 10) /* heads and tails of CALLED; more goes into a memfd                              \
+                  */
 #define NJ_BOX_ARGS_MAX 256
 #define NJ_BOX_STREAM_MAX_BYTES (8u << 20) /* head or tail of one stream */
 

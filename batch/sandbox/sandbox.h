@@ -51,10 +51,10 @@ struct nj_box_plan {
     uint64_t max_memory_bytes; /* of the box's processes, workspace not counted */
     uint64_t max_processes;
     uint64_t max_cpu_micro; /* millionths of a CPU for all of them together; 0: no limit */
-    const char *hostname; /* seen inside */
+    const char *hostname;   /* seen inside */
     const struct nj_workspace_ref *rootfs; /* an image given to nj_sandbox_add_rootfs(); NULL: the
                                             * host's system directories */
-    unsigned level;       /* of reproducibility that is aimed at, 0 to NJ_LEVEL_MAX (README.md) */
+    unsigned level; /* of reproducibility that is aimed at, 0 to NJ_LEVEL_MAX (README.md) */
 };
 
 /* nj_box_plan_default - 512 MB workspace, 2048 MB memory, 256 processes, /workspace and /tmp */

@@ -288,8 +288,9 @@ static int finish_dir(struct node *dir, const struct nj_object_sink *sink,
         return r;
     nj_buf_clear(&buf);
     r = nj_stamps_encode(&(struct nj_stamps){.mtime_ns = dir->mtime_ns,
-                                                .entries = stamps,
-                                                .n_entries = dir->n_children}, &buf, err);
+                                             .entries = stamps,
+                                             .n_entries = dir->n_children},
+                         &buf, err);
     if (r < 0)
         return r;
     r = nj_object_put(sink, NJ_OBJECT_STAMPS, nj_buf_span(&buf), &ref.stamps, err);

@@ -80,9 +80,9 @@ static int decode_stamp(const struct nj_pack_at *array, struct nj_stamp *stamp,
     if (r < 0)
         return r;
     if (items != 3 && items != 5)
-        return nj_pack_fail(array, err,
-                            "%zu items, must be name, mtime, digest or nil, perhaps ctime and inode",
-                            items);
+        return nj_pack_fail(
+            array, err, "%zu items, must be name, mtime, digest or nil, perhaps ctime and inode",
+            items);
     r = nj_pack_item(array, 0, &item, err);
     if (r < 0)
         return r;

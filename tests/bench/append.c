@@ -3,9 +3,9 @@
  *
  * usage: append FILE SESSIONS STEPS BYTES
  *
- * SESSIONS sessions take STEPS steps each, in lockstep: a round appends one record of BYTES for each of them and
- * syncs once, as a shared log with group commit would at its best. The file is preallocated, as ours is. Prints steps per
- * second.
+ * SESSIONS sessions take STEPS steps each, in lockstep: a round appends one record of BYTES for
+ * each of them and syncs once, as a shared log with group commit would at its best. The file is
+ * preallocated, as ours is. Prints steps per second.
  */
 #include <errno.h>
 #include <fcntl.h>

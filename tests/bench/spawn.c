@@ -3,7 +3,8 @@
  *
  * usage: spawn ROUNDS COMMAND [ARGUMENT...]
  *
- * Prints the median in milliseconds. Fails when the command does: a refusal is quick, and must not pass for speed.
+ * Prints the median in milliseconds. Fails when the command does: a refusal is quick, and must not
+ * pass for speed.
  */
 #include <errno.h>
 #include <spawn.h>

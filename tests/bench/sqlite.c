@@ -3,8 +3,8 @@
  *
  * usage: sqlite FILE SESSIONS STEPS BYTES
  *
- * Each step is a transaction of its own, as the checkpointers of agent frameworks write them; sessions take
- * turns. Prints steps per second.
+ * Each step is a transaction of its own, as the checkpointers of agent frameworks write them;
+ * sessions take turns. Prints steps per second.
  */
 #include <sqlite3.h>
 #include <stdio.h>

@@ -2,9 +2,10 @@
  * disk_recorder.c - what a program asks of the disk below one folder, in order
  *
  * Preloaded into the engine and all that it forks (LD_PRELOAD). Every call that changes a file or a
- * folder below NJ_RECORD_ROOT is appended to the file NJ_RECORD: a line "OP ARGUMENT... BYTES", then
- * BYTES bytes of data. Files and folders are named by their inode numbers, so an open file keeps its
- * identity through renames; names are written with everything but plain characters as %XX.
+ * folder below NJ_RECORD_ROOT is appended to the file NJ_RECORD: a line "OP ARGUMENT... BYTES",
+ * then BYTES bytes of data. Files and folders are named by their inode numbers, so an open file
+ * keeps its identity through renames; names are written with everything but plain characters as
+ * %XX.
  *
  * A change is recorded before it is made and a sync after it returned: whatever the moment of the
  * cut, the record never claims more safety than there was. The complication is that processes close

@@ -61,7 +61,8 @@ static void repack(struct nj_packer *packer, const msgpack_object *object)
     abort(); /* the walk must not let these through */
 }
 
-/* probe - every getter takes exactly the types it is for; recursion is as deep as the walk allowed */
+/* probe - every getter takes exactly the types it is for; recursion is as deep as the walk allowed
+ */
 static void probe(const struct nj_pack_at *at)
 {
     bool positive = at->object->type == MSGPACK_OBJECT_POSITIVE_INTEGER;

@@ -35,7 +35,8 @@ static int set_up(void **state)
         return -1;
     (void)snprintf(fixture.target, sizeof(fixture.target), "%s/target", fixture.folder);
     fixture.folder_fd = open(fixture.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    record_kit_must(nj_checkout_target(fixture.target, false, &fixture.target_fd, &made, &err), &err);
+    record_kit_must(nj_checkout_target(fixture.target, false, &fixture.target_fd, &made, &err),
+                    &err);
     fixture.source = memory_objects_source(&fixture.store);
     fixture.sink = memory_objects_sink(&fixture.store);
     fixture.checkout.source = fixture.source;

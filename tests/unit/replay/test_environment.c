@@ -55,7 +55,7 @@ static int program(struct fixture *fixture, const char *name)
 
 #define PYTHON(digest)                                                                             \
     "{\"interpreters\":{\"python3\":{\"path\":\"/usr/bin/python3.11\",\"sha256\":\"" digest "\"}}" \
-                                                                                            "}"
+    "}"
 
 static void the_same_program_says_nothing(void **state)
 {

@@ -48,7 +48,8 @@ static struct nj_digest tree_of(struct nj_tree_entry *entries, size_t n)
 static struct nj_tree_entry file(const char *name, const char *text, unsigned mode)
 {
     struct nj_object_sink sink = memory_objects_sink(&objects);
-    struct nj_tree_entry entry = {.name = nj_span_text(name), .type = NJ_FILE_REGULAR, .mode = mode};
+    struct nj_tree_entry entry = {
+        .name = nj_span_text(name), .type = NJ_FILE_REGULAR, .mode = mode};
     struct nj_error err = {0};
 
     if (nj_parts_put(&sink, nj_span_text(text), &entry, &err) < 0)
@@ -74,20 +75,25 @@ static struct nj_tree_entry link_to(const char *name, const char *target, enum n
 
 static struct nj_digest workspace(void)
 {
-    return TREE(dir("tmp", TREE(file("scratch", "no", 0644))),
-                dir("workspace",
-                    TREE(file(".hidden", "h", 0644), dir("empty", tree_of(NULL, 0)),
-                         file("in", "input", 0644),
-                         dir("out", TREE(file("a.json", "{}", 0640), dir("deep", TREE(file("b.json", "[]", 0600))),
-                                         (struct nj_tree_entry){.name = nj_span_text("fifo"), .type = NJ_FILE_FIFO, .mode = 0644},
-                                         link_to("hard", "workspace/in", NJ_FILE_HARDLINK),
-                                         link_to("soft", "a.json", NJ_FILE_SYMLINK),
-                                         file("tool.sh", "#!/bin/sh\n", 04755))))));
+    return TREE(
+        dir("tmp", TREE(file("scratch", "no", 0644))),
+        dir("workspace",
+            TREE(file(".hidden", "h", 0644), dir("empty", tree_of(NULL, 0)),
+                 file("in", "input", 0644),
+                 dir("out",
+                     TREE(file("a.json", "{}", 0640), dir("deep", TREE(file("b.json", "[]", 0600))),
+                          (struct nj_tree_entry){
+                              .name = nj_span_text("fifo"), .type = NJ_FILE_FIFO, .mode = 0644},
+                          link_to("hard", "workspace/in", NJ_FILE_HARDLINK),
+                          link_to("soft", "a.json", NJ_FILE_SYMLINK),
+                          file("tool.sh", "#!/bin/sh\n", 04755))))));
 }
 
-static int describe(void *ctx, const char *path, const struct nj_tree_entry *entry, struct nj_error *err)
+static int describe(void *ctx, const char *path, const struct nj_tree_entry *entry,
+                    struct nj_error *err)
 {
-    return nj_buf_printf(ctx, err, "%s %d %llu\n", path, (int)entry->type, (unsigned long long)entry->size);
+    return nj_buf_printf(ctx, err, "%s %d %llu\n", path, (int)entry->type,
+                         (unsigned long long)entry->size);
 }
 
 static struct nj_digest collect(const char *const *globs, size_t n_globs)
@@ -188,7 +194,8 @@ static void a_hard_link_to_nothing_is_damage(void **state)
     struct nj_digest outputs;
 
     (void)state;
-    assert_int_equal(nj_outputs_collect(&source, &tree, globs, 1, &sink, &outputs, &err), -NJ_E_CORRUPT);
+    assert_int_equal(nj_outputs_collect(&source, &tree, globs, 1, &sink, &outputs, &err),
+                     -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "hard link to missing"));
 }
 
@@ -204,17 +211,20 @@ static void a_tree_that_claims_to_be_endless_is_bounded(void **state)
     (void)state;
     for (int i = 0; i < 24; i++) /* 2^24 leaves from 25 objects */
         tree = TREE(dir("a", tree), dir("b", tree));
-    assert_int_equal(nj_outputs_collect(&source, &tree, globs, 1, &sink, &outputs, &err), -NJ_E_LIMIT);
+    assert_int_equal(nj_outputs_collect(&source, &tree, globs, 1, &sink, &outputs, &err),
+                     -NJ_E_LIMIT);
     tree = TREE(file("leaf", "", 0644));
     for (int i = 0; i < NJ_TREE_DEPTH_MAX + 1; i++)
         tree = TREE(dir("a", tree));
-    assert_int_equal(nj_outputs_collect(&source, &tree, globs, 1, &sink, &outputs, &err), -NJ_E_LIMIT);
+    assert_int_equal(nj_outputs_collect(&source, &tree, globs, 1, &sink, &outputs, &err),
+                     -NJ_E_LIMIT);
     assert_non_null(strstr(err.text, "deeper than"));
 }
 
 /* ---- publishing ---- */
 
-static int publish(struct nj_digest tree, const char *slug, struct nj_buf *report, struct nj_error *err)
+static int publish(struct nj_digest tree, const char *slug, struct nj_buf *report,
+                   struct nj_error *err)
 {
     struct nj_object_source source = memory_objects_source(&objects);
 
@@ -280,12 +290,15 @@ static void publishing_again_replaces_the_whole(void **state)
     struct nj_error err = {0};
 
     (void)state;
-    assert_int_equal(publish(TREE(file("old", "1", 0644), file("same", "1", 0644)), "s", NULL, &err), 0);
-    assert_int_equal(publish(TREE(file("new", "2", 0644), file("same", "2", 0644)), "s", NULL, &err), 0);
+    assert_int_equal(
+        publish(TREE(file("old", "1", 0644), file("same", "1", 0644)), "s", NULL, &err), 0);
+    assert_int_equal(
+        publish(TREE(file("new", "2", 0644), file("same", "2", 0644)), "s", NULL, &err), 0);
     assert_text("s/old", NULL);
     assert_text("s/new", "2");
     assert_text("s/same", "2");
-    assert_int_equal(publish(TREE(file("new", "2", 0644), file("same", "2", 0644)), "s", NULL, &err), 0);
+    assert_int_equal(
+        publish(TREE(file("new", "2", 0644), file("same", "2", 0644)), "s", NULL, &err), 0);
     assert_text("s/new", "2");
     assert_int_equal(faccessat(out.fd, ".tmp-outputs-s", F_OK, AT_SYMLINK_NOFOLLOW), -1);
 }
@@ -313,9 +326,10 @@ static void links_that_lead_out_are_left_out_and_told(void **state)
         const char *target;
         bool made;
     } cases[] = {
-        {"file", true},   {"./file", true},      {"d/x", true},          {"../file", true}, {"../d//x", true},
-        {"/etc", false},  {"../../x", false},    {"..", true},           {"../..", false},  {"d/../x", false},
-        {"d/..", false},  {"../d/../../x", false}, {"../.../x", true},   {".././../x", false},
+        {"file", true},     {"./file", true},     {"d/x", true},      {"../file", true},
+        {"../d//x", true},  {"/etc", false},      {"../../x", false}, {"..", true},
+        {"../..", false},   {"d/../x", false},    {"d/..", false},    {"../d/../../x", false},
+        {"../.../x", true}, {".././../x", false},
     };
 
     (void)state;
@@ -325,8 +339,10 @@ static void links_that_lead_out_are_left_out_and_told(void **state)
         struct stat st;
 
         nj_buf_init(&report, NJ_OUTPUTS_REPORT_MAX_BYTES);
-        assert_int_equal(publish(TREE(dir("d", TREE(link_to("l", cases[i].target, NJ_FILE_SYMLINK)))), "s",
-                                 &report, &err), 0);
+        assert_int_equal(
+            publish(TREE(dir("d", TREE(link_to("l", cases[i].target, NJ_FILE_SYMLINK)))), "s",
+                    &report, &err),
+            0);
         if ((fstatat(out.fd, "s/d/l", &st, AT_SYMLINK_NOFOLLOW) == 0) != cases[i].made)
             fail_msg("%s", cases[i].target);
         assert_int_equal(report.len == 0, cases[i].made);
@@ -342,8 +358,10 @@ static void a_full_report_is_no_failure(void **state)
 
     (void)state;
     nj_buf_init(&report, 80);
-    assert_int_equal(publish(TREE(link_to("a", "/x", NJ_FILE_SYMLINK), link_to("b", "/x", NJ_FILE_SYMLINK)), "s",
-                             &report, &err), 0);
+    assert_int_equal(
+        publish(TREE(link_to("a", "/x", NJ_FILE_SYMLINK), link_to("b", "/x", NJ_FILE_SYMLINK)), "s",
+                &report, &err),
+        0);
     assert_int_equal(report.data[report.len - 1], '\n');
     assert_null(strstr((char *)report.data, "\"b\""));
 }
@@ -354,9 +372,12 @@ static void what_is_no_output_is_damage_and_nothing_appears(void **state)
     struct nj_error err = {0};
 
     (void)state;
-    assert_int_equal(publish(TREE(dir("d", TREE(link_to("h", "x", NJ_FILE_HARDLINK)))), "s", NULL, &err), -NJ_E_CORRUPT);
+    assert_int_equal(
+        publish(TREE(dir("d", TREE(link_to("h", "x", NJ_FILE_HARDLINK)))), "s", NULL, &err),
+        -NJ_E_CORRUPT);
     assert_string_equal(err.text, "publish outputs s: d/h: neither a file, a folder nor a symlink");
-    assert_int_equal(publish(TREE(file("a", "1", 0644), dir("b", missing)), "s", NULL, &err), -NJ_E_CORRUPT);
+    assert_int_equal(publish(TREE(file("a", "1", 0644), dir("b", missing)), "s", NULL, &err),
+                     -NJ_E_CORRUPT);
     assert_int_equal(faccessat(out.fd, "s", F_OK, 0), -1);
     assert_int_equal(faccessat(out.fd, ".tmp-outputs-s", F_OK, 0), -1);
 }

@@ -181,8 +181,8 @@ static void only_wanted_causes_are_tried_again_and_only_so_often(void **state)
 
 static void waits_double_up_to_the_most_and_are_spread(void **state)
 {
-    struct nj_manifest_retry retry = {.attempts = 9, .backoff_seconds = 10,
-                                      .backoff_max_seconds = 60};
+    struct nj_manifest_retry retry = {
+        .attempts = 9, .backoff_seconds = 10, .backoff_max_seconds = 60};
     static const int64_t whole_ms[] = {10000, 20000, 40000, 60000, 60000};
     size_t different = 0;
 

@@ -455,8 +455,8 @@ static void an_outage_costs_probes_and_not_storms(void **state)
     /* What was sent while the first answers were on their way, and then a probe at 2, 4, 8...
      * seconds. Without a breaker it would be more than 100,000. */
     assert_in_range(sim.server.n_asked_while_down, 1, 800);
-    /* The longest wait is 128 s, and one probe in twenty fails by chance after the outage, too: four
-     * in a row are 1 in 160,000 runs. */
+    /* The longest wait is 128 s, and one probe in twenty fails by chance after the outage, too:
+     * four in a row are 1 in 160,000 runs. */
     assert_in_range(sim.now, 303000, 500000 + 4 * 128000);
     free(sim.sessions);
 }

@@ -6,7 +6,10 @@
 
 #include "formats/base/banned.h"
 
-#define TEXT(literal) {(const uint8_t *)(literal), sizeof(literal) - 1}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (const uint8_t *)(literal), sizeof(literal) - 1                                            \
+    }
 
 static const struct nj_xattr xattrs[] = {
     {TEXT("user.a"), TEXT("")},
@@ -54,7 +57,12 @@ static const struct nj_stamps stamps = {
 
 static const struct nj_stamp known_entries[] = {
     {.name = TEXT("a"), .mtime_ns = 5, .ctime_ns = 1790000000123456789, .ino = 3},
-    {.name = TEXT("dir"), .mtime_ns = 0, .has_stamps = true, .stamps = {{8}}, .ctime_ns = -1, .ino = 2},
+    {.name = TEXT("dir"),
+     .mtime_ns = 0,
+     .has_stamps = true,
+     .stamps = {{8}},
+     .ctime_ns = -1,
+     .ino = 2},
 };
 static const struct nj_stamps known_stamps = {.mtime_ns = 7,
                                               .entries = known_entries,
@@ -123,7 +131,9 @@ static void the_document_shows_the_real_bytes(void **state)
     hex_lines(nj_buf_span(&buf), &hex);
     document_shows("formats/object/FORMAT.md", (const char *)hex.data);
     nj_buf_init(&stamped, 1024);
-    assert_int_equal(nj_stamps_encode(&(struct nj_stamps){.entries = one_stamp, .n_entries = 1}, &stamped, &err), 0);
+    assert_int_equal(
+        nj_stamps_encode(&(struct nj_stamps){.entries = one_stamp, .n_entries = 1}, &stamped, &err),
+        0);
     hex_lines(nj_buf_span(&stamped), &hex_stamped);
     document_shows("formats/object/FORMAT.md", (const char *)hex_stamped.data);
 }
@@ -192,7 +202,8 @@ static void a_directory_with_too_many_entries_is_a_limit(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     const struct nj_tree large = {entries, NJ_TREE_ENTRIES_MAX + 1};
-    const struct nj_stamps large_stamps = {.entries = stamp_entries, .n_entries = NJ_TREE_ENTRIES_MAX + 1};
+    const struct nj_stamps large_stamps = {.entries = stamp_entries,
+                                           .n_entries = NJ_TREE_ENTRIES_MAX + 1};
     struct nj_error err = {0};
 
     (void)state;
@@ -239,9 +250,9 @@ static void an_object_above_the_cap_is_not_decoded(void **state)
 
     (void)state;
     assert_non_null(bytes);
-    assert_int_equal(nj_tree_decode((struct nj_span){bytes, NJ_OBJECT_MAX_BYTES + 1}, &arena, &found,
-                                    &err),
-                     -NJ_E_CORRUPT);
+    assert_int_equal(
+        nj_tree_decode((struct nj_span){bytes, NJ_OBJECT_MAX_BYTES + 1}, &arena, &found, &err),
+        -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "16777217 bytes"));
 }
 
@@ -312,25 +323,33 @@ static void the_empty_directory_is_two_objects(void **state)
     object = memory_objects_find(&store, &ref.tree);
     assert_int_equal(object->kind, NJ_OBJECT_TREE);
     golden_check("object/v0/empty.tree", (struct nj_span){object->data, object->len});
-    assert_int_equal(nj_tree_decode((struct nj_span){object->data, object->len}, &arena, &empty, &err),
-                     0);
+    assert_int_equal(
+        nj_tree_decode((struct nj_span){object->data, object->len}, &arena, &empty, &err), 0);
     assert_int_equal(empty.n_entries, 0);
     object = memory_objects_find(&store, &ref.stamps);
     assert_int_equal(object->kind, NJ_OBJECT_STAMPS);
     golden_check("object/v0/empty.stamps", (struct nj_span){object->data, object->len});
-    assert_int_equal(nj_stamps_decode((struct nj_span){object->data, object->len}, &arena,
-                                      &empty_stamps, &err),
-                     0);
+    assert_int_equal(
+        nj_stamps_decode((struct nj_span){object->data, object->len}, &arena, &empty_stamps, &err),
+        0);
     assert_int_equal(empty_stamps.n_entries, 0);
     assert_int_equal(empty_stamps.mtime_ns, 0);
 }
 
 /* ---- every rule broken once; byte strings, so that the encoder's own rules cannot help ---- */
 
-#define D "\xc4\x20" "0123456789abcdef0123456789abcdef"
+#define D                                                                                          \
+    "\xc4\x20"                                                                                     \
+    "0123456789abcdef0123456789abcdef"
 #define SYMLINK(name_and_target) "\x83\xa1l" name_and_target "\xa1t\x03"
-#define XATTRED(value) "\x86\xa1" "d" D "\xa1m\x00\xa1n\xc4\x01" "a\xa1s\x05\xa1t\x01\xa1x" value
-#define DAMAGED(name, bytes, code, words) {name, bytes, sizeof(bytes) - 1, code, words}
+#define XATTRED(value)                                                                             \
+    "\x86\xa1"                                                                                     \
+    "d" D "\xa1m\x00\xa1n\xc4\x01"                                                                 \
+    "a\xa1s\x05\xa1t\x01\xa1x" value
+#define DAMAGED(name, bytes, code, words)                                                          \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1, code, words                                                \
+    }
 
 struct damage {
     const char *name;
@@ -341,126 +360,269 @@ struct damage {
 };
 
 static const struct damage damaged_trees[] = {
-    DAMAGED("tree-cut", "\x81\xa1" "e\x91\x85\xa1" "d\xc4\x20" "0123", NJ_E_CORRUPT, "tree: msgpack"),
-    DAMAGED("tree-bytes-behind", "\x81\xa1" "e\x90\xc0", NJ_E_CORRUPT, "behind the value"),
+    DAMAGED("tree-cut",
+            "\x81\xa1"
+            "e\x91\x85\xa1"
+            "d\xc4\x20"
+            "0123",
+            NJ_E_CORRUPT, "tree: msgpack"),
+    DAMAGED("tree-bytes-behind",
+            "\x81\xa1"
+            "e\x90\xc0",
+            NJ_E_CORRUPT, "behind the value"),
     DAMAGED("tree-is-an-integer", "\x07", NJ_E_CORRUPT, "tree: not a map"),
     DAMAGED("tree-without-entries", "\x80", NJ_E_CORRUPT, "tree.e: missing"),
-    DAMAGED("tree-chunked-by-a-newer-build", "\x81\xa1" "C\x90", NJ_E_VERSION,
-            "tree: key \"C\" needs a newer build"),
-    DAMAGED("tree-entry-is-nil", "\x81\xa1" "e\x91\xc0", NJ_E_CORRUPT, "tree.e[0]: not a map"),
-    DAMAGED("tree-entry-newer-key", "\x81\xa1" "e\x91\x83\xa2Kz\xc0\xa1m\x00\xa1t\x05", NJ_E_VERSION,
-            "tree.e[0]: key \"Kz\" needs a newer build"),
-    DAMAGED("tree-entry-without-type", "\x81\xa1" "e\x91\x81\xa1n\xc4\x01" "a", NJ_E_CORRUPT,
-            "tree.e[0].t: missing"),
-    DAMAGED("tree-type-0", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x00", NJ_E_CORRUPT,
-            "type 0 is none"),
-    DAMAGED("tree-type-7-device", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x07",
+    DAMAGED("tree-chunked-by-a-newer-build",
+            "\x81\xa1"
+            "C\x90",
+            NJ_E_VERSION, "tree: key \"C\" needs a newer build"),
+    DAMAGED("tree-entry-is-nil",
+            "\x81\xa1"
+            "e\x91\xc0",
+            NJ_E_CORRUPT, "tree.e[0]: not a map"),
+    DAMAGED("tree-entry-newer-key",
+            "\x81\xa1"
+            "e\x91\x83\xa2Kz\xc0\xa1m\x00\xa1t\x05",
+            NJ_E_VERSION, "tree.e[0]: key \"Kz\" needs a newer build"),
+    DAMAGED("tree-entry-without-type",
+            "\x81\xa1"
+            "e\x91\x81\xa1n\xc4\x01"
+            "a",
+            NJ_E_CORRUPT, "tree.e[0].t: missing"),
+    DAMAGED("tree-type-0",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x00",
+            NJ_E_CORRUPT, "type 0 is none"),
+    DAMAGED("tree-type-7-device",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x07",
             NJ_E_CORRUPT, "type 7 is none"),
-    DAMAGED("tree-key-missing", "\x81\xa1" "e\x91\x82\xa1n\xc4\x01" "a\xa1t\x05", NJ_E_CORRUPT,
-            "key \"m\" is missing"),
-    DAMAGED("tree-key-of-another-type", "\x81\xa1" "e\x91\x84\xa1m\x00\xa1n\xc4\x01" "a\xa1s\x00\xa1t\x05",
+    DAMAGED("tree-key-missing",
+            "\x81\xa1"
+            "e\x91\x82\xa1n\xc4\x01"
+            "a\xa1t\x05",
+            NJ_E_CORRUPT, "key \"m\" is missing"),
+    DAMAGED("tree-key-of-another-type",
+            "\x81\xa1"
+            "e\x91\x84\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1s\x00\xa1t\x05",
             NJ_E_CORRUPT, "type 5 has no key \"s\""),
     DAMAGED("tree-mode-above-7777",
-            "\x81\xa1" "e\x91\x83\xa1m\xcd\x10\x00\xa1n\xc4\x01" "a\xa1t\x05", NJ_E_CORRUPT,
-            "tree.e[0].m"),
-    DAMAGED("tree-name-is-text", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xa1" "a\xa1t\x05", NJ_E_CORRUPT,
-            "tree.e[0].n"),
-    DAMAGED("tree-name-empty", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xc4\x00\xa1t\x05", NJ_E_CORRUPT,
-            "a name is 1 to 255 bytes"),
-    DAMAGED("tree-name-dot-dot", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xc4\x02..\xa1t\x05", NJ_E_CORRUPT,
-            "a name is 1 to 255 bytes"),
-    DAMAGED("tree-name-slash", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xc4\x03" "a/b\xa1t\x05",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\xcd\x10\x00\xa1n\xc4\x01"
+            "a\xa1t\x05",
+            NJ_E_CORRUPT, "tree.e[0].m"),
+    DAMAGED("tree-name-is-text",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xa1"
+            "a\xa1t\x05",
+            NJ_E_CORRUPT, "tree.e[0].n"),
+    DAMAGED("tree-name-empty",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xc4\x00\xa1t\x05",
             NJ_E_CORRUPT, "a name is 1 to 255 bytes"),
-    DAMAGED("tree-name-nul", "\x81\xa1" "e\x91\x83\xa1m\x00\xa1n\xc4\x03" "a\x00" "b\xa1t\x05",
+    DAMAGED("tree-name-dot-dot",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xc4\x02..\xa1t\x05",
+            NJ_E_CORRUPT, "a name is 1 to 255 bytes"),
+    DAMAGED("tree-name-slash",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xc4\x03"
+            "a/b\xa1t\x05",
+            NJ_E_CORRUPT, "a name is 1 to 255 bytes"),
+    DAMAGED("tree-name-nul",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\x00\xa1n\xc4\x03"
+            "a\x00"
+            "b\xa1t\x05",
             NJ_E_CORRUPT, "a name is 1 to 255 bytes"),
     DAMAGED("tree-names-unsorted",
-            "\x81\xa1" "e\x92\x83\xa1m\x00\xa1n\xc4\x01" "b\xa1t\x05\x83\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x05",
+            "\x81\xa1"
+            "e\x92\x83\xa1m\x00\xa1n\xc4\x01"
+            "b\xa1t\x05\x83\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x05",
             NJ_E_CORRUPT, "tree.e[1]: names are not in ascending order"),
     DAMAGED("tree-name-twice",
-            "\x81\xa1" "e\x92\x83\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x05\x83\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x05",
+            "\x81\xa1"
+            "e\x92\x83\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x05\x83\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x05",
             NJ_E_CORRUPT, "tree.e[1]: names are not in ascending order"),
     DAMAGED("tree-digest-short",
-            "\x81\xa1" "e\x91\x84\xa1" "d\xc4\x01x\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x02", NJ_E_CORRUPT,
-            "tree.e[0].d"),
+            "\x81\xa1"
+            "e\x91\x84\xa1"
+            "d\xc4\x01x\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x02",
+            NJ_E_CORRUPT, "tree.e[0].d"),
     DAMAGED("tree-long-file-without-parts",
-            "\x81\xa1" "e\x91\x85\xa1" "d" D "\xa1m\x00\xa1n\xc4\x01" "a\xa1s\xce\x00\x10\x00\x01\xa1t\x01",
+            "\x81\xa1"
+            "e\x91\x85\xa1"
+            "d" D "\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1s\xce\x00\x10\x00\x01\xa1t\x01",
             NJ_E_CORRUPT, "a file has parts exactly when"),
     DAMAGED("tree-short-file-with-parts",
-            "\x81\xa1" "e\x91\x86\xa1" "d" D "\xa1m\x00\xa1n\xc4\x01" "a\xa1p" D "\xa1s\x05\xa1t\x01",
+            "\x81\xa1"
+            "e\x91\x86\xa1"
+            "d" D "\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1p" D "\xa1s\x05\xa1t\x01",
             NJ_E_CORRUPT, "a file has parts exactly when"),
     DAMAGED("tree-parts-not-a-digest",
-            "\x81\xa1" "e\x91\x86\xa1" "d" D "\xa1m\x00\xa1n\xc4\x01" "a\xa1p\xc0\xa1s\x05\xa1t\x01",
+            "\x81\xa1"
+            "e\x91\x86\xa1"
+            "d" D "\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1p\xc0\xa1s\x05\xa1t\x01",
             NJ_E_CORRUPT, "tree.e[0].p"),
     DAMAGED("tree-size-negative",
-            "\x81\xa1" "e\x91\x85\xa1" "d" D "\xa1m\x00\xa1n\xc4\x01" "a\xa1s\xff\xa1t\x01", NJ_E_CORRUPT,
-            "tree.e[0].s"),
-    DAMAGED("tree-symlink-empty", "\x81\xa1" "e\x91" SYMLINK("\xc4\x00\xa1n\xc4\x01" "a"), NJ_E_CORRUPT,
-            "a symlink's target"),
-    DAMAGED("tree-symlink-nul", "\x81\xa1" "e\x91" SYMLINK("\xc4\x02" "a\x00\xa1n\xc4\x01" "a"),
+            "\x81\xa1"
+            "e\x91\x85\xa1"
+            "d" D "\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1s\xff\xa1t\x01",
+            NJ_E_CORRUPT, "tree.e[0].s"),
+    DAMAGED("tree-symlink-empty",
+            "\x81\xa1"
+            "e\x91" SYMLINK("\xc4\x00\xa1n\xc4\x01"
+                            "a"),
             NJ_E_CORRUPT, "a symlink's target"),
-    DAMAGED("tree-symlink-not-bytes", "\x81\xa1" "e\x91" SYMLINK("\x05\xa1n\xc4\x01" "a"), NJ_E_CORRUPT,
-            "tree.e[0].l"),
-    DAMAGED("tree-hardlink-absolute", "\x81\xa1" "e\x91\x83\xa1l\xc4\x04/etc\xa1n\xc4\x01" "a\xa1t\x04",
+    DAMAGED("tree-symlink-nul",
+            "\x81\xa1"
+            "e\x91" SYMLINK("\xc4\x02"
+                            "a\x00\xa1n\xc4\x01"
+                            "a"),
+            NJ_E_CORRUPT, "a symlink's target"),
+    DAMAGED("tree-symlink-not-bytes",
+            "\x81\xa1"
+            "e\x91" SYMLINK("\x05\xa1n\xc4\x01"
+                            "a"),
+            NJ_E_CORRUPT, "tree.e[0].l"),
+    DAMAGED("tree-hardlink-absolute",
+            "\x81\xa1"
+            "e\x91\x83\xa1l\xc4\x04/etc\xa1n\xc4\x01"
+            "a\xa1t\x04",
             NJ_E_CORRUPT, "a hard link's target"),
-    DAMAGED("tree-hardlink-dot-dot", "\x81\xa1" "e\x91\x83\xa1l\xc4\x04" "a/..\xa1n\xc4\x01" "a\xa1t\x04",
+    DAMAGED("tree-hardlink-dot-dot",
+            "\x81\xa1"
+            "e\x91\x83\xa1l\xc4\x04"
+            "a/..\xa1n\xc4\x01"
+            "a\xa1t\x04",
             NJ_E_CORRUPT, "a hard link's target"),
-    DAMAGED("tree-xattrs-none", "\x81\xa1" "e\x91" XATTRED("\x90"), NJ_E_CORRUPT,
-            "0 extended attributes"),
-    DAMAGED("tree-xattrs-not-an-array", "\x81\xa1" "e\x91" XATTRED("\x05"), NJ_E_CORRUPT,
-            "tree.e[0].x: not an array"),
-    DAMAGED("tree-xattr-not-an-array", "\x81\xa1" "e\x91" XATTRED("\x91\x05"), NJ_E_CORRUPT,
-            "tree.e[0].x[0]: not an array"),
-    DAMAGED("tree-xattr-without-value", "\x81\xa1" "e\x91" XATTRED("\x91\x91\xc4\x06user.a"),
+    DAMAGED("tree-xattrs-none",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x90"),
+            NJ_E_CORRUPT, "0 extended attributes"),
+    DAMAGED("tree-xattrs-not-an-array",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x05"),
+            NJ_E_CORRUPT, "tree.e[0].x: not an array"),
+    DAMAGED("tree-xattr-not-an-array",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x91\x05"),
+            NJ_E_CORRUPT, "tree.e[0].x[0]: not an array"),
+    DAMAGED("tree-xattr-without-value",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x91\x91\xc4\x06user.a"),
             NJ_E_CORRUPT, "1 items, must be name and value"),
-    DAMAGED("tree-xattr-name-is-nil", "\x81\xa1" "e\x91" XATTRED("\x91\x92\xc0\xc4\x00"), NJ_E_CORRUPT,
-            "tree.e[0].x[0][0]"),
-    DAMAGED("tree-xattr-value-is-nil", "\x81\xa1" "e\x91" XATTRED("\x91\x92\xc4\x06user.a\xc0"),
+    DAMAGED("tree-xattr-name-is-nil",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x91\x92\xc0\xc4\x00"),
+            NJ_E_CORRUPT, "tree.e[0].x[0][0]"),
+    DAMAGED("tree-xattr-value-is-nil",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x91\x92\xc4\x06user.a\xc0"),
             NJ_E_CORRUPT, "tree.e[0].x[0][1]"),
     DAMAGED("tree-xattr-security",
-            "\x81\xa1" "e\x91" XATTRED("\x91\x92\xc4\x13security.capability\xc4\x00"), NJ_E_CORRUPT,
-            "an extended attribute's name is \"user.\""),
-    DAMAGED("tree-xattr-bare-user", "\x81\xa1" "e\x91" XATTRED("\x91\x92\xc4\x05user.\xc4\x00"),
+            "\x81\xa1"
+            "e\x91" XATTRED("\x91\x92\xc4\x13security.capability\xc4\x00"),
+            NJ_E_CORRUPT, "an extended attribute's name is \"user.\""),
+    DAMAGED("tree-xattr-bare-user",
+            "\x81\xa1"
+            "e\x91" XATTRED("\x91\x92\xc4\x05user.\xc4\x00"),
             NJ_E_CORRUPT, "an extended attribute's name is \"user.\""),
     DAMAGED("tree-xattrs-unsorted",
-            "\x81\xa1" "e\x91" XATTRED("\x92\x92\xc4\x06user.b\xc4\x00\x92\xc4\x06user.a\xc4\x00"),
+            "\x81\xa1"
+            "e\x91" XATTRED("\x92\x92\xc4\x06user.b\xc4\x00\x92\xc4\x06user.a\xc4\x00"),
             NJ_E_CORRUPT, "extended attributes are not in ascending order"),
     DAMAGED("tree-xattr-of-a-fifo",
-            "\x81\xa1" "e\x91\x84\xa1m\x00\xa1n\xc4\x01" "a\xa1t\x05\xa1x\x91\x92\xc4\x06user.a\xc4\x00",
+            "\x81\xa1"
+            "e\x91\x84\xa1m\x00\xa1n\xc4\x01"
+            "a\xa1t\x05\xa1x\x91\x92\xc4\x06user.a\xc4\x00",
             NJ_E_CORRUPT, "type 5 has no key \"x\""),
-    DAMAGED("tree-keys-unsorted", "\x81\xa1" "e\x91\x83\xa1n\xc4\x01" "a\xa1m\x00\xa1t\x05", NJ_E_CORRUPT,
-            "tree: msgpack"),
-    DAMAGED("tree-integer-too-long", "\x81\xa1" "e\x91\x83\xa1m\xcd\x00\x01\xa1n\xc4\x01" "a\xa1t\x05",
+    DAMAGED("tree-keys-unsorted",
+            "\x81\xa1"
+            "e\x91\x83\xa1n\xc4\x01"
+            "a\xa1m\x00\xa1t\x05",
+            NJ_E_CORRUPT, "tree: msgpack"),
+    DAMAGED("tree-integer-too-long",
+            "\x81\xa1"
+            "e\x91\x83\xa1m\xcd\x00\x01\xa1n\xc4\x01"
+            "a\xa1t\x05",
             NJ_E_CORRUPT, "tree: msgpack"),
 };
 
 static const struct damage damaged_stamps[] = {
     DAMAGED("stamps-without-entries", "\x81\xa1m\x00", NJ_E_CORRUPT, "stamps.e: missing"),
-    DAMAGED("stamps-without-mtime", "\x81\xa1" "e\x90", NJ_E_CORRUPT, "stamps.m: missing"),
+    DAMAGED("stamps-without-mtime",
+            "\x81\xa1"
+            "e\x90",
+            NJ_E_CORRUPT, "stamps.m: missing"),
     DAMAGED("stamps-is-nil", "\xc0", NJ_E_CORRUPT, "stamps: not a map"),
-    DAMAGED("stamps-newer-key", "\x83\xa1X\x00\xa1" "e\x90\xa1m\x00", NJ_E_VERSION,
-            "key \"X\" needs a newer build"),
+    DAMAGED("stamps-newer-key",
+            "\x83\xa1X\x00\xa1"
+            "e\x90\xa1m\x00",
+            NJ_E_VERSION, "key \"X\" needs a newer build"),
     DAMAGED("stamps-mtime-above-63-bits",
-            "\x82\xa1" "e\x90\xa1m\xcf\xff\xff\xff\xff\xff\xff\xff\xff", NJ_E_CORRUPT, "stamps.m"),
-    DAMAGED("stamps-entry-is-a-map", "\x82\xa1" "e\x91\x80\xa1m\x00", NJ_E_CORRUPT,
-            "stamps.e[0]: not an array"),
-    DAMAGED("stamps-entry-of-two", "\x82\xa1" "e\x91\x92\xc4\x01" "a\x00\xa1m\x00", NJ_E_CORRUPT,
-            "2 items, must be name, mtime"),
-    DAMAGED("stamps-entry-of-four", "\x82\xa1" "e\x91\x94\xc4\x01" "a\x00\xc0\x00\xa1m\x00", NJ_E_CORRUPT,
-            "stamps.e[0]: 4 items"),
-    DAMAGED("stamps-inode-0", "\x82\xa1" "e\x91\x95\xc4\x01" "a\x00\xc0\x00\x00\xa1m\x00", NJ_E_CORRUPT,
-            "the inode number 0"),
-    DAMAGED("stamps-next-inode-0", "\x83\xa1" "e\x90\xa1m\x00\xa1n\x00", NJ_E_CORRUPT,
-            "the inode number 0"),
-    DAMAGED("stamps-name-is-text", "\x82\xa1" "e\x91\x93\xa1" "a\x00\xc0\xa1m\x00", NJ_E_CORRUPT,
-            "stamps.e[0][0]"),
-    DAMAGED("stamps-name-slash", "\x82\xa1" "e\x91\x93\xc4\x03" "a/b\x00\xc0\xa1m\x00", NJ_E_CORRUPT,
-            "stamps.e[0][0]: a name is"),
-    DAMAGED("stamps-entry-mtime-is-nil", "\x82\xa1" "e\x91\x93\xc4\x01" "a\xc0\xc0\xa1m\x00",
+            "\x82\xa1"
+            "e\x90\xa1m\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+            NJ_E_CORRUPT, "stamps.m"),
+    DAMAGED("stamps-entry-is-a-map",
+            "\x82\xa1"
+            "e\x91\x80\xa1m\x00",
+            NJ_E_CORRUPT, "stamps.e[0]: not an array"),
+    DAMAGED("stamps-entry-of-two",
+            "\x82\xa1"
+            "e\x91\x92\xc4\x01"
+            "a\x00\xa1m\x00",
+            NJ_E_CORRUPT, "2 items, must be name, mtime"),
+    DAMAGED("stamps-entry-of-four",
+            "\x82\xa1"
+            "e\x91\x94\xc4\x01"
+            "a\x00\xc0\x00\xa1m\x00",
+            NJ_E_CORRUPT, "stamps.e[0]: 4 items"),
+    DAMAGED("stamps-inode-0",
+            "\x82\xa1"
+            "e\x91\x95\xc4\x01"
+            "a\x00\xc0\x00\x00\xa1m\x00",
+            NJ_E_CORRUPT, "the inode number 0"),
+    DAMAGED("stamps-next-inode-0",
+            "\x83\xa1"
+            "e\x90\xa1m\x00\xa1n\x00",
+            NJ_E_CORRUPT, "the inode number 0"),
+    DAMAGED("stamps-name-is-text",
+            "\x82\xa1"
+            "e\x91\x93\xa1"
+            "a\x00\xc0\xa1m\x00",
+            NJ_E_CORRUPT, "stamps.e[0][0]"),
+    DAMAGED("stamps-name-slash",
+            "\x82\xa1"
+            "e\x91\x93\xc4\x03"
+            "a/b\x00\xc0\xa1m\x00",
+            NJ_E_CORRUPT, "stamps.e[0][0]: a name is"),
+    DAMAGED("stamps-entry-mtime-is-nil",
+            "\x82\xa1"
+            "e\x91\x93\xc4\x01"
+            "a\xc0\xc0\xa1m\x00",
             NJ_E_CORRUPT, "stamps.e[0][1]"),
-    DAMAGED("stamps-digest-is-false", "\x82\xa1" "e\x91\x93\xc4\x01" "a\x00\xc2\xa1m\x00", NJ_E_CORRUPT,
-            "stamps.e[0][2]"),
+    DAMAGED("stamps-digest-is-false",
+            "\x82\xa1"
+            "e\x91\x93\xc4\x01"
+            "a\x00\xc2\xa1m\x00",
+            NJ_E_CORRUPT, "stamps.e[0][2]"),
     DAMAGED("stamps-name-twice",
-            "\x82\xa1" "e\x93\x93\xc4\x01" "a\x00\xc0\x93\xc4\x02zz\x00\xc0\x93\xc4\x01" "a\x05\xc0\xa1m\x00",
+            "\x82\xa1"
+            "e\x93\x93\xc4\x01"
+            "a\x00\xc0\x93\xc4\x02zz\x00\xc0\x93\xc4\x01"
+            "a\x05\xc0\xa1m\x00",
             NJ_E_CORRUPT, "a name stands here twice"),
 };
 
@@ -502,10 +664,8 @@ static void a_long_xattr_value_is_refused(void **state)
 {
     static uint8_t value[NJ_TREE_XATTR_VALUE_MAX_BYTES + 1];
     struct nj_xattr xattr = {TEXT("user.v"), {value, sizeof(value) - 1}};
-    struct nj_tree_entry entry = {.name = TEXT("a"),
-                                  .type = NJ_FILE_REGULAR,
-                                  .xattrs = &xattr,
-                                  .n_xattrs = 1};
+    struct nj_tree_entry entry = {
+        .name = TEXT("a"), .type = NJ_FILE_REGULAR, .xattrs = &xattr, .n_xattrs = 1};
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf longer = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
@@ -515,7 +675,8 @@ static void a_long_xattr_value_is_refused(void **state)
     (void)state;
     encode_tree(&(struct nj_tree){&entry, 1}, &buf);
     assert_int_equal(nj_tree_decode(nj_buf_span(&buf), &arena, &found, &err), 0);
-    /* One byte more: 65536 needs a bin 32 head already, so only its last byte and the payload grow. */
+    /* One byte more: 65536 needs a bin 32 head already, so only its last byte and the payload grow.
+     */
     nj_buf_init(&longer, NJ_OBJECT_MAX_BYTES);
     assert_int_equal(nj_buf_append(&longer, buf.data, buf.len, &err), 0);
     assert_int_equal(nj_buf_append(&longer, "x", 1, &err), 0);
@@ -535,7 +696,8 @@ static void too_many_xattrs_are_refused(void **state)
     (void)state;
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
     nj_packer_init(&packer, &buf);
-    nj_pack_raw(&packer, (struct nj_span)TEXT("\x81\xa1" "e\x91" XATTRED("")));
+    nj_pack_raw(&packer, (struct nj_span)TEXT("\x81\xa1"
+                                              "e\x91" XATTRED("")));
     nj_pack_array(&packer, NJ_TREE_XATTRS_MAX + 1);
     for (int i = 0; i < NJ_TREE_XATTRS_MAX + 1; i++)
         nj_pack_nil(&packer);
@@ -546,7 +708,10 @@ static void too_many_xattrs_are_refused(void **state)
 
 static void lower_case_keys_from_later_are_ignored(void **state)
 {
-    static const char bytes[] = "\x82\xa1" "e\x91\x86\xa1" "d" D "\xa1m\x00\xa1n\xc4\x01" "a\xa1q\xc0"
+    static const char bytes[] = "\x82\xa1"
+                                "e\x91\x86\xa1"
+                                "d" D "\xa1m\x00\xa1n\xc4\x01"
+                                "a\xa1q\xc0"
                                 "\xa1s\x05\xa1t\x01\xa1z\x91\xc2";
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_tree found;

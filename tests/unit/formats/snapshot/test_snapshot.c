@@ -7,7 +7,10 @@
 
 #include "formats/base/banned.h"
 
-#define TEXT(literal) {(const uint8_t *)(literal), sizeof(literal) - 1}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (const uint8_t *)(literal), sizeof(literal) - 1                                            \
+    }
 
 /* In the middle of a turn. */
 static const struct nj_snapshot acting = {
@@ -174,23 +177,44 @@ struct field {
     size_t len;
 };
 
-#define D "\xc4\x20" "0123456789abcdef0123456789abcdef"
-#define FIELD(key, value) {key, value, sizeof(value) - 1}
+#define D                                                                                          \
+    "\xc4\x20"                                                                                     \
+    "0123456789abcdef0123456789abcdef"
+#define FIELD(key, value)                                                                          \
+    {                                                                                              \
+        key, value, sizeof(value) - 1                                                              \
+    }
 
 static const struct field fields[] = {
-    FIELD("at", "\x05"),        FIELD("calls", "\x00"),    FIELD("config", D),
-    FIELD("cost", "\x00"),      FIELD("end", "\x02"),      FIELD("end_kind", "\xa1k"),
-    FIELD("end_text", "\xc4\x01t"), FIELD("failed", "\x00"), FIELD("judged", "\x00"),
-    FIELD("list", D),           FIELD("messages", "\x01"), FIELD("seq", "\x07"),
-    FIELD("stamps", D),         FIELD("state", "\x01"),    FIELD("steps", "\x01"),
-    FIELD("tool_ms", "\x00"),   FIELD("tree", D),          FIELD("turn", "\x01"),
-    FIELD("use_in", "\x00"),    FIELD("use_out", "\x00"),  FIELD("use_read", "\x00"),
-    FIELD("use_w1h", "\x00"),   FIELD("use_w5m", "\x00"),  FIELD("v", "\x00"),
+    FIELD("at", "\x05"),
+    FIELD("calls", "\x00"),
+    FIELD("config", D),
+    FIELD("cost", "\x00"),
+    FIELD("end", "\x02"),
+    FIELD("end_kind", "\xa1k"),
+    FIELD("end_text", "\xc4\x01t"),
+    FIELD("failed", "\x00"),
+    FIELD("judged", "\x00"),
+    FIELD("list", D),
+    FIELD("messages", "\x01"),
+    FIELD("seq", "\x07"),
+    FIELD("stamps", D),
+    FIELD("state", "\x01"),
+    FIELD("steps", "\x01"),
+    FIELD("tool_ms", "\x00"),
+    FIELD("tree", D),
+    FIELD("turn", "\x01"),
+    FIELD("use_in", "\x00"),
+    FIELD("use_out", "\x00"),
+    FIELD("use_read", "\x00"),
+    FIELD("use_w1h", "\x00"),
+    FIELD("use_w5m", "\x00"),
+    FIELD("v", "\x00"),
 };
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
 
-/* Packs the fields with @change in the place of its key (added at its place when there is none; dropped when
- * its value is NULL). */
+/* Packs the fields with @change in the place of its key (added at its place when there is none;
+ * dropped when its value is NULL). */
 static void pack_changed(const struct field *change, struct nj_buf *out)
 {
     struct nj_packer packer;
@@ -239,7 +263,10 @@ static void damaged_snapshots_are_refused_by_name(void **state)
         {"newer-key", FIELD("Stores", "\x80"), NJ_E_VERSION,
          "snapshot: key \"Stores\" needs a newer build"},
         {"version-missing", {"v", NULL, 0}, NJ_E_CORRUPT, "snapshot.v: missing"},
-        {"version-is-text", FIELD("v", "\xa1" "0"), NJ_E_CORRUPT, "snapshot.v"},
+        {"version-is-text",
+         FIELD("v", "\xa1"
+                    "0"),
+         NJ_E_CORRUPT, "snapshot.v"},
         {"at-is-nil", FIELD("at", "\xc0"), NJ_E_CORRUPT, "snapshot.at"},
         {"calls-negative", FIELD("calls", "\xff"), NJ_E_CORRUPT, "snapshot.calls"},
         {"clock-without-seed", FIELD("clock", "\x01"), NJ_E_CORRUPT, "belong together"},
@@ -313,8 +340,10 @@ static void keys_from_later_survive_a_rewrite(void **state)
 {
     static const struct field later[] = {
         FIELD("aardvark", "\x92\x01\xc4\x02\x00\x01"), /* before all known keys */
-        FIELD("statement", "\x81\xa1" "a\xc0"),        /* between "state" and "steps" */
-        FIELD("zebra", "\xa3" "end"),                     /* behind all */
+        FIELD("statement", "\x81\xa1"
+                           "a\xc0"), /* between "state" and "steps" */
+        FIELD("zebra", "\xa3"
+                       "end"), /* behind all */
         FIELD("a_key_whose_name_is_longer_than_thirty-one_bytes", "\xc2"),
     };
 
@@ -410,11 +439,13 @@ static void every_cut_is_refused(void **state)
     nj_buf_init(&frame, 4096);
     assert_int_equal(nj_snapshot_encode(&failing, &frame, &err), 0);
     for (size_t len = 0; len < packed.len; len++)
-        assert_int_equal(nj_snapshot_unpack((struct nj_span){packed.data, len}, &arena, &found, &err),
-                         -NJ_E_CORRUPT);
+        assert_int_equal(
+            nj_snapshot_unpack((struct nj_span){packed.data, len}, &arena, &found, &err),
+            -NJ_E_CORRUPT);
     for (size_t len = 0; len < frame.len; len++)
-        assert_int_equal(nj_snapshot_decode((struct nj_span){frame.data, len}, &arena, &found, &err),
-                         -NJ_E_CORRUPT);
+        assert_int_equal(
+            nj_snapshot_decode((struct nj_span){frame.data, len}, &arena, &found, &err),
+            -NJ_E_CORRUPT);
 }
 
 int main(void)
