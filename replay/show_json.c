@@ -9,6 +9,7 @@
 #include "formats/base/fsio.h"
 #include "replay/render.h"
 #include "replay/show_inside.h"
+#include "replay/workspace.h"
 
 #include "formats/base/banned.h"
 
@@ -296,25 +297,6 @@ static bool add_row(json_t *object, const struct nj_show *show, const struct nj_
 
 /* ---- changes ---- */
 
-static const char *type_text(enum nj_file_type type)
-{
-    switch (type) {
-    case NJ_FILE_REGULAR:
-        return "file";
-    case NJ_FILE_DIRECTORY:
-        return "folder";
-    case NJ_FILE_SYMLINK:
-        return "symlink";
-    case NJ_FILE_HARDLINK:
-        return "hardlink";
-    case NJ_FILE_FIFO:
-        return "fifo";
-    case NJ_FILE_SOCKET:
-        return "socket";
-    }
-    return "?";
-}
-
 static int add_change(void *ctx, const char *path, const struct nj_tree_entry *a,
                       const struct nj_tree_entry *b, struct nj_error *err)
 {
@@ -332,7 +314,7 @@ static int add_change(void *ctx, const char *path, const struct nj_tree_entry *a
                   !a   ? "added"
                   : !b ? "deleted"
                        : "modified") ||
-        !set_text(change, "file_type", type_text(entry->type)) ||
+        !set_text(change, "file_type", nj_file_type_text(entry->type)) ||
         (entry->type == NJ_FILE_REGULAR && !set_number(change, "size", entry->size)) ||
         json_array_append_new(ctx, change) < 0)
         return nj_fail_nomem(err);

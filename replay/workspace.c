@@ -66,7 +66,7 @@ static char type_letter(enum nj_file_type type)
     return '-';
 }
 
-static const char *type_text(enum nj_file_type type)
+const char *nj_file_type_text(enum nj_file_type type)
 {
     switch (type) {
     case NJ_FILE_REGULAR:
@@ -136,7 +136,7 @@ static int say_json(struct lister *lister, const char *path, const struct nj_tre
         return -(int)err->code;
     }
     ok = nj_json_set(object, "path", nj_json_text(nj_buf_span(&absolute))) &&
-         nj_json_set(object, "type", json_string(type_text(entry->type)));
+         nj_json_set(object, "type", json_string(nj_file_type_text(entry->type)));
     if (ok && !nj_fsio_utf8_valid(nj_buf_span(&absolute)))
         ok = nj_json_set(object, "path_base64", nj_json_base64(nj_buf_span(&absolute)));
     if (ok && !has_target(entry))

@@ -26,4 +26,7 @@ int nj_workspace_list(const struct nj_object_source *source, const char *path,
                       int (*print)(struct nj_buf *out, struct nj_error *err), struct nj_buf *out,
                       struct nj_error *err) NJ_MUST_USE;
 
+/* nj_file_type_text - as --json tells it: "file", "folder"...; static memory */
+const char *nj_file_type_text(enum nj_file_type type);
+
 #endif

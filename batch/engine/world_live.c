@@ -90,23 +90,35 @@ static void on_replied(void *ctx, const struct nj_model_reply *reply)
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
 }
 
+/* attempt_event - a try that gave no reply and is not its turn's last; what came is kept. False
+ * when that failed, and the session with it. */
+static bool attempt_event(struct nj_live *live, const struct nj_model_failure *failure,
+                          struct nj_event *event)
+{
+    struct nj_error err = {0};
+
+    *event = nj_live_event(live, NJ_EVENT_ATTEMPT);
+    event->attempt = live->seat.session->attempts_failed + 1;
+    event->attempt_failed.turn = live->request.turn;
+    event->attempt_failed.model = nj_span_text(failure->model);
+    event->attempt_failed.cause = nj_span_text(failure->cause);
+    event->attempt_failed.text = nj_span_text(failure->text);
+    event->attempt_failed.cost_micro_usd = failure->cost_micro_usd;
+    if (keep_answer(live, failure, event, &err) < 0) {
+        nj_seat_fail(&live->seat, &err);
+        return false;
+    }
+    return true;
+}
+
 /* Every other session would fail alike: the run is suspended with the cure, and this session's turn
  * is asked again when the run is gone on with. */
 static void stop_for(struct nj_live *live, const struct nj_model_failure *failure)
 {
-    struct nj_event event = nj_live_event(live, NJ_EVENT_ATTEMPT);
-    struct nj_error err = {0};
+    struct nj_event event;
 
-    event.attempt = live->seat.session->attempts_failed + 1;
-    event.attempt_failed.turn = live->request.turn;
-    event.attempt_failed.model = nj_span_text(failure->model);
-    event.attempt_failed.cause = nj_span_text(failure->cause);
-    event.attempt_failed.text = nj_span_text(failure->text);
-    event.attempt_failed.cost_micro_usd = failure->cost_micro_usd;
-    if (keep_answer(live, failure, &event, &err) < 0) {
-        nj_seat_fail(&live->seat, &err);
+    if (!attempt_event(live, failure, &event))
         return;
-    }
     nj_money_settle(live, failure->cost_micro_usd);
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
     if (!live->engine->stopping) /* those that were under way fail alike */
@@ -144,19 +156,10 @@ static void on_model_failed(void *ctx, const struct nj_model_failure *failure)
 static void on_attempt(void *ctx, const struct nj_model_failure *failure)
 {
     struct nj_live *live = ctx;
-    struct nj_event event = nj_live_event(live, NJ_EVENT_ATTEMPT);
-    struct nj_error err = {0};
+    struct nj_event event;
 
-    event.attempt = live->seat.session->attempts_failed + 1;
-    event.attempt_failed.turn = live->request.turn;
-    event.attempt_failed.model = nj_span_text(failure->model);
-    event.attempt_failed.cause = nj_span_text(failure->cause);
-    event.attempt_failed.text = nj_span_text(failure->text);
-    event.attempt_failed.cost_micro_usd = failure->cost_micro_usd;
-    if (keep_answer(live, failure, &event, &err) < 0) {
-        nj_seat_fail(&live->seat, &err);
+    if (!attempt_event(live, failure, &event))
         return;
-    }
     nj_seat_deliver(&live->seat, &event, (struct nj_span){0});
     if (live->seat.over || nj_money_renew(live, failure->cost_micro_usd))
         return;
