@@ -2,10 +2,11 @@
 #
 # snapshot.sh - what a step's snapshot costs beside git, restic and borg, and a restore beside git and restic
 #
-# Each side changes the same number of files of the same tree and then keeps it. For the peers only the keeping is timed; for this
-# program the whole step is, with the start of the shell in its box, its writes, the capture and the synced journal, as the
-# difference between a job of many such steps and one of few. So the ratios say too little rather than too much. All is on one
-# file system; the box's workspace is a tmpfs as always, and the peers' tree is in the page cache.
+# Each side changes the same number of files of the same tree and then keeps it; what the change itself takes is left out. This
+# program's time is told by its own record: from one tool call's end to the next one's, less how long the call ran. In it are the
+# reply between them, the call's set-up in the box, the capture, and the synced journal, so the ratios say too little rather than
+# too much. Making the tree takes a hundred times as long and is in no figure. All is on one file system; the box's workspace is
+# a tmpfs as always, and the peers' tree is in the page cache.
 set -uo pipefail
 
 NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
@@ -41,7 +42,7 @@ spent() {
 # Text that compresses about as source code does, another in each file. No program but the shell takes part in a change.
 make_tree() {
     cat <<-BASH
-	LC_ALL=C; mkdir tree; cd tree; t=; i=0
+	LC_ALL=C; RANDOM=7; mkdir tree; cd tree; t=; i=0
 	while [ \${#t} -lt $3 ]; do t+="line \$i holds \$RANDOM\$RANDOM and \$RANDOM\$RANDOM\$RANDOM
 	"; i=\$((i + 1)); done
 	for d in {1..$1}; do mkdir d\$d; for f in {1..$2}; do at=\$((RANDOM % $3))
@@ -71,6 +72,15 @@ timed() {
     ! grep -v '"result":\[\]' "$1/run/results.jsonl" || die "a call of the job $1 failed: $(head -c 300 "$1/run/results.jsonl")"
 }
 
+# steps RUN WHAT - the median over the calls behind the first, in seconds: of all between two ends (whole), without the call (keep)
+steps() {
+    nightjar-replay show "$1:x" --json | python3 -I -c '
+import json, statistics, sys
+ends = [row for row in map(json.loads, sys.stdin) if row.get("kind") == "tool-done"]
+took = [(b["time_ns"] - a["time_ns"]) / 1e9 - (b["duration_ms"] / 1e3 if sys.argv[1] == "keep" else 0) for a, b in zip(ends, ends[1:])]
+print("%.6f" % statistics.median(took))' "$2"
+}
+
 line() { printf '  %-32s %10s %12s %12s\n' "$@"; }
 # beside NAME SECONDS BYTES OURS - one line; the last column is how many times faster we are
 beside() { line "$1" "$(awk -v s="$2" 'BEGIN { printf "%.1f", s * 1000 }')" "$3" "$(awk -v a="$2" -v b="$4" 'BEGIN { if (b > 0) printf "%.1f", a / b; else print "-" }')"; }
@@ -87,17 +97,17 @@ where_borg() { echo borg; }
 
 # compare DIRS FILES BYTES CHANGED PEER...
 compare() {
-    local change make many few ours before after i peer
+    local change make ours whole before after i peer
     make=$(make_tree "$1" "$2" "$3") change=$(change_tree "$1" "$2" "$4")
     shift 4
     job many $((STEPS + 1)) "$make" "$change"
     job few 1 "$make" "$change"
     ours=$(for ((i = 0; i < ROUNDS; i++)); do
-        many=$(timed many) && few=$(timed few) || exit 1
-        awk -v a="$many" -v b="$few" -v n="$STEPS" 'BEGIN { printf "%.6f\n", (a - b) / n }'
-    done | median) || exit 1
+        timed many >/dev/null && steps many/run keep || exit 1
+    done | median) && whole=$(steps many/run whole) && timed few >/dev/null || exit 1
     line '' 'ms' 'bytes kept' 'peer/this'
-    beside "nightjar, a whole step" "$ours" $((($(stored many/run/journal) - $(stored few/run/journal)) / STEPS)) "$ours"
+    beside "nightjar" "$ours" $((($(stored many/run/journal) - $(stored few/run/journal)) / STEPS)) "$ours"
+    beside "nightjar, with the call" "$whole" '' "$ours"
     for peer; do
         command -v "$peer" >/dev/null || { line "$peer" missing '' ''; continue; }
         rm -rf tree restic borg
@@ -130,9 +140,8 @@ for peer in git restic; do
     theirs=$(restored "$peer") || exit 1
     beside "$peer" "$theirs" '' "$ours"
 done
-plain=$(timed many) && built=$(NJ_TEST_EVICT_ALWAYS=1 timed many) || exit 1
-each=$(awk -v a="$built" -v b="$plain" -v n="$STEPS" 'BEGIN { printf "%.6f", (a - b) / n }')
-beside "nightjar, into a new box, a step" "$each" '' "$ours"
+NJ_TEST_EVICT_ALWAYS=1 timed many >/dev/null && built=$(steps many/run keep) || exit 1
+beside "nightjar, into a new box, a step" "$built" '' "$ours"
 rm -rf many few tree restic borg back
 
 printf 'a snapshot of 50 files, 1 MB, 5 changed\n'
