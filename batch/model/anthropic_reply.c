@@ -88,10 +88,9 @@ static int rubbish(struct nj_error *err, const char *where, const char *what)
 
 /* ---- usage and stop ---- */
 
-static int take_tokens(struct nj_span usage, const char *key, uint64_t *tokens,
+static int take_tokens(struct nj_span value, const char *key, uint64_t *tokens,
                        struct nj_error *err)
 {
-    struct nj_span value = nj_slice_get(usage, key);
     enum nj_slice_kind kind = nj_slice_kind(value);
     char where[64];
 
@@ -106,26 +105,32 @@ static int take_tokens(struct nj_span usage, const char *key, uint64_t *tokens,
 }
 
 /* What one usage object tells; what it does not mention stays: figures are cumulative. */
-static int read_usage(struct nj_span value, struct nj_usage *usage, struct nj_error *err)
+static int read_usage(struct nj_span usage, struct nj_usage *told, struct nj_error *err)
 {
-    struct nj_span creation = nj_slice_get(value, "cache_creation");
-    uint64_t written = usage->cache_write_5m_tokens + usage->cache_write_1h_tokens;
+    enum { INPUT, OUTPUT, READ, WRITTEN, CREATION, N_KEYS };
+    static const char *const keys[N_KEYS] = {
+        [INPUT] = "input_tokens",           [OUTPUT] = "output_tokens",
+        [READ] = "cache_read_input_tokens", [WRITTEN] = "cache_creation_input_tokens",
+        [CREATION] = "cache_creation",
+    };
+    static const char *const parts_written[] = {"ephemeral_5m_input_tokens",
+                                                "ephemeral_1h_input_tokens"};
+    uint64_t written = told->cache_write_5m_tokens + told->cache_write_1h_tokens;
+    struct nj_span values[N_KEYS], by_age[2];
 
-    if (take_tokens(value, "input_tokens", &usage->input_tokens, err) < 0 ||
-        take_tokens(value, "output_tokens", &usage->output_tokens, err) < 0 ||
-        take_tokens(value, "cache_read_input_tokens", &usage->cache_read_tokens, err) < 0 ||
-        take_tokens(value, "cache_creation_input_tokens", &written, err) < 0)
+    nj_slice_pick(usage, keys, N_KEYS, values);
+    if (take_tokens(values[INPUT], keys[INPUT], &told->input_tokens, err) < 0 ||
+        take_tokens(values[OUTPUT], keys[OUTPUT], &told->output_tokens, err) < 0 ||
+        take_tokens(values[READ], keys[READ], &told->cache_read_tokens, err) < 0 ||
+        take_tokens(values[WRITTEN], keys[WRITTEN], &written, err) < 0)
         return -(int)err->code;
-    if (nj_slice_kind(creation) == NJ_SLICE_OBJECT) {
-        if (take_tokens(creation, "ephemeral_5m_input_tokens", &usage->cache_write_5m_tokens, err) <
-                0 ||
-            take_tokens(creation, "ephemeral_1h_input_tokens", &usage->cache_write_1h_tokens, err) <
-                0)
-            return -(int)err->code;
-    }
+    nj_slice_pick(values[CREATION], parts_written, 2, by_age);
+    if (take_tokens(by_age[0], parts_written[0], &told->cache_write_5m_tokens, err) < 0 ||
+        take_tokens(by_age[1], parts_written[1], &told->cache_write_1h_tokens, err) < 0)
+        return -(int)err->code;
     /* What the total has beyond the parts was written for five minutes, the default. */
-    if (written > usage->cache_write_5m_tokens + usage->cache_write_1h_tokens)
-        usage->cache_write_5m_tokens = written - usage->cache_write_1h_tokens;
+    if (written > told->cache_write_5m_tokens + told->cache_write_1h_tokens)
+        told->cache_write_5m_tokens = written - told->cache_write_1h_tokens;
     return 0;
 }
 
@@ -144,15 +149,15 @@ static int take_usage(struct nj_span value, struct nj_reply *reply, struct nj_er
 {
     struct nj_slice_walk walk = {0};
     struct nj_usage sum = {0};
-    struct nj_span one;
+    struct nj_span iterations, one;
     size_t n = 0;
 
     if (nj_slice_kind(value) != NJ_SLICE_OBJECT)
         return 0;
     if (read_usage(value, &reply->usage, err) < 0)
         return -(int)err->code;
-    while (nj_slice_item(nj_slice_get(value, "iterations"), &walk, &one) &&
-           n < NJ_REPLY_BLOCKS_MAX) {
+    iterations = nj_slice_get(value, "iterations");
+    while (nj_slice_item(iterations, &walk, &one) && n < NJ_REPLY_BLOCKS_MAX) {
         struct nj_usage usage = {0};
 
         if (read_usage(one, &usage, err) < 0)
@@ -166,10 +171,9 @@ static int take_usage(struct nj_span value, struct nj_reply *reply, struct nj_er
     return 0;
 }
 
-static int take_stop(struct nj_span from, struct nj_reply *reply, struct nj_error *err)
+static int take_stop(struct nj_span reason, struct nj_span details, struct nj_reply *reply,
+                     struct nj_error *err)
 {
-    struct nj_span reason = nj_slice_get(from, "stop_reason");
-    struct nj_span details = nj_slice_get(from, "stop_details");
     NJ_AUTO(nj_buf_done) struct nj_buf why = {0};
     struct nj_error ignored = {0};
 
@@ -203,8 +207,11 @@ static int take_stop(struct nj_span from, struct nj_reply *reply, struct nj_erro
  * them back. */
 static int add_block(struct nj_span block, struct nj_reply *reply, struct nj_error *err)
 {
-    if (nj_slice_is(nj_slice_get(block, "type"), "text") &&
-        nj_slice_is(nj_slice_get(block, "text"), ""))
+    static const char *const keys[] = {"type", "text"};
+    struct nj_span values[2];
+
+    nj_slice_pick(block, keys, 2, values);
+    if (nj_slice_is(values[0], "text") && nj_slice_is(values[1], ""))
         return 0;
     if (nj_buf_text(&reply->content, reply->content.len ? "," : "[", err) < 0)
         return -(int)err->code;
@@ -300,41 +307,82 @@ static int finish_block(struct nj_reader *reader, struct nj_reply *reply, struct
 
 /* ---- events ---- */
 
-static int on_message_start(struct nj_reader *reader, struct nj_span data, struct nj_reply *reply,
+/* What an event may have, of all kinds of them: found in one walk. */
+#define EVENT_MEMBERS(X) X(type) X(index) X(delta) X(content_block) X(message) X(usage) X(error)
+
+struct event {
+#define X(name) struct nj_span name;
+    EVENT_MEMBERS(X)
+#undef X
+};
+
+static void read_event(struct nj_span data, struct event *event)
+{
+    static const char *const keys[] = {
+#define X(name) #name,
+        EVENT_MEMBERS(X)
+#undef X
+    };
+    struct nj_span values[sizeof(keys) / sizeof(keys[0])];
+    size_t n = 0;
+
+    nj_slice_pick(data, keys, sizeof(keys) / sizeof(keys[0]), values);
+#define X(name) event->name = values[n++];
+    EVENT_MEMBERS(X)
+#undef X
+}
+
+/* The members of a message, whether it came whole or only begins. */
+struct message {
+    struct nj_span type, model, content, usage, stop_reason, stop_details;
+};
+
+static struct message read_message(struct nj_span bytes)
+{
+    static const char *const keys[] = {"type",  "model",       "content",
+                                       "usage", "stop_reason", "stop_details"};
+    struct nj_span values[6];
+
+    nj_slice_pick(bytes, keys, 6, values);
+    return (struct message){values[0], values[1], values[2], values[3], values[4], values[5]};
+}
+
+static int on_message_start(struct nj_reader *reader, struct nj_span bytes, struct nj_reply *reply,
                             struct nj_error *err)
 {
-    struct nj_span message = nj_slice_get(data, "message"), block;
+    struct message message = read_message(bytes);
     struct nj_slice_walk walk = {0};
+    struct nj_span block;
 
     if (reader->started)
         return rubbish(err, "message_start", "it came twice");
-    if (nj_slice_kind(message) != NJ_SLICE_OBJECT)
+    if (nj_slice_kind(bytes) != NJ_SLICE_OBJECT)
         return rubbish(err, "message_start", "message is no object");
     reader->started = true;
-    nj_reply_model(reply, nj_slice_get(message, "model"));
-    while (nj_slice_item(nj_slice_get(message, "content"), &walk, &block))
+    nj_reply_model(reply, message.model);
+    while (nj_slice_item(message.content, &walk, &block))
         if (add_block(block, reply, err) < 0)
             return -(int)err->code;
-    if (take_usage(nj_slice_get(message, "usage"), reply, err) < 0)
+    if (take_usage(message.usage, reply, err) < 0)
         return -(int)err->code;
-    return take_stop(message, reply, err);
+    return take_stop(message.stop_reason, message.stop_details, reply, err);
 }
 
-static int read_index(struct nj_span data, uint64_t *ret_index, struct nj_error *err)
+static int read_index(const struct event *event, uint64_t *ret_index, struct nj_error *err)
 {
-    if (nj_slice_uint(nj_slice_get(data, "index"), INT32_MAX, "index", ret_index, err) == 0)
+    if (nj_slice_uint(event->index, INT32_MAX, "index", ret_index, err) == 0)
         return 0;
     err->code = NJ_E_UPSTREAM;
     return -(int)err->code;
 }
 
-static int on_block_start(struct nj_reader *reader, struct nj_span data, struct nj_error *err)
+static int on_block_start(struct nj_reader *reader, const struct event *event, struct nj_error *err)
 {
-    struct nj_span start = nj_slice_get(data, "content_block");
+    struct nj_span start = event->content_block;
     NJ_AUTO(block_free) struct block *block = NULL;
     uint64_t index;
 
-    if (read_index(data, &index, err) < 0)
+    if (read_index(event, &index, err) < 0)
         return nj_wrap(err, "content_block_start");
     if (reader->block)
         return rubbish(err, "content_block_start", "the block before has not stopped");
@@ -360,15 +408,14 @@ static int on_block_start(struct nj_reader *reader, struct nj_span data, struct 
     return 0;
 }
 
-static int on_delta(struct nj_reader *reader, struct nj_span data, struct nj_error *err)
+static int on_delta(struct nj_reader *reader, const struct event *event, struct nj_error *err)
 {
-    struct nj_span delta = nj_slice_get(data, "delta");
-    struct nj_span type = nj_slice_get(delta, "type"), fragment;
+    struct nj_span type = nj_slice_get(event->delta, "type"), fragment;
     struct nj_buf *joined;
     uint64_t index;
     size_t part = 0;
 
-    if (read_index(data, &index, err) < 0)
+    if (read_index(event, &index, err) < 0)
         return nj_wrap(err, "content_block_delta");
     if (!reader->block || reader->block->index != index)
         return rubbish(err, "content_block_delta", "no block of this index is open");
@@ -382,7 +429,7 @@ static int on_delta(struct nj_reader *reader, struct nj_span data, struct nj_err
             "content_block_delta: %.*s is not known to this build; stream: false may help",
             (int)(type.len < 60 ? type.len : 60), (const char *)type.data);
     joined = &reader->block->joined[part];
-    fragment = nj_slice_get(delta, parts[part].from);
+    fragment = nj_slice_get(event->delta, parts[part].from);
     reader->block->touched |= 1u << part;
     if (part == PART_CITATIONS) {
         if (nj_slice_kind(fragment) != NJ_SLICE_OBJECT)
@@ -403,12 +450,12 @@ static int on_delta(struct nj_reader *reader, struct nj_span data, struct nj_err
     return nj_buf_append(joined, fragment.data, fragment.len, err);
 }
 
-static int on_block_stop(struct nj_reader *reader, struct nj_span data, struct nj_reply *reply,
-                         struct nj_error *err)
+static int on_block_stop(struct nj_reader *reader, const struct event *event,
+                         struct nj_reply *reply, struct nj_error *err)
 {
     uint64_t index;
 
-    if (read_index(data, &index, err) < 0)
+    if (read_index(event, &index, err) < 0)
         return nj_wrap(err, "content_block_stop");
     if (!reader->block || reader->block->index != index)
         return rubbish(err, "content_block_stop", "no block of this index is open");
@@ -426,48 +473,73 @@ static int on_message_stop(struct nj_reader *reader, struct nj_reply *reply, str
     return end_content(reply, err);
 }
 
-int nj_anthropic_event(struct nj_reader *reader, const struct nj_sse_event *event,
+static int on_message_delta(const struct event *event, struct nj_reply *reply, struct nj_error *err)
+{
+    static const char *const keys[] = {"stop_reason", "stop_details"};
+    struct nj_span values[2];
+
+    if (take_usage(event->usage, reply, err) < 0)
+        return -(int)err->code;
+    nj_slice_pick(event->delta, keys, 2, values);
+    return take_stop(values[0], values[1], reply, err);
+}
+
+/* One of a message that has begun; others are none that this build has heard of, or pings. */
+static int on_event(struct nj_reader *reader, const struct event *event, struct nj_reply *reply,
+                    struct nj_error *err)
+{
+    if (nj_slice_is(event->type, "content_block_delta"))
+        return on_delta(reader, event, err);
+    if (nj_slice_is(event->type, "content_block_start"))
+        return on_block_start(reader, event, err);
+    if (nj_slice_is(event->type, "content_block_stop"))
+        return on_block_stop(reader, event, reply, err);
+    if (nj_slice_is(event->type, "message_delta"))
+        return on_message_delta(event, reply, err);
+    return on_message_stop(reader, reply, err);
+}
+
+static bool is_of_message(struct nj_span type)
+{
+    static const char *const types[] = {"content_block_delta", "content_block_start",
+                                        "content_block_stop", "message_delta", "message_stop"};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (nj_slice_is(type, types[i]))
+            return true;
+    return false;
+}
+
+int nj_anthropic_event(struct nj_reader *reader, const struct nj_sse_event *received,
                        struct nj_reply *reply, struct nj_error *err)
 {
-    struct nj_span data, type;
-    int r = 0;
+    struct event event;
+    struct nj_span data;
+    int r;
 
-    if (nj_slice_check(event->data, &data, err) < 0) {
+    if (nj_slice_check(received->data, &data, err) < 0) {
         err->code = NJ_E_UPSTREAM;
-        return nj_wrap(err, "event%s%.*s", event->name.len ? " " : "", (int)event->name.len,
-                       (const char *)event->name.data);
+        return nj_wrap(err, "event%s%.*s", received->name.len ? " " : "", (int)received->name.len,
+                       (const char *)received->name.data);
     }
-    type = nj_slice_get(data, "type");
-    if (nj_slice_kind(type) != NJ_SLICE_STRING)
+    read_event(data, &event);
+    if (nj_slice_kind(event.type) != NJ_SLICE_STRING)
         return rubbish(err, "event", "it has no type");
-    if (nj_slice_is(type, "error")) {
-        nj_anthropic_error(nj_slice_get(data, "error"), 500, reply);
+    if (nj_slice_is(event.type, "error")) {
+        nj_anthropic_error(event.error, 500, reply);
         return NJ_READ_DONE;
     }
-    if (nj_slice_is(type, "message_start"))
-        r = on_message_start(reader, data, reply, err);
-    else if (nj_slice_is(type, "content_block_start") || nj_slice_is(type, "content_block_delta") ||
-             nj_slice_is(type, "content_block_stop") || nj_slice_is(type, "message_delta") ||
-             nj_slice_is(type, "message_stop"))
-        r = reader->started ? 0 : rubbish(err, "event", "it came before message_start");
-    else
+    if (nj_slice_is(event.type, "message_start"))
+        return on_message_start(reader, event.message, reply, err) < 0 ? -(int)err->code
+                                                                       : NJ_READ_MORE;
+    if (!is_of_message(event.type))
         return NJ_READ_MORE; /* ping, and what this build has never heard of */
-    if (r == 0 && nj_slice_is(type, "content_block_start"))
-        r = on_block_start(reader, data, err);
-    else if (r == 0 && nj_slice_is(type, "content_block_delta"))
-        r = on_delta(reader, data, err);
-    else if (r == 0 && nj_slice_is(type, "content_block_stop"))
-        r = on_block_stop(reader, data, reply, err);
-    else if (r == 0 && nj_slice_is(type, "message_delta"))
-        r = take_usage(nj_slice_get(data, "usage"), reply, err) < 0
-                ? -(int)err->code
-                : take_stop(nj_slice_get(data, "delta"), reply, err);
+    if (!reader->started)
+        return rubbish(err, "event", "it came before message_start");
+    r = on_event(reader, &event, reply, err);
     if (r < 0)
         return r;
-    if (!nj_slice_is(type, "message_stop"))
-        return NJ_READ_MORE;
-    r = on_message_stop(reader, reply, err);
-    return r < 0 ? r : NJ_READ_DONE;
+    return nj_slice_is(event.type, "message_stop") ? NJ_READ_DONE : NJ_READ_MORE;
 }
 
 int nj_anthropic_end(struct nj_reader *reader, struct nj_reply *reply, struct nj_error *err)
@@ -479,24 +551,24 @@ int nj_anthropic_end(struct nj_reader *reader, struct nj_reply *reply, struct nj
 
 int nj_anthropic_whole(struct nj_span body, struct nj_reply *reply, struct nj_error *err)
 {
-    struct nj_span message, content, block;
     struct nj_slice_walk walk = {0};
+    struct nj_span value, block;
+    struct message message;
 
-    if (nj_slice_check(body, &message, err) < 0) {
+    if (nj_slice_check(body, &value, err) < 0) {
         err->code = NJ_E_UPSTREAM;
         return nj_wrap(err, "answer");
     }
-    content = nj_slice_get(message, "content");
-    if (!nj_slice_is(nj_slice_get(message, "type"), "message") ||
-        nj_slice_kind(content) != NJ_SLICE_ARRAY)
+    message = read_message(value);
+    if (!nj_slice_is(message.type, "message") || nj_slice_kind(message.content) != NJ_SLICE_ARRAY)
         return rubbish(err, "answer", "it is no message with content");
-    nj_reply_model(reply, nj_slice_get(message, "model"));
-    if (take_usage(nj_slice_get(message, "usage"), reply, err) < 0 ||
-        take_stop(message, reply, err) < 0)
+    nj_reply_model(reply, message.model);
+    if (take_usage(message.usage, reply, err) < 0 ||
+        take_stop(message.stop_reason, message.stop_details, reply, err) < 0)
         return -(int)err->code;
     if (!reply->stop)
         return rubbish(err, "answer", "there is no stop_reason");
-    while (nj_slice_item(content, &walk, &block))
+    while (nj_slice_item(message.content, &walk, &block))
         if (add_block(block, reply, err) < 0)
             return -(int)err->code;
     return end_content(reply, err);

@@ -1,8 +1,10 @@
 /*
  * slice.c - checking and slicing JSON
  *
- * One function, value_end(), knows the grammar; it walks without recursion and keeps a kind for
- * each open list or object. Checking and slicing both use it.
+ * The one complication: there are two ways over a value. value_end() knows the grammar; it walks
+ * without recursion and keeps a kind for each open list or object, and is gone once over each text.
+ * past_value() trusts that this was done and only looks for quotes and brackets: slices are cut
+ * many times from the same text, and mostly to get past what nobody asked for.
  */
 #include "formats/base/slice.h"
 
@@ -67,12 +69,24 @@ static size_t escape_end(struct nj_span text, size_t at, struct fault *fault)
 }
 
 /* Where the first byte at or behind @at is that ends a string or has to be looked at: a quote, a
- * backslash, a control character, one beyond ASCII. Eight at a time: most of a reply is plain text.
- * Borrows only spoil what lies above the first find. */
+ * backslash, a control character, one beyond ASCII. Sixteen at a time, then eight: most of a reply
+ * is plain text. Borrows only spoil what lies above the first find. */
 static size_t plain_end(struct nj_span text, size_t at)
 {
+    typedef int8_t bytes __attribute__((vector_size(16)));
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
 
+    while (text.len - at >= sizeof(bytes)) {
+        uint64_t halves[2];
+        bytes some, found;
+
+        memcpy(&some, text.data + at, sizeof(some));
+        found = (some == '"') | (some == '\\') | (some < 0x20); /* beyond ASCII is negative */
+        memcpy(halves, &found, sizeof(halves));
+        if (halves[0] | halves[1])
+            break;
+        at += sizeof(bytes);
+    }
     while (text.len - at >= sizeof(uint64_t)) {
         uint64_t word = nj_load_u64le(text.data + at);
         uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
@@ -266,6 +280,65 @@ enum nj_slice_kind nj_slice_kind(struct nj_span value)
     }
 }
 
+/* ---- slicing what was checked ---- */
+
+/* Behind the string whose opening quote is at @at, or 0: its end is a quote that no odd number of
+ * backslashes stands before. */
+static size_t past_string(struct nj_span text, size_t at)
+{
+    at++;
+    while (at < text.len) {
+        const uint8_t *quote = memchr(text.data + at, '"', text.len - at);
+        size_t end, backslashes = 0;
+
+        if (!quote)
+            return 0;
+        end = (size_t)(quote - text.data);
+        while (end - backslashes > at && text.data[end - backslashes - 1] == '\\')
+            backslashes++;
+        at = end + 1;
+        if (backslashes % 2 == 0)
+            return at;
+    }
+    return 0;
+}
+
+/* Behind the value that begins at @at, or 0. */
+static size_t past_value(struct nj_span text, size_t at)
+{
+    size_t begin = at, depth = 0;
+
+    for (; at < text.len; at++) {
+        switch (text.data[at]) {
+        case '"':
+            at = past_string(text, at);
+            if (!at || depth == 0)
+                return at;
+            at--;
+            continue;
+        case '{':
+        case '[':
+            depth++;
+            continue;
+        case '}':
+        case ']':
+            if (depth > 1) {
+                depth--;
+                continue;
+            }
+            if (depth == 1)
+                return at + 1;
+            break;
+        default:
+            if (depth > 0 || (text.data[at] != ',' && !is_blank(text.data[at])))
+                continue;
+            break;
+        }
+        break; /* a number or a word ends where something else begins */
+    }
+    return depth == 0 && at > begin ? at : 0;
+}
+
 /* Moves to the next element; false at the end. */
 static bool next(struct nj_span value, uint8_t open, struct nj_slice_walk *walk)
 {
@@ -283,8 +356,7 @@ static bool next(struct nj_span value, uint8_t open, struct nj_slice_walk *walk)
 static bool take_value(struct nj_span value, struct nj_slice_walk *walk, size_t begin,
                        struct nj_span *ret_value)
 {
-    struct fault fault;
-    size_t end = value_end(value, begin, &fault);
+    size_t end = past_value(value, begin);
 
     if (!end)
         return false;
@@ -296,18 +368,19 @@ static bool take_value(struct nj_span value, struct nj_slice_walk *walk, size_t 
 bool nj_slice_member(struct nj_span value, struct nj_slice_walk *walk, struct nj_span *ret_key,
                      struct nj_span *ret_value)
 {
-    struct fault fault;
     size_t begin, end, at;
 
     if (!next(value, '{', walk))
         return false;
     begin = walk->at;
-    at = key_end(value, begin, &fault);
-    if (!at)
+    end = value.data[begin] == '"' ? past_string(value, begin) : 0;
+    if (!end)
         return false;
-    end = string_end(value, begin, &fault);
+    at = skip_blanks(value, end);
+    if (at >= value.len || value.data[at] != ':')
+        return false;
     *ret_key = (struct nj_span){value.data + begin, end - begin};
-    return take_value(value, walk, at, ret_value);
+    return take_value(value, walk, skip_blanks(value, at + 1), ret_value);
 }
 
 bool nj_slice_item(struct nj_span value, struct nj_slice_walk *walk, struct nj_span *ret_value)
@@ -327,14 +400,25 @@ bool nj_slice_is(struct nj_span string, const char *text)
     return nj_slice_kind(string) == NJ_SLICE_STRING && nj_span_is(nj_slice_inner(string), text);
 }
 
-struct nj_span nj_slice_get(struct nj_span object, const char *key)
+void nj_slice_pick(struct nj_span object, const char *const *keys, size_t n,
+                   struct nj_span *ret_values)
 {
     struct nj_slice_walk walk = {0};
-    struct nj_span found = {0}, name, value;
+    struct nj_span name, value;
 
+    for (size_t i = 0; i < n; i++)
+        ret_values[i] = (struct nj_span){0};
     while (nj_slice_member(object, &walk, &name, &value))
-        if (nj_slice_is(name, key))
-            found = value;
+        for (size_t i = 0; i < n; i++)
+            if (name.data[1] == (uint8_t)keys[i][0] && nj_slice_is(name, keys[i]))
+                ret_values[i] = value;
+}
+
+struct nj_span nj_slice_get(struct nj_span object, const char *key)
+{
+    struct nj_span found;
+
+    nj_slice_pick(object, &key, 1, &found);
     return found;
 }
 

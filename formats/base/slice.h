@@ -3,8 +3,8 @@
  *
  * A provider's bytes are frozen the moment they arrive, so they are checked once (nj_slice_check)
  * and then cut, not parsed: a value is the span of its bytes. All of it is pure and takes memory
- * only where a string is decoded. The walkers want checked text; on anything else they stop early,
- * but never read outside of it.
+ * only where a string is decoded. The walkers want checked text, of which they look at quotes and
+ * brackets only: what they find in any other means nothing, but they end, and never read outside.
  *
  * Checked means: one value with nothing but blanks around it, strict JSON (RFC 8259), strict UTF-8,
  * no more than NJ_SLICE_DEPTH_MAX lists and objects within each other. Numbers are text of any
@@ -51,6 +51,10 @@ bool nj_slice_item(struct nj_span value, struct nj_slice_walk *walk, struct nj_s
  * comes twice the last one counts, as it does for jansson. @key is plain text: a key that was
  * written with escapes in it is not found. */
 struct nj_span nj_slice_get(struct nj_span object, const char *key);
+
+/* nj_slice_pick - nj_slice_get() of @n keys in one walk */
+void nj_slice_pick(struct nj_span object, const char *const *keys, size_t n,
+                   struct nj_span *ret_values);
 
 /* nj_slice_inner - what stands between a string's quotes, still escaped; empty for other kinds */
 struct nj_span nj_slice_inner(struct nj_span string);

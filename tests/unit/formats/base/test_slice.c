@@ -161,6 +161,52 @@ static void half_a_surrogate_pair_is_json_and_no_text(void **state)
     }
 }
 
+/* The checker looks at many bytes at once: whatever stands wherever in a string must be seen. */
+static void a_string_is_read_to_its_last_byte_wherever_that_is(void **state)
+{
+    static const struct {
+        const char *bytes;
+        bool sound;
+    } rows[] = {{"x", true},     {"\\n", true},   {"\\\"", true}, {"\xc3\xa9", true},
+                {"\x7f", true},  {"\x1f", false}, {"\\q", false}, {"\"", false},
+                {"\xc3", false}, {"\xff", false}};
+
+    (void)state;
+    for (size_t before = 0; before < 40; before++)
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            struct nj_error err = {0};
+            struct nj_span value;
+            char text[128];
+            int n = snprintf(text, sizeof(text), "\"%.*s%s%.*s\"", (int)before,
+                             "........................................", rows[i].bytes,
+                             (int)(40 - before), "----------------------------------------");
+
+            assert_int_equal(nj_slice_check((struct nj_span){(const uint8_t *)text, (size_t)n},
+                                            &value, &err) == 0,
+                             rows[i].sound);
+        }
+}
+
+static void what_stands_in_a_string_ends_no_value(void **state)
+{
+    static const char *const keys[] = {"b", "none", "a"};
+    const struct nj_span object =
+        nj_span_text("{\"a\":\"}]\\\"{,\\\\\",\"x\":[{\"b\":\"\\\\\\\"]\"},"
+                     "[]],\"b\":-1.5e3,\"a\":{\"a\":0} , \"c\":null}");
+    struct nj_slice_walk walk = {0};
+    struct nj_span values[3], key, value;
+
+    (void)state;
+    nj_slice_pick(object, keys, 3, values);
+    assert_true(nj_span_is(values[0], "-1.5e3"));
+    assert_int_equal(values[1].len, 0);
+    assert_true(nj_span_is(values[2], "{\"a\":0}")); /* the last one counts */
+    assert_true(nj_slice_member(object, &walk, &key, &value));
+    assert_true(nj_span_is(value, "\"}]\\\"{,\\\\\""));
+    assert_true(nj_slice_member(object, &walk, &key, &value));
+    assert_true(nj_span_is(value, "[{\"b\":\"\\\\\\\"]\"},[]]"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +216,8 @@ int main(void)
         cmocka_unit_test(a_strings_text_has_its_escapes_undone),
         cmocka_unit_test(whole_numbers_are_read_as_written),
         cmocka_unit_test(half_a_surrogate_pair_is_json_and_no_text),
+        cmocka_unit_test(a_string_is_read_to_its_last_byte_wherever_that_is),
+        cmocka_unit_test(what_stands_in_a_string_ends_no_value),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
