@@ -12,9 +12,17 @@ teardown() { nj_teardown; }
 
 replies_delivered() { [ -e log ] && [ "$(wc -l <log)" -ge "$1" ]; }
 
-# undisturbed - the same job in one go, to compare with
+# only_001_sleeps SECONDS - in its second call, so that one is certainly under way
+only_001_sleeps() { sed -i "s/code: \"rev/code: \"[ {item.stem} != 001 ] || sleep $1; rev/" replies.yaml; }
+under_way() { grep -q '"session":"001","turn":2' log; }
+
+# undisturbed - the same job in one go, to compare with: run once, the cases differ in what befalls theirs
 undisturbed() {
-    NJ_SCRIPT_LOG=$PWD/log-plain expect 0 nightjar run job.yaml --run-dir plain
+    if ! [ -e "$BATS_FILE_TMPDIR/plain/results.jsonl" ]; then
+        NJ_SCRIPT_LOG=$PWD/log-plain expect 0 nightjar run job.yaml --run-dir plain
+        mv log-plain "$BATS_FILE_TMPDIR" && mv plain "$BATS_FILE_TMPDIR"
+    fi
+    ln -s "$BATS_FILE_TMPDIR"/{plain,log-plain} .
 }
 
 equal_to_undisturbed() {
@@ -43,9 +51,9 @@ equal_to_undisturbed() {
 }
 
 @test "a second Ctrl-C stops at once, and the run can still be resumed" {
-    sed -i 's/code: "rev/code: "sleep 5; rev/' replies.yaml
+    only_001_sleeps 8
     begin nightjar run job.yaml --run-dir run
-    until_true 20 replies_delivered 8
+    until_true 20 under_way
     sleep 0.5
     kill -INT "$begun"
     sleep 0.2
@@ -94,22 +102,28 @@ equal_to_undisturbed() {
 }
 
 @test "no process of a killed engine lives on" {
-    sed -i 's/code: "rev/code: "sleep 4711; rev/' replies.yaml
+    local nap
+    nap=$(nap 4711)
+    only_001_sleeps "$nap"
     begin nightjar run job.yaml --run-dir run
-    until_true 20 sh -c 'ps -e -o args= | grep -q "^sleep 4711$"'
+    until_true 20 asleep "$nap"
     kill -KILL "$begun"
     ended 137
-    until_true 10 sh -c '! ps -e -o args= | grep -q "^sleep 4711$"'
+    until_true 10 none_asleep "$nap"
 }
 
 @test "a second engine on the same run is refused, reading is not" {
-    sed -i 's/code: "rev/code: "sleep 5; rev/' replies.yaml
+    only_001_sleeps 25
     begin nightjar run job.yaml --run-dir run
+    engine=$begun
     until_true 20 replies_delivered 2
     expect 2 nightjar resume run
     has_err run
     expect 0 nightjar-replay show run:001
-    ended 0
+    expect 0 nightjar status run --json
+    has_out '"state":"running"'
+    expect 0 nightjar stop run --now
+    begun=$engine ended 4
 }
 
 @test "a run that has ended resumes to the same end without doing anything" {

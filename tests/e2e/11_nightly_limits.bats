@@ -26,7 +26,10 @@ setup() {
 	archive: {retain: 1h}
 	YAML
 }
-teardown() { nj_teardown; }
+teardown() {
+    nj_teardown
+    ! mountpoint -q small || umount -l small
+}
 
 statuses() { python3 -I -c 'import json; print(" ".join(json.loads(l)["status"][:4] for l in open("run/results.jsonl")))'; }
 state() { python3 -I -c 'import json, sys; s = json.load(open("run/run.json")); print(eval(sys.argv[1]))' "$1"; }
@@ -70,7 +73,7 @@ state() { python3 -I -c 'import json, sys; s = json.load(open("run/run.json")); 
     grep -q '"running": 0' small/run/run.json && grep -q '"waiting": 8' small/run/run.json || complain "a session began: $(cat small/run/run.json)"
     rm small/ballast
     begun=$engine ended 1
-    same "$(grep -c 'limits.disk_free_mb' "$BATS_TEST_TMPDIR/err")" 1 "how often it was told"
+    same "$(grep -c 'limits.disk_free_mb' "$BATS_TEST_TMPDIR/begun.err")" 1 "how often it was told"
     same "$(grep -c succeeded small/run/results.jsonl)" 5
     umount small
 }

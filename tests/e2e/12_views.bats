@@ -208,8 +208,8 @@ on_terminal() {
 	columns, command = int(sys.argv[1]), sys.argv[2:]
 	pid, fd = pty.fork()
 	if pid == 0:
+	    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 	    os.execvp(command[0], command)
-	fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 	with open("screen", "wb") as screen:
 	    try:
 	        while data := os.read(fd, 65536):
@@ -237,6 +237,12 @@ on_terminal() {
 	        assert len(line) < columns, (columns, line)
 	behind = data[data.rindex(b"\x1b[?2026l"):]
 	assert b"\r\x1b[J" in behind and b"3 sessions" in behind, behind
+	# The summary is broken between words; what is meant to be copied is left whole.
+	plain = re.sub(rb"\x1b\[[?0-9;]*[a-zA-Z]", b"", behind).decode().replace("\r", "").splitlines()
+	for line in plain:
+	    assert len(line) <= columns or "results.jsonl" in line, (columns, line)
+	text = " ".join(" ".join(plain).split())
+	assert re.search(r"9 model calls [0-9.]+ m?s, 6 tool calls", text) and " of sandboxes held, " in text, text
 	PYTHON
     done
 }

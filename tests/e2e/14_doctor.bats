@@ -163,9 +163,9 @@ refused_alike() {
 @test "it leaves nothing behind" {
     skip_without namespaces
     local before after
-    before=$(mount | wc -l)
+    before=$(mounts)
     nightjar doctor >/dev/null || [ $? -eq 1 ]
-    after=$(mount | wc -l)
+    after=$(mounts)
     same "$before" "$after" mounts
     [ -z "$(find /sys/fs/cgroup -maxdepth 6 -name 'nightjar.run-doctor-*' 2>/dev/null)" ]
     [ -z "$(ls -A)" ]

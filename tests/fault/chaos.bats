@@ -47,7 +47,7 @@ killed_often() {
     done
     status=0
     wait "$begun" || status=$?
-    [ "$status" -le 1 ] || complain "the run ended with $status: $(<"$BATS_TEST_TMPDIR/err")"
+    [ "$status" -le 1 ] || complain "the run ended with $status: $(<"$BATS_TEST_TMPDIR/begun.err")"
     # Five bad tries in a row are the end of a session; the morning's command mends it.
     cp run/results.jsonl first.jsonl
     for status in 1 2 3; do

@@ -128,7 +128,7 @@ death() {
     case $role:$status in
     *:0) ;;
     engine:137 | engine:139 | helper:3) go_on ;;
-    *) complain "$role killed by $signal after $delay: exit $status: $(cat "$BATS_TEST_TMPDIR/err")" ;;
+    *) complain "$role killed by $signal after $delay: exit $status: $(cat "$BATS_TEST_TMPDIR/begun.err")" ;;
     esac
     whole
     nothing_left

@@ -75,7 +75,7 @@ have_ended() { [ "$(ended_rows)" -ge "$1" ] || ! kill -0 "$begun" 2>/dev/null; }
 # a_while MORE - until so many more sessions have ended
 a_while() {
     until_true 400 have_ended $(($(ended_rows) + $1))
-    kill -0 "$begun" || complain "the engine ended by itself: $(cat "$BATS_TEST_TMPDIR/err")"
+    kill -0 "$begun" || complain "the engine ended by itself: $(cat "$BATS_TEST_TMPDIR/begun.err")"
 }
 
 go_on() { begin nightjar resume "$run" --quiet; }

@@ -62,9 +62,10 @@ expect() {
     [ "$status" -eq "$want" ] || complain "exit status $status instead of $want: $*"
 }
 
-# begin COMMAND... - in the background, in a process group of its own; $begun is its pid
+# begin COMMAND... - in the background, in a process group of its own; $begun is its pid, what it writes goes into files of its
+# own, as cases expect other commands meanwhile
 begin() {
-    setsid "$@" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null 3>&- &
+    setsid "$@" >"$BATS_TEST_TMPDIR/begun.out" 2>"$BATS_TEST_TMPDIR/begun.err" </dev/null 3>&- &
     begun=$!
     nj_started+=("$begun")
 }
@@ -73,7 +74,7 @@ begin() {
 ended() {
     local want=$1 status=0
     wait "$begun" || status=$?
-    out=$(<"$BATS_TEST_TMPDIR/out") err=$(<"$BATS_TEST_TMPDIR/err")
+    out=$(<"$BATS_TEST_TMPDIR/begun.out") err=$(<"$BATS_TEST_TMPDIR/begun.err")
     [ "$status" -eq "$want" ] || complain "exit status $status instead of $want"
 }
 
@@ -92,6 +93,20 @@ has_err() { [[ $err == *"$1"* ]] || complain "standard error lacks: $1"; }
 has() { [[ $out$err == *"$1"* ]] || complain "the output lacks: $1"; }
 hasnt() { [[ $out$err != *"$1"* ]] || complain "the output must not hold: $1"; }
 same() { [ "$1" = "$2" ] || complain "${3:-values} differ:"$'\n'"$1"$'\n'"--"$'\n'"$2"; }
+
+# ---- this place, beside other suites ----
+
+# nap - a number of seconds that nobody else sleeps: suites run side by side
+nap() { echo "$1.$((BASHPID % 1000000))$(id -u)"; }
+
+# asleep SECONDS - somebody sleeps so long
+asleep() { ps -e -o args= | grep -qxF "sleep $1"; }
+none_asleep() { ! asleep "$1"; }
+
+# mounts - how many there are, but for those of suites beside this one
+mounts() {
+    awk -v mine="$BATS_RUN_TMPDIR/" 'index($0, "/bats-run-") && !index($0, mine) { next } { n++ } END { print n }' /proc/self/mountinfo
+}
 
 # ---- jobs ----
 
