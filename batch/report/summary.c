@@ -20,6 +20,8 @@ struct writer {
     const struct nj_summary_style *style;
     struct nj_buf *out;
     struct nj_error *err; /* the first failure sticks */
+    size_t line;          /* where the line under way begins in @out */
+    size_t indent;        /* of what does not fit into it */
 };
 
 static void put(struct writer *w, const char *text)
@@ -68,12 +70,69 @@ static void style(struct writer *w, const char *code)
 #define YELLOW "\x1b[33m"
 #define PLAIN "\x1b[0m"
 
+/* The columns of the character at @at, and its bytes; a color's code has none. */
+static size_t columns_at(const uint8_t *at, const uint8_t *end, size_t *ret_bytes)
+{
+    const uint8_t *p = at + 1;
+
+    if (*at == '\x1b') {
+        while (p < end && *p != 'm')
+            p++;
+        *ret_bytes = (size_t)(p < end ? p + 1 - at : p - at);
+        return 0;
+    }
+    while (p < end && (*p & 0xc0) == 0x80)
+        p++;
+    *ret_bytes = (size_t)(p - at);
+    return 1;
+}
+
+/*
+ * Ends a line. One that is too wide for the terminal goes on below its own words, broken between
+ * two of them; foreign text was cut to its place before. Commands do not come here: they must stay
+ * what can be copied.
+ */
+static void end_line(struct writer *w)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf whole = {0};
+    size_t column = 0, done = 0, blank = 0, bytes;
+    const uint8_t *text, *end;
+
+    put(w, "\n");
+    nj_buf_init(&whole, w->out->len - w->line + 1);
+    if (w->err->code != 0 ||
+        nj_buf_append(&whole, w->out->data + w->line, w->out->len - w->line, w->err) < 0)
+        return;
+    w->out->len = w->line;
+    text = whole.data;
+    end = text + whole.len - 1; /* the line break */
+    for (const uint8_t *at = text; at < end; at += bytes) {
+        size_t here = (size_t)(at - text);
+
+        column += columns_at(at, end, &bytes);
+        if (*at == ' ' && column > w->indent)
+            blank = here;
+        if (column <= w->style->columns || blank <= done)
+            continue;
+        if (w->err->code == 0 && nj_buf_append(w->out, text + done, blank - done, w->err) == 0)
+            (void)!nj_buf_printf(w->out, w->err, "\n%*s", (int)w->indent, "");
+        done = blank + 1;
+        at = text + done; /* the line's rest is measured anew */
+        column = w->indent;
+        bytes = 0;
+    }
+    if (w->err->code == 0)
+        (void)!nj_buf_append(w->out, text + done, whole.len - done, w->err);
+    w->line = w->out->len;
+}
+
 /* The first word of a line; "" continues the one above. */
 static void label(struct writer *w, const char *word)
 {
     char text[LABEL_COLUMNS + 3];
 
     (void)snprintf(text, sizeof(text), "  %-*s", LABEL_COLUMNS, word);
+    w->indent = LABEL_COLUMNS + 2;
     style(w, DIM);
     put(w, text);
     style(w, PLAIN);
@@ -113,7 +172,9 @@ static void put_headline(struct writer *w)
         put(w, ", of them ");
         put_count(w, all->reused, " reused");
     }
-    put(w, "\n\n");
+    end_line(w);
+    put(w, "\n");
+    w->line = w->out->len;
 }
 
 static void put_moment(struct writer *w, int64_t time_s)
@@ -145,7 +206,7 @@ static void put_stop(struct writer *w)
     put(w, text);
     if (strcmp(reason, "deadline") == 0)
         put_moment(w, w->ledger->deadline_s);
-    put(w, "\n");
+    end_line(w);
 }
 
 static void put_time(struct writer *w)
@@ -164,14 +225,14 @@ static void put_time(struct writer *w)
         put(w, ", in ");
         put_count(w, w->ledger->epochs, " parts");
     }
-    put(w, "\n");
+    end_line(w);
     label(w, "");
     put_count(w, t->all.turns, t->all.turns == 1 ? " model call " : " model calls ");
     put_duration(w, t->all.model_ms);
     put(w, ", ");
     put_count(w, t->all.calls, t->all.calls == 1 ? " tool call " : " tool calls ");
     put_duration(w, t->all.tool_ms);
-    put(w, "\n");
+    end_line(w);
 }
 
 static uint64_t tokens_in(const struct nj_usage *usage)
@@ -191,7 +252,8 @@ static void put_cached(struct writer *w)
         label(w, "");
         put_shown(w, w->tally->groups[i].name, 40);
         put(w, ": ");
-        put_count(w, usage->cache_read_tokens * 100 / tokens_in(usage), " % from the cache\n");
+        put_count(w, usage->cache_read_tokens * 100 / tokens_in(usage), " % from the cache");
+        end_line(w);
     }
 }
 
@@ -212,7 +274,8 @@ static void put_cost(struct writer *w)
                              usage->cache_read_tokens * 100 / in);
     put(w, ", ");
     if (w->err->code == 0 && nj_text_short_count(w->out, usage->output_tokens, w->err) == 0)
-        put(w, " out\n");
+        put(w, " out");
+    end_line(w);
     put_cached(w);
     for (size_t i = 0; w->tally->n_models > 1 && i < w->tally->n_models && i < 4; i++) {
         label(w, "");
@@ -221,7 +284,8 @@ static void put_cost(struct writer *w)
         put_shown(w, w->tally->models[i].name, 40);
         put(w, ", ");
         put_count(w, w->tally->models[i].calls,
-                  w->tally->models[i].calls == 1 ? " call\n" : " calls\n");
+                  w->tally->models[i].calls == 1 ? " call" : " calls");
+        end_line(w);
     }
     if (all->box_held_ms > 0) {
         label(w, "runtime");
@@ -236,7 +300,7 @@ static void put_cost(struct writer *w)
             put(w, ": ");
             put_money(w, nj_ledger_runtime_cost(w->ledger, all->box_held_ms));
         }
-        put(w, "\n");
+        end_line(w);
     }
 }
 
@@ -256,7 +320,8 @@ static void put_troubles(struct writer *w)
         put_count(w, all->limits[i], "");
         any = true;
     }
-    put(w, any ? "\n" : "");
+    if (any)
+        end_line(w);
     if (all->retries + all->boxes_lost == 0)
         return;
     label(w, "again");
@@ -265,7 +330,7 @@ static void put_troubles(struct writer *w)
         put(w, ", ");
         put_count(w, all->boxes_lost, all->boxes_lost == 1 ? " lost sandbox" : " lost sandboxes");
     }
-    put(w, "\n");
+    end_line(w);
 }
 
 static void put_slowest(struct writer *w)
@@ -280,7 +345,7 @@ static void put_slowest(struct writer *w)
         for (size_t at = w->out->len - start; at < 12; at++)
             put(w, " ");
         put_shown(w, facts->key, LABEL_COLUMNS + 14);
-        put(w, "\n");
+        end_line(w);
     }
 }
 
@@ -296,6 +361,7 @@ static void put_command(struct writer *w, const struct nj_facts *facts)
     if (r == 1)
         put(w, "(it failed before anything was recorded)");
     put(w, "\n");
+    w->line = w->out->len;
 }
 
 static void put_failures(struct writer *w)
@@ -316,7 +382,7 @@ static void put_failures(struct writer *w)
         style(w, PLAIN);
         put(w, ": ");
         put_shown(w, cause->text, LABEL_COLUMNS + 10 + strlen(cause->kind));
-        put(w, "\n");
+        end_line(w);
         put_command(w, nj_ledger_at(w->ledger, cause->first));
     }
     for (size_t i = shown; i < t->n_causes; i++)
@@ -325,7 +391,8 @@ static void put_failures(struct writer *w)
         return;
     label(w, "");
     put_count(w, rest, " more, of ");
-    put_count(w, t->n_causes - shown, " other causes: see report.html\n");
+    put_count(w, t->n_causes - shown, " other causes: see report.html");
+    end_line(w);
 }
 
 int nj_summary_next(const struct nj_ledger *ledger, const struct nj_tally *tally,
@@ -366,7 +433,7 @@ int nj_summary_write(const struct nj_ledger *ledger, const struct nj_tally *tall
                      struct nj_error *err)
 {
     struct nj_error first = {0};
-    struct writer w = {ledger, tally, summary_style, out, &first};
+    struct writer w = {ledger, tally, summary_style, out, &first, out->len, 2};
 
     put_headline(&w);
     put_stop(&w);
