@@ -134,7 +134,7 @@ static const struct family supervisor_allowed[] = {
     {"virtual time",
      "memory of the box's programs, which notify and stop for it; a look at files "
      "with no more rights than theirs",
-     "process_vm_readv process_vm_writev capget capset"},
+     "process_vm_readv process_vm_writev kcmp capget capset"},
     {"the end", "of init, and one's own", "kill tgkill pidfd_send_signal wait4 waitid sigaltstack"},
 };
 

@@ -1,11 +1,12 @@
 /*
  * layout.h - what supervisor and replacement vDSO share: addresses and the clock page
  *
- * Every followed program has the same three pieces at one fixed address. They lie in the gap that
+ * Every followed program has the same four pieces at one fixed address. They lie in the gap that
  * the kernel keeps below the stack, so no other mapping meets them while addresses are not
  * randomised:
  *
  *   NJ_LAYOUT_BASE    image   code, private and read-only
+ *   NJ_LAYOUT_SITES   sites   private and read-only, too: the ways from patched calls (patch.c)
  *   NJ_LAYOUT_SLOTS   slots   this process's own, one for each timed wait under way
  *   NJ_LAYOUT_CLOCK   clock   one page, shared by all processes of the call and the supervisor
  *
@@ -20,17 +21,25 @@
 
 #define NJ_LAYOUT_BASE 0x7ffffa000000
 #define NJ_LAYOUT_IMAGE_BYTES 0x4000
-#define NJ_LAYOUT_SLOTS (NJ_LAYOUT_BASE + NJ_LAYOUT_IMAGE_BYTES)
+#define NJ_LAYOUT_SITES (NJ_LAYOUT_BASE + NJ_LAYOUT_IMAGE_BYTES)
+#define NJ_LAYOUT_SITES_BYTES 0x1000
+#define NJ_LAYOUT_SLOTS (NJ_LAYOUT_SITES + NJ_LAYOUT_SITES_BYTES)
 #define NJ_LAYOUT_SLOTS_BYTES 0x10000
 #define NJ_LAYOUT_CLOCK (NJ_LAYOUT_SLOTS + NJ_LAYOUT_SLOTS_BYTES)
 #define NJ_LAYOUT_CLOCK_BYTES 0x1000
-#define NJ_LAYOUT_BYTES (NJ_LAYOUT_IMAGE_BYTES + NJ_LAYOUT_SLOTS_BYTES + NJ_LAYOUT_CLOCK_BYTES)
+#define NJ_LAYOUT_CLOCK_OFFSET                                                                     \
+    (NJ_LAYOUT_IMAGE_BYTES + NJ_LAYOUT_SITES_BYTES + NJ_LAYOUT_SLOTS_BYTES)
+#define NJ_LAYOUT_BYTES (NJ_LAYOUT_CLOCK_OFFSET + NJ_LAYOUT_CLOCK_BYTES)
 
 /* Entries of the image, placed by its linker script. */
 #define NJ_LAYOUT_SET_UP (NJ_LAYOUT_BASE + 0x1000) /* once after exec: maps the rest, starts */
 #define NJ_LAYOUT_WAIT (NJ_LAYOUT_BASE + 0x1100)   /* a timed wait, then back */
 #define NJ_LAYOUT_WAIT_CALLED (NJ_LAYOUT_WAIT + 2) /* behind its system call */
 #define NJ_LAYOUT_UNDO (NJ_LAYOUT_BASE + 0x1200)   /* a call whose result nobody sees, then back */
+#define NJ_LAYOUT_STAT (NJ_LAYOUT_BASE + 0x1300)   /* from a patched call, see struct nj_site */
+#define NJ_LAYOUT_LOOK (NJ_LAYOUT_BASE + 0x1400) /* a stat by the kernel, of which nobody is told  \
+                                                  */
+#define NJ_LAYOUT_LOOK_CALLED (NJ_LAYOUT_LOOK + 2) /* behind its system call */
 
 /* Offsets into a slot; the structure below is checked against them. */
 #define NJ_SLOT_BYTES 256
@@ -54,6 +63,16 @@
 #define NJ_CLOCK_NOW 0
 #define NJ_CLOCK_WAITED 8
 
+/* Device numbers that programs see of file systems without a device. */
+#define NJ_DEVICE_OF_WORKSPACE 40
+#define NJ_DEVICE_OF_OTHERS 41
+
+/* Offsets into a way from a patched call: a program goes on at BACK when it was answered, at TRAP
+ * to make the call as it was. */
+#define NJ_SITE_BACK 2
+#define NJ_SITE_TRAP 25
+#define NJ_SITE_BYTES 32
+
 /* A clock_gettime() of this clock is a wait's question how long an interrupted one really took. */
 #define NJ_CLOCK_INTERRUPTED 0x4e4a0001
 
@@ -72,6 +91,11 @@ struct nj_clock_page {
     int64_t waited_ns; /* of it, in waits: CPU clocks leave that out */
     int64_t start_ns;  /* of the call */
     int64_t boot_ns;   /* where the monotonic clocks begin */
+
+    /* How the image answers stat(); stat.c says more. */
+    uint64_t workspace; /* its device, major << 32 | minor */
+    int64_t call_ns;    /* by the kernel's clock: what changed later has its times elsewhere */
+    int64_t box_ns;     /* by the kernel's clock: what is newer the box made itself */
 };
 
 struct nj_wait_slot {

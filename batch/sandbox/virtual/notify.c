@@ -132,10 +132,14 @@ static void emit(struct program *p, const struct sock_filter *code, size_t n)
     } while (0)
 
 /* emit_row - with the call's number loaded; a row whose number fits decides, another's is left
- * untouched. Waits that the image itself begins were told of already. */
+ * untouched. Waits that the image itself begins were told of already, and its own looks at files
+ * need not be told. */
 static void emit_row(struct program *p, const struct row *row)
 {
-    const unsigned char image = row->handler == nj_virtual_wait ? 5 : 0;
+    const uint64_t called = row->handler == nj_virtual_wait ? NJ_LAYOUT_WAIT_CALLED
+                            : row->handler == nj_stat_stat  ? NJ_LAYOUT_LOOK_CALLED
+                                                            : 0;
+    const unsigned char image = called ? 5 : 0;
 
     switch (row->test) {
     case ALWAYS:
@@ -167,10 +171,10 @@ static void emit_row(struct program *p, const struct row *row)
         EMIT(p,
              BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
                       (unsigned)offsetof(struct seccomp_data, instruction_pointer)),
-             EQUALS(NJ_LAYOUT_WAIT_CALLED & 0xffffffff, 0, 3),
+             EQUALS(called & 0xffffffff, 0, 3),
              BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
                       (unsigned)offsetof(struct seccomp_data, instruction_pointer) + 4),
-             EQUALS(NJ_LAYOUT_WAIT_CALLED >> 32, 0, 1), ALLOW);
+             EQUALS(called >> 32, 0, 1), ALLOW);
     EMIT(p, NOTIFY);
 }
 

@@ -19,12 +19,14 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/openat2.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -36,8 +38,6 @@
 
 #define PATH_BYTES 4096
 #define PAGE_BYTES 4096
-#define DEVICE_OF_WORKSPACE 40
-#define DEVICE_OF_OTHERS 41
 #define KNOWN_FLAGS (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)
 #define NS_PER_S INT64_C(1000000000)
 /* Some files are our own to answer for (files.h): their attributes must not be asked of us, who
@@ -243,8 +243,10 @@ static void show(struct nj_virtual *v, struct statx *x)
     x->stx_ctime = time_of(ctime_ns);
     x->stx_btime = (struct statx_timestamp){0};
     x->stx_mask &= STATX_BASIC_STATS;
+    memset((char *)x + offsetof(struct statx, stx_mnt_id), 0,
+           sizeof(*x) - offsetof(struct statx, stx_mnt_id)); /* numbers of mounts, for one */
     if (x->stx_dev_major == 0)
-        x->stx_dev_minor = is_workspace(v, x) ? DEVICE_OF_WORKSPACE : DEVICE_OF_OTHERS;
+        x->stx_dev_minor = is_workspace(v, x) ? NJ_DEVICE_OF_WORKSPACE : NJ_DEVICE_OF_OTHERS;
 }
 
 static struct timespec timespec_of(const struct statx_timestamp *time)
@@ -309,9 +311,14 @@ enum nj_answer nj_stat_stat(struct nj_virtual *v, const struct seccomp_notif *no
     default: /* stat */
         break;
     }
-    settle(v, tid);
+    nj_patch_site(v, notif);
+    nj_times_hear_wishes(v->files.times);
+    nj_changes_drain(v->files.changes);
     if (!look(v, tid, dir_fd, path_at, flags, &x) || !nj_virtual_is_alive(v, notif))
         return NJ_ANSWER_CONTINUE;
+    /* Of what did not change the image tells without us, so here it is no sync point, either. */
+    if (is_workspace(v, &x) && nj_times_knows(v->files.times, x.stx_ino))
+        nj_times_settle(v->files.times, tid);
     show(v, &x);
     if (notif->data.nr == SYS_statx) {
         written = nj_virtual_write(tid, out_at, &x, sizeof(x));
@@ -396,12 +403,30 @@ void nj_stat_begin(struct nj_virtual *v, const struct nj_virtual_files *files)
 {
     v->files = *files;
     v->files.root_fd = -1;
+    /* Inodes are dated by this clock, or by a finer one that is never behind it. */
+    v->page->call_ns = nj_virtual_now_ns(CLOCK_REALTIME_COARSE);
+    v->files.ahead_ns = v->page->call_ns - nj_virtual_now_ns(CLOCK_MONOTONIC);
+    v->page->box_ns = files->box_ns;
+    v->page->workspace = (uint64_t)major(files->device) << 32 | minor(files->device);
+}
+
+/* was_set_back - the kernel's clock, beyond what keeping it right slews it by: a change since then
+ * may look older than the call. The clocks are read in such an order that a pause between them
+ * hides nothing but too little. */
+static bool was_set_back(const struct nj_virtual *v)
+{
+    int64_t monotonic_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
+    int64_t ahead_ns = nj_virtual_now_ns(CLOCK_REALTIME) - monotonic_ns;
+
+    return ahead_ns < v->files.ahead_ns - (monotonic_ns - v->started_ns) / 1000;
 }
 
 void nj_stat_end(struct nj_virtual *v)
 {
     if (!v->files.times)
         return;
+    if (was_set_back(v))
+        nj_times_lose(v->files.times);
     settle(v, 0);
     walk_as_owner(v, false);
     nj_close_auto(&v->files.root_fd);

@@ -342,6 +342,11 @@ static bool is_set(const struct nj_times *times, const struct item *item, int64_
     return mtime_ns < times->real_ns - TICK_NS || mtime_ns > real_now();
 }
 
+bool nj_times_knows(const struct nj_times *times, uint64_t ino)
+{
+    return find(times, ino) || (times->on && is_new(times, ino));
+}
+
 void nj_times_find(struct nj_times *times, uint64_t ino, int64_t mtime_ns, int64_t atime_ns,
                    int64_t *ret_mtime_ns, int64_t *ret_ctime_ns)
 {

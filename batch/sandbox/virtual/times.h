@@ -3,7 +3,8 @@
  *
  * The kernel dates files by its own clock, by ticks of some milliseconds. What a program may see is
  * decided here instead: changes are noted in the order in which the kernel told them, and at the
- * next sync point (a notified call, or the end of the call) each changed inode gets a time of its
+ * next sync point (opening for writing, setting times, a look at what changed, or the end of the
+ * call) each changed inode gets a time of its
  * own, one nanosecond apart, from the virtual clock as it stood at the sync point before. Opening a
  * file for writing is a sync point, so a change lies behind whatever was asked of the clock before
  * the file was opened, and before whatever is asked later.
@@ -90,6 +91,9 @@ void nj_times_wish(struct nj_times *times, const struct nj_times_wish *wish);
 
 /* nj_times_settle - a sync point, made by the task @tid (0: by none) */
 void nj_times_settle(struct nj_times *times, pid_t tid);
+
+/* nj_times_knows - has the inode times in this call that it does not carry itself? */
+bool nj_times_knows(const struct nj_times *times, uint64_t ino);
 
 /* nj_times_find - the times that programs see
  *

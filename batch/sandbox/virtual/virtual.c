@@ -102,6 +102,7 @@ int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtu
     if (v->level == 0)
         return 0;
     v->vdso_call_offset = find_vdso_call();
+    v->patches = nj_patch_is_possible();
     v->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (v->proc_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, v->pair) < 0)
         return nj_fail_errno(err, errno, "box: set the reproducible layer up");
@@ -140,7 +141,7 @@ static int make_page(struct nj_virtual *v, int64_t clock_ns, struct nj_error *er
         fcntl(v->page_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return nj_fail_errno(err, errno, "call: the clock page");
     v->page = mmap(NULL, NJ_LAYOUT_CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, v->page_fd,
-                   NJ_LAYOUT_IMAGE_BYTES + NJ_LAYOUT_SLOTS_BYTES);
+                   NJ_LAYOUT_CLOCK_OFFSET);
     if (v->page == MAP_FAILED) {
         v->page = NULL;
         return nj_fail_errno(err, errno, "call: map the clock page");

@@ -15,8 +15,8 @@
  * A level is aimed at and measured: what cannot be kept lowers it, with a word, and the call goes
  * on. Nothing here is needed for safety: the box is as closed without it. Parts: notify (which
  * calls, and the listener), exec (a program gets the vDSO), clock, wait (timed waits and timers),
- * random, stat (times of files, from level 2 on, with the table in times.h), vdso (the image),
- * layout.h (what both sides share).
+ * random, stat (times of files, from level 2 on, with the table in times.h), patch (stats that need
+ * no notification), vdso (the image), layout.h (what both sides share).
  */
 #ifndef NJ_VIRTUAL_H
 #define NJ_VIRTUAL_H
@@ -78,6 +78,7 @@ struct nj_virtual_files {
     struct nj_changes *changes;
     dev_t device;        /* of the workspace */
     int64_t box_ns;      /* when the box was made, by the kernel's clock */
+    int64_t ahead_ns;    /* the kernel's clock, of the monotonic one when the call began */
     int root_fd;         /* the program's root; -1: not asked for yet */
     bool walks_as_owner; /* the supervisor laid capabilities aside */
 };
@@ -87,6 +88,7 @@ struct nj_virtual {
     enum nj_lowered host;      /* why the host has no more */
     int proc_fd;               /* the host's /proc */
     int pair[2];               /* ours, and the payload's end, by which it sends its listener */
+    bool patches;              /* calls may be led into the image */
     uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
     uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
 
@@ -166,6 +168,13 @@ nj_call_handler nj_clock_gettime, nj_clock_getres, nj_clock_gettimeofday, nj_clo
     nj_clock_setaffinity;
 nj_call_handler nj_random_getrandom;
 nj_call_handler nj_stat_stat, nj_stat_set_times, nj_stat_open;
+
+/* nj_patch_is_possible - on this processor */
+bool nj_patch_is_possible(void);
+
+/* nj_patch_site - the task is in a call of the stat family: from now on that place asks the image,
+ * if it can be done */
+void nj_patch_site(struct nj_virtual *v, const struct seccomp_notif *notif);
 
 /* nj_virtual_answer - send @response; the task may be gone */
 void nj_virtual_answer(struct nj_virtual *v, const struct seccomp_notif_resp *response);

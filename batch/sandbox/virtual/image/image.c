@@ -147,8 +147,7 @@ __asm__(
                                                                                                     "mov $3, %edx\n"
                                                                                                     "mov $0x11, %r10d\n"
                                                                                                     "mov %r12, %r8\n"
-                                                                                                    "mov $(" VALUE(NJ_LAYOUT_IMAGE_BYTES) " + " VALUE(
-                                                                                                        NJ_LAYOUT_SLOTS_BYTES) "), %r9d\n"
+                                                                                                    "mov $" VALUE(NJ_LAYOUT_CLOCK_OFFSET) ", %r9d\n"
                                                                                                                                "syscall\n"
                                                                                                                                "cmp %rdi, %rax\n"
                                                                                                                                "jne 1f\n"

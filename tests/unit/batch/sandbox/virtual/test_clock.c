@@ -6,10 +6,15 @@
  */
 #include "../harness.h"
 
+#include "batch/sandbox/virtual/layout.h"
+
 #include <signal.h>
 #include <time.h>
 
 #include "formats/base/banned.h"
+
+#define TEXT_OF(macro) #macro
+#define VALUE(macro) TEXT_OF(macro)
 
 #define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
 
@@ -299,7 +304,7 @@ static void what_spoils_the_clock_lowers_the_level(void **state)
 {
     const char *const argv[] = {"bash", "-c",
                                 "cat > spoil.c <<'E'\n"
-                                "int main(void) { *(volatile long *)0x7ffffa014000 = 1L << 62; "
+                                "int main(void) { *(volatile long *)(" VALUE(NJ_LAYOUT_CLOCK) ") = 1L << 62; "
                                 "return 0; }\nE\ngcc -o spoil spoil.c && ./spoil",
                                 NULL};
     struct nj_box_call call = virtual_call(argv, 1);

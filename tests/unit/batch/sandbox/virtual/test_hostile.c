@@ -5,9 +5,14 @@
  */
 #include "../harness.h"
 
+#include "batch/sandbox/virtual/layout.h"
+
 #include <time.h>
 
 #include "formats/base/banned.h"
+
+#define TEXT_OF(macro) #macro
+#define VALUE(macro) TEXT_OF(macro)
 
 #define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
 
@@ -50,7 +55,7 @@ static void a_clock_of_any_value_is_survived(void **state)
     static const char program[] =
         "int main(void) {\n"
         "  static const int64_t values[] = {INT64_MAX, INT64_MIN, -1, 0, INT64_MAX - 20000};\n"
-        "  volatile int64_t *page = (int64_t *)0x7ffffa014000;\n"
+        "  volatile int64_t *page = (int64_t *)(" VALUE(NJ_LAYOUT_CLOCK) ");\n"
         "  struct timespec t, at = {2000000000, 0}; struct stat st; char text[99];\n"
         "  for (int i = 0; i < 5; i++) for (int word = 0; word < 4; word++) {\n"
         "    struct itimerval timer = {{0, 1000}, {900000000, 0}};\n"
