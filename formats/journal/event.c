@@ -153,7 +153,7 @@ static const char *meta_fault(const struct nj_call_meta *meta)
     if (meta->applied > NJ_LEVEL_MAX)
         return "no such level";
     if (meta->applied == 0)
-        return NULL;
+        return meta->has_ran ? "what ran is told by the reproducible layer" : NULL;
     if (meta->level > meta->applied)
         return "a call reaches at most the level that is applied";
     if (meta->clock_ns < 0 || meta->clock_ns > NJ_CLOCK_MAX_NS)
@@ -426,7 +426,9 @@ static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta
     if (event->kind == NJ_EVENT_JUDGED)
         *ret_call = &event->judged.meta;
     if (*ret_call)
-        return 5 + ((*ret_call)->applied > 0 ? 3u + ((*ret_call)->lowered > 0) : 0);
+        return 5 + ((*ret_call)->applied > 0
+                        ? 3u + ((*ret_call)->lowered > 0) + (*ret_call)->has_ran
+                        : 0);
     if (event->kind == NJ_EVENT_OPENED)
         return 2;
     return event->kind == NJ_EVENT_REPLY || nj_event_cost(event) > 0 ? 1 : 0;
@@ -462,6 +464,8 @@ static void put_call_meta(struct nj_packer *packer, const struct nj_call_meta *c
     if (call->applied > 0 && call->lowered > 0)
         put_uint(packer, "lowered", (uint64_t)call->lowered);
     put_uint(packer, "memory_peak_bytes", call->memory_peak_bytes);
+    if (call->applied > 0 && call->has_ran)
+        put_digest(packer, "ran", &call->ran);
     put_digest(packer, "stamps", &call->stamps);
 }
 
@@ -613,6 +617,9 @@ static void get_call_meta(struct fields *meta, struct nj_call_meta *call)
         meta->r = nj_pack_get_int(meta->map, "clock_ns", &call->clock_ns, meta->err);
     if (nj_pack_has(meta->map, "lowered"))
         call->lowered = (enum nj_lowered)get_small(meta, "lowered");
+    call->has_ran = nj_pack_has(meta->map, "ran");
+    if (call->has_ran)
+        get_digest(meta, "ran", &call->ran);
 }
 
 static void get_opened(struct fields *body, struct fields *meta, struct nj_event *event)

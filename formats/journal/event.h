@@ -92,7 +92,8 @@ struct nj_call_outcome {
     X(TIMES, 7, "file times")             /* the queue of changes ran over */                      \
     X(ORDER, 8, "order not kept")         /* D3 is not there yet, or a spinner was let go */       \
     X(ASKED, 9, "lowered for a test")     /* NJ_TEST_LEVEL */                                      \
-    X(DEVICES, 10, "random devices of the host") /* no FUSE for boxes here */
+    X(DEVICES, 10, "random devices of the host") /* no FUSE for boxes here */                      \
+    X(RDRAND, 11, "rdrand") /* a program drew from the processor's own randomness */
 
 enum nj_lowered {
 #define X(name, value, text) NJ_LOWERED_##name = value,
@@ -119,6 +120,8 @@ struct nj_call_meta {
     int64_t clock_ns;        /* where the virtual wall clock ended; 0: there was none (D0) */
     unsigned level;          /* reached in this call, 0 to NJ_LEVEL_MAX */
     enum nj_lowered lowered; /* what keeps it below the plan's level */
+    bool has_ran;
+    struct nj_digest ran; /* BLOB object: the host's files that ran (formats/object/ran.h) */
 };
 
 /* Each stop reason once (WIRE.md 1, in our words). */

@@ -153,10 +153,19 @@ static void what_the_reproducible_layer_reached_is_kept(void **state)
     encode(&event, &bytes);
     golden_check("event/v0/tool-done-lowered.msgpack", nj_buf_span(&bytes));
     must(nj_event_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    assert_false(decoded.tool_done.meta.has_ran);
+    event.tool_done.meta.has_ran = true;
+    event.tool_done.meta.ran = sample_digest(0x51);
+    nj_buf_clear(&bytes);
+    encode(&event, &bytes);
+    golden_check("event/v0/tool-done-ran.msgpack", nj_buf_span(&bytes));
+    must(nj_event_decode(nj_buf_span(&bytes), &decoded, &err), &err);
     assert_int_equal(decoded.tool_done.meta.applied, 2);
     assert_int_equal(decoded.tool_done.meta.level, 1);
     assert_true(decoded.tool_done.meta.clock_ns == 1790000000300000000);
     assert_int_equal(decoded.tool_done.meta.lowered, NJ_LOWERED_LOST);
+    assert_true(decoded.tool_done.meta.has_ran);
+    assert_true(nj_digest_equal(&decoded.tool_done.meta.ran, &event.tool_done.meta.ran));
     encode(&decoded, &again);
     assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
 }
@@ -243,6 +252,8 @@ static void impossible_events_are_not_written(void **state)
     event.tool_done.outcome.status = 1;
     not_encoded(event, "a refused call has status 0");
     event = sample_event(NJ_EVENT_TOOL_DONE);
+    event.tool_done.meta.has_ran = true;
+    not_encoded(event, "what ran is told by the reproducible layer");
     event.tool_done.meta.applied = 4;
     not_encoded(event, "no such level");
     event.tool_done.meta.applied = 1;
