@@ -679,6 +679,8 @@ static int finish(struct call *call, struct nj_error *err)
     r = nj_workspace_capture(s->workspace, &sink, &capture, err);
     if (r >= 0 && capture.times_lost)
         nj_virtual_lower(s->virtual, 1, NJ_LOWERED_TIMES);
+    if (r >= 0)
+        r = nj_programs_tell(s->virtual, &sink, &msg.called.meta, err);
     nj_virtual_end(s->virtual, &msg.called.meta);
     s->clock_ns = msg.called.meta.clock_ns;
     s->files.now_ns = &s->clock_ns;
@@ -722,6 +724,7 @@ static void begin_files(struct call *call)
     clock = s->virtual->page ? nj_virtual_file_clock(s->virtual)
                              : nj_times_simple_clock(&s->clock_ns);
     nj_workspace_begin(s->workspace, &clock);
+    nj_programs_begin(s->virtual, nj_workspace_device(s->workspace), !s->setup->plan->rootfs);
     if (!times || s->virtual->level < NJ_LEVEL_FILE_TIMES)
         return;
     files.device = nj_workspace_device(s->workspace);

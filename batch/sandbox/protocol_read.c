@@ -359,6 +359,10 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
     r = get_stream(map, "out", msg->called.spilled, &outcome->out, err);
     if (r < 0)
         return r;
+    r = nj_pack_get_digest(map, "ran", &meta->ran, err);
+    if (r < 0)
+        return r;
+    meta->has_ran = !nj_digest_equal(&meta->ran, &(struct nj_digest){{0}});
     r = nj_pack_get_digest(map, "stamps", &meta->stamps, err);
     if (r < 0)
         return r;

@@ -307,7 +307,7 @@ static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
     } else if (task->state == NJ_TASK_EXEC) {
         exec_failed(v, task);
     } else if (task->state == NJ_TASK_NEW) {
-        nj_virtual_seek_counter(v, tid);
+        nj_programs_began(v, tid);
         if (!program_begins(v, task)) {
             nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
             detach(v, task);

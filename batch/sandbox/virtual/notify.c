@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -38,6 +39,7 @@ enum test {
     POSITIVE, /* as an int it is above 0 */
     FUTEX,    /* a waiting operation, with a time */
     WRITING,  /* flags of open() that may change a file */
+    EXECUTED, /* of mmap(): a file, to be executed, and not the image */
     MISSING,  /* nobody is told: the call does not exist */
 };
 
@@ -96,6 +98,7 @@ static const struct row rows[] = {
     {SYS_openat, 2, WRITING, 2, nj_stat_open},
     {SYS_openat2, 2, ALWAYS, 0, nj_stat_open},
     {SYS_creat, 2, ALWAYS, 0, nj_stat_open},
+    {SYS_mmap, 1, EXECUTED, 0, nj_programs_mapped},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -156,6 +159,11 @@ static void emit_row(struct program *p, const struct row *row)
     case WRITING:
         EMIT(p, EQUALS(row->number, 0, 4), LOAD_LOW(row->arg),
              HAS_BIT(O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 1, 0), ALLOW);
+        break;
+    case EXECUTED:
+        EMIT(p, EQUALS(row->number, 0, 10), LOAD_LOW(2), HAS_BIT(PROT_EXEC, 1, 0), ALLOW,
+             LOAD_LOW(3), HAS_BIT(MAP_ANONYMOUS, 0, 1), ALLOW, LOAD_LOW(row->arg),
+             EQUALS(NJ_LAYOUT_BASE & 0xffffffff, 0, 1), ALLOW);
         break;
     case MISSING:
         EMIT(p, EQUALS(row->number, 0, 1), RETURN(SECCOMP_RET_ERRNO | ENOSYS));

@@ -231,6 +231,7 @@ void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
     meta->lowered = v->lowered;
     nj_virtual_stopped(v);
     v->n_tasks = v->n_timers = 0;
+    nj_programs_end(v);
     free(v->draws);
     v->draws = NULL;
     v->n_draws = v->draws_size = 0;

@@ -16,7 +16,8 @@
  * on. Nothing here is needed for safety: the box is as closed without it. Parts: notify (which
  * calls, and the listener), exec (a program gets the vDSO), clock, wait (timed waits and timers),
  * random, stat (times of files, from level 2 on, with the table in times.h), patch (stats that need
- * no notification), vdso (the image), layout.h (what both sides share).
+ * no notification), programs (which files run, and what they hold), vdso (the image), layout.h (what
+ * both sides share).
  */
 #ifndef NJ_VIRTUAL_H
 #define NJ_VIRTUAL_H
@@ -83,6 +84,25 @@ struct nj_virtual_files {
     bool walks_as_owner; /* the supervisor laid capabilities aside */
 };
 
+/* A file that ran in the call. */
+struct nj_program {
+    dev_t dev;
+    ino_t ino;
+    uint64_t bytes;
+    int64_t mtime_ns;
+    char *path; /* as the box sees it; NULL: it is not listed */
+};
+
+struct nj_programs {
+    dev_t workspace_device;
+    bool lists; /* files outside the workspace are the host's, and listed */
+    bool more;  /* than found room */
+    struct nj_program *files;
+    size_t n, room;
+    size_t path_bytes;
+    unsigned n_sought;
+};
+
 struct nj_virtual {
     unsigned level;            /* of this box: min(plan, what the host has) */
     enum nj_lowered host;      /* why the host has no more */
@@ -108,6 +128,7 @@ struct nj_virtual {
     struct nj_draw *draws; /* hashed by pid */
     size_t n_draws, draws_size;
     struct nj_virtual_files files;
+    struct nj_programs programs;
     uint64_t notified; /* for tests and measurements */
 };
 
@@ -124,6 +145,15 @@ void nj_stat_begin(struct nj_virtual *v, const struct nj_virtual_files *files);
 
 /* nj_stat_end - all processes are gone: the last changes get their times. Before the capture. */
 void nj_stat_end(struct nj_virtual *v);
+
+/* nj_programs_begin - behind nj_virtual_begin(): @workspace_device is what the box's own files are
+ * on; @lists: all others are the host's, and are told */
+void nj_programs_begin(struct nj_virtual *v, dev_t workspace_device, bool lists);
+
+/* nj_programs_tell - all processes are gone: put the list of the host's files that ran, which
+ * @meta then names. Before nj_virtual_end(). */
+int nj_programs_tell(struct nj_virtual *v, const struct nj_object_sink *sink,
+                     struct nj_call_meta *meta, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_virtual_listen - take the listener from the payload's socket. Returns 0 also when there is
  * none yet. */
@@ -166,6 +196,7 @@ nj_call_handler nj_virtual_timer;
 nj_call_handler nj_clock_gettime, nj_clock_getres, nj_clock_gettimeofday, nj_clock_time,
     nj_clock_times, nj_clock_getrusage, nj_clock_sysinfo, nj_clock_getcpu, nj_clock_getaffinity,
     nj_clock_setaffinity;
+nj_call_handler nj_programs_mapped;
 nj_call_handler nj_random_getrandom;
 nj_call_handler nj_stat_stat, nj_stat_set_times, nj_stat_open;
 
@@ -191,9 +222,8 @@ uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid);
 struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state);
 void nj_virtual_stopped(struct nj_virtual *v); /* carry on with all tasks that stopped */
 void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task); /* WAIT reached its stop */
-/* nj_virtual_seek_counter - of a program in its first stop: does it read the processor's own
- * counter, which no clock stands before? That lowers the level. */
-void nj_virtual_seek_counter(struct nj_virtual *v, pid_t tid);
+void nj_programs_began(struct nj_virtual *v, pid_t tid); /* a program is in its first stop */
+void nj_programs_end(struct nj_virtual *v);
 
 /* nj_virtual_slot - a free slot of the stopped task for going back by the image; 0: none */
 struct user_regs_struct;

@@ -131,29 +131,11 @@ static void a_call_ends_in_time_whatever_it_asks_for(void **state)
                     "if (q) { fread(b, 1, sizeof(b), q); fclose(q); }");
 }
 
-static void a_program_that_reads_the_processors_counter_is_named(void **state)
-{
-    static const char program[] =
-        "#include <x86intrin.h>\nint main(void) { unsigned c; printf(\"%%llu\\n\", %s); }";
-    static const char *const reads[] = {"__rdtsc()", "__rdtscp(&c)", "(c = 1) + 0ull"};
-    char text[512];
-
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(text, sizeof(text), program, reads[i]);
-        run(2, text, 60000);
-        assert_int_equal(h.outcome.status, 0);
-        assert_int_equal(h.meta.level, i < 2 ? 1 : 2);
-        assert_int_equal(h.meta.lowered, i < 2 ? NJ_LOWERED_TSC : NJ_LOWERED_NONE);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOX_TEST(a_clock_of_any_value_is_survived),
         BOX_TEST(times_of_files_beyond_any_calendar_are_survived),
-        BOX_TEST(a_program_that_reads_the_processors_counter_is_named),
         BOX_TEST(a_call_ends_in_time_whatever_it_asks_for),
     };
 
