@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "formats/object/ran.h"
 #include "replay/timeline.h"
 
 #include "formats/base/banned.h"
@@ -125,12 +126,24 @@ static int output_fits(const struct nj_stream *stream, const char *name, struct 
     return 0;
 }
 
+static int ran_fits(struct check *check, const struct nj_digest *digest, struct nj_error *err)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_ran ran;
+
+    if (wants(check, &check->objects, NJ_OBJECT_BLOB, digest, err) < 0)
+        return -(int)err->code;
+    return nj_ran_decode(nj_buf_span(&check->object), &arena, &ran, err);
+}
+
 static int outcome_fits(struct check *check, const struct nj_call_outcome *outcome,
                         const struct nj_call_meta *meta, struct nj_error *err)
 {
     if (output_fits(&outcome->out, "standard output", err) < 0 ||
         output_fits(&outcome->errors, "standard error", err) < 0)
         return -(int)err->code;
+    if (meta->has_ran && ran_fits(check, &meta->ran, err) < 0)
+        return nj_wrap(err, "what ran");
     return wants_workspace(check, &outcome->tree, &meta->stamps, err);
 }
 

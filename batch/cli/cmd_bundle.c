@@ -129,10 +129,15 @@ static int bundle(const char *run_path, const char *key, const char *output, str
             .inputs = nj_inputs_source(inputs),
             .manifest = nj_buf_span(&manifest),
         };
+        NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+        NJ_AUTO(nj_buf_done) struct nj_buf host = {0};
         NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
 
+        nj_buf_init(&host, 1u << 20);
         nj_buf_init(&environment, 1u << 20);
-        if (nj_plan_environment(&environment, err) < 0)
+        if (nj_plan_environment(&host, err) < 0 || nj_digested_new(&digested, err) < 0 ||
+            nj_archive_environment(&archive, (const char *)host.data, digested, &environment, err) <
+                0)
             return -(int)err->code;
         info.environment = (const char *)environment.data;
         if (write_bundle(&archive, &info, output ? output : default_name, err) < 0)

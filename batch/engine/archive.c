@@ -3,10 +3,12 @@
  */
 #include "batch/engine/archive.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 
 #include "formats/base/fsio.h"
+#include "formats/journal/event.h"
 
 #include "formats/base/banned.h"
 
@@ -80,6 +82,111 @@ static int add_inputs(const struct nj_archive *archive, struct nj_bundle_writer 
         r = nj_tree_reach(&archive->inputs, &archive->mounts[i], add_input, &input, err);
     nj_buf_done(&input.bytes);
     return r < 0 ? nj_wrap(err, "inputs") : 0;
+}
+
+/* ---- what ran ---- */
+
+#define LISTS_MAX 4096 /* different ones of a session that are looked at */
+
+struct lists {
+    struct nj_arena arena; /* owns the paths */
+    struct nj_digest *known;
+    size_t n_known;
+    struct nj_ran all; /* files has room for two lists */
+};
+
+static int add_list(const struct nj_archive *archive, const struct nj_digest *digest,
+                    struct lists *lists, struct nj_error *err)
+{
+    const struct nj_journal_place *place = nj_object_index_find(archive->index, digest);
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    struct nj_object object;
+    struct nj_ran ran;
+    size_t len;
+
+    if (!place)
+        return nj_fail(err, NJ_E_CORRUPT, "the list of what ran is not in the journal");
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (nj_journal_read(archive->journal, place, &payload, err) < 0 ||
+        nj_object_decode(nj_buf_span(&payload), true, &object, &len, err) < 0 ||
+        nj_ran_decode(object.bytes, &arena, &ran, err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < ran.n_files; i++) {
+        struct nj_ran_file *file = &lists->all.files[lists->all.n_files++];
+        const char *path = nj_arena_span(&lists->arena, ran.files[i].path);
+
+        if (!path)
+            return nj_fail_nomem(err);
+        *file = ran.files[i];
+        file->path.data = (const uint8_t *)path;
+    }
+    nj_ran_sort(&lists->all);
+    if (lists->all.n_files > NJ_RAN_FILES_MAX)
+        lists->all.n_files = NJ_RAN_FILES_MAX;
+    return 0;
+}
+
+static int note_list(const struct nj_archive *archive, const struct nj_event *event,
+                     struct lists *lists, struct nj_error *err)
+{
+    const struct nj_call_meta *meta = event->kind == NJ_EVENT_TOOL_DONE ? &event->tool_done.meta
+                                      : event->kind == NJ_EVENT_JUDGED  ? &event->judged.meta
+                                                                        : NULL;
+
+    if (!meta || !meta->has_ran || lists->n_known == LISTS_MAX)
+        return 0;
+    for (size_t i = lists->n_known; i > 0; i--)
+        if (nj_digest_equal(&lists->known[i - 1], &meta->ran))
+            return 0;
+    lists->known[lists->n_known++] = meta->ran;
+    return add_list(archive, &meta->ran, lists, err);
+}
+
+static int note_lists(const struct nj_archive *archive, struct lists *lists, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    for (size_t i = 0; i < archive->n_places; i++) {
+        struct nj_frame frame;
+        struct nj_event event;
+
+        nj_buf_clear(&payload);
+        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) < 0)
+            return nj_wrap(err, "frame %zu", i + 1);
+        if (frame.kind == NJ_FRAME_EVENT && (nj_event_decode(frame.payload, &event, err) < 0 ||
+                                             note_list(archive, &event, lists, err) < 0))
+            return nj_wrap(err, "frame %zu", i + 1);
+    }
+    return 0;
+}
+
+int nj_archive_environment(const struct nj_archive *archive, const char *host,
+                           struct nj_digested *digested, struct nj_buf *out, struct nj_error *err)
+{
+    struct lists lists = {.n_known = 0};
+    size_t len = strlen(host);
+    int r;
+
+    assert(len >= 2 && host[len - 1] == '}');
+    lists.known = calloc(LISTS_MAX, sizeof(*lists.known));
+    lists.all.files = calloc((size_t)2 * NJ_RAN_FILES_MAX, sizeof(*lists.all.files));
+    r = lists.known && lists.all.files ? 0 : nj_fail_nomem(err);
+    if (r == 0)
+        r = note_lists(archive, &lists, err);
+    if (r == 0)
+        r = nj_digested_add(digested, &lists.all, err);
+    if (r == 0)
+        r = nj_buf_append(out, host, len - 1, err);
+    if (r == 0)
+        r = nj_digested_write(digested, &lists.all, out, err);
+    if (r == 0)
+        r = nj_buf_text(out, "}", err);
+    free(lists.known);
+    free(lists.all.files);
+    nj_arena_done(&lists.arena);
+    return r < 0 ? nj_wrap(err, "what ran") : 0;
 }
 
 int nj_archive_write(const struct nj_archive *archive, const struct nj_bundle_info *info,

@@ -5,6 +5,7 @@
 #ifndef NJ_ARCHIVE_H
 #define NJ_ARCHIVE_H
 
+#include "batch/engine/digested.h"
 #include "batch/engine/object_index.h"
 #include "formats/bundle/bundle.h"
 
@@ -19,6 +20,13 @@ struct nj_archive {
     struct nj_object_source inputs;
     struct nj_span manifest;
 };
+
+/* nj_archive_environment - a bundle's environment: @host (of nj_plan_environment()) and the files
+ * that ran in the session's calls. What @digested has not read yet is read now; a file that is
+ * another one by now is told without a digest. */
+int nj_archive_environment(const struct nj_archive *archive, const char *host,
+                           struct nj_digested *digested, struct nj_buf *out,
+                           struct nj_error *err) NJ_MUST_USE;
 
 /* nj_archive_write - the bundle to @fd; streams are spooled in @spool_dir_fd. @info as in
  * nj_bundle_writer_finish(). */

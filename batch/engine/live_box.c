@@ -419,6 +419,8 @@ static int check_workspace(const struct nj_live *live, const struct nj_box_resul
     if (!nj_object_index_find(&live->index, &result->outcome.tree) ||
         !nj_object_index_find(&live->index, &result->meta.stamps))
         return nj_fail(err, NJ_E_CORRUPT, "a result names a workspace that did not come with it");
+    if (result->meta.has_ran && !nj_object_index_find(&live->index, &result->meta.ran))
+        return nj_fail(err, NJ_E_CORRUPT, "a result names files that ran, but does not tell them");
     return 0;
 }
 

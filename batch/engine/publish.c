@@ -18,6 +18,8 @@
 
 #include "formats/base/banned.h"
 
+#define ENVIRONMENT_MAX_BYTES ((size_t)1 << 20)
+
 static enum nj_status status_of(const struct nj_live *live)
 {
     return live->failed ? NJ_STATUS_FAILED : live->seat.session->status;
@@ -44,6 +46,17 @@ static int publish_outputs(struct nj_live *live, const struct nj_order *order, s
     return 0;
 }
 
+/* In the worker, which remembers the files that it read. */
+static int add_what_ran(const struct nj_engine *engine, const struct nj_archive *archive,
+                        struct nj_buf *environment, struct nj_error *err)
+{
+    static struct nj_digested *digested;
+
+    if (!digested && nj_digested_new(&digested, err) < 0)
+        return -(int)err->code;
+    return nj_archive_environment(archive, engine->environment, digested, environment, err);
+}
+
 /* In the worker. */
 static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
 {
@@ -62,8 +75,8 @@ static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err
         .status = order->status,
         .inputs_embedded = engine->manifest->archive_inputs == NJ_INPUTS_EMBED,
         .reproducible = config->reproducible,
-        .environment = engine->environment,
     };
+    NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
     struct nj_archive archive = {
         .journal = engine->reader,
         .places = live.places,
@@ -77,6 +90,10 @@ static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err
     (void)fd;
     if (!mounts)
         return nj_fail_nomem(err);
+    nj_buf_init(&environment, ENVIRONMENT_MAX_BYTES);
+    if (add_what_ran(engine, &archive, &environment, err) < 0)
+        return -(int)err->code;
+    info.environment = (const char *)environment.data;
     archive.n_mounts = nj_config_inputs(config, mounts);
     if (publish_outputs(&live, order, err) < 0)
         return -(int)err->code;

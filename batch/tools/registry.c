@@ -186,6 +186,7 @@ void nj_tool_note_level(struct nj_call_meta *meta, unsigned applied)
     meta->applied = applied;
     if (meta->level > applied)
         meta->level = applied;
+    meta->has_ran &= applied > 0;
     if (meta->clock_ns < 0 || meta->clock_ns > NJ_CLOCK_MAX_NS)
         meta->clock_ns = NJ_CLOCK_MAX_NS;
 }

@@ -1,0 +1,148 @@
+/*
+ * test_digested.c - what is found out about the files that ran
+ */
+#include "batch/engine/digested.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "batch/sandbox/instructions.h"
+#include "tests/lib/golden.h"
+#include "tests/lib/scratch.h"
+
+#include "formats/base/banned.h"
+
+static struct nj_error err;
+
+static void must(int r)
+{
+    if (r < 0)
+        fail_msg("%s", err.text);
+}
+
+/* of - @path as it is on this host now */
+static struct nj_ran_file of(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return (struct nj_ran_file){nj_span_text(path), (uint64_t)st.st_size,
+                                st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+}
+
+static void a_program_is_told_by_digest_package_and_loader(void **state)
+{
+    struct nj_ran_file files[] = {of("/usr/bin/true")};
+    const struct nj_ran ran = {files, 1, false};
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, text = {0};
+    const struct nj_digested_file *file;
+    char expected[128], hex[NJ_DIGEST_HEX_CHARS + 1];
+    struct nj_digest digest;
+
+    (void)state;
+    nj_buf_init(&bytes, 1u << 24);
+    nj_buf_init(&text, 1u << 20);
+    must(nj_digested_new(&digested, &err));
+    must(nj_digested_add(digested, &ran, &err));
+    file = nj_digested_find(digested, nj_span_text("/usr/bin/true"));
+    assert_non_null(file);
+    assert_true(file->is_there);
+    must(nj_fsio_read_file(AT_FDCWD, "/usr/bin/true", &bytes, &err));
+    nj_digest_bytes(bytes.data, bytes.len, &digest);
+    assert_true(nj_digest_equal(&file->digest, &digest));
+    assert_non_null(file->loader);
+    assert_non_null(nj_digested_find(digested, nj_span_text(file->loader)));
+    must(nj_digested_write(digested, &ran, &text, &err));
+    nj_digest_hex(&digest, hex);
+    (void)snprintf(expected, sizeof(expected), "\"sha256\":\"%s\"}", hex);
+    assert_non_null(strstr((const char *)text.data, expected));
+    assert_non_null(strstr((const char *)text.data, file->loader));
+    if (access("/var/lib/dpkg/info/coreutils.list", R_OK) == 0)
+        assert_non_null(strstr((const char *)text.data, "\"package\":\"coreutils "));
+}
+
+static void only_the_file_that_ran_is_read(void **state)
+{
+    struct scratch *scratch = *state;
+    char *path = NULL;
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    const struct nj_digested_file *file;
+    struct nj_ran_file ran_file;
+    const struct nj_ran ran = {&ran_file, 1, false};
+
+    assert_true(asprintf(&path, "%s/program", scratch->path) > 0);
+    scratch_file(scratch, "program", "one", 0755);
+    ran_file = of(path);
+    must(nj_digested_new(&digested, &err));
+    scratch_file(scratch, "program", "another", 0755); /* an upgrade between the call and the bundle */
+    must(nj_digested_add(digested, &ran, &err));
+    file = nj_digested_find(digested, nj_span_text(path));
+    assert_non_null(file);
+    assert_false(file->is_there);
+    nj_buf_init(&text, 1u << 20);
+    must(nj_digested_write(digested, &ran, &text, &err));
+    assert_non_null(strstr((const char *)text.data, "/program\":{\"sha256\":null}}"));
+    ran_file = of(path); /* then the new one runs */
+    must(nj_digested_add(digested, &ran, &err));
+    assert_true(nj_digested_find(digested, nj_span_text(path))->is_there);
+    free(path);
+}
+
+static void what_is_no_file_is_not_opened_for_long(void **state)
+{
+    struct nj_ran_file files[] = {{nj_span_text("/dev/zero"), 0, 0},
+                                  {nj_span_text("/nowhere/at/all"), 1, 1},
+                                  {nj_span_text("/usr"), 4096, 0}};
+    const struct nj_ran ran = {files, 3, false};
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+
+    (void)state;
+    must(nj_digested_new(&digested, &err));
+    must(nj_digested_add(digested, &ran, &err));
+    for (size_t i = 0; i < 3; i++)
+        assert_false(nj_digested_find(digested, files[i].path)->is_there);
+}
+
+static void of_no_list_nothing_is_written(void **state)
+{
+    const struct nj_ran ran = {.n_files = 0};
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+
+    (void)state;
+    nj_buf_init(&text, 1u << 20);
+    must(nj_digested_new(&digested, &err));
+    must(nj_digested_add(digested, &ran, &err));
+    must(nj_digested_write(digested, &ran, &text, &err));
+    assert_int_equal(text.len, 0);
+}
+
+static int folder_made(void **state)
+{
+    static struct scratch scratch;
+
+    scratch_make(&scratch);
+    *state = &scratch;
+    return 0;
+}
+
+static int folder_removed(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_program_is_told_by_digest_package_and_loader),
+        cmocka_unit_test_setup_teardown(only_the_file_that_ran_is_read, folder_made,
+                                        folder_removed),
+        cmocka_unit_test(what_is_no_file_is_not_opened_for_long),
+        cmocka_unit_test(of_no_list_nothing_is_written),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
