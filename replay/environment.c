@@ -69,6 +69,30 @@ int nj_environment_compare_program(const struct nj_environment *recorded,
     return 1;
 }
 
+int nj_environment_compare_file(const struct nj_environment *recorded, const char *path,
+                                const struct nj_digest *here, struct nj_buf *what,
+                                struct nj_error *err)
+{
+    const json_t *then = json_object_get(json_object_get(recorded->root, "ran"), path);
+    const char *digest_then = json_string_value(json_object_get(then, "sha256"));
+    const json_t *package = json_object_get(then, "package");
+    struct nj_span name = {(const uint8_t *)json_string_value(package),
+                           json_string_length(package)};
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    nj_digest_hex(here, hex);
+    if (!digest_then || strcmp(digest_then, hex) == 0)
+        return 0;
+    if (nj_render_line(what, nj_span_text(path), err) < 0 ||
+        nj_buf_text(what, ": recorded ", err) < 0 ||
+        (name.len > 0 &&
+         (nj_render_line(what, name, err) < 0 || nj_buf_text(what, " ", err) < 0)) ||
+        append_program(what, then, err) < 0 ||
+        nj_buf_printf(what, err, ", here (sha256 %.*s)", DIGEST_SHOWN_CHARS, hex) < 0)
+        return -(int)err->code;
+    return 1;
+}
+
 int nj_environment_compare_host(const struct nj_environment *recorded,
                                 const struct nj_environment *here, struct nj_buf *what,
                                 struct nj_error *err)

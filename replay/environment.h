@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "formats/base/buf.h"
+#include "formats/base/digest.h"
 
 struct nj_environment {
     json_t *root; /* an object; empty when nothing is known */
@@ -31,6 +32,12 @@ NJ_DEFINE_AUTO_VAL(struct nj_environment, nj_environment_done);
 int nj_environment_compare_program(const struct nj_environment *recorded,
                                    const struct nj_environment *here, const char *name,
                                    struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_environment_compare_file - did the file at @path that ran then (formats/bundle/FORMAT.md,
+ * "ran") have the digest @here? As above. */
+int nj_environment_compare_file(const struct nj_environment *recorded, const char *path,
+                                const struct nj_digest *here, struct nj_buf *what,
+                                struct nj_error *err) NJ_MUST_USE;
 
 /* nj_environment_compare_host - kernel, architecture, processor, packages and build; as above, each
  * difference in the one sentence */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <unistd.h>
 
 #include "batch/engine/confine.h"
 #include "batch/engine/drop.h"
@@ -73,17 +74,37 @@ static bool is_ours(int fd)
     return fstat(fd, &st) == 0 && st.st_uid == geteuid();
 }
 
+/* Where a box's programs come from; what is no folder of its own leads below the first. */
+static const char *const system_folders[] = {"/usr", "/bin", "/sbin", "/lib", "/lib64"};
+
+#define SYSTEM_FOLDERS (sizeof(system_folders) / sizeof(system_folders[0]))
+
+static size_t open_system(int fds[SYSTEM_FOLDERS])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < SYSTEM_FOLDERS; i++) {
+        int fd = open(system_folders[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd >= 0)
+            fds[n++] = fd;
+    }
+    return n;
+}
+
 int nj_source_confine(const struct nj_source *sources, size_t n_sources, int write_fd, bool loop,
                       struct nj_error *err)
 {
-    nj_auto_free int *read_fds = calloc(n_sources + 1, sizeof(*read_fds));
+    nj_auto_free int *read_fds = calloc(n_sources + SYSTEM_FOLDERS, sizeof(*read_fds));
     struct nj_confinement confinement = {
         .read_fds = read_fds, .write_fds = &write_fd, .n_write = write_fd >= 0, .loop = loop};
     struct nj_error ignored = {0};
+    size_t n_system;
     int r;
 
     if (!read_fds)
         return nj_fail_nomem(err);
+    n_system = confinement.n_read = loop ? open_system(read_fds) : 0;
     for (size_t i = 0; i < n_sources; i++) {
         if (!sources[i].where.key)
             continue;
@@ -96,6 +117,8 @@ int nj_source_confine(const struct nj_source *sources, size_t n_sources, int wri
     /* Only what is large needs it: the message comes when it is missed. */
     (void)!nj_spool_reserve(&ignored);
     r = nj_confine(&confinement, err);
+    for (size_t i = 0; i < n_system; i++)
+        (void)close(read_fds[i]);
     if (r == 1)
         nj_log(NJ_LOG_INFO, "reading without Landlock: this kernel has none that fits");
     return r < 0 ? r : 0;

@@ -44,7 +44,8 @@ int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources,
  *
  * @write_fd  a folder that may be written into; -1: none. As root without a drop before, the
  *            capabilities stay that reaching a run of another user and writing there take.
- * @loop      for `verify`, which talks with its sandbox's helper
+ * @loop      for `verify`, which talks with its sandbox's helper, and digests the programs that
+ * ran: the system's folders may be read, too
  *
  * On a kernel without Landlock the rest of the confinement must do, and level info tells so.
  */

@@ -98,6 +98,19 @@ const struct nj_call_meta *nj_shown_meta(const struct nj_shown *shown)
     return shown->event.kind == NJ_EVENT_JUDGED ? &shown->event.judged.meta : NULL;
 }
 
+bool nj_show_ran(const struct nj_show *show, const struct nj_shown *shown, struct nj_buf *bytes,
+                 struct nj_arena *arena, struct nj_ran *ret_ran)
+{
+    struct nj_object_source source = nj_record_objects(show->timeline->record);
+    const struct nj_call_meta *meta = nj_shown_meta(shown);
+    struct nj_error ignored = {0};
+
+    nj_buf_init(bytes, NJ_OBJECT_MAX_BYTES);
+    return meta && meta->has_ran &&
+           nj_object_get(&source, NJ_OBJECT_BLOB, &meta->ran, bytes, &ignored) == 0 &&
+           nj_ran_decode(nj_buf_span(bytes), arena, ret_ran, &ignored) == 0;
+}
+
 uint64_t nj_shown_offset_ms(const struct nj_show *show, const struct nj_row *row)
 {
     int64_t ns;

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "formats/object/ran.h"
 #include "replay/show.h"
 
 /* A row with its event read; a zeroed one is valid. */
@@ -27,6 +28,11 @@ int nj_shown_load(struct nj_show *show, const struct nj_row *row, struct nj_show
 /* nj_shown_outcome, nj_shown_meta - of a TOOL_DONE or JUDGED; NULL for all others */
 const struct nj_call_outcome *nj_shown_outcome(const struct nj_shown *shown);
 const struct nj_call_meta *nj_shown_meta(const struct nj_shown *shown);
+
+/* nj_show_ran - the host's files that ran in a call; false: not known, or lost. Paths are borrowed
+ * from @bytes, the rest is of @arena. */
+bool nj_show_ran(const struct nj_show *show, const struct nj_shown *shown, struct nj_buf *bytes,
+                 struct nj_arena *arena, struct nj_ran *ret_ran);
 
 /* nj_show_place - append which of its chain a model was, unless it was the first, as mostly */
 int nj_show_place(const struct nj_event *event, struct nj_buf *out,

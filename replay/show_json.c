@@ -338,6 +338,23 @@ static int add_changes(json_t *object, const struct nj_show *show, const struct 
     return nj_timeline_diff(show->timeline, row, add_change, array, err);
 }
 
+static bool add_ran(json_t *object, const struct nj_show *show, const struct nj_shown *shown)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_ran ran;
+    json_t *files;
+    bool ok = true;
+
+    if (!nj_show_ran(show, shown, &bytes, &arena, &ran))
+        return true;
+    files = json_array();
+    for (size_t i = 0; ok && i < ran.n_files; i++)
+        ok = json_array_append_new(files, nj_json_text(ran.files[i].path)) == 0;
+    return nj_json_set(object, "ran", files) && ok &&
+           (!ran.more || nj_json_set(object, "ran_more", json_true()));
+}
+
 int nj_show_row_json(struct nj_show *show, const struct nj_row *row, bool full, struct nj_buf *out,
                      struct nj_error *err)
 {
@@ -356,6 +373,8 @@ int nj_show_row_json(struct nj_show *show, const struct nj_row *row, bool full, 
         }
     } else if (r == 0) {
         r = add_details(object, &shown, full) ? 0 : nj_fail_nomem(err);
+        if (r == 0 && full && !add_ran(object, show, &shown))
+            r = nj_fail_nomem(err);
         if (r == 0 && shown.has_changes)
             r = add_changes(object, show, row, &shown, full, err);
     }

@@ -346,6 +346,26 @@ static int title(struct nj_show *show, const struct nj_row *row, struct nj_buf *
     return nj_buf_text(out, ")\n", err);
 }
 
+/* What of the host's ran in the call. */
+static int say_ran(const struct nj_show *show, const struct nj_shown *shown, struct nj_buf *out,
+                   struct nj_error *err)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_ran ran;
+
+    if (!nj_show_ran(show, shown, &bytes, &arena, &ran))
+        return 0;
+    if (nj_buf_printf(out, err, "\n--- ran, of the host (%zu files%s)\n", ran.n_files,
+                      ran.more ? " and more" : "") < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < ran.n_files; i++)
+        if (nj_buf_text(out, INDENT, err) < 0 || nj_render_line(out, ran.files[i].path, err) < 0 ||
+            nj_buf_text(out, "\n", err) < 0)
+            return -(int)err->code;
+    return 0;
+}
+
 int nj_show_step_text(struct nj_show *show, const struct nj_row *row, struct nj_buf *out,
                       struct nj_error *err)
 {
@@ -369,6 +389,8 @@ int nj_show_step_text(struct nj_show *show, const struct nj_row *row, struct nj_
         r = heading(out, "the input is lost", err);
     if (r == 0 && nj_shown_outcome(&shown))
         r = say_outcome(&shown, out, err);
+    if (r == 0)
+        r = say_ran(show, &shown, out, err);
     if (r == 0 && shown.has_changes)
         r = say_changes(show, row, out, err);
     return r;

@@ -42,6 +42,7 @@ struct nj_verify {
     size_t n_subjects;
     char *const *names;
     struct nj_environment here;
+    struct nj_digested *digested;
     struct nj_sandbox *sandbox;
     struct event_base *base;
     struct event *sigint;
@@ -100,6 +101,7 @@ void nj_verify_free(struct nj_verify *verify)
     if (verify->base)
         event_base_free(verify->base);
     nj_environment_done(&verify->here);
+    nj_digested_free(verify->digested);
     nj_image_done(&verify->image);
     free(verify);
 }
@@ -212,8 +214,10 @@ static int make_loop(struct nj_verify *verify, struct nj_error *err)
         return nj_fail_nomem(err);
     if (nj_sandbox_attach(verify->sandbox, verify->base, err) < 0)
         return -(int)err->code;
-    verify->hall = (struct nj_recorded_hall){
-        .base = verify->base, .sandbox = verify->sandbox, .here = &verify->here};
+    verify->hall = (struct nj_recorded_hall){.base = verify->base,
+                                             .sandbox = verify->sandbox,
+                                             .here = &verify->here,
+                                             .digested = verify->digested};
     return 0;
 }
 
@@ -237,8 +241,8 @@ int nj_verify_open(char *const *names, size_t n_names, const char *rootfs,
     }
     raise_descriptors();
     if (parse_names(verify, err) < 0 || leave_network(err) < 0 ||
-        read_environment(verify, err) < 0 || start_sandbox(verify, err) < 0 ||
-        open_sources(verify, err) < 0 ||
+        read_environment(verify, err) < 0 || nj_digested_new(&verify->digested, err) < 0 ||
+        start_sandbox(verify, err) < 0 || open_sources(verify, err) < 0 ||
         (rootfs && nj_image_open(&verify->image, rootfs, err) < 0) ||
         drop_privileges(verify, err) < 0 || make_loop(verify, err) < 0 ||
         confine(verify, err) < 0 || (rootfs && nj_image_read(&verify->image, err) < 0))

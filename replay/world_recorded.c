@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "batch/engine/outputs.h"
+#include "batch/sandbox/instructions.h"
 #include "replay/likely.h"
 #include "replay/recorded_inside.h"
 #include "replay/render.h"
@@ -308,6 +309,18 @@ static int note_program(struct nj_recorded *recorded, struct nj_error *err)
     return r < 0 ? r : nj_buf_text(all, "\n", err);
 }
 
+/* Were the files that ran the same ones? */
+static int note_files(struct nj_recorded *recorded, const struct nj_call_meta *meta,
+                      struct nj_error *err)
+{
+    struct nj_object_source now = nj_recorded_source_now(recorded);
+
+    if (!meta->has_ran || !recorded->hall->digested)
+        return 0;
+    return nj_ran_compare(recorded->hall->digested, &now, &meta->ran, &recorded->then,
+                          &recorded->result.environment, err);
+}
+
 /* Then it counts, and what the record says is folded in, whatever came out now. */
 static void go_on_as_recorded(struct nj_recorded *recorded)
 {
@@ -357,6 +370,30 @@ static int note_level(struct nj_recorded *recorded, const struct nj_call_meta *n
     return 0;
 }
 
+/* note_hint - what the files that ran add to it */
+static void note_hint(struct nj_recorded *recorded, const struct nj_call_meta *then,
+                      const struct nj_call_meta *now, enum nj_likely source)
+{
+    struct nj_object_source source_then = nj_record_objects(recorded->record);
+    struct nj_object_source source_now = nj_recorded_source_now(recorded);
+    unsigned holds = source == NJ_LIKELY_RANDOMNESS ? NJ_HOLDS_RDRAND | NJ_HOLDS_RDSEED
+                     : source == NJ_LIKELY_TIME     ? NJ_HOLDS_RDTSC
+                                                    : 0;
+    char *likely = recorded->result.likely;
+    size_t len = strlen(likely), size = sizeof(recorded->result.likely) - len;
+    char path[200];
+    bool of_then;
+
+    if (then->has_ran && nj_ran_stranger(&source_then, &then->ran, &source_now, &now->ran, path,
+                                         sizeof(path), &of_then))
+        (void)snprintf(likely + len, size, "; %s ran only %s", path,
+                       of_then ? "when recorded" : "here");
+    else if (holds && nj_ran_holder(recorded->hall->digested, &source_now, &now->ran, holds, path,
+                                    sizeof(path)))
+        (void)snprintf(likely + len, size, "; %s ran and may use %s, which is not virtual", path,
+                       holds & NJ_HOLDS_RDTSC ? "rdtsc" : "rdrand");
+}
+
 /* Where the first difference of a call probably comes from: what is known first, then its looks. */
 static void note_likely(struct nj_recorded *recorded, const struct nj_call_outcome *now,
                         const struct nj_call_meta *meta)
@@ -365,20 +402,24 @@ static void note_likely(struct nj_recorded *recorded, const struct nj_call_outco
     const struct nj_call_meta *meta_then = nj_recorded_meta(recorded);
     enum nj_lowered lowered = meta_then->lowered ? meta_then->lowered : meta->lowered;
     const char *text = "files: what it wrote differs, not what it said";
+    enum nj_likely source = NJ_LIKELY_UNKNOWN;
     char *likely = recorded->result.likely;
     size_t size = sizeof(recorded->result.likely);
 
     if (recorded->result.environment.len > 0)
         text = "environment: a program that it used is another one here";
     else if (!nj_digest_equal(&then->out.digest, &now->out.digest))
-        text = nj_likely_text(nj_likely_source(then->out.head, now->out.head));
+        text = nj_likely_text(source = nj_likely_source(then->out.head, now->out.head));
     else if (!nj_digest_equal(&then->errors.digest, &now->errors.digest))
-        text = nj_likely_text(nj_likely_source(then->errors.head, now->errors.head));
+        text = nj_likely_text(source = nj_likely_source(then->errors.head, now->errors.head));
     if (recorded->result.environment.len == 0 && meta_then->applied > 0 && lowered)
         (void)snprintf(likely, size, "%s (its level was lowered: %s)", text,
                        nj_lowered_text(lowered));
     else
         (void)snprintf(likely, size, "%s", text);
+    if (recorded->result.environment.len == 0 && !lowered && meta->has_ran &&
+        recorded->hall->digested)
+        note_hint(recorded, meta_then, meta, source);
 }
 
 void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now,
@@ -388,7 +429,7 @@ void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome 
     struct nj_error err = {0};
 
     if (compare_outcome(recorded, now, &err) < 0 || note_level(recorded, meta, &err) < 0 ||
-        note_program(recorded, &err) < 0) {
+        note_program(recorded, &err) < 0 || note_files(recorded, meta, &err) < 0) {
         nj_seat_fail(&recorded->seat, &err);
         return;
     }

@@ -19,6 +19,7 @@
 #include "batch/session/world.h"
 #include "replay/divergence.h"
 #include "replay/environment.h"
+#include "replay/ran.h"
 #include "replay/rootfs_file.h"
 #include "replay/record.h"
 
@@ -30,6 +31,8 @@ struct nj_recorded_hall {
     struct event_base *base;
     struct nj_sandbox *sandbox; /* attached to the base */
     const struct nj_environment *here;
+    struct nj_digested
+        *digested; /* files that ran, as they are here; NULL: they are not compared */
     const struct nj_image *image; /* what boxes have in place of the recorded image; NULL: that */
 };
 
@@ -68,7 +71,7 @@ struct nj_recorded_result {
                            compare */
     uint64_t steps;
     struct nj_recorded_levels levels;
-    char likely[160]; /* where the first difference of a call probably comes from; "": there is none
+    char likely[512]; /* where the first difference of a call probably comes from; "": there is none
                        */
     bool closed; /* the record reaches the session's end; else it was verified to its last commit */
     struct nj_buf

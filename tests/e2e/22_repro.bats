@@ -53,6 +53,36 @@ run_it() {
     has_out "level D1"
 }
 
+# bend STATEMENT... - bent.njb is the bundle with these statements carried out
+bend() { python3 -I "$NJ_ROOT/tests/lib/bundle.py" edit "$B" bent.njb "$@"; }
+# of_date STATEMENT - one for bend, about d: what nightjar.json tells of the file date
+of_date() { printf 'n = "nightjar.json"; a = json.loads(b.members[n]); r = a["environment"]["ran"]; d = r[next(p for p in r if p.endswith("/date"))]; %s; b.members[n] = json.dumps(a, indent=2).encode() + b"\\n"' "$1"; }
+LIE='o = b.events("tool-done")[0]["body"]["outcome"]["out"]; o["head"] = b"3" + o["head"][1:]'
+
+@test "what ran is told by digest, and what ran as another file makes a difference exit 5" {
+    run_it
+    reached D1
+    expect 0 nightjar-replay show "$B@2"
+    has_out "ran, of the host"
+    has_out "/bin/date"
+    expect 0 nightjar-replay show --json "$B@2"
+    has_out '"ran":'
+    tar xOf "$B" nightjar.json >about
+    python3 -I -c 'import hashlib, json
+ran = json.load(open("about"))["environment"]["ran"]
+assert any("/date" in p for p in ran) and any("ld-linux" in p for p in ran) and any("/libc.so" in p for p in ran), ran
+for path, file in ran.items():
+    assert file["sha256"] == hashlib.sha256(open(path, "rb").read()).hexdigest(), path'
+    bend "$(of_date 'd["sha256"] = "00" * 32; d["package"] = "coreutils 0.1"')"
+    expect 0 nightjar-replay verify bent.njb
+    has_out "/bin/date: recorded coreutils 0.1"
+    bend "$(of_date 'd["sha256"] = "00" * 32')" "$LIE"
+    expect 5 nightjar-replay verify bent.njb
+    has_out "environment differs"
+    bend "$LIE"
+    expect 1 nightjar-replay verify bent.njb
+}
+
 @test "another user sees the same" {
     skip_without root
     run_it

@@ -96,6 +96,30 @@ static void what_the_record_does_not_tell_does_not_differ(void **state)
         nj_environment_compare_host(&fixture->then, &fixture->now, &fixture->what, &err), 0);
 }
 
+static void a_file_that_ran_is_compared_by_digest_and_told_with_its_package(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_digest here;
+
+    nj_digest_bytes("", 0, &here); /* e3b0c44298fc... */
+    hosts(fixture,
+          "{\"ran\":{\"/lib/a\":{\"sha256\":\"0123456789abcdef\",\"package\":\"a 1\"},\"/lib/b\":{"
+          "\"sha256\":\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"},"
+          "\"/lib/c\":{\"sha256\":null},\"/lib/d\":7}}",
+          "{}");
+    for (const char *path = "bcdx"; *path; path++) {
+        const char name[] = {'/', 'l', 'i', 'b', '/', *path, '\0'};
+
+        assert_int_equal(
+            nj_environment_compare_file(&fixture->then, name, &here, &fixture->what, &err), 0);
+    }
+    assert_int_equal(fixture->what.len, 0);
+    assert_int_equal(
+        nj_environment_compare_file(&fixture->then, "/lib/a", &here, &fixture->what, &err), 1);
+    assert_string_equal((const char *)fixture->what.data,
+                        "/lib/a: recorded a 1 (sha256 0123456789ab), here (sha256 e3b0c44298fc)");
+}
+
 static void kernel_and_build_are_one_sentence(void **state)
 {
     struct fixture *fixture = *state;
@@ -144,6 +168,7 @@ int main(void)
         TEST(another_program_is_told_with_both_digests),
         TEST(a_program_that_is_missing_here_is_told),
         TEST(what_the_record_does_not_tell_does_not_differ),
+        TEST(a_file_that_ran_is_compared_by_digest_and_told_with_its_package),
         TEST(kernel_and_build_are_one_sentence),
         TEST(what_a_record_says_cannot_drive_a_terminal),
         TEST(what_is_no_object_is_damage),
