@@ -218,7 +218,19 @@ struct comparing {
     json_t *parts; /* of then */
     struct nj_buf *why;
     size_t changed;
+    bool of_files; /* items are files: one that changed has another size, too */
+    bool schema;   /* a tool's schema changed */
 };
+
+/* Whether what changed in @name is only what was named already: it holds that, or follows from it.
+ */
+static bool named_already(const struct comparing *comparing, const char *name)
+{
+    if (comparing->changed == 0)
+        return false;
+    return strcmp(name, "agent") == 0 || (strcmp(name, "item") == 0 && comparing->of_files) ||
+           (strcmp(name, "tools") == 0 && comparing->schema);
+}
 
 static int compare_part(void *ctx, const char *name, const struct nj_digest *digest,
                         struct nj_error *err)
@@ -230,8 +242,10 @@ static int compare_part(void *ctx, const char *name, const struct nj_digest *dig
     nj_digest_hex(digest, hex);
     if (then && strlen(then) == NJ_PART_HEX_CHARS && memcmp(then, hex, NJ_PART_HEX_CHARS) == 0)
         return 0;
-    if (strcmp(name, "agent") == 0 && comparing->changed > 0)
-        return 0; /* it holds what was named already */
+    if (named_already(comparing, name))
+        return 0;
+    if (strncmp(name, "tool schema ", 12) == 0)
+        comparing->schema = true;
     if (comparing->changed++ > 0)
         return 0;
     return nj_buf_text(comparing->why, name, err);
@@ -242,10 +256,12 @@ static int explain(struct nj_reuse *reuse, const struct nj_plan *plan,
                    struct nj_error *err)
 {
     struct comparing comparing = {.parts = json_object_get(line, "parts"), .why = why};
+    enum nj_manifest_for_each kind = plan->manifest->groups[session->group].for_each;
     struct nj_part_sink sink = {compare_part, &comparing};
     const char *name = json_string_value(json_object_get(line, "group"));
     const struct group *group = find_group(reuse, name);
 
+    comparing.of_files = kind == NJ_FOR_EACH_GLOB;
     if (nj_identity_own(plan, session, &sink, err) < 0)
         return -(int)err->code;
     comparing.parts = group ? group->parts : NULL;

@@ -59,7 +59,7 @@ teardown() { nj_teardown; }
     expect 0 nightjar run --run-dir run job.yaml
     printf 'other' >in/a.txt
     expect 0 nightjar plan --reuse run job.yaml
-    has_out "1 changed: file /workspace/in.txt"
+    has_out "1 changed: file /workspace/in.txt: a" # that its size is another, too, is no second change
     printf 'a' >in/a.txt
     local set what
     while IFS='|' read -r set what; do
@@ -69,6 +69,7 @@ teardown() { nj_teardown; }
 	agents.tester.instructions=Read.|instructions, first a
 	agents.tester.limits.turns=6|limits.turns, first a
 	agents.tester.tools=[]|tools
+	agents.tester.tools=[{type: code_execution, languages: [bash, node]}]|tool schema code_execution, first a
 	agents.tester.sandbox.max_memory_mb=300|sandbox.max_memory_mb, first a
 	sessions.files.input=Come.|input, first a
 	sessions.files.accept={command: [cat]}|accept
