@@ -4,6 +4,8 @@
 #
 # usage: tests/vm/run.bash [KERNEL-PACKAGE...]     the programs of build/debug (NJ_PRESET) are used
 #
+# NJ_VM_ONLY=REGEX (without blanks) runs only the cases whose names fit, NJ_VM_CUTS="5 13" cuts the power after these replies.
+#
 # A guest is a Debian kernel, an initramfs of busybox and a disk made of this host's own programs; guest.bash runs in it and
 # prints TAP on the serial port. Software emulation is slow, so the guest is small and every wait is bounded. Then the
 # power cut: qemu is killed in the middle of a run, the guest boots again and resumes. Prints TAP; the last line is
@@ -146,7 +148,7 @@ boot() {
     : >"$work/serial.log"
     qemu-system-x86_64 -M pc -cpu max -accel tcg,thread=multi -smp 2 -m 1536 -nodefaults -display none -no-reboot \
         -kernel "$vmlinuz" -initrd "$work/initramfs.img" \
-        -append "console=ttyS0 quiet panic=-1 no_timer_check cgroup_no_v1=all random.trust_cpu=on mitigations=off nj.scenario=$1" \
+        -append "console=ttyS0 quiet panic=-1 no_timer_check cgroup_no_v1=all random.trust_cpu=on mitigations=off nj.scenario=$1 nj.only=${NJ_VM_ONLY-}" \
         -drive "file=$work/root.img,if=virtio,format=raw,readonly=on" \
         -drive "file=$work/data.img,if=virtio,format=raw,cache=writeback" \
         -serial "file:$work/serial.log" -chardev "file,id=replies,path=$work/replies.log,append=on" -serial chardev:replies \
