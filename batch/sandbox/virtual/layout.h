@@ -37,9 +37,12 @@
 #define NJ_LAYOUT_WAIT_CALLED (NJ_LAYOUT_WAIT + 2) /* behind its system call */
 #define NJ_LAYOUT_UNDO (NJ_LAYOUT_BASE + 0x1200)   /* a call whose result nobody sees, then back */
 #define NJ_LAYOUT_STAT (NJ_LAYOUT_BASE + 0x1300)   /* from a patched call, see struct nj_site */
-#define NJ_LAYOUT_LOOK (NJ_LAYOUT_BASE + 0x1400) /* a stat by the kernel, of which nobody is told  \
-                                                  */
+#define NJ_LAYOUT_LOOK                                                                             \
+    (NJ_LAYOUT_BASE + 0x1400) /* a stat by the kernel, of which nobody is told                     \
+                               */
 #define NJ_LAYOUT_LOOK_CALLED (NJ_LAYOUT_LOOK + 2) /* behind its system call */
+#define NJ_LAYOUT_ASK (NJ_LAYOUT_BASE + 0x1410)    /* for the times of an inode that changed */
+#define NJ_LAYOUT_ASK_CALLED (NJ_LAYOUT_ASK + 2)
 
 /* Offsets into a slot; the structure below is checked against them. */
 #define NJ_SLOT_BYTES 256
@@ -86,6 +89,15 @@
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
+/* What was told of an inode. */
+struct nj_told {
+    uint64_t ino;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+};
+
+#define NJ_TOLD_MAX 64 /* the newest; who comes too late asks again */
+
 struct nj_clock_page {
     int64_t now_ns;    /* virtual wall clock; only added to, or raised */
     int64_t waited_ns; /* of it, in waits: CPU clocks leave that out */
@@ -96,6 +108,7 @@ struct nj_clock_page {
     uint64_t workspace; /* its device, major << 32 | minor */
     int64_t call_ns;    /* by the kernel's clock: what changed later has its times elsewhere */
     int64_t box_ns;     /* by the kernel's clock: what is newer the box made itself */
+    struct nj_told told[NJ_TOLD_MAX];
 };
 
 struct nj_wait_slot {

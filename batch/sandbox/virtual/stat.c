@@ -272,6 +272,38 @@ static void to_stat(const struct statx *x, struct stat *st)
     st->st_ctim = timespec_of(&x->stx_ctime);
 }
 
+/* look_at_changes - a look at a changed inode is a sync point, one at any other is none: the image
+ * answers for those without us, and must leave the same times. */
+static void look_at_changes(struct nj_virtual *v, pid_t tid, uint64_t ino)
+{
+    nj_times_hear_wishes(v->files.times);
+    if (nj_times_is_due(v->files.times, ino))
+        nj_times_settle(v->files.times, tid);
+}
+
+/* tell_image - the times alone of an inode that the program looked at itself */
+static enum nj_answer tell_image(struct nj_virtual *v, const struct seccomp_notif *notif,
+                                 struct seccomp_notif_resp *response)
+{
+    const uint64_t ino = notif->data.args[1];
+    struct nj_told *told = &v->page->told[v->files.n_told % NJ_TOLD_MAX];
+
+    nj_changes_drain(v->files.changes);
+    if (!nj_times_knows(v->files.times, ino)) {
+        response->error =
+            -EAGAIN; /* there may be no such inode, so it gets no place in the table */
+        return NJ_ANSWER_VALUE;
+    }
+    look_at_changes(v, (pid_t)notif->pid, ino);
+    response->val = v->files.n_told++ % NJ_TOLD_MAX;
+    told->ino = 0; /* whoever reads it meanwhile finds none, or all of the new */
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    nj_times_find(v->files.times, ino, (int64_t)notif->data.args[2], 0, &told->mtime_ns,
+                  &told->ctime_ns);
+    __atomic_store_n(&told->ino, ino, __ATOMIC_RELEASE);
+    return NJ_ANSWER_VALUE;
+}
+
 enum nj_answer nj_stat_stat(struct nj_virtual *v, const struct seccomp_notif *notif,
                             struct seccomp_notif_resp *response)
 {
@@ -285,6 +317,8 @@ enum nj_answer nj_stat_stat(struct nj_virtual *v, const struct seccomp_notif *no
 
     if (!v->files.times)
         return NJ_ANSWER_CONTINUE;
+    if (notif->data.instruction_pointer == NJ_LAYOUT_ASK_CALLED)
+        return tell_image(v, notif, response);
     switch (notif->data.nr) {
     case SYS_lstat:
         flags = AT_SYMLINK_NOFOLLOW;
@@ -312,13 +346,11 @@ enum nj_answer nj_stat_stat(struct nj_virtual *v, const struct seccomp_notif *no
         break;
     }
     nj_patch_site(v, notif);
-    nj_times_hear_wishes(v->files.times);
     nj_changes_drain(v->files.changes);
     if (!look(v, tid, dir_fd, path_at, flags, &x) || !nj_virtual_is_alive(v, notif))
         return NJ_ANSWER_CONTINUE;
-    /* Of what did not change the image tells without us, so here it is no sync point, either. */
-    if (is_workspace(v, &x) && nj_times_knows(v->files.times, x.stx_ino))
-        nj_times_settle(v->files.times, tid);
+    if (is_workspace(v, &x))
+        look_at_changes(v, tid, x.stx_ino);
     show(v, &x);
     if (notif->data.nr == SYS_statx) {
         written = nj_virtual_write(tid, out_at, &x, sizeof(x));

@@ -344,7 +344,14 @@ static bool is_set(const struct nj_times *times, const struct item *item, int64_
 
 bool nj_times_knows(const struct nj_times *times, uint64_t ino)
 {
-    return find(times, ino) || (times->on && is_new(times, ino));
+    return find(times, ino) != NULL;
+}
+
+bool nj_times_is_due(const struct nj_times *times, uint64_t ino)
+{
+    const struct item *item = find(times, ino);
+
+    return item ? item->pending != 0 : times->on && is_new(times, ino);
 }
 
 void nj_times_find(struct nj_times *times, uint64_t ino, int64_t mtime_ns, int64_t atime_ns,

@@ -92,8 +92,11 @@ void nj_times_wish(struct nj_times *times, const struct nj_times_wish *wish);
 /* nj_times_settle - a sync point, made by the task @tid (0: by none) */
 void nj_times_settle(struct nj_times *times, pid_t tid);
 
-/* nj_times_knows - has the inode times in this call that it does not carry itself? */
+/* nj_times_knows - was a change of the inode told in this call? */
 bool nj_times_knows(const struct nj_times *times, uint64_t ino);
+
+/* nj_times_is_due - would a sync point give it a time that it does not have yet? */
+bool nj_times_is_due(const struct nj_times *times, uint64_t ino);
 
 /* nj_times_find - the times that programs see
  *

@@ -82,6 +82,7 @@ struct nj_virtual_files {
     int64_t ahead_ns;    /* the kernel's clock, of the monotonic one when the call began */
     int root_fd;         /* the program's root; -1: not asked for yet */
     bool walks_as_owner; /* the supervisor laid capabilities aside */
+    unsigned n_told;     /* answers in the clock page so far */
 };
 
 /* A file that ran in the call. */

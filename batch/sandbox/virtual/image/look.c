@@ -7,8 +7,9 @@
  * and what the kernel answered is rewritten in place. That is possible because nearly all that a
  * program looks at did not change in this call: then the inode itself carries what is to be told,
  * the ctime in the place of the atime. What did change has, by the kernel's own clock, a ctime
- * within this call; such a call is made once more as it was, and the supervisor answers it from its
- * table. Both ways tell the same (show() in stat.c).
+ * within this call; of such an inode the supervisor is asked the times, which it leaves in the
+ * clock page. In every other case the call is made once more as it was, and the supervisor answers
+ * it. All ways tell the same (show() in stat.c).
  *
  * The complication is that this runs in the midst of a function that believes to make a system
  * call: it has the caller's stack below the red zone, and every register but those that a call
@@ -31,7 +32,7 @@
 #define FILE_CHARACTERS 0020000
 #define STATX_BASIC_STATS 0x7ffu
 
-enum { CALL_NEWFSTATAT = 262, CALL_STATX = 332 };
+enum { CALL_FSTAT = 5, CALL_NEWFSTATAT = 262, CALL_STATX = 332 };
 
 /* As the assembly below pushes it. */
 struct frame {
@@ -76,13 +77,15 @@ _Static_assert(sizeof(struct stat) == 144 && sizeof(struct statx) == 256, "as th
 /* What either structure says, for one judgement. */
 struct seen {
     uint64_t device; /* major << 32 | minor */
+    uint64_t ino;
     uint32_t mode;
     int64_t size;
     struct time modified, changed;
 };
 
 enum told {
-    TOLD_ELSEWHERE, /* the supervisor knows */
+    TOLD_ELSEWHERE, /* the supervisor is to answer the call */
+    TOLD_ASKED,     /* the times are in struct seen by now */
     TOLD_CARRIED,   /* by the inode itself */
     TOLD_MTIME,     /* which stands for all times */
     TOLD_START,     /* of the call stands for all times */
@@ -95,10 +98,46 @@ static bool is_since(const struct time *time, int64_t ns)
     return time->seconds > seconds || (time->seconds == seconds && time->ns >= ns % NS_PER_S);
 }
 
-static enum told judge(const struct seen *seen)
+/* time_of - as time_of() of stat.c: from 0 to 999,999,999 ns behind the second */
+static struct time time_of(int64_t ns)
+{
+    struct time time = {ns / NS_PER_S, ns % NS_PER_S};
+
+    if (time.ns < 0) {
+        time.seconds--;
+        time.ns += NS_PER_S;
+    }
+    return time;
+}
+
+/* ask - the supervisor, of a changed inode; false: it does not say */
+static bool ask(struct seen *seen)
+{
+    int64_t result = CALL_FSTAT, mtime_ns;
+    const struct nj_told *told;
+
+    if (__builtin_mul_overflow(seen->modified.seconds, (int64_t)NS_PER_S, &mtime_ns) ||
+        __builtin_add_overflow(mtime_ns, seen->modified.ns, &mtime_ns))
+        return false;
+    __asm__ volatile("call nj_ask"
+                     : "+a"(result)
+                     : "D"(-1L), "S"(seen->ino), "d"(mtime_ns)
+                     : "rcx", "r11", "memory");
+    if (result < 0 || result >= NJ_TOLD_MAX)
+        return false;
+    told = &PAGE->told[result];
+    seen->modified = time_of(told->mtime_ns);
+    seen->changed = time_of(told->ctime_ns);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return told->ino == seen->ino; /* else this one of many threads was late */
+}
+
+static enum told judge(struct seen *seen)
 {
     if (seen->device == PAGE->workspace)
-        return is_since(&seen->changed, PAGE->call_ns) ? TOLD_ELSEWHERE : TOLD_CARRIED;
+        return !is_since(&seen->changed, PAGE->call_ns) ? TOLD_CARRIED
+               : ask(seen)                              ? TOLD_ASKED
+                                                        : TOLD_ELSEWHERE;
     /* It may be one of the random devices that the supervisor makes up. */
     if (seen->device >> 32 == 0 && seen->mode == FILE_PLAIN_FOR_ALL && seen->size == 0 &&
         seen->modified.seconds == 0)
@@ -118,6 +157,7 @@ static bool show_stat(struct stat *st)
     struct seen seen = {
         /* new_encode_dev() of the kernel */
         .device = (st->dev & 0xfff00) << 24 | (st->dev & 0xff) | (st->dev >> 12 & 0xfff00),
+        .ino = st->ino,
         .mode = st->mode,
         .size = st->size,
         .modified = st->modified,
@@ -128,18 +168,28 @@ static bool show_stat(struct stat *st)
     if (told == TOLD_ELSEWHERE)
         return false;
     if (told == TOLD_START)
-        st->modified = (struct time){PAGE->start_ns / NS_PER_S, PAGE->start_ns % NS_PER_S};
-    st->changed = told == TOLD_CARRIED ? st->accessed : st->modified;
-    st->accessed = st->modified;
+        seen.modified = time_of(PAGE->start_ns);
+    if (told == TOLD_CARRIED)
+        seen.changed = st->accessed;
+    else if (told != TOLD_ASKED)
+        seen.changed = seen.modified;
+    st->accessed = st->modified = seen.modified;
+    st->changed = seen.changed;
     if (seen.device >> 32 == 0)
         st->dev = shown_minor(seen.device);
     return true;
+}
+
+static struct statx_time statx_time(const struct time *time)
+{
+    return (struct statx_time){time->seconds, (uint32_t)time->ns, 0};
 }
 
 static bool show_statx(struct statx *x)
 {
     struct seen seen = {
         .device = (uint64_t)x->dev_major << 32 | x->dev_minor,
+        .ino = x->ino,
         .mode = x->mode,
         .size = (int64_t)x->size,
         .modified = {x->modified.seconds, x->modified.ns},
@@ -150,9 +200,13 @@ static bool show_statx(struct statx *x)
     if (told == TOLD_ELSEWHERE)
         return false;
     if (told == TOLD_START)
-        x->modified = (struct statx_time){PAGE->start_ns / NS_PER_S, PAGE->start_ns % NS_PER_S, 0};
-    x->changed = told == TOLD_CARRIED ? x->accessed : x->modified;
-    x->accessed = x->modified;
+        seen.modified = time_of(PAGE->start_ns);
+    if (told == TOLD_CARRIED)
+        seen.changed = (struct time){x->accessed.seconds, x->accessed.ns};
+    else if (told != TOLD_ASKED)
+        seen.changed = seen.modified;
+    x->accessed = x->modified = statx_time(&seen.modified);
+    x->changed = statx_time(&seen.changed);
     x->born = (struct statx_time){0, 0, 0};
     x->mask &= STATX_BASIC_STATS;
     if (seen.device >> 32 == 0)
@@ -199,7 +253,7 @@ __attribute__((visibility("hidden"), used)) bool nj_image_stat(struct frame *fra
 /*
  * stat: entered from a patched call with everything as the call wants it, but rcx = the BACK of its
  * site. Another call at the same place (of a C library's syscall()) is made as it was. look: the
- * instruction that the filter lets through.
+ * instruction that the filter lets through. ask: one by which the supervisor knows what is asked.
  */
 __asm__(".pushsection .nj_stat, \"ax\"\n"
         "cmp $262, %eax\n" /* newfstatat, statx */
@@ -239,6 +293,10 @@ __asm__(".pushsection .nj_stat, \"ax\"\n"
                           ".popsection\n"
                           ".pushsection .nj_look, \"ax\"\n"
                           ".global nj_look\n.hidden nj_look\nnj_look:\n"
+                          "syscall\n"
+                          "ret\n"
+                          ".balign 16\n" /* NJ_LAYOUT_ASK */
+                          ".global nj_ask\n.hidden nj_ask\nnj_ask:\n"
                           "syscall\n"
                           "ret\n"
                           ".popsection\n");
