@@ -139,6 +139,7 @@ static int fill_request(struct call *call, struct nj_error *err)
                                                                : "/");
     share->script_at = request->script_name ? fill_text(&f, request->script_name) : 0;
     share->level = call->supervisor->virtual->level;
+    share->number++;
     share->stage = NJ_INIT_NONE;
     share->sys_errno = 0;
     share->op = 0;
@@ -154,6 +155,7 @@ static int fill_request(struct call *call, struct nj_error *err)
 static int start(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
+    const struct nj_init_word word = {'C', s->share->number};
     int fds[5] = {s->null_fd, -1, -1, -1, -1};
     size_t n_fds = 3, next = 0;
     int writing[2] = {-1, -1}, r = 0;
@@ -182,7 +184,7 @@ static int start(struct call *call, const struct nj_msg_in *in, struct nj_error 
             r = nj_fail_errno(err, errno, "call: fcntl");
     }
     if (r >= 0)
-        r = nj_fsio_sendmsg(s->init_fd, "C", 1, fds, n_fds, err);
+        r = nj_fsio_sendmsg(s->call_fd, &word, sizeof(word), fds, n_fds, err);
     for (int i = 0; i < 2; i++)
         nj_close_auto(&writing[i]);
     return r;
@@ -192,12 +194,13 @@ static int start(struct call *call, const struct nj_msg_in *in, struct nj_error 
 
 static void kill_call(struct call *call)
 {
+    const struct nj_init_word word = {'K', call->supervisor->share->number};
     struct nj_error ignored; /* when init is gone, the loop sees that next */
 
     if (call->killed_ns != 0 || call->over)
         return;
     call->killed_ns = now_ns(CLOCK_MONOTONIC);
-    (void)!nj_fsio_sendmsg(call->supervisor->init_fd, "K", 1, NULL, 0, &ignored);
+    (void)!nj_fsio_sendmsg(call->supervisor->init_fd, &word, sizeof(word), NULL, 0, &ignored);
 }
 
 static void strike(struct call *call, enum nj_limit limit, uint64_t used)
@@ -380,13 +383,16 @@ static bool out_of_memory(struct call *call)
 
 static int hear_init(struct call *call, struct nj_error *err)
 {
-    char byte;
-    ssize_t n = recv(call->supervisor->init_fd, &byte, 1, MSG_DONTWAIT);
+    struct nj_supervisor *s = call->supervisor;
+    struct nj_init_word word;
 
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return 0;
-    if ((n != 1 || byte != 'D') && !out_of_memory(call))
+    if (nj_supervisor_hear_init(s, &word)) {
+        if (word.word != 'D' || word.call != s->share->number)
+            return 0; /* the last one, once more */
+    } else if (!out_of_memory(call)) {
         return nj_fail(err, NJ_E_UPSTREAM, "the box was lost: its init ended during a call");
+    }
+    s->prepared = false;
     call->over = true;
     call->ended_ns = now_ns(CLOCK_MONOTONIC);
     return 0;
@@ -769,6 +775,7 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)
         return r;
+    s->placed = r == 0;
     if (r > 0)
         return refuse_early(call, s->ops.places[index].path, err);
     r = start(call, in, err);

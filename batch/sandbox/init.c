@@ -1,14 +1,15 @@
 /*
- * init.c - pid 1 of a box, its reapers, and payloads up to exec
+ * init.c - pid 1 of a box, and the reapers of its calls
  *
  * Between clone and exec nothing is allocated and nothing can be reported but through the shared
- * page. Two complications. A reaper needs its capabilities to mount, a payload must have none, and
- * must not be able to look into the reaper; so all of init's line is undumpable before the first
- * payload exists. And copying init's memory twice would be half of a short call's cost, so a reaper
- * runs in init's memory on a stack of its own, and the payload in the reaper's until exec, which
- * waits for it. They share errno: init makes no call that fails while a reaper lives. Above level 0
- * the payload has a copy after all, because its exec is followed and init's memory must stay
- * closed.
+ * page. Three complications. A reaper needs its capabilities to mount, a payload must have none,
+ * and must not be able to look into the reaper; so all of init's line is undumpable before the
+ * first payload exists. Copying init's memory twice would be half of a short call's cost, so a
+ * reaper runs in init's memory on a stack of its own, and the payload in the reaper's until exec,
+ * which waits for it. They share errno: init makes no call that fails while a reaper lives. Above
+ * level 0 the payload has a copy after all, because its exec is followed and init's memory must
+ * stay closed. And a reaper is made ahead of its call, so what happens to it may happen to no call,
+ * to this one or to the last: numbers tell which.
  */
 #include "batch/sandbox/init.h"
 
@@ -22,26 +23,20 @@
 #include <stdalign.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "batch/sandbox/changes.h"
 #include "batch/sandbox/ops.h"
+#include "batch/sandbox/payload.h"
 #include "batch/sandbox/virtual/files.h"
 #include "batch/sandbox/virtual/virtual.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
 
-#define CALL_FDS_MAX 5
 #define EXIT_FAILED 127
-#define PAYLOAD_FILES_MAX 4096
-#define PAYLOAD_SIGNALS_MAX 4096 /* queued signals and timers: the kernel's own memory */
-#define PAYLOAD_STACK_BYTES (8u << 20)
 #define CLONE_STACK_BYTES (64u << 10) /* of a reaper, and of a payload until exec */
 
 const char *nj_init_stage_text(enum nj_init_stage stage)
@@ -71,18 +66,7 @@ static void send_byte(int socket_fd, char byte, const int *fds, size_t n_fds)
         _exit(EXIT_FAILED);
 }
 
-/* ---- capabilities ---- */
-
-static int set_caps(uint64_t caps)
-{
-    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct data[2] = {
-        {(uint32_t)caps, (uint32_t)caps, 0},
-        {(uint32_t)(caps >> 32), (uint32_t)(caps >> 32), 0},
-    };
-
-    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
-}
+/* ---- rights ---- */
 
 static int drop_bounding(void)
 {
@@ -106,77 +90,19 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* ---- the payload ---- */
+/* ---- the reaper ---- */
 
-static int set_limit(int resource, uint64_t value)
-{
-    struct rlimit now, limit = {(rlim_t)value, (rlim_t)value};
-
-    if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
-        return -errno;
-    if (limit.rlim_max > now.rlim_max)
-        limit = (struct rlimit){now.rlim_max, now.rlim_max}; /* raising is not ours to do */
-    return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? -errno : 0;
-}
-
-static int set_limits(const struct nj_init_limits *limits)
-{
-    int r;
-
-    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except
-     * for 1. */
-    r = set_limit(RLIMIT_CORE, 1);
-    if (r >= 0)
-        r = set_limit(RLIMIT_NOFILE, PAYLOAD_FILES_MAX);
-    if (r >= 0)
-        r = set_limit(RLIMIT_STACK, PAYLOAD_STACK_BYTES);
-    if (r >= 0)
-        r = set_limit(RLIMIT_FSIZE, limits->file_bytes);
-    if (r >= 0)
-        r = set_limit(RLIMIT_NPROC, limits->processes);
-    if (r >= 0)
-        r = set_limit(RLIMIT_SIGPENDING, PAYLOAD_SIGNALS_MAX);
-    if (r >= 0)
-        r = set_limit(RLIMIT_RTPRIO, 0);
-    if (r >= 0 && limits->data_bytes > 0)
-        r = set_limit(RLIMIT_DATA, limits->data_bytes);
-    return r;
-}
-
-static void exec_in_path(char *const *argv, char *const *env)
-{
-    static const char path[] = NJ_BOX_PATH_VARIABLE;
-    char name[sizeof(path) + NJ_BOX_PATH_MAX_BYTES + 2];
-    size_t len = strlen(argv[0]);
-    int kept = ENOENT;
-
-    if (strchr(argv[0], '/')) {
-        (void)execve(argv[0], argv, env);
-        return;
-    }
-    if (len == 0 || len > NJ_BOX_PATH_MAX_BYTES) {
-        errno = ENOENT;
-        return;
-    }
-    for (const char *at = path; *at; at += strcspn(at, ":"), at += *at == ':') {
-        size_t dir_len = strcspn(at, ":");
-
-        memcpy(name, at, dir_len);
-        name[dir_len] = '/';
-        memcpy(name + dir_len + 1, argv[0], len + 1);
-        (void)execve(name, argv, env);
-        (void)close_range(3, ~0u, 0); /* what was put here for the program that did not come */
-        if (errno != ENOENT)
-            kept = errno;
-    }
-    errno = kept;
-}
-
-/* What a reaper and its payload are started with. */
+/* What a reaper and its payload work on; one of them lives at a time. */
 struct start {
     const struct nj_init *init;
-    const int *fds;
-    size_t n_fds;
+    struct nj_payload_call call;
+};
+
+/* What of a call failed, kept until there is a call to tell it to. */
+struct failure {
+    enum nj_init_stage stage;
+    int errnum;
+    uint32_t op;
 };
 
 static alignas(64) uint8_t reaper_stack[CLONE_STACK_BYTES];
@@ -193,145 +119,6 @@ static void clean_stack(uint8_t *stack)
         __asan_unpoison_memory_region(stack, CLONE_STACK_BYTES);
 }
 
-/* stay_on_cpu - one processor, wherever the kernel just put us: so boxes spread over all of them by
- * load, and a program counts one. A mask that is refused leaves more than one to count. */
-static void stay_on_cpu(void)
-{
-    cpu_set_t set;
-    int cpu = sched_getcpu();
-
-    CPU_ZERO(&set);
-    if (cpu >= 0 && cpu < CPU_SETSIZE) {
-        CPU_SET((size_t)cpu, &set);
-        (void)sched_setaffinity(0, sizeof(set), &set);
-    }
-}
-
-/* listen - the second filter, and its listener to the supervisor, which serves from then on. Where
- * the kernel has no such thing the supervisor is told so. */
-static int give_listener(unsigned level, int socket_fd)
-{
-    nj_auto_close int fd = -1;
-    struct nj_error err;
-
-    if (personality(ADDR_NO_RANDOMIZE) < 0) /* the vDSO has a fixed address */
-        return -errno;
-    fd = nj_virtual_install(level);
-    return nj_fsio_sendmsg(socket_fd, "L", 1, &fd, fd < 0 ? 0 : 1, &err) < 0 ? -EPIPE : 0;
-}
-
-/* payload - from clone to exec; returns the stage that failed, with errno */
-static enum nj_init_stage payload(const struct nj_init *init, const int *fds)
-{
-    struct nj_init_share *share = init->share;
-    char *argv[NJ_BOX_ARGS_MAX + 1], *env[NJ_INIT_ENV_MAX + 1];
-    int r;
-
-    for (uint32_t i = 0; i < share->n_args; i++)
-        argv[i] = share->text + share->args_at[i];
-    argv[share->n_args] = NULL;
-    for (uint32_t i = 0; i < share->n_env; i++)
-        env[i] = share->text + share->env_at[i];
-    env[share->n_env] = NULL;
-
-    if (init->level > 0)
-        stay_on_cpu();
-    (void)setsid(); /* pid 2 leads nothing yet, so this cannot fail */
-    (void)umask(022);
-    /* Received descriptors are 3 and up: 0, 1, 2 were kept busy with /dev/null by init. */
-    for (int i = 0; i < 3; i++) {
-        if (dup2(fds[i], i) < 0)
-            return NJ_INIT_FORK;
-    }
-    if (share->level > 0 && dup2(fds[share->script_at != 0 ? 4 : 3], 3) < 0)
-        return NJ_INIT_FORK;
-    if (close_range(share->level > 0 ? 4 : 3, ~0u, 0) < 0)
-        return NJ_INIT_FORK;
-    r = set_limits(&init->limits);
-    if (r >= 0)
-        r = set_caps(0); /* the bounding set is empty since init dropped it */
-    if (r < 0) {
-        errno = -r;
-        return NJ_INIT_PRIVILEGES;
-    }
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return NJ_INIT_PRIVILEGES;
-    if (chdir(share->text + share->cwd_at) < 0)
-        return NJ_INIT_CWD;
-    r = 0;
-    if (share->level > 0) {
-        /* Its first exec is to be followed, which needs a process that may be looked into: its
-         * memory is a copy that nobody but the supervisor could see. */
-        if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
-            return NJ_INIT_PRIVILEGES;
-        r = give_listener(share->level, 3);
-    }
-    if (r >= 0)
-        r = nj_filter_install(init->filter);
-    if (r < 0) {
-        errno = -r;
-        return NJ_INIT_PRIVILEGES;
-    }
-    (void)close_range(3, ~0u, 0);
-    exec_in_path(argv, env);
-    return NJ_INIT_EXEC;
-}
-
-/* ---- the reaper ---- */
-
-static int write_script(const char *name, int script_fd)
-{
-    nj_auto_close int dir_fd = -1, fd = -1;
-    struct stat st;
-    off_t at = 0;
-
-    if (fstat(script_fd, &st) < 0)
-        return -errno;
-    dir_fd = open(NJ_BOX_SCRIPTS, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        return -errno;
-    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
-    if (fd < 0)
-        return -errno;
-    while (at < st.st_size) {
-        ssize_t n = sendfile(fd, script_fd, &at, (size_t)(st.st_size - at));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-    }
-    return fchmod(fd, 0444) < 0 ? -errno : 0; /* whatever the umask was */
-}
-
-static int prepare_call(const struct nj_init *init, const int *fds, size_t n_fds)
-{
-    struct nj_init_share *share = init->share;
-    int r;
-
-    for (size_t i = 0; i < init->ops->n_call; i++) {
-        const struct nj_op *op = &init->ops->call[i];
-
-        r = nj_op_do(op);
-        if (r < 0) {
-            bool inside = op->kind == NJ_OP_INSIDE || op->kind == NJ_OP_FREEZE;
-
-            share->op = (uint32_t)i;
-            fail(share, inside ? NJ_INIT_TAMPERED : NJ_INIT_CALL_OP, -r);
-            return -1;
-        }
-    }
-    if (share->script_at != 0 && n_fds > 3) {
-        r = write_script(share->text + share->script_at, fds[3]);
-        if (r < 0) {
-            fail(share, NJ_INIT_SCRIPT, -r);
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static void note_usage(struct nj_init_share *share)
 {
     struct rusage usage;
@@ -343,41 +130,113 @@ static void note_usage(struct nj_init_share *share)
     share->max_rss_kb = (uint64_t)usage.ru_maxrss;
 }
 
+/* first_late - the first operation that depends on what an agent may do to the workspace until the
+ * call comes */
+static size_t first_late(const struct nj_ops *ops)
+{
+    for (size_t i = 0; i < ops->n_call; i++) {
+        if (ops->call[i].kind == NJ_OP_INSIDE || ops->call[i].kind == NJ_OP_FREEZE)
+            return i;
+    }
+    return ops->n_call;
+}
+
+static void do_ops(const struct nj_ops *ops, size_t first, size_t end, struct failure *failure)
+{
+    for (size_t i = first; i < end && failure->stage == NJ_INIT_NONE; i++) {
+        const struct nj_op *op = &ops->call[i];
+        bool inside = op->kind == NJ_OP_INSIDE || op->kind == NJ_OP_FREEZE;
+        int r = nj_op_do(op);
+
+        if (r < 0)
+            *failure =
+                (struct failure){inside ? NJ_INIT_TAMPERED : NJ_INIT_CALL_OP, -r, (uint32_t)i};
+    }
+}
+
+/* prepare - the mounts of a call, and the call itself where its payload cannot wait for it. Ends
+ * the process when this fails. */
+static void prepare(struct start *start)
+{
+    const struct nj_init *init = start->init;
+    size_t late = first_late(init->ops);
+    struct failure failure = {NJ_INIT_NONE, 0, 0};
+
+    do_ops(init->ops, 0, late, &failure);
+    if (failure.stage == NJ_INIT_NONE && late == init->ops->n_call && init->level == 0)
+        return;
+    nj_payload_take(init, &start->call);
+    do_ops(init->ops, late, init->ops->n_call, &failure);
+    if (failure.stage == NJ_INIT_NONE) {
+        int r = nj_payload_write_script(init, &start->call);
+
+        if (r < 0)
+            failure = (struct failure){NJ_INIT_SCRIPT, -r, 0};
+    }
+    if (failure.stage == NJ_INIT_NONE)
+        return;
+    init->share->op = failure.op;
+    fail(init->share, failure.stage, failure.errnum);
+    _exit(EXIT_FAILED);
+}
+
+/* tell - to the supervisor: call @number is over, none of its processes is left */
+static void tell(const struct nj_init *init, uint32_t number)
+{
+    const struct nj_init_word word = {'D', number};
+    struct nj_error err;
+
+    if (nj_fsio_sendmsg(init->socket_fd, &word, sizeof(word), NULL, 0, &err) != 0)
+        _exit(EXIT_FAILED); /* the supervisor is gone, so are we soon */
+    init->share->told = number;
+}
+
 static int payload_main(void *argument)
 {
-    const struct start *start = argument;
-    enum nj_init_stage stage = payload(start->init, start->fds);
+    struct start *start = argument;
+    enum nj_init_stage stage = nj_payload_run(start->init, &start->call);
 
     fail(start->init->share, stage, errno);
     _exit(EXIT_FAILED);
+}
+
+/* end_all - whatever of the call still runs. All of it are our children in the end, and a signal to
+ * all meets also those that are being born; so when there is no child any more the call is over,
+ * and nobody need wait for the kernel to take its namespaces apart. */
+static void end_all(void)
+{
+    (void)kill(-1, SIGKILL);
+    while (waitpid(-1, NULL, __WALL) >= 0 || errno == EINTR)
+        ;
 }
 
 /* reaper - pid 1 of a call: its exit makes the kernel kill and reap whatever else runs in the call
  */
 static int reaper_main(void *argument)
 {
-    const struct start *start = argument;
+    struct start *start = argument;
     const struct nj_init *init = start->init;
     struct nj_init_share *share = init->share;
-    const int *fds = start->fds;
-    size_t n_fds = start->n_fds;
     pid_t pid;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    (void)close(init->socket_fd);
-    if (prepare_call(init, fds, n_fds) < 0)
-        _exit(EXIT_FAILED);
+    prepare(start);
     clean_stack(payload_stack);
     pid = clone(payload_main, payload_stack + sizeof(payload_stack),
-                (share->level > 0 ? 0 : CLONE_VM | CLONE_VFORK) | SIGCHLD, argument);
+                (init->level > 0 ? 0 : CLONE_VM | CLONE_VFORK) | SIGCHLD, argument);
     if (pid < 0) {
-        fail(share, NJ_INIT_FORK, errno);
+        int errnum = errno;
+
+        if (start->call.n_fds == 0)
+            nj_payload_take(init, &start->call);
+        fail(share, NJ_INIT_FORK, errnum);
         _exit(EXIT_FAILED);
     }
     (void)close_range(0, 2, 0);
-    for (size_t i = 0; i < n_fds; i++)
-        (void)close(fds[i]); /* the supervisor must see the end of the pipes */
-    (void)set_caps(0);       /* it only waits from here */
+    (void)close(init->call_fd);
+    for (size_t i = 0; i < start->call.n_fds; i++)
+        (void)close(start->call.fds[i]); /* the supervisor must see the end of the pipes */
+    (void)nj_payload_set_caps(0);        /* it only waits from here */
     for (;;) {
         int status;
         pid_t ended = waitpid(-1, &status, __WALL);
@@ -388,6 +247,8 @@ static int reaper_main(void *argument)
             share->status = ended < 0 ? 0 : status;
             share->ended = ended == pid;
             note_usage(share);
+            end_all();
+            tell(init, share->taken);
             _exit(0);
         }
     }
@@ -483,77 +344,152 @@ static enum nj_init_stage build(const struct nj_init *init, int *ret_files_fd, i
     return NJ_INIT_NONE;
 }
 
-/* keep_two_fds - close everything but 0, 1, 2 and these */
-static void keep_two_fds(int a, int b)
+/* keep_fds - close everything but 0, 1, 2 and init's own */
+static void keep_fds(const struct nj_init *init)
 {
-    unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+    const int kept[] = {init->socket_fd, init->call_fd, init->alive_fd};
+    unsigned next = 3;
 
-    if (low > 3)
-        (void)close_range(3, low - 1, 0);
-    if (high > low + 1)
-        (void)close_range(low + 1, high - 1, 0);
-    (void)close_range(high + 1, ~0u, 0);
+    for (;;) { /* the lowest that is not behind us, three times */
+        unsigned lowest = ~0u;
+
+        for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+            if ((unsigned)kept[i] >= next && (unsigned)kept[i] < lowest)
+                lowest = (unsigned)kept[i];
+        }
+        if (lowest > next)
+            (void)close_range(next, lowest == ~0u ? ~0u : lowest - 1, 0);
+        if (lowest == ~0u)
+            return;
+        next = lowest + 1;
+    }
 }
 
-static void run_call(const struct nj_init *init, const int *fds, size_t n_fds)
+/* The one reaper that lives, made ahead of its call or for it. */
+struct reaper {
+    pid_t pid; /* 0: none */
+    int pid_fd;
+};
+
+/* drop_call - take the message of call @number, which will not run, if it is there */
+static void drop_call(const struct nj_init *init, uint32_t number)
 {
-    struct start start = {init, fds, n_fds}; /* outlives the reaper, which is waited for below */
-    struct nj_init_share *share = init->share;
-    nj_auto_close int pid_fd = -1;
-    bool killed = false;
-    pid_t pid;
+    struct nj_payload_call call = {.n_fds = 0};
+    struct nj_init_word word;
+    ssize_t n = recv(init->call_fd, &word, sizeof(word), MSG_PEEK | MSG_DONTWAIT);
 
-    clean_stack(reaper_stack);
-    pid = clone(reaper_main, reaper_stack + sizeof(reaper_stack),
-                CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
-    for (size_t i = 0; i < n_fds; i++)
-        (void)close(fds[i]);
-    if (pid < 0) {
-        fail(share, NJ_INIT_CLONE, errno);
-        send_byte(init->socket_fd, 'D', NULL, 0);
+    if (n != sizeof(word) || word.call != number)
         return;
-    }
-    pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pid_fd < 0) {
-        fail(share, NJ_INIT_CLONE, errno);
-        (void)kill(pid, SIGKILL);
-        killed = true;
-    }
-    while (!killed) {
-        struct pollfd polled[2] = {{pid_fd, POLLIN, 0}, {init->socket_fd, POLLIN, 0}};
-        char byte;
-        ssize_t n;
+    nj_payload_take(init, &call);
+    for (size_t i = 0; i < call.n_fds; i++)
+        (void)close(call.fds[i]);
+}
 
-        if (poll(polled, 2, -1) < 0)
-            continue; /* EINTR; nothing else can happen to a valid list */
-        if (polled[0].revents)
-            break;
-        n = recv(init->socket_fd, &byte, 1, MSG_DONTWAIT);
-        if (n == 0)
-            _exit(0); /* the supervisor is gone, and with us the box */
-        if (n == 1 && byte == 'K') {
-            (void)kill(pid, SIGKILL);
-            killed = true;
-        }
+/* end_call - there is no reaper that could run call @number to its end, or tell it */
+static void end_call(const struct nj_init *init, uint32_t number)
+{
+    drop_call(init, number);
+    tell(init, number);
+}
+
+/* begin_reaper - returns 0 or the negative errno */
+static int begin_reaper(const struct nj_init *init, struct reaper *reaper)
+{
+    static struct start start; /* outlives the reaper, which is waited for before the next */
+    int r;
+
+    start = (struct start){.init = init};
+    clean_stack(reaper_stack);
+    reaper->pid = clone(reaper_main, reaper_stack + sizeof(reaper_stack),
+                        CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, &start);
+    reaper->pid_fd = reaper->pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, reaper->pid, 0);
+    if (reaper->pid_fd >= 0)
+        return 0;
+    r = -errno;
+    if (reaper->pid > 0) {
+        (void)kill(reaper->pid, SIGKILL);
+        while (waitpid(reaper->pid, NULL, __WALL) < 0 && errno == EINTR)
+            ;
     }
-    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+    reaper->pid = 0;
+    return r;
+}
+
+static void bury(const struct nj_init *init, struct reaper *reaper)
+{
+    while (waitpid(reaper->pid, NULL, __WALL) < 0 && errno == EINTR)
         ;
-    send_byte(init->socket_fd, 'D', NULL, 0);
+    (void)close(reaper->pid_fd);
+    *reaper = (struct reaper){0, -1};
+    if (init->share->taken != init->share->told) /* it could not say so itself */
+        end_call(init, init->share->taken);
+}
+
+static void end_reaper(const struct nj_init *init, struct reaper *reaper)
+{
+    if (reaper->pid == 0)
+        return;
+    (void)kill(reaper->pid, SIGKILL);
+    bury(init, reaper);
+}
+
+/* hear - one word of the supervisor */
+static void hear(const struct nj_init *init, struct reaper *reaper, bool *wanted)
+{
+    const struct nj_init_share *share = init->share;
+    struct nj_init_word word;
+    ssize_t n = recv(init->socket_fd, &word, sizeof(word), 0);
+
+    if (n != sizeof(word))
+        _exit(0); /* the supervisor is gone, and with us the box */
+    switch (word.word) {
+    case 'P': /* the last call's reaper may still be about to end */
+        *wanted = true;
+        break;
+    case 'X':
+        *wanted = false;
+        if (share->taken == share->told)
+            end_reaper(init, reaper);
+        if (send(init->socket_fd, &word, sizeof(word), MSG_NOSIGNAL) != sizeof(word))
+            _exit(0);
+        break;
+    case 'K':
+        if (word.call <= share->told)
+            break; /* crossed its end */
+        end_reaper(init, reaper);
+        if (word.call > share->told)
+            end_call(init, word.call);
+        break;
+    default:
+        break;
+    }
 }
 
 static void serve(const struct nj_init *init)
 {
-    for (;;) {
-        int fds[CALL_FDS_MAX];
-        size_t n_fds = CALL_FDS_MAX, len;
-        struct nj_error err;
-        char byte;
+    struct reaper reaper = {0, -1};
+    bool wanted = false;
 
-        if (nj_fsio_recvmsg(init->socket_fd, &byte, 1, &len, fds, &n_fds, &err) != 0 || len == 0)
-            _exit(0);
-        if (byte == 'C' && n_fds >= 3)
-            run_call(init, fds, n_fds);
-        /* A 'K' that crossed the end of its call asks for nothing any more. */
+    for (;;) {
+        struct pollfd polled[3] = {{reaper.pid_fd, POLLIN, 0},
+                                   {init->socket_fd, POLLIN, 0},
+                                   {reaper.pid == 0 ? init->call_fd : -1, POLLIN, 0}};
+
+        if (poll(polled, 3, -1) < 0)
+            continue; /* EINTR; nothing else can happen to a valid list */
+        if (polled[0].revents)
+            bury(init, &reaper);
+        if (polled[1].revents)
+            hear(init, &reaper, &wanted);
+        if (reaper.pid == 0 && (wanted || polled[2].revents)) {
+            int r = begin_reaper(init, &reaper);
+
+            if (r < 0 && polled[2].revents) { /* ahead of a call nobody need know */
+                fail(init->share, NJ_INIT_CLONE, -r);
+                end_call(init, init->share->number);
+            }
+            wanted = false;
+        }
     }
 }
 
@@ -573,7 +509,7 @@ void nj_init_run(const struct nj_init *init)
     if (recv(init->socket_fd, &go, 1, 0) != 1 || go != 'G')
         _exit(EXIT_FAILED);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    keep_two_fds(init->socket_fd, init->alive_fd);
+    keep_fds(init);
     stage = build(init, &files_fd, &errnum);
     if (stage == NJ_INIT_NONE) {
         workspace_fd = open(NJ_BOX_WORKSPACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -583,7 +519,7 @@ void nj_init_run(const struct nj_init *init)
         }
         changes_fd = nj_changes_mark(NJ_BOX_WORKSPACE); /* without it the supervisor knows others */
     }
-    if (stage == NJ_INIT_NONE && (drop_bounding() < 0 || set_caps(kept_caps) < 0)) {
+    if (stage == NJ_INIT_NONE && (drop_bounding() < 0 || nj_payload_set_caps(kept_caps) < 0)) {
         errnum = EPERM;
         stage = NJ_INIT_PRIVILEGES;
     }

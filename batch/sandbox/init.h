@@ -11,12 +11,16 @@
  * the box: the supervisor fills the request part, the box the answer part. A payload loses the
  * mapping at exec.
  *
- * On the socket between them, one byte a message:
- *   supervisor -> init: 'G' go on (mapped and limited); 'C' call, with stdin, stdout, stderr,
- * perhaps the script, and at a level above 0 the socket for the payload's listener; 'K' kill the
- * call init -> supervisor: 'R' ready, with the workspace's directory and, where the kernel lets
- * init have it, a fanotify descriptor that hears it; 'F' failed, see share; 'D' the call is over:
- * all its processes are gone
+ * Two sockets between them. A call comes by the second, as the word 'C' with stdin, stdout, stderr,
+ * perhaps the script, and at a level above 0 the socket for the payload's listener; whoever is
+ * ready for it takes it: a payload that waits for it, or a reaper that has still to do for it. On
+ * the first, supervisor -> init: the byte 'G' go on (mapped and limited), then words (struct
+ * nj_init_word): 'P' prepare a reaper ahead of its call, 'K' end this call, 'X' end what was
+ * prepared (and answer so: the workspace is about to be replaced); init -> supervisor: the byte 'R'
+ * ready, with the workspace's directory and, where the kernel lets init have it, a fanotify
+ * descriptor that hears it; 'F' failed, see share; then the word 'D' (from the reaper itself, or
+ * from init when it could not): that call is over, all its processes are gone. One call may be told
+ * twice, when a reaper is killed while it speaks.
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H
@@ -73,9 +77,12 @@ struct nj_init_share {
     uint32_t cwd_at;
     uint32_t script_at; /* 0: none */
     uint32_t level;     /* of reproducibility; above 0 the payload sends its listener */
+    uint32_t number;    /* of the call; they count from 1 */
     char text[NJ_INIT_TEXT_MAX_BYTES + 4096];
 
     /* the answer, written in the box */
+    volatile uint32_t taken; /* the last call that somebody took */
+    volatile uint32_t told;  /* and the last whose end was told; these two are init's own */
     volatile uint32_t stage;
     volatile int32_t sys_errno;
     volatile uint32_t op;         /* OPEN_OP, CALL_OP, TAMPERED: which operation */
@@ -85,9 +92,15 @@ struct nj_init_share {
     volatile uint64_t max_rss_kb; /* of the largest process */
 };
 
+struct nj_init_word {
+    uint32_t word; /* a letter, see above */
+    uint32_t call; /* 'C', 'K' and 'D': its number */
+};
+
 /* All that init needs, made before the clone. */
 struct nj_init {
     int socket_fd;
+    int call_fd;           /* by which calls come */
     int alive_fd;          /* kept open as long as init or a reaper lives, for the helper to see */
     const char *stage_dir; /* an empty directory of the store: the box's root is built over it */
     const struct nj_ops *ops;

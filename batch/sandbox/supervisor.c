@@ -31,6 +31,8 @@
 #include "formats/base/banned.h"
 
 #define BUILD_TIMEOUT_MS 30000
+/* An engine that has work for a box, or closes it, does so sooner: then nothing is prepared. */
+#define PREPARE_AFTER_MS 1
 #define NAMESPACES                                                                                 \
     (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
 #define BACKSTOP_PROCESSES 8 /* of ours that RLIMIT_NPROC counts too, and some air */
@@ -115,21 +117,34 @@ static int make_share(struct nj_init_share **ret_share, struct nj_error *err)
     return 0;
 }
 
+static int make_pair(int *ret_ours, int *ret_theirs, struct nj_error *err)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return nj_fail_errno(err, errno, "box: socketpair");
+    *ret_ours = pair[0];
+    *ret_theirs = pair[1];
+    return 0;
+}
+
 static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_dir,
                       struct nj_error *err)
 {
     const struct nj_box_plan *plan = s->setup->plan;
-    nj_auto_close int ours = -1, theirs = -1, pid_fd = -1;
+    nj_auto_close int ours = -1, theirs = -1, our_call = -1, their_call = -1, pid_fd = -1;
     struct nj_init init;
     char sockets[32];
-    int pair[2], r;
+    int r;
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return nj_fail_errno(err, errno, "box: socketpair");
-    ours = pair[0];
-    theirs = pair[1];
+    r = make_pair(&ours, &theirs, err);
+    if (r >= 0)
+        r = make_pair(&our_call, &their_call, err);
+    if (r < 0)
+        return r;
     init = (struct nj_init){
         .socket_fd = theirs,
+        .call_fd = their_call,
         .alive_fd = s->setup->alive_fd,
         .stage_dir = stage_dir,
         .ops = &s->ops,
@@ -164,6 +179,7 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
     if (send(ours, "G", 1, MSG_NOSIGNAL) != 1)
         return nj_fail_errno(err, errno, "box: let init go on");
     s->init_fd = nj_steal_fd(&ours);
+    s->call_fd = nj_steal_fd(&our_call);
     return 0;
 }
 
@@ -247,6 +263,7 @@ static int first_places(struct nj_supervisor *s, struct nj_error *err)
     int r;
 
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
+    s->placed = r == 0;
     return r > 0
                ? nj_fail(err, NJ_E_INPUT, "box: \"/%s\" cannot be made", s->ops.places[index].path)
                : r;
@@ -368,6 +385,52 @@ int nj_supervisor_put(void *ctx, const struct nj_object *object, struct nj_error
     return 0;
 }
 
+/* ---- a call prepared ahead ---- */
+
+bool nj_supervisor_hear_init(struct nj_supervisor *s, struct nj_init_word *ret_word)
+{
+    return recv(s->init_fd, ret_word, sizeof(*ret_word), MSG_DONTWAIT) == sizeof(*ret_word);
+}
+
+/* prepare - have init mount what the next call needs, while nobody waits for it. It is ready for it
+ * without this, too; so whether the word arrives does not matter. */
+static void prepare(struct nj_supervisor *s)
+{
+    const struct nj_init_word word = {'P', 0};
+    struct nj_error ignored;
+
+    s->prepared = true;
+    (void)!nj_fsio_sendmsg(s->init_fd, &word, sizeof(word), NULL, 0, &ignored);
+}
+
+/* unprepare - what was mounted ahead may be about directories that a restore replaces */
+static int unprepare(struct nj_supervisor *s, struct nj_error *err)
+{
+    const struct nj_init_word asked = {'X', 0};
+    struct nj_init_word word = {0, 0};
+    int r;
+
+    s->placed = false;
+    if (!s->prepared)
+        return 0;
+    s->prepared = false;
+    r = nj_fsio_sendmsg(s->init_fd, &asked, sizeof(asked), NULL, 0, err);
+    while (r == 0 && word.word != 'X') { /* the end of the last call may be told once more */
+        struct pollfd polled = {s->init_fd, POLLIN, 0};
+
+        r = poll(&polled, 1, BUILD_TIMEOUT_MS);
+        if (r < 0 && errno == EINTR)
+            r = 0;
+        else if (r <= 0 || !nj_supervisor_hear_init(s, &word))
+            return nj_fail(err, NJ_E_UPSTREAM, "the box was lost: its init did not answer");
+        else
+            r = 0;
+    }
+    return r;
+}
+
+/* ---- requests ---- */
+
 static int restore(struct nj_supervisor *s, struct nj_msg_in *in, struct nj_error *err)
 {
     NJ_AUTO(nj_objects_close) struct nj_objects objects = {0};
@@ -388,6 +451,7 @@ static int restore(struct nj_supervisor *s, struct nj_msg_in *in, struct nj_erro
                        "restore: \"/%s\" is to be a directory but the workspace holds something "
                        "else there",
                        s->ops.places[index].path);
+    s->placed = r == 0;
     return r;
 }
 
@@ -399,6 +463,8 @@ static int answer(struct nj_supervisor *s, struct nj_msg_in *in, struct nj_error
 
     switch (in->msg.kind) {
     case NJ_MSG_RESTORE:
+        if (unprepare(s, err) < 0)
+            return -(int)err->code;
         if (restore(s, in, &failed) < 0)
             return send_failure(s, &failed, err);
         return nj_supervisor_send(s, &done, NULL, 0, err);
@@ -427,21 +493,42 @@ static int answer(struct nj_supervisor *s, struct nj_msg_in *in, struct nj_error
                    nj_msg_kind_text(in->msg.kind));
 }
 
+/* hear_init - between calls it has nothing to say but that, and its end */
+static int hear_init(struct nj_supervisor *s, struct nj_error *err)
+{
+    struct nj_init_word word;
+
+    return nj_supervisor_hear_init(s, &word) && word.word == 'D'
+               ? 0
+               : nj_fail(err, NJ_E_UPSTREAM, "box: init ended");
+}
+
 static int serve(struct nj_supervisor *s, struct nj_error *err)
 {
     static struct nj_msg_in in; /* large */
 
     for (;;) {
-        struct pollfd polled[2] = {{s->engine_fd, POLLIN, 0}, {s->init_fd, POLLIN, 0}};
-        int r;
+        struct pollfd polled[3] = {
+            {s->engine_fd, POLLIN, 0}, {s->init_fd, POLLIN, 0}, {s->files.fd, POLLIN, 0}};
+        bool idle = s->placed && !s->prepared;
+        int r = poll(polled, 3, idle ? PREPARE_AFTER_MS : -1);
 
-        if (poll(polled, 2, -1) < 0) {
+        if (r < 0) {
             if (errno == EINTR)
                 continue;
             return nj_fail_errno(err, errno, "box: poll");
         }
-        if (polled[1].revents) /* between calls it has nothing to say but its end */
-            return nj_fail(err, NJ_E_UPSTREAM, "box: init ended");
+        if (r == 0)
+            prepare(s);
+        if (polled[1].revents) {
+            r = hear_init(s, err);
+            if (r < 0)
+                return r;
+        }
+        if (polled[2].revents)
+            nj_files_serve(&s->files);
+        if (!polled[0].revents)
+            continue;
         r = nj_msg_receive(s->engine_fd, &in, err);
         if (r == 1)
             continue;
@@ -458,8 +545,12 @@ static int serve(struct nj_supervisor *s, struct nj_error *err)
 
 void nj_supervisor_run(struct nj_supervisor_setup *setup)
 {
-    struct nj_supervisor s = {
-        .setup = setup, .engine_fd = setup->engine_fd, .init_fd = -1, .null_fd = -1, .proc_fd = -1};
+    struct nj_supervisor s = {.setup = setup,
+                              .engine_fd = setup->engine_fd,
+                              .init_fd = -1,
+                              .call_fd = -1,
+                              .null_fd = -1,
+                              .proc_fd = -1};
     struct nj_msg opened = {.kind = NJ_MSG_OPENED, .opened.pid = getpid()};
     struct nj_arena arena = {0};
     struct nj_error err, ignored;

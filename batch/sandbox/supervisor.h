@@ -41,6 +41,9 @@ struct nj_supervisor {
     int64_t clock_ns;           /* what /proc/uptime goes by */
     int engine_fd;              /* non-blocking */
     int init_fd;
+    int call_fd;   /* to whoever takes the next call */
+    bool placed;   /* the directories that calls mount at exist */
+    bool prepared; /* init has been asked for a reaper, and what it mounts is still right */
     pid_t init_pid;
     int null_fd;
     int sockets_fd;             /* lists the unix sockets of the box; -1: they cannot be listed */
@@ -53,6 +56,9 @@ struct nj_supervisor {
  * and its descriptors. Fails when the box is no longer usable. */
 int nj_supervisor_call(struct nj_supervisor *supervisor, struct nj_msg_in *in,
                        struct nj_error *err) NJ_MUST_USE;
+
+/* nj_supervisor_hear_init - one word; false when it is not one, or init is gone */
+bool nj_supervisor_hear_init(struct nj_supervisor *supervisor, struct nj_init_word *ret_word);
 
 /* nj_supervisor_send - send to the engine, waiting while the socket is full */
 int nj_supervisor_send(struct nj_supervisor *supervisor, const struct nj_msg *msg, const int *fds,

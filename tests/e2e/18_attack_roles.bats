@@ -32,8 +32,8 @@ holds() {
         holds engine uid=self groups=0 caps=none nnp=1
         holds helper uid=root groups=0 caps=dac_override,fowner,kill,setgid,setuid,sys_admin nnp=1
         holds "\(supervisor\|init\|reaper\|payload\)" uid=own groups=0
-        holds init " fds=null*3,pidfd*1,pipe*1,socket*1"
-        holds reaper " fds=pipe*1"
+        holds init " fds=null*3,pidfd*1,pipe*1,socket*2"
+        holds reaper " fds=pipe*1,socket*1"
         # Standard error is for the last words of an assert; the others are the files of its box's cgroups.
         sed -n 's/^supervisor .* fds=//p' roles | tr , '\n' | sed 's/\*.*//' |
             grep -vxE 'cgroup|socket|pipe|null|stderr|folder|memfd|fanotify|inotify|unix|(memory|pids|cpu|cpuacct)\..*|cgroup\..*' >&2 &&

@@ -513,10 +513,10 @@ static void a_supervisor_is_confined(void **state)
         return;
     assert_false(status_says(pid, "Uid:\t0\t")); /* a host uid of its own */
     assert_false(status_says(pid, "\t0\t0\t0\n"));
-    /* Standard ones and null 4, engine and init 2, the workspace, what hears of changes, the box's
-     * unix sockets, and of its cgroups 6: each stands in the table of batch/sandbox/README.md. */
+    /* Standard ones and null 4, engine 1 and init 2, the workspace, what hears of changes, the
+     * box's unix sockets, and of its cgroups 6: each stands in the table of the README. */
     snprintf(command, sizeof(command),
-             "[ $(ls /proc/%d/fd | wc -l) -le 15 ] && ls /proc/%d/root | grep -qx workspace", pid,
+             "[ $(ls /proc/%d/fd | wc -l) -le 16 ] && ls /proc/%d/root | grep -qx workspace", pid,
              pid);
     assert_int_equal(system(command), 0);
 }
