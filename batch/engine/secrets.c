@@ -60,8 +60,11 @@ int nj_secrets_start(const struct nj_manifest *manifest, const char *manifest_di
     nj_roots_done(&places.roots);
     if (r < 0)
         return r;
-    credentials = (struct nj_credentials){
-        .header = nj_vault_header, .mask = nj_vault_mask, .ctx = *ret_vault};
+    credentials = (struct nj_credentials){.attach = nj_vault_attach,
+                                          .ask = nj_vault_ask,
+                                          .forget = nj_vault_forget,
+                                          .mask = nj_vault_mask,
+                                          .ctx = *ret_vault};
     nj_models_set_credentials(models, &credentials);
     return 0;
 }

@@ -18,13 +18,6 @@
 
 #include "formats/base/banned.h"
 
-#define ANSWER_TIMEOUT_S 10 /* the vault waits for nothing: longer means that it hangs */
-
-struct nj_vault {
-    int fd; /* -1: no credential is needed */
-    pid_t pid;
-};
-
 /* ---- who needs what ---- */
 
 static const char *default_host(enum nj_manifest_provider provider)
@@ -122,24 +115,20 @@ static int find_needed(const struct nj_manifest *manifest, struct vault_secret *
     return 0;
 }
 
-/* ---- talking ---- */
+/* ---- talking while the caller waits; without waiting: vault_ask.c ---- */
 
-/* One message each way; a partial or strange answer is a vault that is gone. */
-static int exchange(struct nj_vault *vault, const void *ask, size_t ask_len, void *out, size_t size,
-                    size_t *ret_len, struct nj_error *err)
+int vault_hear(struct nj_vault *vault, void *out, size_t size, int flags, size_t *ret_len,
+               struct nj_error *err)
 {
     ssize_t n;
 
-    if (ask) {
-        do
-            n = send(vault->fd, ask, ask_len, MSG_NOSIGNAL);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-            return nj_fail_errno(err, errno, "ask the vault");
-    }
     do
-        n = recv(vault->fd, out, size, 0);
+        n = recv(vault->fd, out, size, flags);
     while (n < 0 && errno == EINTR);
+    if (n < 0 && (flags & MSG_DONTWAIT) && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        *ret_len = 0;
+        return 0;
+    }
     if (n < 0)
         return nj_fail_errno(err, errno, "hear the vault");
     if (n == 0)
@@ -148,7 +137,7 @@ static int exchange(struct nj_vault *vault, const void *ask, size_t ask_len, voi
     return 0;
 }
 
-static int take_answer(const struct vault_answer *answer, size_t len, struct nj_error *err)
+int vault_take_answer(const struct vault_answer *answer, size_t len, struct nj_error *err)
 {
     const size_t head = offsetof(struct vault_answer, text);
 
@@ -160,36 +149,22 @@ static int take_answer(const struct vault_answer *answer, size_t len, struct nj_
     return 0;
 }
 
-int nj_vault_header(void *object, size_t credential, const char *host, const char *method,
-                    const char *default_header, const char *default_format, char *line, size_t size,
-                    struct nj_error *err)
+/* A question and its answer, while the caller waits. */
+static int exchange(struct nj_vault *vault, const void *ask, size_t ask_len, void *out, size_t size,
+                    size_t *ret_len, struct nj_error *err)
 {
-    struct vault_ask ask = {.kind = VAULT_HEADER, .credential = (uint32_t)credential};
-    struct nj_vault *vault = object;
-    struct vault_answer answer;
-    size_t len = 0;
-    int r;
+    ssize_t n;
 
-    if (!vault || vault->fd < 0)
-        return nj_fail(err, NJ_E_INPUT,
-                       "no credential is held: none of the job's models names one");
-    if (strlen(host) >= sizeof(ask.host) || strlen(method) >= sizeof(ask.method) ||
-        strlen(default_header) >= sizeof(ask.default_header) ||
-        strlen(default_format) >= sizeof(ask.default_format))
-        return nj_fail(err, NJ_E_LIMIT, "credential for %.64s: a name is too long", host);
-    memcpy(ask.host, host, strlen(host));
-    memcpy(ask.method, method, strlen(method));
-    memcpy(ask.default_header, default_header, strlen(default_header));
-    memcpy(ask.default_format, default_format, strlen(default_format));
-    r = exchange(vault, &ask, sizeof(ask), &answer, sizeof(answer), &len, err);
-    if (r == 0)
-        r = take_answer(&answer, len, err);
-    if (r == 0 && answer.len >= size)
-        r = nj_fail(err, NJ_E_LIMIT, "credential for %.64s: the header is too long", host);
-    if (r == 0)
-        memcpy(line, answer.text, answer.len + 1);
-    explicit_bzero(&answer, sizeof(answer));
-    return r;
+    if (vault->gone)
+        return nj_fail(err, NJ_E_SYSTEM, "the vault has ended");
+    if (vault_collect(vault, err) < 0)
+        return -(int)err->code;
+    do
+        n = send(vault->fd, ask, ask_len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return nj_fail_errno(err, errno, "ask the vault");
+    return vault_hear(vault, out, size, 0, ret_len, err);
 }
 
 static int mask_part(struct nj_vault *vault, char *text, size_t len)
@@ -249,7 +224,7 @@ void vault_wipe_environment(const char *name)
 static int fork_vault(struct nj_vault *vault, struct vault_inside *inside,
                       const struct nj_vault_options *options, struct nj_error *err)
 {
-    const struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
+    const struct timeval timeout = {.tv_sec = VAULT_ANSWER_TIMEOUT_S};
     nj_auto_close int theirs = -1;
     struct vault_answer answer;
     size_t len = 0;
@@ -270,8 +245,8 @@ static int fork_vault(struct nj_vault *vault, struct vault_inside *inside,
     }
     (void)close(theirs);
     theirs = -1;
-    if (exchange(vault, NULL, 0, &answer, sizeof(answer), &len, err) < 0 ||
-        take_answer(&answer, len, err) < 0)
+    if (vault_hear(vault, &answer, sizeof(answer), 0, &len, err) < 0 ||
+        vault_take_answer(&answer, len, err) < 0)
         return -(int)err->code;
     if (setsockopt(vault->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
         return nj_fail_errno(err, errno, "set the vault's time-out");
@@ -292,6 +267,7 @@ int nj_vault_start(const struct nj_manifest *manifest, const struct nj_vault_opt
     if (!vault || !secrets)
         return nj_fail_nomem(err);
     vault->fd = -1;
+    TAILQ_INIT(&vault->waits);
     r = find_needed(manifest, secrets, &arena, &needed, err);
     if (r == 0 && needed > 0)
         r = fork_vault(vault, &inside, options, err);
@@ -308,6 +284,7 @@ void nj_vault_free(struct nj_vault *vault)
 {
     if (!vault)
         return;
+    vault_forget_all(vault);
     if (vault->fd >= 0)
         (void)close(vault->fd); /* its end */
     while (vault->pid > 0 && waitpid(vault->pid, NULL, 0) < 0 && errno == EINTR)

@@ -4,9 +4,8 @@
  * nj_vault_start() forks it before the engine has threads, boxes or other children. It reads every
  * credential that a model of the job needs, locks the memory, drops what rights it has, and from
  * then on does nothing but answer: it has no file, no network and a list of six system calls. The
- * engine asks with nj_vault_header() for each request and wipes the line; nj_vault_mask() blots a
- * secret out of an error text that a server sent, before it is recorded. A vault without
- * credentials is no process at all.
+ * engine asks with nj_vault_ask() for each request; nj_vault_mask() blots a secret out of an error
+ * text that a server sent, before it is recorded. A vault without credentials is no process at all.
  *
  * A credential goes to the hosts that the manifest lists for it; where it lists none, to those of
  * the models that name it. "name" means the scheme's own port, "name:port" that port.
@@ -14,6 +13,7 @@
 #ifndef NJ_VAULT_H
 #define NJ_VAULT_H
 
+#include "batch/http/credential.h"
 #include "formats/manifest/manifest.h"
 
 #define NJ_VAULT_SECRET_MAX_BYTES 6144u
@@ -46,22 +46,21 @@ void nj_vault_free(struct nj_vault *vault); /* the process ends; accepts NULL */
 NJ_DEFINE_AUTO_PTR(struct nj_vault, nj_vault_free);
 
 /*
- * nj_vault_header - the header line of a credential for one request, "Name: value"
+ * nj_vault_attach, nj_vault_ask, nj_vault_forget - as struct nj_credentials says (credential.h)
  *
- * @vault           a struct nj_vault, as in the struct nj_credentials of models
- * @host            lower case, with a port where it is not the scheme's own
- * @default_header  and @default_format: used where the manifest gives none
- * @line            at least NJ_VAULT_LINE_MAX_BYTES; the caller wipes it after use
- *
- * Takes one round trip over a socket pair, some 20 microseconds. Fails with NJ_E_INPUT when the
- * credential is not for that host or method, with NJ_E_SYSTEM when the vault is gone.
+ * A round trip over a socket pair takes some 20 microseconds, and on a busy machine as long as the
+ * vault waits for a processor. Questions are answered in their order. An answer that does not come
+ * within ten seconds is one of a vault that hangs: that question and all later ones fail.
  */
-int nj_vault_header(void *vault, size_t credential, const char *host, const char *method,
-                    const char *default_header, const char *default_format, char *line, size_t size,
-                    struct nj_error *err) NJ_MUST_USE;
+int nj_vault_attach(void *vault, struct event_base *base, struct nj_error *err) NJ_MUST_USE;
+int nj_vault_ask(void *vault, const struct nj_credential_ask *ask, nj_credential_answered *answered,
+                 void *answered_ctx, struct nj_credential_wait **ret_wait,
+                 struct nj_error *err) NJ_MUST_USE;
+void nj_vault_forget(struct nj_credential_wait *wait);
 
 /* nj_vault_mask - replace every secret in @text by asterisks, in place. Also the beginning of one
- * (8 bytes and more) that something cut off. Where the vault is gone all of @text is. */
+ * (8 bytes and more) that something cut off. Where the vault is gone all of @text is. The caller
+ * waits for it: only what a failed try has brought is masked. */
 void nj_vault_mask(void *vault, char *text, size_t len);
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef NJ_VAULT_INSIDE_H
 #define NJ_VAULT_INSIDE_H
 
+#include <sys/queue.h>
+
 #include "batch/gateway/vault.h"
 
 #define VAULT_NAME_MAX_BYTES 264u
@@ -61,6 +63,32 @@ struct vault_inside {
     void *answer;  /* likewise */
     int fd;
 };
+
+#define VAULT_ANSWER_TIMEOUT_S 5 /* the vault waits for nothing: longer means that it hangs */
+
+TAILQ_HEAD(vault_waits, nj_credential_wait);
+
+/* The engine's end. */
+struct nj_vault {
+    int fd; /* -1: no credential is needed */
+    pid_t pid;
+    struct event *heard;      /* NULL: no loop is attached */
+    struct vault_waits waits; /* in the order of their answers: first those that were sent */
+    size_t n_sent;
+    bool late; /* it has let the time pass once; this process itself may have been stopped */
+    bool gone; /* it has ended, or hangs: nobody is answered any more */
+};
+
+/* vault_hear - one message of the vault; a strange one is a vault that is gone. @flags as recv()'s;
+ * with MSG_DONTWAIT *ret_len is 0 when there is none yet. */
+int vault_hear(struct nj_vault *vault, void *out, size_t size, int flags, size_t *ret_len,
+               struct nj_error *err) NJ_MUST_USE;
+int vault_take_answer(const struct vault_answer *answer, size_t len,
+                      struct nj_error *err) NJ_MUST_USE;
+
+/* vault_collect - wait for what was asked and keep it for the loop: the next message is another */
+int vault_collect(struct nj_vault *vault, struct nj_error *err) NJ_MUST_USE;
+void vault_forget_all(struct nj_vault *vault);
 
 /* vault_read - one credential's secret into the locked memory; NJ_E_INPUT with place and cure */
 int vault_read(struct vault_inside *inside, struct vault_secret *secret,

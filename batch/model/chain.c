@@ -333,11 +333,20 @@ static void on_try_first_byte(void *ctx)
     }
 }
 
+static void on_unasked(void *ctx, const struct nj_error *why)
+{
+    struct nj_model_call *call = ctx;
+
+    call->try = NULL;
+    end_unasked(call, why);
+}
+
 /* Sends the try. */
 static int send_try(struct nj_model_call *call, struct nj_error *err)
 {
     const struct nj_try_callbacks callbacks = {.replied = on_try_replied,
                                                .failed = on_try_failed,
+                                               .unasked = on_unasked,
                                                .headers = on_try_headers,
                                                .first_byte = on_try_first_byte,
                                                .ctx = call};
@@ -414,7 +423,7 @@ static bool can_count(const struct nj_model_call *call)
 static int count_try(struct nj_model_call *call, struct nj_error *err)
 {
     const struct nj_try_callbacks callbacks = {
-        .counted = on_counted, .failed = on_count_failed, .ctx = call};
+        .counted = on_counted, .failed = on_count_failed, .unasked = on_unasked, .ctx = call};
     const struct nj_model *model = model_of(call);
     struct nj_try_request request =
         nj_walk_try(call->role, &call->request, &call->walk, call->request.session->n_messages);

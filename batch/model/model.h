@@ -10,6 +10,7 @@
 #ifndef NJ_MODEL_H
 #define NJ_MODEL_H
 
+#include "batch/http/credential.h"
 #include "batch/session/session.h"
 #include "formats/manifest/manifest.h"
 
@@ -71,21 +72,9 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
                   struct nj_error *err) NJ_MUST_USE;
 void nj_models_free(struct nj_models *models);
 NJ_DEFINE_AUTO_PTR(struct nj_models, nj_models_free);
-/* Where secrets come from: a vault that is no part of this process, or a test. header() writes the
- * whole line ("x-api-key: ...") that the credential gives for @host (name:port) and @method into
- * @line; the names by default are the provider's, used where the manifest gives none. The caller
- * wipes the line. Fails with NJ_E_INPUT when the credential is not for that host, with its cure. */
-struct nj_credentials {
-    int (*header)(void *ctx, size_t credential, const char *host, const char *method,
-                  const char *default_header, const char *default_format, char *line, size_t size,
-                  struct nj_error *err);
-    /* Blots secrets out of what a server sent, in place, before it is shown or recorded. May be
-     * NULL. */
-    void (*mask)(void *ctx, char *text, size_t len);
-    void *ctx;
-};
 
-/* nj_models_set_credentials - copied; without it a model that has a credential cannot be asked */
+/* nj_models_set_credentials - copied, before attach; without it a model that has a credential
+ * cannot be asked */
 void nj_models_set_credentials(struct nj_models *models, const struct nj_credentials *credentials);
 
 /* nj_models_on_piece - before attach: as on_piece of struct nj_http_options */

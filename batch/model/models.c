@@ -138,6 +138,15 @@ int nj_models_new(const struct nj_manifest *manifest, int dir_fd, struct nj_mode
     return 0;
 }
 
+static void detach_credentials(struct nj_models *models)
+{
+    const struct nj_credentials *credentials = &models->services.credentials;
+    struct nj_error ignored = {0};
+
+    if (credentials->attach && models->services.base)
+        (void)!credentials->attach(credentials->ctx, NULL, &ignored); /* it only lets go */
+}
+
 void nj_models_free(struct nj_models *models)
 {
     if (!models)
@@ -155,6 +164,7 @@ void nj_models_free(struct nj_models *models)
     }
     free(models->roles);
     nj_turnstile_free_all(models);
+    detach_credentials(models);
     nj_http_free(models->services.http);
     if (models->services.script_log_fd >= 0)
         (void)close(models->services.script_log_fd); /* each line was written when it was due */
@@ -199,8 +209,11 @@ int nj_models_attach(struct nj_models *models, struct event_base *base, struct n
                                             .on_piece = models->services.on_piece,
                                             .piece_ctx = models->services.piece_ctx};
 
+    const struct nj_credentials *credentials = &models->services.credentials;
+
     models->services.base = base;
-    if (nj_turnstile_attach(models, base, err) < 0)
+    if (nj_turnstile_attach(models, base, err) < 0 ||
+        (credentials->attach && credentials->attach(credentials->ctx, base, err) < 0))
         return -(int)err->code;
     return needs_http(models) ? nj_http_new(base, &options, &models->services.http, err) : 0;
 }
@@ -208,6 +221,7 @@ int nj_models_attach(struct nj_models *models, struct event_base *base, struct n
 void nj_models_detach(struct nj_models *models)
 {
     nj_turnstile_detach(models);
+    detach_credentials(models);
     nj_http_free(models->services.http);
     models->services.http = NULL;
     models->services.base = NULL;

@@ -113,12 +113,20 @@ static void on_failed(void *ctx, const struct nj_try_failure *failure)
     end(ctx, failure->cause == NJ_CAUSE_REFUSAL ? "" : failure->text);
 }
 
+static void on_unasked(void *ctx, const struct nj_error *why)
+{
+    end(ctx, why->text);
+}
+
 /* ---- asking ---- */
 
 static int ask(struct probe *probe, struct nj_error *err)
 {
-    const struct nj_try_callbacks callbacks = {
-        .replied = on_replied, .failed = on_failed, .counted = on_counted, .ctx = probe};
+    const struct nj_try_callbacks callbacks = {.replied = on_replied,
+                                               .failed = on_failed,
+                                               .unasked = on_unasked,
+                                               .counted = on_counted,
+                                               .ctx = probe};
     const struct nj_provider *provider = probe->model->provider;
     const struct nj_try_request request = {.session = probe->probing->session,
                                            .n_messages = probe->probing->session->n_messages,

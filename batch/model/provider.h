@@ -4,10 +4,11 @@
  * chain.c walks a role's chain and decides what follows a failure; a provider makes single tries
  * and knows nothing of chains. For each model of a chain models.c calls open() once. A try is
  * begin(), then from the loop (never from inside begin()) any number of first_byte/headers and
- * exactly one of replied/failed, after which the try is gone; or cancel(), after which nothing
- * comes.
+ * exactly one of replied/failed/unasked, after which the try is gone; or cancel(), after which
+ * nothing comes.
  *
  *   open -> { begin -> (headers, first_byte) -> replied | failed | cancel() } ... -> close
+ *                \-> unasked
  *
  * Nothing half-read is ever a reply: a provider calls replied with the whole reply, checked, or
  * failed with why. What a failure means to the call (again, the next model, the end, the run's end)
@@ -34,7 +35,7 @@ struct nj_try;
 struct nj_model_services {
     struct event_base *base;           /* NULL until nj_models_attach() */
     struct nj_http *http;              /* NULL until then, and while no model needs it */
-    struct nj_credentials credentials; /* header is NULL: there are none */
+    struct nj_credentials credentials; /* ask is NULL: there are none */
     int script_log_fd;                 /* NJ_SCRIPT_LOG, or -1 */
     void (*on_piece)(void *ctx);       /* of the loop's work; or NULL */
     void *piece_ctx;
@@ -104,6 +105,8 @@ struct nj_try_callbacks {
     /* first_byte - the reply begins to come: its prompt is in the provider's cache now. May be
      * NULL. */
     void (*first_byte)(void *ctx);
+    /* unasked - what begin() would have failed with, had it known: nothing was sent */
+    void (*unasked)(void *ctx, const struct nj_error *why);
     /* counted - the ending of count(), in place of replied */
     void (*counted)(void *ctx, uint64_t input_tokens);
     void *ctx;

@@ -6,9 +6,9 @@
  * error within the stream, rubbish), the whole try has failed, and what was received of it is kept,
  * up to NJ_TRY_RAW_MAX_BYTES.
  *
- * The one complication is the secret: it is asked for when a try begins, wiped as soon as libcurl
- * has its copy, and asked for once more when a try failed, to take it out of whatever the server
- * may have sent back of it.
+ * The one complication is the secret: a try first waits for its header, which comes from another
+ * process and is wiped as soon as libcurl has its copy. When a try failed the secret is taken out
+ * of whatever the server may have sent back of it.
  */
 #include "batch/model/provider.h"
 
@@ -28,7 +28,8 @@
 #define AFTER_DONE_MS 1000           /* for the end of an answer whose reply is whole already */
 #define STREAM_MAX_BYTES (64u << 20) /* events are many times their text */
 #define WHOLE_MAX_BYTES (16u << 20)
-#define LINE_MAX_BYTES 8192 /* of the credential's header */
+#define LINE_MAX_BYTES 8192 /* of the betas */
+#define TRACE_MAX_BYTES 80
 #define HEADERS_MAX 12
 #define REQUEST_ID_MAX_BYTES 128
 
@@ -45,6 +46,8 @@ struct nj_try {
     const struct nj_model *model;
     struct nj_try_callbacks callbacks;
     struct nj_request_body body; /* until it was sent */
+    char trace[TRACE_MAX_BYTES];
+    struct nj_credential_wait *secret; /* it is waited for: nothing was sent */
     struct nj_http_call *call;
     struct event *refused; /* it could not even be asked: told from the loop */
 
@@ -160,23 +163,7 @@ static void close_endpoint(struct nj_model *model)
     endpoint_free(model->state);
 }
 
-/* ---- the secret ---- */
-
-/* The header that the model's credential gives, or "" where it has none. The caller wipes @line. */
-static int read_secret(const struct nj_model *model, char *line, size_t size, struct nj_error *err)
-{
-    const struct endpoint *endpoint = model->state;
-    const struct nj_credentials *credentials = &model->services->credentials;
-
-    line[0] = 0;
-    if (model->spec->credential == NJ_MANIFEST_NONE)
-        return 0;
-    if (!credentials->header)
-        return nj_fail(err, NJ_E_INPUT, "this run has no credentials");
-    return credentials->header(credentials->ctx, model->spec->credential, endpoint->host, "POST",
-                               endpoint->dialect->key_header, endpoint->dialect->key_format, line,
-                               size, err);
-}
+/* ---- endings ---- */
 
 /* Servers echo what they were sent; the record must not hold it. */
 static void mask(const struct nj_model *model, char *text, size_t len)
@@ -187,12 +174,12 @@ static void mask(const struct nj_model *model, char *text, size_t len)
         credentials->mask(credentials->ctx, text, len);
 }
 
-/* ---- endings ---- */
-
 static void try_free(struct nj_try *try)
 {
     if (!try)
         return;
+    if (try->secret)
+        try->model->services->credentials.forget(try->secret);
     nj_http_cancel(try->call);
     if (try->refused)
         event_free(try->refused);
@@ -396,8 +383,8 @@ static void write_trace(const struct nj_try_request *request, char *line, size_t
                    request->session->steps + 1);
 }
 
-static int send_request(struct nj_try *try, const struct nj_try_request *request,
-                        struct nj_error *err)
+/* @secret: the credential's header, or NULL where the model has none */
+static int send_request(struct nj_try *try, const char *secret, struct nj_error *err)
 {
     const struct endpoint *endpoint = try->model->state;
     const struct nj_http_callbacks callbacks = {
@@ -415,24 +402,47 @@ static int send_request(struct nj_try *try, const struct nj_try_request *request
                                    .idle_ms = TRY_IDLE_MS,
                                    .deadline_ms = try->model->spec->timeout_seconds * 1000,
                                    .body_max_bytes = stream ? STREAM_MAX_BYTES : WHOLE_MAX_BYTES};
-    char trace[80], secret[LINE_MAX_BYTES];
-    int r;
 
-    write_trace(request, trace, sizeof(trace));
-    headers[http.n_headers++] = trace;
+    headers[http.n_headers++] = try->trace;
     for (size_t i = 0; i < endpoint->dialect->n_headers; i++)
         headers[http.n_headers++] = endpoint->dialect->headers[i];
     if (endpoint->betas)
         headers[http.n_headers++] = endpoint->betas;
-    r = read_secret(try->model, secret, sizeof(secret), err);
-    if (r == 0 && secret[0])
+    if (secret)
         headers[http.n_headers++] = secret;
-    if (r == 0)
-        r = nj_http_begin(try->model->services->http, &http, &callbacks, &try->call, err);
-    explicit_bzero(secret, sizeof(secret));
-    if (r == 0 && try->body.bytes <= NJ_HTTP_FLAT_MAX_BYTES)
+    if (nj_http_begin(try->model->services->http, &http, &callbacks, &try->call, err) < 0)
+        return -(int)err->code;
+    if (try->body.bytes <= NJ_HTTP_FLAT_MAX_BYTES)
         nj_request_body_done(&try->body); /* libcurl has it in one piece */
-    return r;
+    return 0;
+}
+
+static void on_secret(void *ctx, const char *line, const struct nj_error *why)
+{
+    struct nj_try *try = ctx;
+    struct nj_try_callbacks callbacks = try->callbacks;
+    struct nj_error err = {0};
+
+    try->secret = NULL;
+    if (line && send_request(try, line, &err) == 0)
+        return;
+    try_free(try);
+    callbacks.unasked(callbacks.ctx, line ? &err : why);
+}
+
+static int ask_for_secret(struct nj_try *try, struct nj_error *err)
+{
+    const struct nj_credentials *credentials = &try->model->services->credentials;
+    const struct endpoint *endpoint = try->model->state;
+    const struct nj_credential_ask ask = {.credential = try->model->spec->credential,
+                                          .host = endpoint->host,
+                                          .method = "POST",
+                                          .default_header = endpoint->dialect->key_header,
+                                          .default_format = endpoint->dialect->key_format};
+
+    if (!credentials->ask)
+        return nj_fail(err, NJ_E_INPUT, "this run has no credentials");
+    return credentials->ask(credentials->ctx, &ask, on_secret, try, &try->secret, err);
 }
 
 static void on_refused(int fd, short what, void *ctx)
@@ -479,8 +489,10 @@ static int begin_asking(const struct nj_model *model, const struct nj_try_reques
     try->callbacks = *callbacks;
     nj_reply_init(&try->reply);
     r = endpoint->dialect->write(&request, &try->body, err);
+    write_trace(asked, try->trace, sizeof(try->trace));
     if (r == 0)
-        r = send_request(try, asked, err);
+        r = model->spec->credential == NJ_MANIFEST_NONE ? send_request(try, NULL, err)
+                                                        : ask_for_secret(try, err);
     else if (r == -NJ_E_LIMIT)
         r = refuse_later(try, err, err);
     if (r < 0)

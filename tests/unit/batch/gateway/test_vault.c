@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include <event2/event.h>
+
 #include "batch/gateway/vault.h"
 #include "batch/gateway/vault_inside.h"
 
@@ -60,11 +62,63 @@ static int start(struct nj_manifest *manifest, struct nj_vault **ret_vault, stru
     return nj_vault_start(manifest, &options, ret_vault, err);
 }
 
+/* What one question came to. */
+struct answer {
+    char *line; /* NJ_VAULT_LINE_MAX_BYTES */
+    struct nj_error err;
+    unsigned n;
+    unsigned *order; /* counts the answers of all; NULL: nobody asks */
+    unsigned place;
+};
+
+static void on_answered(void *ctx, const char *line, const struct nj_error *why)
+{
+    struct answer *answer = ctx;
+
+    answer->n++;
+    if (answer->order)
+        answer->place = ++*answer->order;
+    if (line)
+        (void)snprintf(answer->line, NJ_VAULT_LINE_MAX_BYTES, "%s", line);
+    else
+        answer->err = *why;
+}
+
+static struct nj_credential_ask question(size_t credential, const char *host, const char *method)
+{
+    return (struct nj_credential_ask){.credential = credential,
+                                      .host = host,
+                                      .method = method,
+                                      .default_header = "x-api-key",
+                                      .default_format = "{secret}"};
+}
+
+/* Asks, and turns a loop of its own until the answer is there. */
 static int ask(struct nj_vault *vault, size_t credential, const char *host, const char *method,
                char *line, struct nj_error *err)
 {
-    return nj_vault_header(vault, credential, host, method, "x-api-key", "{secret}", line,
-                           NJ_VAULT_LINE_MAX_BYTES, err);
+    struct event_base *base = event_base_new();
+    struct nj_credential_ask asked = question(credential, host, method);
+    struct nj_credential_wait *wait = NULL;
+    struct answer answer = {.line = line};
+    int r;
+
+    assert_non_null(base);
+    assert_int_equal(nj_vault_attach(vault, base, err), 0);
+    r = nj_vault_ask(vault, &asked, on_answered, &answer, &wait, err);
+    assert_int_equal(answer.n, 0); /* never from inside */
+    if (r == 0) {
+        while (answer.n == 0)
+            assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+        assert_int_equal(answer.n, 1);
+        if (answer.err.code) {
+            *err = answer.err;
+            r = -(int)answer.err.code;
+        }
+    }
+    assert_int_equal(nj_vault_attach(vault, NULL, err), 0);
+    event_base_free(base);
+    return r;
 }
 
 /* Starts with @credential and expects this header for the model's host. */
@@ -247,6 +301,92 @@ static void a_secret_is_masked_wherever_it_lies(void **state)
     nj_manifest_free(manifest);
 }
 
+#define MANY 100
+
+/* More than can be under way at once, some of them forgotten, and a mask in the middle, whose
+ * answer stands behind theirs. */
+static void many_questions_are_answered_each_once_and_in_order(void **state)
+{
+    static char lines[MANY][NJ_VAULT_LINE_MAX_BYTES];
+    struct nj_credential_wait *waits[MANY];
+    struct answer answers[MANY] = {0};
+    struct event_base *base = event_base_new();
+    struct nj_manifest *manifest;
+    struct nj_vault *vault = NULL;
+    struct nj_error err = {0};
+    char text[] = "it was " SECRET;
+    unsigned order = 0, left = 0;
+
+    (void)state;
+    set_secret();
+    manifest = job("{env: NJ_TEST_KEY, methods: [POST]}");
+    assert_int_equal(start(manifest, &vault, &err), 0);
+    assert_int_equal(nj_vault_attach(vault, base, &err), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        struct nj_credential_ask asked = question(0, "127.0.0.1:8123", i % 7 ? "POST" : "GET");
+
+        answers[i] = (struct answer){.line = lines[i], .order = &order};
+        assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answers[i], &waits[i], &err), 0);
+    }
+    for (size_t i = 0; i < MANY; i += 3)
+        nj_vault_forget(waits[i]);
+    nj_vault_mask(vault, text, strlen(text));
+    assert_null(strstr(text, "s3cret"));
+    assert_int_equal(order, 0);
+    while (order < MANY - (MANY + 2) / 3)
+        assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(answers[i].n, i % 3 ? 1 : 0);
+        if (i % 3 == 0)
+            continue;
+        assert_int_equal(answers[i].place, ++left);
+        if (i % 7)
+            assert_string_equal(lines[i], "x-api-key: " SECRET);
+        else
+            assert_non_null(strstr(answers[i].err.text, "not for GET"));
+    }
+    assert_int_equal(nj_vault_attach(vault, NULL, &err), 0);
+    nj_vault_free(vault);
+    event_base_free(base);
+    nj_manifest_free(manifest);
+}
+
+static void a_vault_that_dies_fails_all_who_wait(void **state)
+{
+    struct nj_credential_wait *waits[MANY];
+    static char lines[MANY][NJ_VAULT_LINE_MAX_BYTES];
+    struct answer answers[MANY] = {0};
+    struct event_base *base = event_base_new();
+    struct nj_credential_ask asked = question(0, "127.0.0.1:8123", "POST");
+    struct nj_manifest *manifest;
+    struct nj_vault *vault = NULL;
+    struct nj_error err = {0};
+    unsigned order = 0, failed = 0;
+
+    (void)state;
+    set_secret();
+    manifest = job("{env: NJ_TEST_KEY}");
+    assert_int_equal(start(manifest, &vault, &err), 0);
+    assert_int_equal(nj_vault_attach(vault, base, &err), 0);
+    assert_int_equal(kill(vault->pid, SIGSTOP), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        answers[i] = (struct answer){.line = lines[i], .order = &order};
+        assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answers[i], &waits[i], &err), 0);
+    }
+    assert_int_equal(kill(vault->pid, SIGKILL), 0);
+    while (order < MANY)
+        assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+    for (size_t i = 0; i < MANY; i++)
+        failed += answers[i].n == 1 && answers[i].err.code == NJ_E_SYSTEM;
+    assert_int_equal(failed, MANY);
+    assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answers[0], &waits[0], &err),
+                     -NJ_E_SYSTEM);
+    assert_non_null(strstr(err.text, "resume"));
+    nj_vault_free(vault);
+    event_base_free(base);
+    nj_manifest_free(manifest);
+}
+
 static void a_job_without_credentials_has_no_process(void **state)
 {
     struct nj_manifest_faults faults = {0};
@@ -344,28 +484,25 @@ static void a_malformed_question_is_refused(void **state)
     struct vault_secret secret = {.value = (char[]){"x"}, .len = 1};
     struct nj_manifest *manifest = job("{env: NJ_TEST_KEY}");
     struct vault_inside inside = {.manifest = manifest, .secrets = &secret};
-    struct vault_ask question = {.kind = VAULT_HEADER};
+    struct vault_ask asked = {.kind = VAULT_HEADER};
     struct nj_error err = {0};
     char line[64];
 
     (void)state;
     secret.spec = &manifest->credentials[0];
     secret.hosts[secret.n_hosts++] = "h";
-    memset(question.host, 'h', sizeof(question.host));
-    assert_int_equal(vault_answer_header(&inside, &question, line, sizeof(line), &err),
-                     -NJ_E_INPUT);
-    memset(question.host, 0, sizeof(question.host));
-    question.host[0] = 'h';
-    memcpy(question.default_header, "a\r\nb", 5);
-    memcpy(question.default_format, "{secret}", 9);
-    assert_int_equal(vault_answer_header(&inside, &question, line, sizeof(line), &err),
-                     -NJ_E_INPUT);
-    memcpy(question.default_header, "a", 2);
-    assert_int_equal(vault_answer_header(&inside, &question, line, sizeof(line), &err), 4);
+    memset(asked.host, 'h', sizeof(asked.host));
+    assert_int_equal(vault_answer_header(&inside, &asked, line, sizeof(line), &err), -NJ_E_INPUT);
+    memset(asked.host, 0, sizeof(asked.host));
+    asked.host[0] = 'h';
+    memcpy(asked.default_header, "a\r\nb", 5);
+    memcpy(asked.default_format, "{secret}", 9);
+    assert_int_equal(vault_answer_header(&inside, &asked, line, sizeof(line), &err), -NJ_E_INPUT);
+    memcpy(asked.default_header, "a", 2);
+    assert_int_equal(vault_answer_header(&inside, &asked, line, sizeof(line), &err), 4);
     assert_string_equal(line, "a: x");
-    memcpy(question.default_format, "secret", 7);
-    assert_int_equal(vault_answer_header(&inside, &question, line, sizeof(line), &err),
-                     -NJ_E_INPUT);
+    memcpy(asked.default_format, "secret", 7);
+    assert_int_equal(vault_answer_header(&inside, &asked, line, sizeof(line), &err), -NJ_E_INPUT);
     nj_manifest_free(manifest);
 }
 
@@ -381,6 +518,8 @@ int main(void)
         cmocka_unit_test(bad_sources_are_named_with_their_place),
         cmocka_unit_test(a_credential_goes_to_its_hosts_and_methods_only),
         cmocka_unit_test(a_secret_is_masked_wherever_it_lies),
+        cmocka_unit_test(many_questions_are_answered_each_once_and_in_order),
+        cmocka_unit_test(a_vault_that_dies_fails_all_who_wait),
         cmocka_unit_test(a_job_without_credentials_has_no_process),
         cmocka_unit_test(the_process_is_locked_filtered_and_deaf_to_signals),
         cmocka_unit_test(a_malformed_question_is_refused),

@@ -55,23 +55,63 @@ struct stage {
     int status;
     struct nj_usage usage;
     size_t n_headers, n_first_bytes;
+    size_t n_questions; /* for the key, under way */
+    bool key_refused;
+    bool unasked;
 };
 
-static int give_key(void *ctx, size_t credential, const char *host, const char *method,
-                    const char *default_header, const char *default_format, char *line, size_t size,
-                    struct nj_error *err)
+/* The one question under way. */
+struct nj_credential_wait {
+    struct event *due;
+    struct stage *stage;
+    nj_credential_answered *answered;
+    void *ctx;
+};
+
+static void forget_key(struct nj_credential_wait *wait)
 {
+    event_free(wait->due);
+    wait->stage->n_questions--;
+    free(wait);
+}
+
+static void on_due(int fd, short what, void *ctx)
+{
+    struct nj_credential_wait wait = *(struct nj_credential_wait *)ctx;
+    struct nj_error why = {0};
+    char line[] = KEY_LINE;
+
+    (void)fd;
+    (void)what;
+    forget_key(ctx);
+    if (wait.stage->key_refused)
+        (void)nj_fail(&why, NJ_E_INPUT, "credentials.key is not for that host");
+    wait.answered(wait.ctx, why.code ? NULL : line, &why);
+    memset(line, '!', sizeof(line)); /* as whoever holds secrets wipes it */
+}
+
+static int give_key(void *ctx, const struct nj_credential_ask *asked,
+                    nj_credential_answered *answered, void *answered_ctx,
+                    struct nj_credential_wait **ret_wait, struct nj_error *err)
+{
+    struct nj_credential_wait *wait = calloc(1, sizeof(*wait));
     struct stage *stage = ctx;
     char wanted[64];
 
-    (void)default_format;
     (void)err;
     (void)snprintf(wanted, sizeof(wanted), "127.0.0.1:%u", stage->stub.port);
-    assert_int_equal(credential, 7);
-    assert_string_equal(host, wanted);
-    assert_string_equal(method, "POST");
-    assert_string_equal(default_header, "x-api-key");
-    (void)snprintf(line, size, KEY_LINE);
+    assert_int_equal(asked->credential, 7);
+    assert_string_equal(asked->host, wanted);
+    assert_string_equal(asked->method, "POST");
+    assert_string_equal(asked->default_header, "x-api-key");
+    assert_non_null(wait);
+    wait->stage = stage;
+    wait->answered = answered;
+    wait->ctx = answered_ctx;
+    wait->due = evtimer_new(stage->base, on_due, wait);
+    event_active(wait->due, EV_TIMEOUT, 0);
+    stage->n_questions++;
+    *ret_wait = wait;
     return 0;
 }
 
@@ -129,11 +169,11 @@ static void stage_init(struct stage *stage, const struct nj_provider *provider)
                                              .stream = true,
                                              .timeout_seconds = 5};
     stage->spec.can.parallel_tools = true;
-    stage->services =
-        (struct nj_model_services){.base = stage->base,
-                                   .http = stage->http,
-                                   .credentials = {.header = give_key, .mask = mask, .ctx = stage},
-                                   .script_log_fd = -1};
+    stage->services = (struct nj_model_services){
+        .base = stage->base,
+        .http = stage->http,
+        .credentials = {.ask = give_key, .forget = forget_key, .mask = mask, .ctx = stage},
+        .script_log_fd = -1};
     stage->model =
         (struct nj_model){.provider = provider, .spec = &stage->spec, .services = &stage->services};
     assert_int_equal(provider->open(&stage->model, -1, &err), 0);
@@ -179,6 +219,15 @@ static void on_failed(void *ctx, const struct nj_try_failure *failure)
                    failure->request_id ? failure->request_id : "");
 }
 
+static void on_unasked(void *ctx, const struct nj_error *why)
+{
+    struct stage *stage = ctx;
+
+    stage->n_ended++;
+    stage->unasked = true;
+    (void)snprintf(stage->text, sizeof(stage->text), "%s", why->text);
+}
+
 static void on_counted(void *ctx, uint64_t tokens)
 {
     struct stage *stage = ctx;
@@ -206,6 +255,7 @@ static void ask(struct stage *stage, const struct nj_request_policy *policy)
 {
     const struct nj_try_callbacks callbacks = {.replied = on_replied,
                                                .failed = on_failed,
+                                               .unasked = on_unasked,
                                                .headers = on_headers,
                                                .first_byte = on_first_byte,
                                                .ctx = stage};
@@ -499,6 +549,39 @@ static void a_cancelled_try_says_nothing(void **state)
     free(stage);
 }
 
+static void a_try_whose_key_is_refused_was_never_asked(void **state)
+{
+    struct stage *stage = calloc(1, sizeof(*stage));
+
+    (void)state;
+    stage_init(stage, &nj_provider_anthropic);
+    stage->key_refused = true;
+    ask(stage, NULL);
+    turn(stage);
+    assert_true(stage->unasked);
+    assert_non_null(strstr(stage->text, "not for that host"));
+    assert_int_equal(stage->stub.last.len, 0);
+    stage_done(stage);
+    free(stage);
+}
+
+static void a_try_cancelled_while_it_waits_for_its_key_forgets_the_question(void **state)
+{
+    struct stage *stage = calloc(1, sizeof(*stage));
+
+    (void)state;
+    stage_init(stage, &nj_provider_anthropic);
+    ask(stage, NULL);
+    assert_int_equal(stage->n_questions, 1);
+    nj_provider_anthropic.cancel(stage->try);
+    assert_int_equal(stage->n_questions, 0);
+    (void)event_base_loop(stage->base, EVLOOP_NONBLOCK);
+    assert_int_equal(stage->n_ended, 0);
+    assert_int_equal(stage->stub.last.len, 0);
+    stage_done(stage);
+    free(stage);
+}
+
 static void tokens_are_counted_without_being_spent(void **state)
 {
     static const struct {
@@ -509,7 +592,7 @@ static void tokens_are_counted_without_being_spent(void **state)
                  {JSON_HEAD("200 OK") "{", false},
                  {JSON_HEAD("404 None") "{\"error\":{\"message\":\"none\"}}", false}};
     const struct nj_try_callbacks callbacks = {
-        .counted = on_counted, .failed = on_failed, .ctx = NULL};
+        .counted = on_counted, .failed = on_failed, .unasked = on_unasked, .ctx = NULL};
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -555,6 +638,8 @@ int main(void)
         cmocka_unit_test(a_held_connection_ends_with_its_limit),
         cmocka_unit_test(a_reply_does_not_wait_for_a_lazy_end),
         cmocka_unit_test(a_cancelled_try_says_nothing),
+        cmocka_unit_test(a_try_whose_key_is_refused_was_never_asked),
+        cmocka_unit_test(a_try_cancelled_while_it_waits_for_its_key_forgets_the_question),
         cmocka_unit_test(tokens_are_counted_without_being_spent),
     };
 
