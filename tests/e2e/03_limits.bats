@@ -23,7 +23,7 @@ told() {
     before=$SECONDS
     expect 0 nightjar run job.yaml --run-dir run
     told begun timeout_seconds " 1"
-    [ $((SECONDS - before)) -lt $((8 * NJ_SLOW)) ]
+    [ $((SECONDS - before)) -lt $((40 * NJ_SLOW)) ]
 }
 
 @test "the tool's own limit of time binds the agent's wish" {
@@ -116,7 +116,7 @@ BASH
     before=$SECONDS
     expect 0 nightjar run job.yaml --run-dir run
     told 7340032 end
-    [ $((SECONDS - before)) -lt $((20 * NJ_SLOW)) ]
+    [ $((SECONDS - before)) -lt $((60 * NJ_SLOW)) ]
 }
 
 @test "a fork bomb meets the limit, and the session goes on" {
@@ -128,7 +128,7 @@ echo alive
 BASH
     before=$SECONDS
     expect 0 nightjar run job.yaml --run-dir run
-    [ $((SECONDS - before)) -lt $((20 * NJ_SLOW)) ]
+    [ $((SECONDS - before)) -lt $((60 * NJ_SLOW)) ]
     same "$(row one 'r["steps"]')" 3
 }
 
@@ -178,7 +178,7 @@ PYTHON
     before=$SECONDS
     expect 0 nightjar run job.yaml --run-dir run
     same "$(result one)" now
-    [ $((SECONDS - before)) -lt $((10 * NJ_SLOW)) ]
+    [ $((SECONDS - before)) -lt 50 ]
 }
 
 @test "closed standard output, dead standard input: no hang" {

@@ -204,8 +204,9 @@ gone() { ! grep -q '^State:	[^ZX]' "/proc/$1/status" 2>/dev/null; }
     job "{tar: image.tar}"
     begin nightjar run job.yaml --run-dir first
     until_true 30 unpacking
+    kill -STOP "$unpacker" # it would not end by itself
     kill -KILL "$helper"
-    until_true 2 gone "$unpacker"
+    until_true 10 gone "$unpacker"
     ended 3
     begin nightjar run job.yaml --run-dir second
     until_true 30 unpacking
