@@ -515,8 +515,7 @@ static void explain_agent(struct nj_rows *rows, const struct nj_manifest_agent *
     nj_rows_put(rows, "level %s%s", config->reproducible,
                 config->layer == 0 && strcmp(config->reproducible, "D0") != 0
                     ? ", declared by default and not applied: write reproducible: to have it"
-                : config->layer == NJ_LEVEL_MAX ? ", declared; this version applies D2"
-                                                : "");
+                    : "");
     nj_rows_row(rows, "replay");
 }
 

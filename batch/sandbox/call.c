@@ -7,6 +7,7 @@
  */
 #include "batch/sandbox/output.h"
 #include "batch/sandbox/supervisor.h"
+#include "batch/sandbox/virtual/order.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -95,7 +96,7 @@ static void fill_env(struct filler *f, const struct nj_box_plan *plan,
 {
     const char *home = plan->n_writable_paths > 0 ? plan->writable_paths[0] : "/";
     char home_text[NJ_BOX_PATH_MAX_BYTES + 8];
-    const char *fixed[8];
+    const char *fixed[9];
     size_t n = 0;
 
     (void)snprintf(home_text, sizeof(home_text), "HOME=%s", home); /* fits: the plan was checked */
@@ -110,6 +111,9 @@ static void fill_env(struct filler *f, const struct nj_box_plan *plan,
         if (strcmp(plan->writable_paths[i], "/tmp") == 0)
             fixed[n++] = "TMPDIR=/tmp";
     }
+    /* One after the other they would come anyway: so its pool need not be kept in order. */
+    if (plan->level == NJ_LEVEL_MAX)
+        fixed[n++] = "UV_THREADPOOL_SIZE=1";
     f->share->n_env = 0;
     for (size_t i = 0; i < n; i++) {
         bool replaced = false;
@@ -152,6 +156,17 @@ static int fill_request(struct call *call, struct nj_error *err)
     return 0;
 }
 
+/* read_outputs - so that whoever writes next finds room */
+static void read_outputs(void *ctx)
+{
+    struct call *call = ctx;
+
+    for (int i = 0; i < 2; i++) {
+        if (call->streams[i].fd >= 0)
+            (void)!nj_output_read(&call->streams[i]); /* its end is the loop's to find */
+    }
+}
+
 static int start(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
@@ -183,6 +198,11 @@ static int start(struct call *call, const struct nj_msg_in *in, struct nj_error 
         if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
             r = nj_fail_errno(err, errno, "call: fcntl");
     }
+    if (r >= 0)
+        r = nj_order_begin(s->virtual,
+                           &(struct nj_order_outputs){
+                               {call->streams[0].fd, call->streams[1].fd}, read_outputs, call},
+                           err);
     if (r >= 0)
         r = nj_fsio_sendmsg(s->call_fd, &word, sizeof(word), fds, n_fds, err);
     for (int i = 0; i < 2; i++)

@@ -135,6 +135,8 @@ static const struct family supervisor_allowed[] = {
      "memory of the box's programs, which notify and stop for it; a look at files "
      "with no more rights than theirs",
      "process_vm_readv process_vm_writev kcmp capget capset"},
+    {"order", "copies of their descriptors, asked and written to without waiting",
+     "pidfd_open pidfd_getfd getsockopt flock pwritev2"},
     {"the end", "of init, and one's own", "kill tgkill pidfd_send_signal wait4 waitid sigaltstack"},
 };
 

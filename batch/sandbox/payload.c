@@ -16,6 +16,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -158,17 +159,35 @@ static int give_rights_up(const struct nj_init *init)
     return 0;
 }
 
+/* send_listener - the one call that may wait and is told to nobody, as nobody could answer it yet;
+ * -1: there is no listener */
+static int send_listener(int socket_fd, int listener_fd)
+{
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec part = {.iov_base = (void *)(uintptr_t) "L", .iov_len = 1};
+    struct mmsghdr message = {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}};
+
+    if (listener_fd >= 0) {
+        memcpy(CMSG_DATA(&control.header), &listener_fd, sizeof(listener_fd));
+        message.msg_hdr.msg_control = &control;
+        message.msg_hdr.msg_controllen = sizeof(control.bytes);
+    }
+    return sendmmsg(socket_fd, &message, 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
 /* give_listener - the second filter, and its listener to the supervisor, which serves from then on.
  * Where the kernel has no such thing the supervisor is told so. */
 static int give_listener(unsigned level, int socket_fd)
 {
     nj_auto_close int fd = -1;
-    struct nj_error err;
 
     if (personality(ADDR_NO_RANDOMIZE) < 0) /* the vDSO has a fixed address */
         return -errno;
     fd = nj_virtual_install(level);
-    return nj_fsio_sendmsg(socket_fd, "L", 1, &fd, fd < 0 ? 0 : 1, &err) < 0 ? -EPIPE : 0;
+    return send_listener(socket_fd, fd);
 }
 
 /* ---- exec ---- */

@@ -90,7 +90,7 @@ struct nj_call_outcome {
     X(TAMPERED, 5, "clock tampered with") /* the box set the clock page back or far ahead */       \
     X(TSC, 6, "rdtsc")                    /* a program read the processor's own counter */         \
     X(TIMES, 7, "file times")             /* the queue of changes ran over */                      \
-    X(ORDER, 8, "order not kept")         /* D3 is not there yet, or a spinner was let go */       \
+    X(ORDER, 8, "order not kept")         /* D3 was given up: a spinner, a stop, a debugger... */  \
     X(ASKED, 9, "lowered for a test")     /* NJ_TEST_LEVEL */                                      \
     X(DEVICES, 10, "random devices of the host") /* no FUSE for boxes here */                      \
     X(RDRAND, 11, "rdrand") /* a program drew from the processor's own randomness */

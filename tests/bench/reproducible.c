@@ -1,7 +1,7 @@
 /*
  * reproducible.c - how many of N runs of the same code leave the same bytes, per level
  *
- * usage: reproducible [--runs N] [--levels D0,D1,D2] [--load quiet|loaded|both] [--evict]
+ * usage: reproducible [--runs N] [--levels D0,D1,D2,D3] [--load quiet|loaded|both] [--evict]
  *                     [--keep DIR] [--tsv FILE] WORKLOAD...
  *
  * Each workload (reproducible_run.h) runs N times at each level, each time in a box of its own with
@@ -344,10 +344,9 @@ static void print_costs(struct bench *b)
 
 static int usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: reproducible [--runs N] [--levels D0,D1,D2] [--load quiet|loaded|both] [--evict]\n"
-        "                    [--keep DIR] [--tsv FILE] WORKLOAD...\n");
+    fprintf(stderr, "usage: reproducible [--runs N] [--levels D0,D1,D2,D3] [--load "
+                    "quiet|loaded|both] [--evict]\n"
+                    "                    [--keep DIR] [--tsv FILE] WORKLOAD...\n");
     return 2;
 }
 
@@ -398,7 +397,7 @@ int main(int argc, char **argv)
                                             {"keep", required_argument, NULL, 'k'},
                                             {"tsv", required_argument, NULL, 't'},
                                             {NULL, 0, NULL, 0}};
-    static struct bench b = {.runs = 20, .levels = {true, true, true}, .loads = {true, true}};
+    static struct bench b = {.runs = 20, .levels = {true, true, true, true}, .loads = {true, true}};
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {

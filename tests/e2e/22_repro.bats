@@ -105,6 +105,13 @@ for path, file in ran.items():
     reached D2
 }
 
+@test "at D3 what runs side by side comes in the same order, and waiting takes no time" {
+    sed -i -e 's/reproducible: D1/reproducible: D3/' job.yaml
+    sed -i -e 's/sleep 0.2;/for i in 1 2 3 4; do (sleep 0.00$i; echo $i $BASHPID) \& done; wait; sleep 3000;/' replies.yaml
+    run_it NJ_TEST_EVICT_ALWAYS=1
+    reached D3
+}
+
 asked() { grep -q . log 2>/dev/null; }
 
 @test "a call that a crash repeats starts at the same time with the same chances" {

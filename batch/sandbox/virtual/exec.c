@@ -22,6 +22,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
+#include "batch/sandbox/virtual/order.h"
 #include "batch/sandbox/virtual/virtual.h"
 
 #include "formats/base/banned.h"
@@ -32,7 +33,7 @@
 
 /* ---- tasks ---- */
 
-static struct nj_task *find_task(struct nj_virtual *v, pid_t tid)
+struct nj_task *nj_virtual_find_stopped(struct nj_virtual *v, pid_t tid)
 {
     for (size_t i = 0; i < v->n_tasks; i++) {
         if (v->tasks[i].tid == tid)
@@ -46,7 +47,7 @@ static void drop_task(struct nj_virtual *v, struct nj_task *task)
     *task = v->tasks[--v->n_tasks];
 }
 
-static void detach(struct nj_virtual *v, struct nj_task *task)
+void nj_virtual_let_go(struct nj_virtual *v, struct nj_task *task)
 {
     (void)ptrace(PTRACE_DETACH, task->tid, NULL, (void *)(uintptr_t)(unsigned)task->signal);
     drop_task(v, task);
@@ -54,14 +55,22 @@ static void detach(struct nj_virtual *v, struct nj_task *task)
 
 struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state)
 {
-    struct nj_task *task;
+    static const uintptr_t options = PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                                     PTRACE_O_TRACECLONE | PTRACE_O_TRACEVFORKDONE;
+    struct nj_task *task = nj_virtual_find_stopped(v, tid);
 
-    if (v->n_tasks == NJ_VIRTUAL_TASKS_MAX || find_task(v, tid))
+    if (task && task->state != NJ_TASK_FORK) /* a fork that failed leaves it seized */
         return NULL;
-    if (ptrace(PTRACE_SEIZE, tid, NULL, (void *)PTRACE_O_TRACEEXEC) < 0)
-        return NULL;
-    task = &v->tasks[v->n_tasks++];
+    if (!task) {
+        if (v->n_tasks == NJ_VIRTUAL_TASKS_MAX ||
+            ptrace(PTRACE_SEIZE, tid, NULL,
+                   (void *)(state == NJ_TASK_FORK ? options : PTRACE_O_TRACEEXEC)) < 0)
+            return NULL;
+        task = &v->tasks[v->n_tasks++];
+    }
     *task = (struct nj_task){.tid = tid, .state = state, .fd = -1};
+    if (state == NJ_TASK_FORK)
+        return task;
     /* Fails only for a task that is dead, of which waitpid() tells. */
     (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
     return task;
@@ -133,7 +142,7 @@ static void exec_failed(struct nj_virtual *v, struct nj_task *task)
             (void)ptrace(PTRACE_SETREGS, task->tid, NULL, &regs);
         }
     }
-    detach(v, task);
+    nj_virtual_let_go(v, task);
 }
 
 /* A new program's first stack, read page by page. */
@@ -236,7 +245,7 @@ static void program_mapped(struct nj_virtual *v, struct nj_task *task)
     struct user_regs_struct regs;
 
     if (ptrace(PTRACE_GETREGS, task->tid, NULL, &regs) < 0) {
-        detach(v, task);
+        nj_virtual_let_go(v, task);
         return;
     }
     if (regs.rax == ours && nj_virtual_write(task->tid, task->auxv, &ours, sizeof(ours))) {
@@ -253,7 +262,7 @@ static void program_mapped(struct nj_virtual *v, struct nj_task *task)
     regs.orig_rax = NO_CALL;
     (void)ptrace(PTRACE_SETREGS, task->tid, NULL, &regs);
     (void)set_mask(task->tid, task->mask);
-    detach(v, task);
+    nj_virtual_let_go(v, task);
 }
 
 /* ---- stops ---- */
@@ -266,11 +275,12 @@ static void renamed(struct nj_virtual *v, pid_t tid)
     if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &before) < 0)
         return;
     if ((pid_t)before != tid) {
-        task = find_task(v, tid); /* the leader, which is gone */
+        task = nj_virtual_find_stopped(v, tid); /* the leader, which is gone */
         if (task)
             drop_task(v, task);
     }
-    task = find_task(v, (pid_t)before);
+    nj_order_execed(v, (pid_t)before, tid);
+    task = nj_virtual_find_stopped(v, (pid_t)before);
     if (!task)
         return;
     task->tid = tid;
@@ -290,7 +300,9 @@ static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
         (void)ptrace(PTRACE_CONT, tid, NULL, NULL);
         return;
     }
-    task = find_task(v, tid);
+    if (nj_order_stopped(v, tid, status))
+        return;
+    task = nj_virtual_find_stopped(v, tid);
     if (!task) {
         (void)ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)(event ? 0u : (unsigned)signal));
         return;
@@ -303,25 +315,25 @@ static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
         (void)ptrace(PTRACE_SINGLESTEP, tid, NULL, NULL);
     } else if (!event) {
         task->signal = signal; /* not seen here: the asked-for stop comes first */
-        detach(v, task);
+        nj_virtual_let_go(v, task);
     } else if (task->state == NJ_TASK_EXEC) {
         exec_failed(v, task);
     } else if (task->state == NJ_TASK_NEW) {
         nj_programs_began(v, tid);
         if (!program_begins(v, task)) {
             nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
-            detach(v, task);
+            nj_virtual_let_go(v, task);
         }
     } else {
         if (task->state == NJ_TASK_WAIT)
             nj_virtual_wait_begin(v, task);
-        detach(v, task);
+        nj_virtual_let_go(v, task);
     }
 }
 
 void nj_virtual_stopped(struct nj_virtual *v)
 {
-    while (v->n_tasks > 0) {
+    while (v->n_tasks > 0 || (v->order && v->order->n_held > 0)) {
         struct nj_task *task;
         int status;
         pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
@@ -335,7 +347,8 @@ void nj_virtual_stopped(struct nj_virtual *v)
             one_stopped(v, tid, status);
             continue;
         }
-        task = find_task(v, tid);
+        nj_order_gone(v, tid);
+        task = nj_virtual_find_stopped(v, tid);
         if (task)
             drop_task(v, task);
     }

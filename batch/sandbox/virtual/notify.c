@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "batch/sandbox/virtual/order.h"
 #include "batch/sandbox/virtual/virtual.h"
 #include "formats/base/fsio.h"
 
@@ -101,7 +102,76 @@ static const struct row rows[] = {
     {SYS_mmap, 1, EXECUTED, 0, nj_programs_mapped},
 };
 
+/* What level 3 is told of besides, whatever the arguments; order.h says what for. Below it these
+ * are either the rows above, with their tests, or the kernel's alone. */
+static const struct {
+    int number;
+    bool waits; /* and may be begun by the image itself, of which was told already */
+} ordered[] = {
+    {SYS_read, false},
+    {SYS_readv, false},
+    {SYS_recvfrom, false},
+    {SYS_recvmsg, false},
+    {SYS_recvmmsg, false},
+    {SYS_accept, false},
+    {SYS_accept4, false},
+    {SYS_write, false},
+    {SYS_writev, false},
+    {SYS_sendto, false},
+    {SYS_sendmsg, false}, /* not sendmmsg, by which the listener itself is sent */
+    {SYS_splice, false},
+    {SYS_tee, false},
+    {SYS_sendfile, false},
+    {SYS_poll, true},
+    {SYS_ppoll, true},
+    {SYS_select, true},
+    {SYS_pselect6, true},
+    {SYS_epoll_wait, true},
+    {SYS_epoll_pwait, true},
+    {SYS_epoll_pwait2, true},
+    {SYS_nanosleep, true},
+    {SYS_clock_nanosleep, true},
+    {SYS_futex, true},
+    {SYS_rt_sigtimedwait, true},
+    {SYS_rt_sigsuspend, false},
+    {SYS_pause, false},
+    {SYS_wait4, false},
+    {SYS_waitid, false},
+    {SYS_flock, false},
+    {SYS_sched_yield, false},
+    {SYS_clone, false},
+    {SYS_fork, false},
+    {SYS_vfork, false},
+    {SYS_exit, false},
+    {SYS_exit_group, false},
+    {SYS_kill, false},
+    {SYS_tkill, false},
+    {SYS_tgkill, false},
+    {SYS_rt_sigqueueinfo, false},
+    {SYS_rt_tgsigqueueinfo, false},
+    {SYS_pidfd_send_signal, false},
+    {SYS_ptrace, false},
+    {SYS_signalfd, false},
+    {SYS_signalfd4, false},
+    {SYS_alarm, false},
+    {SYS_setitimer, false},
+    {SYS_getitimer, false},
+    {SYS_timer_settime, false},
+    {SYS_timer_gettime, false},
+    {SYS_timer_delete, false},
+    {SYS_timerfd_settime, false},
+};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+bool nj_order_is_told(int number)
+{
+    for (size_t i = 0; i < COUNT(ordered); i++) {
+        if (ordered[i].number == number)
+            return true;
+    }
+    return number == SYS_fcntl;
+}
 
 /* ---- the filter ---- */
 
@@ -115,10 +185,15 @@ static const struct row rows[] = {
 #define HAS_BIT(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (unsigned)(value), yes, no)
 #define RETURN(value) BPF_STMT(BPF_RET | BPF_K, (value))
 #define ALLOW RETURN(SECCOMP_RET_ALLOW)
+#define NOT_CALLED_FROM(called)                                                                    \
+    LOAD(instruction_pointer), EQUALS((called)&0xffffffff, 0, 3),                                  \
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,                                                         \
+                 (unsigned)offsetof(struct seccomp_data, instruction_pointer) + 4),                \
+        EQUALS((called) >> 32, 0, 1), ALLOW
 #define NOTIFY RETURN(SECCOMP_RET_USER_NOTIF)
 
 struct program {
-    struct sock_filter code[512];
+    struct sock_filter code[768];
     unsigned short n;
 };
 
@@ -176,14 +251,21 @@ static void emit_row(struct program *p, const struct row *row)
         break;
     }
     if (image)
-        EMIT(p,
-             BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                      (unsigned)offsetof(struct seccomp_data, instruction_pointer)),
-             EQUALS(called & 0xffffffff, 0, 3),
-             BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                      (unsigned)offsetof(struct seccomp_data, instruction_pointer) + 4),
-             EQUALS(called >> 32, 0, 1), ALLOW);
+        EMIT(p, NOT_CALLED_FROM(called));
     EMIT(p, NOTIFY);
+}
+
+/* emit_ordered - likewise, of level 3. */
+static void emit_ordered(struct program *p)
+{
+    for (size_t i = 0; i < COUNT(ordered); i++) {
+        EMIT(p, EQUALS(ordered[i].number, 0, ordered[i].waits ? 6 : 1));
+        if (ordered[i].waits)
+            EMIT(p, NOT_CALLED_FROM(NJ_LAYOUT_WAIT_CALLED));
+        EMIT(p, NOTIFY);
+    }
+    EMIT(p, EQUALS(SYS_fcntl, 0, 5), LOAD_LOW(1), EQUALS(F_SETLKW, 1, 0),
+         EQUALS(F_OFD_SETLKW, 0, 1), NOTIFY, ALLOW);
 }
 
 int nj_virtual_install(unsigned level)
@@ -193,6 +275,8 @@ int nj_virtual_install(unsigned level)
     long fd;
 
     EMIT(&p, LOAD(arch), EQUALS(AUDIT_ARCH_X86_64, 1, 0), ALLOW, LOAD(nr));
+    if (level == NJ_LEVEL_MAX)
+        emit_ordered(&p);
     for (size_t i = 0; i < COUNT(rows); i++) {
         if (rows[i].level <= level)
             emit_row(&p, &rows[i]);
@@ -266,28 +350,33 @@ static nj_call_handler *handler_of(int number)
     return NULL;
 }
 
-/* serve_one - returns whether there was one */
-static bool serve_one(struct nj_virtual *v)
+void nj_virtual_serve_call(struct nj_virtual *v, const struct seccomp_notif *notif)
 {
-    struct seccomp_notif notif = {.id = 0};
-    struct seccomp_notif_resp response = {.id = 0};
+    struct seccomp_notif_resp response = {.id = notif->id};
     enum nj_answer answer = NJ_ANSWER_CONTINUE;
-    nj_call_handler *handler;
+    nj_call_handler *handler = handler_of(notif->data.nr);
 
-    if (ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0)
-        return errno == ENOENT || errno == EINTR; /* killed before we read of it */
-    v->notified++;
-    response.id = notif.id;
-    handler = handler_of(notif.data.nr);
-    if (handler && nj_virtual_is_alive(v, &notif))
-        answer = handler(v, &notif, &response);
+    if (handler && nj_virtual_is_alive(v, notif))
+        answer = handler(v, notif, &response);
     if (answer == NJ_ANSWER_LATER)
-        return true;
+        return;
     if (answer == NJ_ANSWER_CONTINUE)
         response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
     if (response.error != 0)
         response.val = 0;
     nj_virtual_answer(v, &response);
+}
+
+/* serve_one - returns whether there was one */
+static bool serve_one(struct nj_virtual *v)
+{
+    struct seccomp_notif notif = {.id = 0};
+
+    if (ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0)
+        return errno == ENOENT || errno == EINTR; /* killed before we read of it */
+    v->notified++;
+    if (!nj_order_keeps(v) || !nj_virtual_is_alive(v, &notif) || !nj_order_enter(v, &notif))
+        nj_virtual_serve_call(v, &notif);
     return true;
 }
 
@@ -301,12 +390,14 @@ void nj_virtual_serve(struct nj_virtual *v, short listener_events)
 
     nj_virtual_stopped(v);
     nj_timers_fire(v);
+    nj_order_serve(v);
     for (int i = 0; i < BATCH && listener_events & POLLIN; i++) {
         struct pollfd polled = {v->listener_fd, POLLIN, 0};
 
         if (!serve_one(v))
             break;
         nj_virtual_stopped(v);
+        nj_order_serve(v);
         if (nj_virtual_now_ns(CLOCK_MONOTONIC) > until_ns)
             return;
         listener_events = poll(&polled, 1, 0) > 0 ? polled.revents : 0;

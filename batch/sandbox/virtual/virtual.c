@@ -1,6 +1,7 @@
 /*
  * virtual.c - the layer's life: what the host has, a call's beginning and end
  */
+#include "batch/sandbox/virtual/order.h"
 #include "batch/sandbox/virtual/virtual.h"
 
 #include "batch/sandbox/filter.h"
@@ -13,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "batch/sandbox/probe.h"
@@ -47,6 +49,13 @@ static uint64_t find_vdso_call(void)
     return 0;
 }
 
+static bool has_thread_pidfds(void)
+{
+    nj_auto_close int fd = (int)syscall(SYS_pidfd_open, getpid(), PIDFD_THREAD);
+
+    return fd >= 0;
+}
+
 /* wanted_level - NJ_TEST_LEVEL caps what plans ask for, to find what a failure comes from */
 static unsigned wanted_level(const struct nj_box_plan *plan, enum nj_lowered *ret_why)
 {
@@ -66,6 +75,11 @@ static unsigned wanted_level(const struct nj_box_plan *plan, enum nj_lowered *re
     } else if (level > 0 && nj_probe_is_withheld(NJ_PROBE_PTRACE)) {
         level = 0;
         *ret_why = NJ_LOWERED_TRACE;
+    }
+    /* Without them the end of a thread is not to be seen. */
+    if (level == NJ_LEVEL_MAX && !has_thread_pidfds()) {
+        level = NJ_LEVEL_MAX - 1;
+        *ret_why = NJ_LOWERED_ORDER;
     }
     return level;
 }
@@ -112,13 +126,21 @@ int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtu
 int nj_virtual_poll(struct nj_virtual *v, struct pollfd *polled, nfds_t n, int wait_ms,
                     struct nj_error *err)
 {
-    int ms = nj_timers_wait_ms(v, wait_ms);
+    int ms = nj_order_wait_ms(v, nj_timers_wait_ms(v, wait_ms));
     const struct timespec wait = {ms / 1000, ms % 1000 * 1000000L};
+    struct pollfd all[NJ_VIRTUAL_POLLED_MAX + NJ_ORDER_POLLED_MAX];
+    size_t n_more;
     sigset_t none;
 
     (void)sigemptyset(&none);
-    if (ppoll(polled, n, ms < 0 ? NULL : &wait, v->level > 0 ? &none : NULL) >= 0)
+    memcpy(all, polled, n * sizeof(*polled));
+    n_more = nj_order_poll_fds(v, all + n);
+    if (ppoll(all, n + n_more, ms < 0 ? NULL : &wait, v->level > 0 ? &none : NULL) >= 0) {
+        memcpy(polled, all, n * sizeof(*polled));
+        for (size_t i = 0; i < n_more; i++)
+            v->order->told |= all[n + i].revents != 0;
         return 0;
+    }
     if (errno != EINTR)
         return nj_fail_errno(err, errno, "call: poll");
     for (nfds_t i = 0; i < n; i++)
@@ -170,8 +192,6 @@ int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call, struc
     v->notified = 0;
     if (v->level == 0)
         return 0;
-    if (v->level == NJ_LEVEL_MAX)
-        nj_virtual_lower(v, NJ_LEVEL_MAX - 1, NJ_LOWERED_ORDER);
     v->started_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
     v->start_ns = call->clock_ns;
     make_key(v, call);
@@ -215,7 +235,8 @@ static int64_t end_clock(struct nj_virtual *v, int64_t start_ns)
     int64_t elapsed = nj_virtual_now_ns(CLOCK_MONOTONIC) - v->started_ns;
     int64_t gain;
 
-    if (__builtin_mul_overflow(elapsed, (int64_t)GAIN_MAX, &gain))
+    if (__builtin_mul_overflow(elapsed, (int64_t)GAIN_MAX, &gain) ||
+        __builtin_add_overflow(gain, v->order ? v->order->jumped_ns : 0, &gain))
         gain = NJ_CLOCK_MAX_NS;
     if (now < start_ns || now - start_ns > gain || now == NJ_CLOCK_MAX_NS) {
         nj_virtual_lower(v, 0, NJ_LOWERED_TAMPERED);
@@ -230,6 +251,7 @@ void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
     meta->level = v->reached;
     meta->lowered = v->lowered;
     nj_virtual_stopped(v);
+    nj_order_end(v);
     v->n_tasks = v->n_timers = 0;
     nj_programs_end(v);
     free(v->draws);

@@ -16,8 +16,8 @@
  * on. Nothing here is needed for safety: the box is as closed without it. Parts: notify (which
  * calls, and the listener), exec (a program gets the vDSO), clock, wait (timed waits and timers),
  * random, stat (times of files, from level 2 on, with the table in times.h), patch (stats that need
- * no notification), programs (which files run, and what they hold), vdso (the image), layout.h (what
- * both sides share).
+ * no notification), programs (which files run, and what they hold), vdso (the image), layout.h
+ * (what both sides share).
  */
 #ifndef NJ_VIRTUAL_H
 #define NJ_VIRTUAL_H
@@ -33,6 +33,7 @@
 #define NJ_VIRTUAL_TASKS_MAX                                                                       \
     1024 /* stopped for us at the same time; beyond, one goes its own way */
 #define NJ_VIRTUAL_TIMERS_MAX 1024
+#define NJ_VIRTUAL_POLLED_MAX 16 /* of the loop's own */
 
 /* What a stopped task is stopped for. */
 enum nj_task_state {
@@ -41,6 +42,7 @@ enum nj_task_state {
     NJ_TASK_NEW,   /* a new program: comes to its first stop */
     NJ_TASK_MAP,   /* maps the image */
     NJ_TASK_WAIT,  /* out of a timed wait that it is to begin in the image */
+    NJ_TASK_FORK,  /* level 3: about to have a child */
     NJ_TASK_LEAVE, /* of no more interest */
 };
 
@@ -104,6 +106,8 @@ struct nj_programs {
     unsigned n_sought;
 };
 
+struct nj_order;
+
 struct nj_virtual {
     unsigned level;            /* of this box: min(plan, what the host has) */
     enum nj_lowered host;      /* why the host has no more */
@@ -130,7 +134,8 @@ struct nj_virtual {
     size_t n_draws, draws_size;
     struct nj_virtual_files files;
     struct nj_programs programs;
-    uint64_t notified; /* for tests and measurements */
+    struct nj_order *order; /* level 3 (order.h), else NULL */
+    uint64_t notified;      /* for tests and measurements */
 };
 
 /* nj_virtual_new - what a box of @level needs; opens /proc. @ret_virtual has level 0 where the host
@@ -208,6 +213,9 @@ bool nj_patch_is_possible(void);
  * if it can be done */
 void nj_patch_site(struct nj_virtual *v, const struct seccomp_notif *notif);
 
+/* nj_virtual_serve_call - answer @notif as the level below 3 does */
+void nj_virtual_serve_call(struct nj_virtual *v, const struct seccomp_notif *notif);
+
 /* nj_virtual_answer - send @response; the task may be gone */
 void nj_virtual_answer(struct nj_virtual *v, const struct seccomp_notif_resp *response);
 bool nj_virtual_is_alive(struct nj_virtual *v, const struct seccomp_notif *notif);
@@ -219,8 +227,11 @@ bool nj_virtual_write(pid_t tid, uint64_t address, const void *data, size_t len)
 /* nj_virtual_pid - the task's number in the innermost pid namespace; 0: gone */
 uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid);
 
-/* nj_virtual_stop - stop @tid at the end of the call it is parked in; NULL: it is not to be had */
+/* nj_virtual_stop - stop @tid at the end of the call it is parked in; NULL: it is not to be had.
+ * For FORK it is only seized: asked to stop it would begin its fork again and again. */
 struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state);
+struct nj_task *nj_virtual_find_stopped(struct nj_virtual *v, pid_t tid);
+void nj_virtual_let_go(struct nj_virtual *v, struct nj_task *task); /* it is in its stop */
 void nj_virtual_stopped(struct nj_virtual *v); /* carry on with all tasks that stopped */
 void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task); /* WAIT reached its stop */
 void nj_programs_began(struct nj_virtual *v, pid_t tid); /* a program is in its first stop */

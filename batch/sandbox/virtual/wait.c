@@ -19,6 +19,7 @@
 #include <sys/user.h>
 #include <time.h>
 
+#include "batch/sandbox/virtual/order.h"
 #include "batch/sandbox/virtual/virtual.h"
 
 #include "formats/base/banned.h"
@@ -203,6 +204,13 @@ static bool plan(struct nj_virtual *v, const struct seccomp_notif *notif, const 
     return true;
 }
 
+/* is_timed - at level 3 all such calls are told, not only those with a time */
+static bool is_timed(const struct seccomp_data *call, const struct shape *shape)
+{
+    return shape->kind == MILLISECONDS ? (int32_t)call->args[shape->argument] > 0
+                                       : call->args[shape->argument] != 0;
+}
+
 /* detour - let the task make the planned call in the image */
 static enum nj_answer detour(struct nj_virtual *v, const struct seccomp_notif *notif,
                              const struct nj_task *planned, struct seccomp_notif_resp *response)
@@ -235,9 +243,78 @@ enum nj_answer nj_virtual_wait(struct nj_virtual *v, const struct seccomp_notif 
     struct nj_task planned = {.tid = 0};
     struct shape shape;
 
-    if (!shape_of(&notif->data, &shape) || !plan(v, notif, &shape, &planned))
+    if (!shape_of(&notif->data, &shape) || !is_timed(&notif->data, &shape) ||
+        !plan(v, notif, &shape, &planned))
         return NJ_ANSWER_CONTINUE;
     return detour(v, notif, &planned, response);
+}
+
+/* ---- for level 3, where nobody really waits ---- */
+
+enum nj_wait_end nj_wait_deadline(struct nj_virtual *v, const struct seccomp_notif *notif,
+                                  int64_t *ret_deadline_ns)
+{
+    const struct seccomp_data *call = &notif->data;
+    int64_t time[2], now_ns = nj_clock_read(v), unit_ns, length_ns = 0;
+    struct shape shape;
+
+    if (!shape_of(call, &shape)) /* a sleep by a clock that only computing moves */
+        return call->nr == SYS_clock_nanosleep ? NJ_WAIT_UNKNOWN : NJ_WAIT_NEVER;
+    if (shape.kind == MILLISECONDS) {
+        int ms = (int32_t)call->args[shape.argument];
+
+        *ret_deadline_ns = now_ns + (int64_t)ms * NS_PER_MS;
+        return ms < 0 ? NJ_WAIT_NEVER : ms == 0 ? NJ_WAIT_AT_ONCE : NJ_WAIT_AT;
+    }
+    if (call->args[shape.argument] == 0)
+        return NJ_WAIT_NEVER;
+    unit_ns = shape.kind == TIMEVAL_LEFT ? NS_PER_US : 1;
+    if (!nj_virtual_read((pid_t)notif->pid, call->args[shape.argument], time, sizeof(time)) ||
+        time[0] < 0 || time[1] < 0 || time[1] >= NS_PER_S / unit_ns)
+        return NJ_WAIT_UNKNOWN;
+    (void)nanoseconds(time, unit_ns, &length_ns);
+    if (shape.kind == DEADLINE)
+        length_ns = length_until(v, length_ns, shape.clock, now_ns);
+    else if (length_ns == 0)
+        return NJ_WAIT_AT_ONCE;
+    if (length_ns >= LENGTH_MAX_NS || length_ns >= NJ_CLOCK_MAX_NS - now_ns)
+        return NJ_WAIT_NEVER;
+    *ret_deadline_ns = now_ns + length_ns;
+    return NJ_WAIT_AT;
+}
+
+void nj_wait_tell_rest(const struct seccomp_notif *notif, int64_t rest_ns)
+{
+    const struct seccomp_data *call = &notif->data;
+    uint64_t address = 0, rest[2];
+    bool is_timeval = false;
+
+    switch (call->nr) {
+    case SYS_select:
+        is_timeval = true;
+        /* fallthrough */
+    case SYS_pselect6:
+        address = call->args[4];
+        break;
+    case SYS_ppoll:
+        address = call->args[2];
+        break;
+    case SYS_nanosleep:
+        address = call->args[1];
+        break;
+    case SYS_clock_nanosleep:
+        address = (int)call->args[1] & TIMER_ABSTIME ? 0 : call->args[3];
+        break;
+    default:
+        break;
+    }
+    if (address == 0)
+        return;
+    to_time(rest_ns < 0 ? 0 : rest_ns, rest);
+    if (is_timeval)
+        rest[1] /= NS_PER_US;
+    /* Where it cannot be written the kernel keeps silent, too. */
+    (void)nj_virtual_write((pid_t)notif->pid, address, rest, sizeof(rest));
 }
 
 void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task)
@@ -389,6 +466,8 @@ void nj_timers_interrupted(struct nj_virtual *v, const struct nj_wait_slot *slot
     int64_t now = nj_virtual_now_ns(CLOCK_MONOTONIC), elapsed, began;
     size_t timers = v->n_timers;
 
+    if (nj_order_keeps(v))
+        return; /* no time went by */
     nj_timers_fire(v);
     if (v->n_timers < timers || slot->timed_out == INT64_MIN)
         return;

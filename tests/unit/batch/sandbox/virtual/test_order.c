@@ -1,0 +1,328 @@
+/*
+ * test_order.c - what runs first is the same each time, and what cannot be kept in order is said
+ *
+ * Programs whose output depends on who runs when must print the same bytes in two boxes at level 3.
+ * Others break the order on purpose: they must come to the same end as without it, and the level
+ * must tell.
+ */
+#include "../harness.h"
+
+#include <signal.h>
+#include <time.h>
+
+#include "formats/base/banned.h"
+
+#define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
+
+static struct harness h;
+
+static void skip_without_layer(void)
+{
+    if (h.meta.lowered == NJ_LOWERED_LISTENER || h.meta.lowered == NJ_LOWERED_TRACE ||
+        h.meta.lowered == NJ_LOWERED_DEVICES) {
+        print_message("skipped: this host's boxes have no layer: %s\n",
+                      nj_lowered_text(h.meta.lowered));
+        skip();
+    }
+}
+
+static struct nj_box_call ordered_call(const char *const *argv)
+{
+    struct nj_box_call call = shell_call(argv);
+
+    call.step = 3;
+    call.clock_ns = START_NS;
+    call.timeout_ms = 120000; /* generous: a machine may be busy */
+    return call;
+}
+
+/* call_in_new_box - at level 3; the box stays open */
+static void call_in_new_box(const struct nj_box_call *call)
+{
+    struct nj_box_plan plan;
+
+    nj_box_plan_default(&plan);
+    plan.level = NJ_LEVEL_MAX;
+    if (h.box)
+        nj_box_close(h.box);
+    open_box(&h, &plan);
+    call_with(&h, call);
+    if (h.failed)
+        fail_msg("%s", h.err.text);
+    skip_without_layer();
+}
+
+static void run(const char *command)
+{
+    const char *const argv[] = {"bash", "-c", command, NULL};
+    struct nj_box_call call = ordered_call(argv);
+
+    call_in_new_box(&call);
+    if (h.outcome.exit != NJ_EXIT_EXITED || h.outcome.status != 0)
+        fail_msg("%s: exit %d status %d\n%s\n%s\n%s", command, (int)h.outcome.exit,
+                 h.outcome.status, h.text, h.out, h.errors);
+}
+
+static void run_equal(const char *command)
+{
+    char *first;
+
+    run(command);
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_NONE);
+    assert_int_equal(h.meta.level, NJ_LEVEL_MAX);
+    first = strdup(h.out);
+    assert_non_null(first);
+    run(command);
+    assert_int_equal(h.meta.level, NJ_LEVEL_MAX);
+    if (strcmp(h.out, first) != 0) {
+        size_t at = 0;
+
+        while (h.out[at] == first[at])
+            at++;
+        fail_msg("%s: differs at byte %zu:\n%.60s\n%.60s", command, at, first + at, h.out + at);
+    }
+    free(first);
+}
+
+/* run_lowered - the order is given up, and the program ends well */
+static void run_lowered(const char *command)
+{
+    run(command);
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_ORDER);
+    assert_int_equal(h.meta.level, NJ_LEVEL_MAX - 1);
+}
+
+static double real_seconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void processes_and_pipes_are_the_same(void **state)
+{
+    (void)state;
+    run_equal("for i in 1 2 3 4 5 6; do (for j in 1 2 3; do echo \"$i.$j $BASHPID\"; done) & done; "
+              "wait; seq 1 40 | xargs -P4 -n3 echo; (sleep 0.3; echo a) & (sleep 0.1; echo b) & "
+              "wait; date +%s.%N; yes | head -c 300000 | sha256sum; "
+              "mkfifo f; (for i in 1 2 3; do echo \"$i\"; done >f) & cat f; wait; "
+              "flock lock -c 'echo held; sleep 1' & flock lock -c 'echo mine'; wait");
+}
+
+static void threads_are_the_same(void **state)
+{
+    (void)state;
+    run_equal(
+        "python3 - <<'P'\n"
+        "import concurrent.futures, multiprocessing, os, queue, threading, time\n"
+        "seen, q, c = [], queue.Queue(2), threading.Condition()\n"
+        "def work(n):\n"
+        "    for i in range(4):\n"
+        "        seen.append((n, i)); time.sleep(0.001 * (n % 3)); q.put((n, i))\n"
+        "ts = [threading.Thread(target=work, args=(n,)) for n in range(64)]\n"
+        "[t.start() for t in ts]\n"
+        "got = [q.get() for i in range(256)]; [t.join() for t in ts]\n"
+        "print(seen, got)\n"
+        "with c: print(c.wait(0.5), time.monotonic())\n"
+        "with concurrent.futures.ThreadPoolExecutor(4) as p:\n"
+        "    print([f.result() for f in concurrent.futures.as_completed(\n"
+        "        [p.submit(lambda n: (n, threading.get_ident()), n) for n in range(20)])])\n"
+        "with multiprocessing.Pool(3) as p:\n"
+        "    print(list(p.imap_unordered(os.path.basename, ['a/%d' % i for i in range(30)])),\n"
+        "          p.map(lambda_ := len, ['x' * i for i in range(9)]))\n"
+        "P");
+}
+
+static void waiting_takes_no_time(void **state)
+{
+    double before = real_seconds();
+
+    (void)state;
+    run_equal(
+        "sleep 100000; date +%s; timeout 5000 sleep 90000; echo $?; read -t 3000 x </dev/null; "
+        "python3 -c 'import select, signal, time\n"
+        "signal.signal(signal.SIGALRM, lambda *a: print(\"alarm\", time.monotonic()))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 500, 700)\n"
+        "for i in range(3): signal.pause(); print(signal.getitimer(signal.ITIMER_REAL))\n"
+        "signal.alarm(0); print(select.select([], [], [], 9999)); print(time.time())'");
+    assert_in_range((uint64_t)(real_seconds() - before), 0, 3000);
+    assert_non_null(strstr(h.out, "\n124\n"));
+}
+
+static void timers_of_a_program_are_the_same(void **state)
+{
+    (void)state;
+    run_equal("cat > t.c <<'E'\n"
+              "#include <signal.h>\n#include <stdio.h>\n#include <string.h>\n#include <time.h>\n"
+              "#include <unistd.h>\n"
+              "static volatile int heard[3]; static volatile int value;\n"
+              "static void hear(int s, siginfo_t *i, void *c) { (void)c; (void)s;\n"
+              "  heard[i->si_value.sival_int]++; value = i->si_code; }\n"
+              "int main(void) { timer_t t[3]; struct itimerspec v, left; struct timespec now;\n"
+              "  struct sigaction a; memset(&a, 0, sizeof a); a.sa_sigaction = hear;\n"
+              "  a.sa_flags = SA_SIGINFO; sigaction(SIGUSR1, &a, 0);\n"
+              "  for (int i = 0; i < 3; i++) { struct sigevent e; memset(&e, 0, sizeof e);\n"
+              "    e.sigev_notify = SIGEV_SIGNAL; e.sigev_signo = SIGUSR1;\n"
+              "    e.sigev_value.sival_int = i; timer_create(CLOCK_MONOTONIC, &e, &t[i]);\n"
+              "    memset(&v, 0, sizeof v); v.it_value.tv_sec = 100 * (i + 1);\n"
+              "    v.it_interval.tv_sec = i; timer_settime(t[i], 0, &v, 0); }\n"
+              "  for (int i = 0; i < 6; i++) pause();\n"
+              "  timer_gettime(t[2], &left); clock_gettime(CLOCK_MONOTONIC, &now);\n"
+              "  printf(\"%d %d %d %d %ld.%09ld %ld.%09ld\\n\", heard[0], heard[1], heard[2],\n"
+              "    value == SI_TIMER, left.it_value.tv_sec, left.it_value.tv_nsec, now.tv_sec,\n"
+              "    now.tv_nsec); return 0; }\n"
+              "E\ngcc -o t t.c && ./t");
+    assert_non_null(strstr(h.out, "1 5 0 1 "));
+}
+
+static void signals_reach_who_is_parked(void **state)
+{
+    (void)state;
+    run_equal("trap 'echo usr1' USR1; (sleep 1; kill -USR1 $$; sleep 1; kill -USR1 $$) & "
+              "wait; echo $?; wait; echo $?; sleep 50 & kill $!; wait $!; echo $?; "
+              "(kill -9 $BASHPID); echo $?; "
+              "python3 -c '\n"
+              "import os, signal, threading, time\n"
+              "heard = []\n"
+              "signal.signal(signal.SIGUSR1, lambda *a: heard.append(1))\n"
+              "me = os.getpid(); child = os.fork()\n"
+              "if child == 0:\n"
+              "  for i in range(500): os.kill(me, signal.SIGUSR1)\n"
+              "  os._exit(0)\n"
+              "t = threading.Thread(target=time.sleep, args=(3,)); t.start()\n"
+              "for i in range(10): time.sleep(0.02)\n"
+              "os.waitpid(child, 0); t.join(); print(len(heard), time.monotonic())'");
+}
+
+static void births_and_programs_come_in_storms(void **state)
+{
+    (void)state;
+    run_equal(
+        "cat > storm.c <<'E'\n"
+        "#define _GNU_SOURCE\n"
+        "#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <time.h>\n"
+        "#include <unistd.h>\n#include <sys/wait.h>\n"
+        "static void *nap(void *a) { struct timespec t = {0, 300000000}; nanosleep(&t, 0); "
+        "return a; }\n"
+        "static void *become(void *a) { execl(\"/bin/echo\", \"echo\", \"of a thread\", NULL);"
+        " return a; }\n"
+        "int main(void) { pthread_t t[64]; int st;\n"
+        "  for (int i = 0; i < 64; i++) pthread_create(t + i, 0, nap, 0);\n"
+        "  for (int i = 0; i < 64; i++) pthread_join(t[i], 0);\n"
+        "  for (int i = 0; i < 20; i++) { pid_t p = vfork(); if (p == 0) {\n"
+        "    execl(\"/none\", \"none\", NULL); execl(\"/bin/true\", \"true\", NULL); _exit(9); }\n"
+        "    if (waitpid(p, &st, 0) != p || st) return 2; }\n"
+        "  for (int i = 0; i < 5; i++) pthread_create(t + i, 0, nap, 0);\n"
+        "  pthread_create(t + 9, 0, become, 0); pause(); return 3; }\n"
+        "E\n"
+        "gcc -O1 -pthread -o storm storm.c && ./storm && "
+        "for i in $(seq 150); do (echo $i) & done; wait; ls /proc/self/fd | wc -l");
+}
+
+static void floods_of_output_come_whole(void **state)
+{
+    (void)state;
+    run("head -c 40000000 /dev/zero & head -c 30000000 /dev/zero >&2; wait");
+    assert_int_equal(h.meta.level, NJ_LEVEL_MAX);
+    assert_int_equal(h.outcome.out.bytes, 40000000);
+    assert_int_equal(h.outcome.errors.bytes, 30000000);
+}
+
+static void who_waits_by_computing_is_let_go(void **state)
+{
+    (void)state;
+    run_lowered("timeout 0.5 bash -c 'while :; do :; done'; test $? = 124; sleep 0.1");
+    run_lowered("cat > spin.c <<'E'\n"
+                "#include <pthread.h>\n#include <unistd.h>\n"
+                "static volatile int go;\n"
+                "static void *set(void *a) { usleep(1000); go = 1; return a; }\n"
+                "int main(void) { pthread_t t; pthread_create(&t, 0, set, 0);\n"
+                "  while (!go) ; return pthread_join(t, 0); }\n"
+                "E\n"
+                "gcc -O1 -pthread -o spin spin.c && ./spin");
+}
+
+static void computing_while_others_only_wait_is_no_spinning(void **state)
+{
+    (void)state;
+    run_equal("timeout 900 python3 -c 'import time\n"
+              "n = 0\n"
+              "for i in range(30000000): n += i\n"
+              "print(n)' | cat");
+}
+
+static void who_stops_itself_goes_on(void **state)
+{
+    (void)state;
+    run_lowered("bash -c 'kill -STOP $$; echo on' & sleep 0.5; kill -CONT $!; wait $!");
+    assert_string_equal(h.out, "on\n");
+}
+
+static void a_debugger_sees_its_program(void **state)
+{
+    (void)state;
+    run("command -v strace >/dev/null || { echo none; exit; }; strace -f -o log bash -c 'echo hi | "
+        "cat' && grep -q execve log");
+    if (strcmp(h.out, "none\n") != 0)
+        assert_true(h.meta.level < NJ_LEVEL_MAX);
+}
+
+static void who_waits_for_ever_meets_the_time_limit(void **state)
+{
+    const char *const argv[] = {"bash", "-c", "mkfifo f; cat f & read x <f", NULL};
+    struct nj_box_call call = ordered_call(argv);
+
+    (void)state;
+    call.timeout_ms = 1500;
+    call_in_new_box(&call);
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
+}
+
+static void a_killed_supervisor_leaves_nothing(void **state)
+{
+    const char *const argv[] = {"bash", "-c", "mkfifo f; (while :; do :; done) & read x <f", NULL};
+    struct nj_box_call call = ordered_call(argv);
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    plan.level = NJ_LEVEL_MAX;
+    open_box(&h, &plan);
+    h.done = false;
+    must(nj_box_call(h.box, &call, on_output, on_called, &h, &err), &err);
+    for (int i = 0; i < 20; i++)
+        (void)event_base_loop(h.base, EVLOOP_NONBLOCK), (void)usleep(10000);
+    assert_int_equal(kill(nj_box_supervisor_pid(h.box), SIGKILL), 0);
+    run_until_done(&h);
+    assert_true(h.failed);
+    assert_int_equal(h.err.code, NJ_E_UPSTREAM);
+    /* stop() waits for the helper, which waits for every process of the box. */
+}
+
+static int run_cases(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        BOX_TEST(processes_and_pipes_are_the_same),
+        BOX_TEST(threads_are_the_same),
+        BOX_TEST(waiting_takes_no_time),
+        BOX_TEST(timers_of_a_program_are_the_same),
+        BOX_TEST(signals_reach_who_is_parked),
+        BOX_TEST(births_and_programs_come_in_storms),
+        BOX_TEST(floods_of_output_come_whole),
+        BOX_TEST(who_waits_by_computing_is_let_go),
+        BOX_TEST(computing_while_others_only_wait_is_no_spinning),
+        BOX_TEST(who_stops_itself_goes_on),
+        BOX_TEST(a_debugger_sees_its_program),
+        BOX_TEST(who_waits_for_ever_meets_the_time_limit),
+        BOX_TEST(a_killed_supervisor_leaves_nothing),
+    };
+
+    return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
+}
+
+int main(void)
+{
+    return run_both_ways(run_cases, "order");
+}
