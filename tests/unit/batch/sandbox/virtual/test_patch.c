@@ -48,6 +48,7 @@ static void call(const char *command, int status)
     const char *const argv[] = {"bash", "-c", command, NULL};
     struct nj_box_call request = shell_call(argv);
 
+    request.timeout_ms = 120000;
     request.clock_ns = clock_ns;
     clock_ns += 1000000000;
     call_with(&h, &request);
@@ -296,7 +297,16 @@ static void a_program_that_spoils_the_ways_spoils_only_its_own(void **state)
                                                                     refuses it refuses */
                             "  __asm__ volatile(\"call *%1\" : \"+a\"(r) : \"r\"(look), \"D\"(16L) "
                             ": \"rcx\", \"r11\", "
-                            "\"memory\"); CHECK(r < 0); return 0; }\n";
+                            "\"memory\"); CHECK(r < 0);\n"
+                            /* Of inodes that there are not it is told nothing, however many are
+                               asked for. */
+                            "  look = (void *)(" VALUE(
+                                NJ_LAYOUT_ASK) "); for (long ino = 0; ino < 2000; ino++) { r = 5;\n"
+                                               "    __asm__ volatile(\"call *%1\" : \"+a\"(r) : "
+                                               "\"r\"(look), \"D\"(-1L), \"S\"(-1 - ino), "
+                                               "\"d\"(0L) : \"rcx\", \"r11\", \"memory\"); CHECK(r "
+                                               "== -EAGAIN); }\n"
+                                               "  return 0; }\n";
 
     (void)state;
     open_reproducible();

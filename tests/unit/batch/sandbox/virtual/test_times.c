@@ -173,6 +173,24 @@ static void a_new_file_that_nothing_told_of_is_dated_at_the_first_look(void **st
     assert_int_equal(mtime_of(f, FIRST_NEW + 1), first);
 }
 
+static void a_time_is_due_from_a_change_to_the_next_sync_point(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(nj_times_knows(f->times, 3));
+    assert_false(nj_times_is_due(f->times, 3));
+    nj_times_note(f->times, 3, NJ_TIMES_CONTENT);
+    assert_true(nj_times_knows(f->times, 3));
+    assert_true(nj_times_is_due(f->times, 3));
+    nj_times_settle(f->times, 1);
+    assert_true(nj_times_knows(f->times, 3));
+    assert_false(nj_times_is_due(f->times, 3));
+    /* A new inode that nothing told of: asking whether it is known makes it no more so. */
+    assert_false(nj_times_knows(f->times, FIRST_NEW));
+    assert_true(nj_times_is_due(f->times, FIRST_NEW));
+    assert_false(nj_times_knows(f->times, FIRST_NEW));
+}
+
 static void wish(struct fixture *f, int64_t ns)
 {
     nj_times_wish(f->times,
@@ -265,6 +283,7 @@ int main(void)
         TEST(attributes_move_only_the_ctime),
         TEST(a_new_name_dates_a_new_file_and_no_old_one),
         TEST(a_new_file_that_nothing_told_of_is_dated_at_the_first_look),
+        TEST(a_time_is_due_from_a_change_to_the_next_sync_point),
         TEST(a_wished_time_holds_once_the_kernel_did_it),
         TEST(written_and_set_within_one_interval_the_inode_tells_which_was_last),
         TEST(a_refused_wish_is_forgotten_with_the_next_call),
