@@ -123,7 +123,8 @@ rm -rf warm cold none none-each
 # The box alone, without engine and journal, beside what peers' command lines do: bubblewrap with fewer mounts and neither
 # filter nor limits; crun and runc with the default profile that `runc spec` writes; firejail without its profiles.
 cmake --build "$NJ_ROOT/build/release" --target bench-box >box.log 2>&1 || die "cannot build bench-box: $(tail -n 3 box.log)"
-peers=()
+# The program alone comes first: nothing that runs it can be quicker, so what lies above it is what each costs.
+peers=(/bin/true)
 [ -z "$peer" ] || peers+=("${bwrap_box[*]} /bin/true")
 # oci RUNTIME - a bundle that shows the same system read-only; as root only
 oci() {

@@ -8,7 +8,9 @@
  * does not either), and each peer from spawn to exit. Then how many a second, two at a time, and
  * the processor time of each with all that it starts and ends, which says the same on a busy
  * machine as on an idle one. Command lines are cut at blanks. The cost of a warm call holds the
- * capture of an unchanged workspace; that of a first box the capture of an empty one.
+ * capture of an unchanged workspace; that of a first box the capture of an empty one. A round is
+ * long enough for a warm box to prepare its next call, as it does while a model thinks; two at a
+ * time there is no such pause, so there it is part of the cost.
  */
 #include <errno.h>
 #include <event2/event.h>
