@@ -11,7 +11,8 @@ setup() {
 teardown() { nj_teardown; }
 
 roles() { python3 -I "$NJ_ROOT/tests/lib/attack/roles.py" "$begun" "$@" >roles; }
-running() { roles && grep -q '^payload ' roles; }
+# Once its payload runs a reaper gives up what it still has, which is the last to come.
+running() { roles && grep -q '^payload ' roles && grep -q '^reaper .* caps=none' roles; }
 
 # holds ROLE FIELD... - every process of that role shows all of them
 holds() {

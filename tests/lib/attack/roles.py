@@ -36,6 +36,8 @@ def role_of(pid, parent):
         return "init"
     if parent == "init":
         return "reaper"
+    if parent == "reaper" and name == "nj-init":
+        return "waiting"  # for its call, or on its way to the program
     if parent in ("reaper", "payload"):
         return "payload"
     return ROLES.get(name, name)
