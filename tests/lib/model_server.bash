@@ -16,7 +16,7 @@ models_serve() {
     python3 -B "$NJ_ROOT/tests/lib/model_server.py" --script "$name.json" --journal "$name.log" --port-file "$name.port" "$@" \
         >"$name.out" 2>&1 </dev/null 3>&- &
     nj_started+=("$!")
-    until_true 20 test -s "$name.port" || { cat "$name.out" >&2; return 1; }
+    until_true 60 test -s "$name.port" || { cat "$name.out" >&2; return 1; }
     models_url=http://127.0.0.1:$(<"$name.port")
     [[ " $* " != *" --tls "* ]] || models_url=https${models_url#http}
     models_log=$PWD/$name.log
