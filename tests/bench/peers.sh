@@ -6,7 +6,8 @@
 #
 # A turn is a model's reply and a tool call: two steps, one after the other, each durable before the next. With an in-process tool
 # the record is all there is; with a box per call the peers start bubblewrap, and ours is what it always is: filter, limits
-# and the workspace captured. DBOS and LangGraph write to a PostgreSQL of this bench's own; its CPU counts as theirs. All runs
+# and the workspace captured. DBOS and LangGraph write to a PostgreSQL of this bench's own, Restate has a server of its own; their
+# CPU counts as the peers'. All runs
 # alternate, so the ratios are of one machine in one state. What cannot be installed is told and left out.
 set -uo pipefail
 
@@ -17,13 +18,19 @@ PATH=$NJ_ROOT/build/${NJ_PRESET:-release}/bin:$PATH
 ROUNDS=${ROUNDS:-3} SESSIONS=${SESSIONS:-64} TURNS=${TURNS:-20} BYTES=${BYTES:-512} BOX_TURNS=${BOX_TURNS:-4}
 PACKAGES=(@langchain/langgraph@1.7.3 @langchain/langgraph-checkpoint-postgres@1.0.5 @langchain/core@1.4.0
     @dbos-inc/dbos-sdk@5.3.0 pg@8.23.1)
+RESTATE_PACKAGES=(@restatedev/restate-server@1.7.12 @restatedev/restate-sdk@1.17.2)
 ORDINARY_ID=65534 # PostgreSQL does not run as root
 
 bench_enter peers
-postmaster=
+postmaster='' restate_server='' restate_dir=''
 finish() {
-    [ -z "$postmaster" ] || { kill -INT "$postmaster" && wait "$postmaster"; } 2>/dev/null
-    rm -rf "$work"
+    local pid
+    [ -z "$restate_server" ] || kill -KILL "$restate_server" 2>/dev/null # it takes its time otherwise
+    for pid in $postmaster $restate_server; do
+        kill -INT "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+    rm -rf "$work" "$restate_dir"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
@@ -67,6 +74,26 @@ postgres_cpu() {
     } | awk -v hz="$(getconf CLK_TCK)" '{ n += $1 } END { printf "%.3f\n", n / hz }'
 }
 
+# ---- Restate's server, on sockets in its folder ----
+
+restate_start() {
+    local server=$npm_modules/@restatedev/restate-server-linux-x64/bin/restate-server
+    [ -x "$server" ] || { why="its package has no server for this machine"; return 1; }
+    restate_dir=$(mktemp -d /tmp/nj-rs-XXXXXX) || return 1 # as above: 107 bytes
+    RESTATE_DISABLE_TELEMETRY=true "$server" --no-logo --listen-mode unix --node-name bench --base-dir "$restate_dir" >restate.log 2>&1 &
+    restate_server=$!
+    for _ in $(seq 300); do
+        [ -S "$restate_dir/bench/admin.sock" ] && [ -S "$restate_dir/bench/ingress.sock" ] && return 0
+        sleep 0.1
+    done
+    why="its server does not start: $(tail -n 1 restate.log)"
+    return 1
+}
+
+restate_cpu() {
+    sed 's/.*) //' "/proc/$restate_server/stat" | awk -v hz="$(getconf CLK_TCK)" '{ printf "%.3f\n", ($12 + $13) / hz }'
+}
+
 # ---- one run of each: "SECONDS CPU" of SESSIONS sessions with $1 turns, in boxes or not ($2) ----
 
 peer() { # peer NAME TURNS BOX - in a database of its own
@@ -77,6 +104,13 @@ peer() { # peer NAME TURNS BOX - in a database of its own
         { "$pg/dropdb" --force -h "$socket" -U bench "$1"; return 1; }
     after=$(postgres_cpu)
     "$pg/dropdb" --force -h "$socket" -U bench "$1"
+    awk -v a="$before" -v b="$after" '{ print $1, $2 + b - a }' <<<"$said"
+}
+restate() { # restate TURNS BOX
+    local before after said
+    before=$(restate_cpu)
+    said=$(cd restate && BENCH_RESTATE=$restate_dir/bench NODE_NO_WARNINGS=1 timeout 600 node restate.mjs "$SESSIONS" "$1" "$BYTES" "$2") || return 1
+    after=$(restate_cpu)
     awk -v a="$before" -v b="$after" '{ print $1, $2 + b - a }' <<<"$said"
 }
 langgraph() { peer langgraph "$@"; }
@@ -144,10 +178,21 @@ else
     ln -s "$npm_modules" node_modules
     names+=(dbos langgraph)
 fi
+if ! npm_node 20.15 || ! NPM_SECONDS_MAX=300 npm_install restate "${RESTATE_PACKAGES[@]}"; then
+    echo "Restate is left out: $npm_why"
+elif ! restate_start; then
+    echo "Restate is left out: $why"
+else
+    mkdir restate && cp restate.mjs turns.mjs restate && ln -s "$npm_modules" restate/node_modules
+    names+=(restate)
+fi
 printf '%s sessions at once; file system: %s; %s processors; %s rounds\n\n' "$SESSIONS" "$(stat -f -c %T .)" "$(nproc)" "$ROUNDS"
 table "durable steps, the tool in-process" "$TURNS" 0 "${names[@]}"
 if bwrap --unshare-all --ro-bind / / true 2>bwrap.err; then
     table "durable steps, a box per call" "$BOX_TURNS" 1 "${names[@]}"
 else
     printf 'no box per call: bubblewrap cannot run here: %s\n' "$(head -n 1 bwrap.err)"
+fi
+if [ -n "$restate_server" ]; then
+    awk '/^VmHWM:/ { printf "the Restate server held at most %d MB (its node process is not in it)\n", $2 / 1024 }' "/proc/$restate_server/status"
 fi
