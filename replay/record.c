@@ -303,7 +303,9 @@ int nj_record_each_object(struct nj_record *record, nj_record_visit visit, void 
                           struct nj_error *err)
 {
     nj_auto_free struct nj_object_index_slot *sorted = NULL;
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_scan_reader reader = {.journal = record->journal, .scan = &record->scan};
+    const struct nj_object_shelf shelf = nj_scan_shelf(&reader);
     int r = 0;
 
     if (record->bundle)
@@ -311,15 +313,12 @@ int nj_record_each_object(struct nj_record *record, nj_record_visit visit, void 
     sorted = nj_object_index_sorted(&record->scan.index);
     if (!sorted)
         return nj_fail_nomem(err);
-    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
     for (size_t i = 0; r == 0 && i < record->scan.index.count; i++) {
         struct nj_object object;
-        size_t len;
 
-        nj_buf_clear(&payload);
-        r = nj_journal_read(record->journal, &sorted[i].place, &payload, err);
-        if (r == 0)
-            r = nj_object_decode(nj_buf_span(&payload), true, &object, &len, err);
+        nj_buf_clear(&bytes);
+        r = nj_object_load(&shelf, &sorted[i].digest, &bytes, &object, NULL, err);
         if (r == 0)
             r = visit(ctx, &object, err);
         else if (r == -NJ_E_CORRUPT) /* what it belongs to was found to be damaged, or nothing is */

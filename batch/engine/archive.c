@@ -36,22 +36,31 @@ static int add_frames(const struct nj_archive *archive, struct nj_bundle_writer 
     return 0;
 }
 
+static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                       struct nj_error *err)
+{
+    const struct nj_archive *archive = ctx;
+    const struct nj_journal_place *place = nj_object_index_find(archive->index, digest);
+
+    return place ? nj_journal_read(archive->journal, place, out, err)
+                 : nj_fail(err, NJ_E_CORRUPT, "it is missing");
+}
+
 static int add_objects(const struct nj_archive *archive, struct nj_bundle_writer *writer,
                        struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    const struct nj_object_shelf shelf = {read_object, (void *)(uintptr_t)archive};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     nj_auto_free struct nj_object_index_slot *sorted = nj_object_index_sorted(archive->index);
 
     if (!sorted)
         return nj_fail_nomem(err);
-    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
     for (size_t i = 0; i < archive->index->count; i++) {
         struct nj_object object;
-        size_t len;
 
-        nj_buf_clear(&payload);
-        if (nj_journal_read(archive->journal, &sorted[i].place, &payload, err) < 0 ||
-            nj_object_decode(nj_buf_span(&payload), true, &object, &len, err) < 0 ||
+        nj_buf_clear(&bytes);
+        if (nj_object_load(&shelf, &sorted[i].digest, &bytes, &object, NULL, err) < 0 ||
             nj_bundle_writer_object(writer, &object, err) < 0)
             return nj_wrap(err, "object %zu", i + 1);
     }
@@ -98,19 +107,16 @@ struct lists {
 static int add_list(const struct nj_archive *archive, const struct nj_digest *digest,
                     struct lists *lists, struct nj_error *err)
 {
-    const struct nj_journal_place *place = nj_object_index_find(archive->index, digest);
+    const struct nj_object_shelf shelf = {read_object, (void *)(uintptr_t)archive};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     struct nj_object object;
     struct nj_ran ran;
-    size_t len;
 
-    if (!place)
-        return nj_fail(err, NJ_E_CORRUPT, "the list of what ran is not in the journal");
-    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    if (nj_journal_read(archive->journal, place, &payload, err) < 0 ||
-        nj_object_decode(nj_buf_span(&payload), true, &object, &len, err) < 0 ||
-        nj_ran_decode(object.bytes, &arena, &ran, err) < 0)
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+    if (nj_object_load(&shelf, digest, &bytes, &object, NULL, err) < 0)
+        return nj_wrap(err, "the list of what ran");
+    if (nj_ran_decode(object.bytes, &arena, &ran, err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < ran.n_files; i++) {
         struct nj_ran_file *file = &lists->all.files[lists->all.n_files++];

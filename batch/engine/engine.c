@@ -15,6 +15,7 @@
 
 #include "batch/engine/allowed.h"
 #include "batch/engine/start.h"
+#include "batch/engine/recent.h"
 #include "batch/engine/thinning.h"
 #include "batch/engine/views.h"
 #include "formats/base/fault.h"
@@ -403,6 +404,7 @@ static int turn_loop(struct nj_engine *engine)
     int r;
 
     engine->worked_us = worked_us();
+    engine->fetches_left = NJ_LIVE_FETCHES_A_TURN;
     r = event_base_loop(engine->base, EVLOOP_ONCE);
     nj_engine_note_piece(engine);
     return r;
@@ -498,7 +500,7 @@ static void engine_done(struct nj_engine *engine)
     nj_inputs_free(engine->inputs);
     nj_manifest_free(engine->manifest);
     nj_buf_done(&engine->scratch);
-    nj_buf_done(&engine->scratch_object);
+    nj_recent_free(engine->recent);
     nj_world_live_done(engine);
     nj_buf_done(&engine->job);
     free(engine->environment);
@@ -548,10 +550,10 @@ static int run_once(const struct nj_engine_options *options, struct nj_manifest_
     TAILQ_INIT(&engine.money_queue);
     TAILQ_INIT(&engine.publish_queue);
     nj_buf_init(&engine.scratch, NJ_LIVE_SCRATCH_MAX_BYTES);
-    nj_buf_init(&engine.scratch_object, NJ_LIVE_SCRATCH_MAX_BYTES);
     nj_world_live_init(&engine.world);
     hold_signals(SIG_BLOCK);
-    if (nj_views_new(options, &engine.views, err) < 0 || nj_engine_start(&engine, faults, err) < 0)
+    if (nj_recent_new(NJ_RECENT_MAX_BYTES, &engine.recent, err) < 0 ||
+        nj_views_new(options, &engine.views, err) < 0 || nj_engine_start(&engine, faults, err) < 0)
         return -(int)err->code;
     if (add_events(&engine, err) < 0)
         return -(int)err->code;

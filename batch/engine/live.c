@@ -14,6 +14,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "batch/engine/recent.h"
+
 #include "formats/base/banned.h"
 
 struct nj_live *nj_live_of(struct nj_seat *seat)
@@ -53,6 +55,41 @@ int nj_live_append(struct nj_live *live, enum nj_frame_kind kind, struct nj_span
     return 0;
 }
 
+static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                       struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+    const struct nj_journal_place *place = nj_object_index_find(&live->index, digest);
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    if (place)
+        return nj_journal_read(live->engine->reader, place, out, err);
+    nj_digest_hex(digest, hex);
+    return nj_fail(err, NJ_E_CORRUPT, "session %s has no object %s", live->plan->key, hex);
+}
+
+/* fetch_earlier - what a file held before, which is seldom among what was put lately. It may not be
+ * in the journal yet; then the new content is stored whole. */
+static void fetch_earlier(struct nj_live *live, const struct nj_object *object)
+{
+    const struct nj_object_shelf shelf = {.read = read_object, .ctx = live};
+    struct nj_engine *engine = live->engine;
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_object earlier;
+    struct nj_error ignored;
+    unsigned chain;
+
+    if (object->kind != NJ_OBJECT_BLOB || !object->has_earlier || engine->fetches_left == 0 ||
+        object->bytes.len > NJ_LIVE_FETCH_MAX_BYTES ||
+        !nj_object_index_find(&live->index, &object->earlier) ||
+        nj_recent_has(engine->recent, live->plan->number, &object->earlier))
+        return;
+    engine->fetches_left--;
+    nj_buf_init(&bytes, NJ_LIVE_FETCH_MAX_BYTES);
+    if (nj_object_load(&shelf, &object->earlier, &bytes, &earlier, &chain, &ignored) >= 0)
+        nj_recent_note(engine->recent, live->plan->number, &earlier, chain, NULL);
+}
+
 static int put_object(void *ctx, const struct nj_object *object, struct nj_error *err)
 {
     struct nj_live *live = ctx;
@@ -61,8 +98,10 @@ static int put_object(void *ctx, const struct nj_object *object, struct nj_error
 
     if (nj_object_index_find(&live->index, &object->digest))
         return 0;
+    fetch_earlier(live, object);
     nj_buf_clear(&engine->scratch);
-    if (nj_object_encode(object, &engine->scratch, err) < 0)
+    if (nj_recent_encode(engine->recent, frame.session, &live->index, object, &engine->scratch,
+                         err) < 0)
         return -(int)err->code;
     frame.payload = nj_buf_span(&engine->scratch);
     if (nj_journal_append(engine->writer, &frame, &frame.place, err) < 0) {
@@ -75,21 +114,14 @@ static int put_object(void *ctx, const struct nj_object *object, struct nj_error
 static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
                       struct nj_error *err)
 {
-    struct nj_live *live = ctx;
-    struct nj_engine *engine = live->engine;
-    const struct nj_journal_place *place = nj_object_index_find(&live->index, digest);
-    struct nj_object object;
+    const struct nj_object_shelf shelf = {.read = read_object, .ctx = ctx};
     char hex[NJ_DIGEST_HEX_CHARS + 1];
-    size_t len;
+    struct nj_object object;
 
     nj_digest_hex(digest, hex);
-    if (!place)
-        return nj_fail(err, NJ_E_CORRUPT, "session %s has no object %s", live->plan->key, hex);
-    nj_buf_clear(&engine->scratch_object);
-    if (nj_journal_read(engine->reader, place, &engine->scratch_object, err) < 0 ||
-        nj_object_decode(nj_buf_span(&engine->scratch_object), true, &object, &len, err) < 0)
+    if (nj_object_load(&shelf, digest, out, &object, NULL, err) < 0)
         return nj_wrap(err, "object %s", hex);
-    return nj_buf_append(out, object.bytes.data, object.bytes.len, err);
+    return 0;
 }
 
 struct nj_object_source nj_live_source(struct nj_live *live)

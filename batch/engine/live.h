@@ -121,6 +121,11 @@ struct nj_engine_schemas {
     struct nj_engine_schemas *next;
 };
 
+/* Files whose earlier content is read back in one turn of the loop, and how long they may be: a
+ * read and a decompression of some 30 us each. */
+#define NJ_LIVE_FETCHES_A_TURN 32
+#define NJ_LIVE_FETCH_MAX_BYTES (64u << 10)
+
 struct nj_engine {
     struct nj_world world;
     struct event_base *base;
@@ -136,13 +141,14 @@ struct nj_engine {
     struct nj_journal *reader;
     struct nj_committer *committer;
     struct nj_engine_schemas *schemas;
-    struct nj_buf scratch; /* of one append or read; never kept over a call */
-    struct nj_buf scratch_object;
-    char *environment;  /* JSON: what this host is */
-    char *manifest_dir; /* where the job was read, for a person */
-    char **allowed;     /* resumed: the directories of the run's --allow-path */
-    struct nj_buf job;  /* its bytes */
-    int files_fd;       /* inputs/files: copies of what the models read */
+    struct nj_buf scratch;    /* of one append or read; never kept over a call */
+    struct nj_recent *recent; /* bases of what is stored next */
+    unsigned fetches_left;    /* of these, read from the journal in this turn of the loop */
+    char *environment;        /* JSON: what this host is */
+    char *manifest_dir;       /* where the job was read, for a person */
+    char **allowed;           /* resumed: the directories of the run's --allow-path */
+    struct nj_buf job;        /* its bytes */
+    int files_fd;             /* inputs/files: copies of what the models read */
 
     struct nj_engine_seat {    /* by plan order */
         char *row;             /* its line in results.jsonl once it ended */

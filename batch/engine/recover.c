@@ -40,10 +40,10 @@ static struct nj_live *live_of_frame(struct nj_engine *engine, const struct nj_f
 
 static int on_object(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
 {
-    struct nj_object object;
+    struct nj_object_stored object;
     size_t len;
 
-    if (nj_object_decode(frame->payload, false, &object, &len, err) < 0)
+    if (nj_object_decode_stored(frame->payload, &object, &len, err) < 0)
         return nj_wrap(err, "journal: an object of session %s", live->plan->key);
     if (nj_object_index_find(&live->index, &object.digest))
         return 0;

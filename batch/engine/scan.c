@@ -211,7 +211,7 @@ static void begin_anew(struct nj_scan *scan)
 
 int nj_scan_frame(struct nj_scan *scan, const struct nj_frame *frame, struct nj_error *err)
 {
-    struct nj_object object;
+    struct nj_object_stored object;
     struct nj_event event;
     size_t len;
 
@@ -219,7 +219,7 @@ int nj_scan_frame(struct nj_scan *scan, const struct nj_frame *frame, struct nj_
         begin_anew(scan);
     switch (frame->kind) {
     case NJ_FRAME_OBJECT:
-        if (nj_object_decode(frame->payload, false, &object, &len, err) < 0)
+        if (nj_object_decode_stored(frame->payload, &object, &len, err) < 0)
             return -(int)err->code;
         if (nj_object_index_find(&scan->index, &object.digest))
             return 0; /* put again after a crash */
@@ -290,24 +290,35 @@ void nj_scan_done(struct nj_scan *scan)
     *scan = (struct nj_scan){0};
 }
 
+static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                       struct nj_error *err)
+{
+    const struct nj_scan_reader *reader = ctx;
+    const struct nj_journal_place *place = nj_object_index_find(&reader->scan->index, digest);
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    if (place)
+        return nj_journal_read(reader->journal, place, out, err);
+    nj_digest_hex(digest, hex);
+    return nj_fail(err, NJ_E_CORRUPT, "the journal has no object %s of this session", hex);
+}
+
+struct nj_object_shelf nj_scan_shelf(struct nj_scan_reader *reader)
+{
+    return (struct nj_object_shelf){.read = read_object, .ctx = reader};
+}
+
 static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
                       struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
-    const struct nj_scan_reader *reader = ctx;
-    const struct nj_journal_place *place = nj_object_index_find(&reader->scan->index, digest);
-    struct nj_object object;
+    const struct nj_object_shelf shelf = nj_scan_shelf(ctx);
     char hex[NJ_DIGEST_HEX_CHARS + 1];
-    size_t len;
+    struct nj_object object;
 
     nj_digest_hex(digest, hex);
-    if (!place)
-        return nj_fail(err, NJ_E_CORRUPT, "the journal has no object %s of this session", hex);
-    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    if (nj_journal_read(reader->journal, place, &payload, err) < 0 ||
-        nj_object_decode(nj_buf_span(&payload), true, &object, &len, err) < 0)
+    if (nj_object_load(&shelf, digest, out, &object, NULL, err) < 0)
         return nj_wrap(err, "object %s", hex);
-    return nj_buf_append(out, object.bytes.data, object.bytes.len, err);
+    return 0;
 }
 
 struct nj_object_source nj_scan_source(struct nj_scan_reader *reader)

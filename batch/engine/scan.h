@@ -47,5 +47,6 @@ struct nj_scan_reader {
     const struct nj_scan *scan;
 };
 struct nj_object_source nj_scan_source(struct nj_scan_reader *reader);
+struct nj_object_shelf nj_scan_shelf(struct nj_scan_reader *reader); /* the same, as stored */
 
 #endif

@@ -315,6 +315,7 @@ static int look_at_all(struct walk *w, int dir_fd, const struct table_dir *old, 
         int r;
 
         *entry = (struct table_entry){.tree.name = found.tree.name, .in = dir};
+        w->before = before;
         w->path_len = path_len + (path_len > 0) + found.tree.name.len;
         if (w->path_len < PATH_BYTES) {
             if (path_len > 0)
@@ -415,7 +416,8 @@ static bool same_stamps(const struct table_dir *a, const struct table_dir *b)
     return true;
 }
 
-static int name_tree(struct walk *w, struct table_dir *dir, struct nj_error *err)
+static int name_tree(struct walk *w, const struct table_dir *old, struct table_dir *dir,
+                     struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
     nj_auto_free struct nj_tree_entry *entries = NULL;
@@ -432,10 +434,12 @@ static int name_tree(struct walk *w, struct table_dir *dir, struct nj_error *err
     r = nj_tree_encode(&tree, &encoded, err);
     if (r < 0)
         return r;
-    return nj_object_put(w->sink, NJ_OBJECT_TREE, nj_buf_span(&encoded), &dir->tree, err);
+    return nj_object_put_later(w->sink, NJ_OBJECT_TREE, nj_buf_span(&encoded),
+                               old ? &old->tree : NULL, &dir->tree, err);
 }
 
-static int name_stamps(struct walk *w, struct table_dir *dir, bool is_root, struct nj_error *err)
+static int name_stamps(struct walk *w, const struct table_dir *old, struct table_dir *dir,
+                       bool is_root, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
     nj_auto_free struct nj_stamp *entries = NULL;
@@ -471,7 +475,8 @@ static int name_stamps(struct walk *w, struct table_dir *dir, bool is_root, stru
     r = nj_stamps_encode(&stamps, &encoded, err);
     if (r < 0)
         return r;
-    return nj_object_put(w->sink, NJ_OBJECT_STAMPS, nj_buf_span(&encoded), &dir->stamps, err);
+    return nj_object_put_later(w->sink, NJ_OBJECT_STAMPS, nj_buf_span(&encoded),
+                               old ? &old->stamps : NULL, &dir->stamps, err);
 }
 
 /* fill_dir - all but the names of the new directory */
@@ -522,15 +527,15 @@ static int name_dir(struct walk *w, const struct table_dir *old, bool is_root,
     int r;
 
     if (!old || !same_tree(old, dir)) {
-        r = name_tree(w, dir, err);
-        return r < 0 ? r : name_stamps(w, dir, is_root, err);
+        r = name_tree(w, old, dir, err);
+        return r < 0 ? r : name_stamps(w, old, dir, is_root, err);
     }
     dir->tree = old->tree;
     dir->stamps = old->stamps;
     /* The root's also tell the next inode number. */
     if (same_stamps(old, dir) && !(is_root && w->identified))
         return 0;
-    return name_stamps(w, dir, is_root, err);
+    return name_stamps(w, old, dir, is_root, err);
 }
 
 /* capture_dir - what is in the directory. Returns 0, or 2 when all directories must be looked at.

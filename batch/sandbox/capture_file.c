@@ -186,15 +186,19 @@ static int read_part(int fd, uint8_t *buffer, size_t len, struct nj_error *err)
     return r < 0 ? nj_wrap(err, "a file changed while it was captured") : 0;
 }
 
-/* put_new - unless the last capture had the very same there */
+/* put_new - unless the last capture had the very same there (@known); else it follows that */
 static int put_new(struct walk *w, enum nj_object_kind kind, struct nj_span bytes,
                    const struct nj_digest *digest, const struct nj_digest *known,
                    struct nj_error *err)
 {
-    struct nj_object object = {kind, *digest, bytes};
+    struct nj_object object = {.kind = kind, .digest = *digest, .bytes = bytes};
 
     if (known && nj_digest_equal(known, digest))
         return 0;
+    if (known) {
+        object.has_earlier = true;
+        object.earlier = *known;
+    }
     return w->sink->put(w->sink->ctx, &object, err);
 }
 
@@ -345,6 +349,9 @@ static int read_content(struct walk *w, int dir_fd, const char *name, const stru
     if (r < 0)
         return r;
     nj_digest_bytes(w->buffer, len, &entry->tree.digest);
+    /* Programs that write a new file and rename it leave another inode under the name. */
+    if (!old && w->before && w->before->tree.type == NJ_FILE_REGULAR)
+        old = w->before;
     return put_new(w, NJ_OBJECT_BLOB, (struct nj_span){w->buffer, len}, &entry->tree.digest,
                    old && !old->tree.has_parts ? &old->tree.digest : NULL, err);
 }

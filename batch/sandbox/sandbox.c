@@ -306,7 +306,7 @@ static int gather(void *ctx, enum nj_object_kind kind, const struct nj_digest *d
     r = nj_object_get(gathering->source, kind, digest, &bytes, err);
     if (r < 0)
         return r;
-    object = (struct nj_object){kind, *digest, nj_buf_span(&bytes)};
+    object = (struct nj_object){.kind = kind, .digest = *digest, .bytes = nj_buf_span(&bytes)};
     r = nj_object_encode(&object, &encoded, err);
     if (r < 0)
         return r;

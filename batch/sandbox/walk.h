@@ -17,11 +17,12 @@ struct walk {
     struct nj_changes *changes;
     const struct nj_object_sink *sink;
     struct nj_workspace_capture *capture;
-    struct nj_times *times; /* what changed gets its times; NULL: nothing does */
-    bool identified;        /* stamps tell ctimes and inode numbers */
-    uint64_t next_ino;      /* for the root's stamps */
-    uint64_t number;        /* of this capture: what is due bears it */
-    struct table_dir *dir;  /* whose entries are looked at */
+    struct nj_times *times;           /* what changed gets its times; NULL: nothing does */
+    bool identified;                  /* stamps tell ctimes and inode numbers */
+    uint64_t next_ino;                /* for the root's stamps */
+    uint64_t number;                  /* of this capture: what is due bears it */
+    struct table_dir *dir;            /* whose entries are looked at */
+    const struct table_entry *before; /* what had the name of the entry looked at; may be NULL */
     struct nj_arena scratch;
     uint64_t apparent_left;
     uint64_t max_file_bytes;

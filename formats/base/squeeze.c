@@ -6,6 +6,7 @@
  */
 #include "formats/base/squeeze.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -67,7 +68,19 @@ static int context_set(ZSTD_CCtx *context, ZSTD_cParameter parameter, int value,
     return 0;
 }
 
-int nj_squeeze(struct nj_buf *out, struct nj_span data, int level, struct nj_error *err)
+/* window_log - as wide as reaches from the end of the data to the beginning of the base; 0: as the
+ * level has it */
+static int window_log(size_t bytes)
+{
+    int log = 10; /* ZSTD_WINDOWLOG_MIN */
+
+    while (((size_t)1 << log) < bytes)
+        log++;
+    return log;
+}
+
+static int squeeze(struct nj_buf *out, struct nj_span data, const struct nj_span *base, int level,
+                   struct nj_error *err)
 {
     struct contexts *contexts = thread_contexts();
     size_t bound, len;
@@ -85,9 +98,14 @@ int nj_squeeze(struct nj_buf *out, struct nj_span data, int level, struct nj_err
     r = context_set(contexts->compress, ZSTD_c_contentSizeFlag, 1, err);
     if (r < 0)
         return r;
-    r = context_set(contexts->compress, ZSTD_c_checksumFlag, 1, err);
+    r = context_set(contexts->compress, ZSTD_c_checksumFlag, !base, err);
+    if (r >= 0)
+        r = context_set(contexts->compress, ZSTD_c_windowLog,
+                        base ? window_log(data.len + base->len) : 0, err);
     if (r < 0)
         return r;
+    if (base && ZSTD_isError(ZSTD_CCtx_refPrefix(contexts->compress, base->data, base->len)))
+        return nj_fail_nomem(err);
 
     bound = ZSTD_compressBound(data.len);
     if (ZSTD_isError(bound))
@@ -107,6 +125,21 @@ int nj_squeeze(struct nj_buf *out, struct nj_span data, int level, struct nj_err
     out->len += len;
     out->data[out->len] = '\0';
     return 0;
+}
+
+int nj_squeeze(struct nj_buf *out, struct nj_span data, int level, struct nj_error *err)
+{
+    return squeeze(out, data, NULL, level, err);
+}
+
+int nj_squeeze_onto(struct nj_buf *out, struct nj_span data, struct nj_span base, int level,
+                    struct nj_error *err)
+{
+    assert(base.len <= NJ_SQUEEZE_BASE_MAX_BYTES);
+    if (data.len > NJ_SQUEEZE_BASE_MAX_BYTES)
+        return nj_fail(err, NJ_E_LIMIT, "%zu bytes onto a base: at most %u", data.len,
+                       NJ_SQUEEZE_BASE_MAX_BYTES);
+    return squeeze(out, data, &base, level, err);
 }
 
 /* check_frame - what the frame's header and block chain say, before any memory is spent */
@@ -139,7 +172,8 @@ static int check_frame(struct nj_span data, size_t max_bytes, size_t *ret_size,
     return 0;
 }
 
-int nj_unsqueeze(struct nj_buf *out, struct nj_span data, size_t max_bytes, struct nj_error *err)
+static int unsqueeze(struct nj_buf *out, struct nj_span data, const struct nj_span *base,
+                     size_t max_bytes, struct nj_error *err)
 {
     struct contexts *contexts;
     size_t size = 0, len;
@@ -156,6 +190,9 @@ int nj_unsqueeze(struct nj_buf *out, struct nj_span data, size_t max_bytes, stru
     r = nj_buf_reserve(out, size, err);
     if (r < 0)
         return r;
+    (void)ZSTD_DCtx_reset(contexts->decompress, ZSTD_reset_session_only);
+    if (base && ZSTD_isError(ZSTD_DCtx_refPrefix(contexts->decompress, base->data, base->len)))
+        return nj_fail_nomem(err);
     len = ZSTD_decompressDCtx(contexts->decompress, out->data ? out->data + out->len : NULL, size,
                               data.data, data.len);
     if (ZSTD_isError(len) || len != size) {
@@ -168,4 +205,15 @@ int nj_unsqueeze(struct nj_buf *out, struct nj_span data, size_t max_bytes, stru
     if (out->data)
         out->data[out->len] = '\0';
     return 0;
+}
+
+int nj_unsqueeze(struct nj_buf *out, struct nj_span data, size_t max_bytes, struct nj_error *err)
+{
+    return unsqueeze(out, data, NULL, max_bytes, err);
+}
+
+int nj_unsqueeze_onto(struct nj_buf *out, struct nj_span data, struct nj_span base,
+                      size_t max_bytes, struct nj_error *err)
+{
+    return unsqueeze(out, data, &base, max_bytes, err);
 }

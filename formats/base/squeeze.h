@@ -19,4 +19,13 @@ int nj_squeeze(struct nj_buf *out, struct nj_span data, int level,
 int nj_unsqueeze(struct nj_buf *out, struct nj_span data, size_t max_bytes,
                  struct nj_error *err) NJ_MUST_USE;
 
+/* nj_squeeze_onto, nj_unsqueeze_onto - the same where the reader has @base: what the data shares
+ * with it costs next to nothing. The frame has no checksum (whoever has a base has a digest of the
+ * whole) and is what "zstd --patch-from" reads. @base is at most NJ_SQUEEZE_BASE_MAX_BYTES. */
+#define NJ_SQUEEZE_BASE_MAX_BYTES (1u << 20)
+int nj_squeeze_onto(struct nj_buf *out, struct nj_span data, struct nj_span base, int level,
+                    struct nj_error *err) NJ_MUST_USE;
+int nj_unsqueeze_onto(struct nj_buf *out, struct nj_span data, struct nj_span base,
+                      size_t max_bytes, struct nj_error *err) NJ_MUST_USE;
+
 #endif

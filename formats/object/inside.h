@@ -17,4 +17,10 @@ int nj_object_open(struct nj_pack_doc *doc, const char *name, struct nj_span byt
 int nj_object_keys(const struct nj_pack_at *map, const char *known, unsigned *ret_present,
                    struct nj_error *err) NJ_MUST_USE;
 
+/* nj_object_rewind - take back what a failed get appended: the caller's buffer is as before */
+void nj_object_rewind(struct nj_buf *buf, size_t len);
+
+/* nj_object_check - are its bytes those of its digest? */
+int nj_object_check(const struct nj_object *object, struct nj_error *err) NJ_MUST_USE;
+
 #endif

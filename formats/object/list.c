@@ -90,19 +90,27 @@ size_t nj_list_bytes(uint64_t count)
            levels_of(count) * sizeof(((struct nj_list *)NULL)->spine[0]);
 }
 
-static int spine_put(const struct nj_list *list, unsigned level, const struct nj_object_sink *sink,
+/* spine_put - the node of @level, which takes the place of what was there before */
+static int spine_put(struct nj_list *list, unsigned level, const struct nj_object_sink *sink,
                      struct nj_digest *ret_digest, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_list_node *node = &list->spine[level];
     int r;
 
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = node_encode(list->spine[level].items, list->spine[level].n_items, level, &buf, err);
+    r = node_encode(node->items, node->n_items, level, &buf, err);
     if (r < 0)
         return r;
     if (sink)
-        return nj_object_put(sink, NJ_OBJECT_LIST, nj_buf_span(&buf), ret_digest, err);
-    nj_digest_bytes(buf.data, buf.len, ret_digest);
+        r = nj_object_put_later(sink, NJ_OBJECT_LIST, nj_buf_span(&buf),
+                                node->is_named ? &node->digest : NULL, ret_digest, err);
+    else
+        nj_digest_bytes(buf.data, buf.len, ret_digest);
+    if (r < 0)
+        return r;
+    node->digest = *ret_digest;
+    node->is_named = true;
     return 0;
 }
 
@@ -139,9 +147,10 @@ int nj_list_append(struct nj_list *list, const struct nj_digest *item,
         next.levels++;
     }
     for (unsigned level = 0; level < next.levels; level++) {
-        if (level < open)
+        if (level < open) {
             next.spine[level].n_items = 0;
-        else if (level > open)
+            next.spine[level].is_named = false;
+        } else if (level > open)
             next.spine[level].n_items--; /* its last child is the node just written, as it was */
         spine_push(&next, level, &digest);
         r = spine_put(&next, level, sink, &digest, err);
@@ -187,6 +196,8 @@ static int load_node(struct loader *loader, const struct nj_digest *digest, unsi
     if (on_spine) {
         memcpy(loader->list.spine[level].items, node.items, sizeof(node.items[0]) * node.n_items);
         loader->list.spine[level].n_items = node.n_items;
+        loader->list.spine[level].digest = *digest;
+        loader->list.spine[level].is_named = true;
     }
     for (unsigned i = 0; i < node.n_items; i++) {
         bool last = i == node.n_items - 1;

@@ -22,11 +22,15 @@ const char *nj_object_kind_text(enum nj_object_kind kind)
     return "?";
 }
 
-int nj_object_put(const struct nj_object_sink *sink, enum nj_object_kind kind, struct nj_span bytes,
-                  struct nj_digest *ret_digest, struct nj_error *err)
+int nj_object_put_later(const struct nj_object_sink *sink, enum nj_object_kind kind,
+                        struct nj_span bytes, const struct nj_digest *earlier,
+                        struct nj_digest *ret_digest, struct nj_error *err)
 {
-    struct nj_object object = {.kind = kind, .bytes = bytes};
+    struct nj_object object = {.kind = kind, .bytes = bytes, .has_earlier = earlier};
     int r;
+
+    if (earlier)
+        object.earlier = *earlier;
 
     if (bytes.len > NJ_OBJECT_MAX_BYTES)
         return nj_fail(err, NJ_E_LIMIT, "%s of %zu bytes: an object holds at most %u",
@@ -39,8 +43,13 @@ int nj_object_put(const struct nj_object_sink *sink, enum nj_object_kind kind, s
     return 0;
 }
 
-/* Takes back what a failed get appended, so that the caller's buffer is as before. */
-static void rewind_buf(struct nj_buf *buf, size_t len)
+int nj_object_put(const struct nj_object_sink *sink, enum nj_object_kind kind, struct nj_span bytes,
+                  struct nj_digest *ret_digest, struct nj_error *err)
+{
+    return nj_object_put_later(sink, kind, bytes, NULL, ret_digest, err);
+}
+
+void nj_object_rewind(struct nj_buf *buf, size_t len)
 {
     buf->len = len;
     if (buf->data)
@@ -59,18 +68,18 @@ int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kin
     nj_digest_hex(digest, hex);
     r = source->get(source->ctx, digest, out, err);
     if (r < 0) {
-        rewind_buf(out, start);
+        nj_object_rewind(out, start);
         return nj_wrap(err, "%s %.16s", nj_object_kind_text(kind), hex);
     }
     len = out->len - start;
     if (len > NJ_OBJECT_MAX_BYTES) {
-        rewind_buf(out, start);
+        nj_object_rewind(out, start);
         return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: %zu bytes, an object holds at most %u",
                        nj_object_kind_text(kind), hex, len, NJ_OBJECT_MAX_BYTES);
     }
     nj_digest_bytes(len ? out->data + start : NULL, len, &found);
     if (!nj_digest_equal(&found, digest)) {
-        rewind_buf(out, start);
+        nj_object_rewind(out, start);
         return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: its %zu bytes have another digest",
                        nj_object_kind_text(kind), hex, len);
     }
@@ -85,18 +94,24 @@ int nj_object_encode(const struct nj_object *object, struct nj_buf *out, struct 
         return nj_fail(err, NJ_E_LIMIT, "object of %zu bytes: at most %u", object->bytes.len,
                        NJ_OBJECT_MAX_BYTES);
     nj_packer_init(&packer, out);
-    nj_pack_map(&packer, 3);
+    nj_pack_map(&packer, 3 + object->has_earlier);
     nj_pack_text(&packer, "b");
     nj_pack_bin(&packer, object->bytes);
     nj_pack_text(&packer, "d");
     nj_pack_digest(&packer, &object->digest);
+    if (object->has_earlier) {
+        nj_pack_text(&packer, "f");
+        nj_pack_digest(&packer, &object->earlier);
+    }
     nj_pack_text(&packer, "k");
     nj_pack_uint(&packer, object->kind);
     return nj_packer_end(&packer, err);
 }
 
-int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_object,
-                     size_t *ret_len, struct nj_error *err)
+#define HAS_EARLIER (1u << 3) /* the fourth of the keys known */
+
+static int decode(struct nj_span bytes, const char *known, const char *digest_key,
+                  struct nj_object *ret_object, size_t *ret_len, struct nj_error *err)
 {
     NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
     struct nj_object object = {0};
@@ -115,7 +130,7 @@ int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_ob
     r = nj_pack_root(&doc, &root, err);
     if (r < 0)
         return r;
-    r = nj_object_keys(&root, "bdk", &present, err);
+    r = nj_object_keys(&root, known, &present, err);
     if (r < 0)
         return r;
     r = nj_pack_get_bin(&root, "b", &object.bytes, err);
@@ -127,6 +142,12 @@ int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_ob
     r = nj_pack_get_uint(&root, "k", UINT32_MAX, &kind, err);
     if (r < 0)
         return r;
+    object.has_earlier = present & HAS_EARLIER;
+    if (object.has_earlier) {
+        r = nj_pack_get_digest(&root, digest_key, &object.earlier, err);
+        if (r < 0)
+            return r;
+    }
     if (object.bytes.len > NJ_OBJECT_MAX_BYTES)
         return nj_pack_fail(&root, err, "%zu bytes, an object holds at most %u", object.bytes.len,
                             NJ_OBJECT_MAX_BYTES);
@@ -136,21 +157,54 @@ int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_ob
         return nj_fail(err, NJ_E_VERSION, "object: kind %lu, this build knows up to %d",
                        (unsigned long)kind, NJ_OBJECT_CONFIG);
     object.kind = (enum nj_object_kind)kind;
-    if (verify) {
-        struct nj_digest found;
-
-        nj_digest_bytes(object.bytes.data, object.bytes.len, &found);
-        if (!nj_digest_equal(&found, &object.digest)) {
-            char hex[NJ_DIGEST_HEX_CHARS + 1];
-
-            nj_digest_hex(&object.digest, hex);
-            return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: its %zu bytes have another digest",
-                           nj_object_kind_text(object.kind), hex, object.bytes.len);
-        }
-    }
     *ret_object = object;
     *ret_len = len;
     return 0;
+}
+
+int nj_object_check(const struct nj_object *object, struct nj_error *err)
+{
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+    struct nj_digest found;
+
+    nj_digest_bytes(object->bytes.data, object->bytes.len, &found);
+    if (nj_digest_equal(&found, &object->digest))
+        return 0;
+    nj_digest_hex(&object->digest, hex);
+    return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: its %zu bytes have another digest",
+                   nj_object_kind_text(object->kind), hex, object->bytes.len);
+}
+
+int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_object,
+                     size_t *ret_len, struct nj_error *err)
+{
+    struct nj_object object;
+    size_t len;
+    int r;
+
+    r = decode(bytes, "bdkf", "f", &object, &len, err);
+    if (r >= 0 && verify)
+        r = nj_object_check(&object, err);
+    if (r < 0)
+        return r;
+    *ret_object = object;
+    *ret_len = len;
+    return 0;
+}
+
+int nj_object_decode_stored(struct nj_span bytes, struct nj_object_stored *ret_stored,
+                            size_t *ret_len, struct nj_error *err)
+{
+    struct nj_object object;
+    int r = decode(bytes, "bdkF", "F", &object, ret_len, err);
+
+    if (r >= 0)
+        *ret_stored = (struct nj_object_stored){.kind = object.kind,
+                                                .digest = object.digest,
+                                                .is_delta = object.has_earlier,
+                                                .base = object.earlier,
+                                                .bytes = object.bytes};
+    return r;
 }
 
 int nj_object_open(struct nj_pack_doc *doc, const char *name, struct nj_span bytes,

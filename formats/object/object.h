@@ -16,6 +16,7 @@
 
 #include "formats/base/arena.h"
 #include "formats/base/pack.h"
+#include "formats/base/squeeze.h"
 
 #define NJ_OBJECT_MAX_BYTES (16u << 20) /* decoded bytes of one object */
 #define NJ_OBJECT_PART_BYTES (1u << 20) /* a longer file is cut into PARTS */
@@ -50,6 +51,8 @@ struct nj_object {
     enum nj_object_kind kind;
     struct nj_digest digest;
     struct nj_span bytes; /* borrowed from what was decoded */
+    bool has_earlier;     /* whoever puts it says what it may be much like; a hint, never stored */
+    struct nj_digest earlier;
 };
 
 /* Where objects come from. get appends the object's bytes to @out; NJ_E_CORRUPT when there is none.
@@ -77,7 +80,12 @@ int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kin
                   const struct nj_digest *digest, struct nj_buf *out,
                   struct nj_error *err) NJ_MUST_USE;
 
-/* nj_object_encode - append {"b","d","k"} */
+/* nj_object_put_later - the same of an object that takes the place of @earlier; NULL: of none */
+int nj_object_put_later(const struct nj_object_sink *sink, enum nj_object_kind kind,
+                        struct nj_span bytes, const struct nj_digest *earlier,
+                        struct nj_digest *ret_digest, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_object_encode - append {"b","d","k"}, and "f" with the hint */
 int nj_object_encode(const struct nj_object *object, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 
@@ -86,6 +94,47 @@ int nj_object_encode(const struct nj_object *object, struct nj_buf *out,
  * kind or a key that this build would have to understand. */
 int nj_object_decode(struct nj_span bytes, bool verify, struct nj_object *ret_object,
                      size_t *ret_len, struct nj_error *err) NJ_MUST_USE;
+
+/* ---- stored as what differs from an earlier object (delta.c) ---- */
+
+#define NJ_OBJECT_CHAIN_MAX 8                               /* deltas behind one another */
+#define NJ_OBJECT_DELTA_MAX_BYTES NJ_SQUEEZE_BASE_MAX_BYTES /* longer objects are stored whole */
+
+/* An encoded object as it is stored, which may be a delta. */
+struct nj_object_stored {
+    enum nj_object_kind kind;
+    struct nj_digest digest; /* of the whole bytes */
+    bool is_delta;
+    struct nj_digest base; /* of a delta: what it is against */
+    struct nj_span bytes;  /* the object's, or the delta; borrowed from what was decoded */
+};
+
+/* nj_object_delta - append @object encoded as a delta against @base, whose digest is @digest.
+ * Returns 1, or 0 and nothing appended where that does not pay: the delta is no third of the bytes.
+ */
+int nj_object_delta(const struct nj_object *object, const struct nj_digest *digest,
+                    struct nj_span base, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_object_decode_stored - as nj_object_decode(), which refuses deltas, without verifying */
+int nj_object_decode_stored(struct nj_span bytes, struct nj_object_stored *ret_stored,
+                            size_t *ret_len, struct nj_error *err) NJ_MUST_USE;
+
+/* Where stored objects come from: read appends the encoded object of that digest to @out. */
+struct nj_object_shelf {
+    int (*read)(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                struct nj_error *err);
+    void *ctx;
+};
+
+/* nj_object_load - append the object's whole bytes, which are checked against @digest, to @out
+ *
+ * @ret_object  its bytes are borrowed from @out
+ * @ret_chain   how many deltas it was made of; may be NULL
+ *
+ * Bases are read from the same shelf. NJ_E_CORRUPT: more than NJ_OBJECT_CHAIN_MAX of them. */
+int nj_object_load(const struct nj_object_shelf *shelf, const struct nj_digest *digest,
+                   struct nj_buf *out, struct nj_object *ret_object, unsigned *ret_chain,
+                   struct nj_error *err) NJ_MUST_USE;
 
 /* ---- directories ---- */
 
@@ -296,13 +345,18 @@ int nj_parts_each(const struct nj_object_source *source, const struct nj_tree_en
 /* Appending writes the last leaf and its path to the root; everything else stays shared. */
 #define NJ_LIST_LEVELS_MAX 4
 #define NJ_LIST_ITEMS_MAX (1u << 20) /* 32^4; also what a hostile root can make a reader visit */
+/* The right-most node of a level. */
+struct nj_list_node {
+    struct nj_digest items[NJ_LIST_FANOUT];
+    struct nj_digest digest; /* where it was put or read: its name, which the next one follows */
+    unsigned n_items;
+    bool is_named;
+};
+
 struct nj_list {
     uint64_t count;
-    unsigned levels; /* of nodes; 0 when empty */
-    struct {
-        struct nj_digest items[NJ_LIST_FANOUT]; /* children of the right-most node of this level */
-        unsigned n_items;
-    } spine[NJ_LIST_LEVELS_MAX]; /* [0] is the last leaf */
+    unsigned levels;                               /* of nodes; 0 when empty */
+    struct nj_list_node spine[NJ_LIST_LEVELS_MAX]; /* [0] is the last leaf */
 };
 
 /* nj_list_bytes - what a list of @count items takes of a struct nj_list: levels that it has not are

@@ -27,7 +27,7 @@ bench_job() {
 	  bench:
 	    model: worker
 	    sandbox: {filesystem: {max_size_mb: $1}}
-	    limits: {turns: 1000}
+	    limits: {turns: 1001}
 	    tools: [{type: code_execution, languages: [bash]}]
 	sessions:
 	  - {name: bench, agent: bench, for_each: {glob: "items/*.txt"}, key: "{item.stem}", input: "Go."}

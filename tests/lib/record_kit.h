@@ -377,13 +377,15 @@ static inline int record_kit_bundle(struct record_kit *kit)
     }
     for (size_t i = 0; i < kit->store.n_items; i++) {
         const struct memory_object *item = &kit->store.items[i];
-        struct nj_object object = {item->kind, item->digest, {item->data, item->len}};
+        struct nj_object object = {
+            .kind = item->kind, .digest = item->digest, .bytes = {item->data, item->len}};
 
         record_kit_must(nj_bundle_writer_object(writer, &object, &err), &err);
     }
     for (size_t i = 0; i < kit->inputs.n_items && !kit->inputs_by_reference; i++) {
         const struct memory_object *item = &kit->inputs.items[i];
-        struct nj_object object = {item->kind, item->digest, {item->data, item->len}};
+        struct nj_object object = {
+            .kind = item->kind, .digest = item->digest, .bytes = {item->data, item->len}};
 
         record_kit_must(nj_bundle_writer_input(writer, &object, &err), &err);
     }
@@ -415,7 +417,8 @@ static inline void record_kit_run(struct record_kit *kit, const char *path, size
     record_kit_must(nj_journal_append(writer, &frame, NULL, &err), &err);
     for (size_t i = 0; i < kit->store.n_items; i++) {
         const struct memory_object *item = &kit->store.items[i];
-        struct nj_object object = {item->kind, item->digest, {item->data, item->len}};
+        struct nj_object object = {
+            .kind = item->kind, .digest = item->digest, .bytes = {item->data, item->len}};
 
         nj_buf_clear(&buf);
         record_kit_must(nj_object_encode(&object, &buf, &err), &err);

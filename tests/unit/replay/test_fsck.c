@@ -70,7 +70,8 @@ static void add_session(struct fixture *fixture, uint32_t session, size_t first)
                     &err);
     for (size_t i = 0; i < fixture->kit.store.n_items; i++) {
         const struct memory_object *item = &fixture->kit.store.items[i];
-        struct nj_object object = {item->kind, item->digest, {item->data, item->len}};
+        struct nj_object object = {
+            .kind = item->kind, .digest = item->digest, .bytes = {item->data, item->len}};
         NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
         struct nj_frame frame = {.kind = NJ_FRAME_OBJECT, .session = session};
 

@@ -1,0 +1,42 @@
+/*
+ * recent.h - the objects that sessions put lately: what the next ones are stored as changes of
+ *
+ * A step puts objects that hardly differ from those before: the list of messages with one more, a
+ * directory with another digest in it. Whoever puts them says so (nj_object.earlier), and what is
+ * still here is the base of a delta (formats/object/object.h). Nothing depends on it: what was
+ * dropped, or was never here because the engine is new, makes one object that is stored whole.
+ *
+ * A chain of deltas is bounded. To keep it short, a change is first tried against the base of what
+ * it follows, then against that itself; of a list, which only grows, the other way round.
+ */
+#ifndef NJ_RECENT_H
+#define NJ_RECENT_H
+
+#include "batch/engine/object_index.h"
+#include "formats/object/object.h"
+
+#define NJ_RECENT_MAX_BYTES (16u << 20) /* of all that is kept, for all sessions */
+
+struct nj_recent;
+
+int nj_recent_new(size_t max_bytes, struct nj_recent **ret_recent,
+                  struct nj_error *err) NJ_MUST_USE;
+void nj_recent_free(struct nj_recent *recent);
+NJ_DEFINE_AUTO_PTR(struct nj_recent, nj_recent_free);
+
+/* nj_recent_has - is it here, as @session put it? */
+bool nj_recent_has(struct nj_recent *recent, uint32_t session, const struct nj_digest *digest);
+
+/* nj_recent_note - @session has stored @object as the @chain-th delta behind a whole one; @base: of
+ * that delta, or NULL. The bytes are copied. Without memory, or room, nothing is kept. */
+void nj_recent_note(struct nj_recent *recent, uint32_t session, const struct nj_object *object,
+                    unsigned chain, const struct nj_digest *base);
+
+/* nj_recent_encode - append @object of @session encoded as it is to be stored, and note it
+ *
+ * @index  the session's: bases are taken from there and nowhere else */
+int nj_recent_encode(struct nj_recent *recent, uint32_t session,
+                     const struct nj_object_index *index, const struct nj_object *object,
+                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
+#endif
