@@ -30,9 +30,10 @@
 #define NS_PER_MS INT64_C(1000000)
 #define BUDGET 3000      /* calls; enough for what a program does between two waits */
 #define LOOK_EVERY_MS 10 /* at a holder that makes no calls */
-#define SPIN_NS (INT64_C(1200) * NS_PER_MS)      /* of processor time, while another could run */
-#define UNSETTLED_NS (INT64_C(2000) * NS_PER_MS) /* a stop or a death takes no longer */
-#define NETWORK_LAG_NS (2 * NS_PER_MS)           /* what was sent has arrived by then */
+#define SPIN_NS (INT64_C(1200) * NS_PER_MS)       /* of processor time, while another could run */
+#define UNSETTLED_NS (INT64_C(10000) * NS_PER_MS) /* a stop or a death takes no longer */
+#define NETWORK_LAG_NS (10 * NS_PER_MS)           /* what was sent has arrived by then */
+#define NETWORK_LOOK_MS 2
 #define JUMPS_A_TURN 256 /* then the loop, which keeps the limits, has its turn */
 
 bool nj_order_keeps(const struct nj_virtual *v)
@@ -179,8 +180,9 @@ static bool walk(struct nj_virtual *v)
     return false;
 }
 
-/* lags - somebody listens to the network, and what was sent may still be on its way */
-static bool lags(struct nj_order *o)
+/* lags - somebody listens to the network, and what was sent may still be on its way; before the
+ * order is given up (@at_ns: never) that is waited for longer than before a jump */
+static bool lags(struct nj_order *o, int64_t at_ns)
 {
     int64_t now_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
     struct nj_order_task *task;
@@ -190,7 +192,7 @@ static bool lags(struct nj_order *o)
     TAILQ_FOREACH(task, &o->queue, queue)
     {
         if (task->on_network) {
-            o->idle_until_ns = now_ns + NETWORK_LAG_NS;
+            o->idle_until_ns = now_ns + (at_ns == NJ_ORDER_NEVER ? UNSETTLED_NS : NETWORK_LAG_NS);
             return true;
         }
     }
@@ -231,10 +233,10 @@ static void choose(struct nj_virtual *v)
         }
         if (nj_order_bury(v, true))
             continue; /* the kernel killed somebody */
-        if (lags(o))
+        at_ns = earliest(v);
+        if (lags(o, at_ns))
             return;
         o->idle_until_ns = 0;
-        at_ns = earliest(v);
         if (at_ns == NJ_ORDER_NEVER) {
             nj_order_release(v); /* nobody will ever run again, or we do not know why they do */
             return;
@@ -459,6 +461,7 @@ static bool look_at_holder(struct nj_virtual *v)
     struct nj_order *o = v->order;
     struct nj_order_task *task = o->holder;
     bool first = o->served != o->looked_at || o->busy_from_ns < 0;
+    struct pollfd told = {v->listener_fd, POLLIN, 0};
     uint64_t slices;
     int64_t busy_ns;
     char state;
@@ -479,7 +482,7 @@ static bool look_at_holder(struct nj_virtual *v)
         return false;
     state = nj_order_state_of(v, task->tid);
     if (state == 'S' && slices == o->slices)
-        return nj_order_lose(v, task, slices);
+        return poll(&told, 1, 0) > 0 || nj_order_lose(v, task, slices);
     o->slices = slices;
     return state != 'T';
 }
@@ -488,10 +491,13 @@ static void watch(struct nj_virtual *v)
 {
     struct nj_order *o = v->order;
     int64_t now_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
+    struct pollfd told = {v->listener_fd, POLLIN, 0};
 
     if (now_ns < o->next_look_ns)
         return;
     o->next_look_ns = now_ns + LOOK_EVERY_MS * NS_PER_MS;
+    if (poll(&told, 1, 0) > 0)
+        return; /* who sleeps may do so in the call that we have not looked at yet */
     nj_order_watch_lost(v);
     if (o->n_unsettled == 0)
         o->unsettled_from_ns = 0;
@@ -577,7 +583,7 @@ int nj_order_wait_ms(const struct nj_virtual *v, int wait_ms)
     } else if (o->again) {
         ms = 0;
     } else if (o->idle_until_ns != 0) {
-        ms = (int)(NETWORK_LAG_NS / NS_PER_MS);
+        ms = NETWORK_LOOK_MS;
     } else if (o->n_unsettled > 0 || o->n_tasks > 1 || o->n_timers > 0) {
         ms = LOOK_EVERY_MS;
     }

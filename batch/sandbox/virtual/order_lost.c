@@ -126,6 +126,7 @@ void nj_order_settle_lost(struct nj_virtual *v)
 
 void nj_order_watch_lost(struct nj_virtual *v)
 {
+    struct pollfd told = {v->listener_fd, POLLIN, 0}; /* or it sleeps in a call that is told */
     struct nj_order *o = v->order;
 
     for (size_t i = 0; o->n_lost > 0 && o->n_unsettled > 0 && i < NJ_ORDER_BUCKETS; i++) {
@@ -139,7 +140,8 @@ void nj_order_watch_lost(struct nj_virtual *v)
             if (task->state != NJ_ORDER_LOST || !task->unsettled ||
                 !nj_order_read_schedule(v, task->tid, &busy_ns, &slices))
                 continue;
-            if (slices == task->slices && nj_order_state_of(v, task->tid) == 'S')
+            if (slices == task->slices && nj_order_state_of(v, task->tid) == 'S' &&
+                poll(&told, 1, 0) == 0)
                 (void)nj_order_lose(v, task, slices); /* else it is waited for a while longer */
             task->slices = slices;
         }
