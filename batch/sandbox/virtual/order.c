@@ -341,13 +341,6 @@ static bool enter(struct nj_virtual *v, struct nj_order_task *task)
     enum nj_order_verdict verdict;
     bool ours = true;
 
-    /* Looks at files may be told or not, by what the box saw before: they must not count. */
-    if (nj_order_is_told(number)) {
-        task->calls++;
-        (void)nj_clock_tick(v);
-    }
-    nj_order_after_signals(v);
-    (void)nj_order_timers_fire(v);
     forget_fork(v, task);
     verdict = decide(v, task, &response, &ours);
     if (verdict == NJ_ORDER_WAITS && !task->yields && task->calls <= BUDGET)
@@ -402,8 +395,15 @@ bool nj_order_enter(struct nj_virtual *v, const struct seccomp_notif *notif)
         arrives(o, task);
         return true;
     }
+    /* Looks at files may be told or not, by what the box saw before: they must not count. */
+    if (nj_order_is_told(notif->data.nr)) {
+        task->calls++;
+        (void)nj_clock_tick(v);
+    }
+    (void)nj_order_timers_fire(v);
+    nj_order_after_signals(v);
     nj_order_settle_lost(v);
-    if (o->n_unsettled == 0)
+    if (o->n_unsettled == 0) /* else whom it killed may be dead for this call, or not yet */
         return enter(v, task);
     o->deferred = true;
     return true;
