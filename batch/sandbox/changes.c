@@ -15,6 +15,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "batch/sandbox/probe.h"
+
 #include "formats/base/banned.h"
 
 #ifndef FAN_REPORT_TARGET_FID /* Linux 5.17 */
@@ -116,6 +118,10 @@ int nj_changes_mark(const char *path)
 {
     nj_auto_close int fd = -1;
 
+    if (nj_probe_is_withheld(NJ_PROBE_FANOTIFY)) {
+        errno = EPERM;
+        return -1;
+    }
     fd = fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK | FAN_CLOEXEC | FAN_REPORT_DFID_NAME |
                            FAN_REPORT_FID | FAN_REPORT_TARGET_FID,
                        O_RDONLY | O_CLOEXEC);

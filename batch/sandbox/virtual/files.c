@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "batch/sandbox/probe.h"
 #include "formats/base/bytes.h"
 
 #include "formats/base/banned.h"
@@ -55,9 +56,11 @@ enum {
 int nj_files_mount(void)
 {
     char options[96];
-    int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    int errnum;
+    int fd, errnum;
 
+    if (nj_probe_is_withheld(NJ_PROBE_FUSE))
+        return -ENOENT;
+    fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return -errno;
     (void)snprintf(options, sizeof(options), "fd=%d,rootmode=40555,user_id=%d,group_id=%d", fd,
