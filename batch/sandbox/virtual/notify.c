@@ -99,6 +99,8 @@ static const struct row rows[] = {
     {SYS_openat, 2, WRITING, 2, nj_stat_open},
     {SYS_openat2, 2, ALWAYS, 0, nj_stat_open},
     {SYS_creat, 2, ALWAYS, 0, nj_stat_open},
+    {SYS_wait4, 1, POINTER, 3, nj_virtual_wait_child},
+    {SYS_waitid, 1, POINTER, 4, nj_virtual_wait_child},
     {SYS_mmap, 1, EXECUTED, 0, nj_programs_mapped},
 };
 

@@ -198,6 +198,7 @@ typedef enum nj_answer nj_call_handler(struct nj_virtual *v, const struct seccom
 
 nj_call_handler nj_virtual_exec;
 nj_call_handler nj_virtual_wait;
+nj_call_handler nj_virtual_wait_child;
 nj_call_handler nj_virtual_timer;
 nj_call_handler nj_clock_gettime, nj_clock_getres, nj_clock_gettimeofday, nj_clock_time,
     nj_clock_times, nj_clock_getrusage, nj_clock_sysinfo, nj_clock_getcpu, nj_clock_getaffinity,

@@ -14,6 +14,7 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/user.h>
@@ -246,6 +247,24 @@ enum nj_answer nj_virtual_wait(struct nj_virtual *v, const struct seccomp_notif 
     if (!shape_of(&notif->data, &shape) || !is_timed(&notif->data, &shape) ||
         !plan(v, notif, &shape, &planned))
         return NJ_ANSWER_CONTINUE;
+    return detour(v, notif, &planned, response);
+}
+
+/* What a child used is not virtual and differs from run to run: the program is told nothing was,
+ * as getrusage() tells of children, and waits without asking. */
+enum nj_answer nj_virtual_wait_child(struct nj_virtual *v, const struct seccomp_notif *notif,
+                                     struct seccomp_notif_resp *response)
+{
+    static const struct rusage nothing;
+    const unsigned argument = notif->data.nr == SYS_wait4 ? 3 : 4;
+    struct nj_task planned = {.number = notif->data.nr, .time_argument = -1};
+
+    if (v->level == NJ_LEVEL_MAX || /* there every wait is taken in another way, order.h */
+        !nj_virtual_write((pid_t)notif->pid, notif->data.args[argument], &nothing, sizeof(nothing)))
+        return NJ_ANSWER_CONTINUE;
+    memcpy(planned.arguments, notif->data.args, sizeof(planned.arguments));
+    planned.arguments[argument] = 0;
+    planned.slot.timed_out = INT64_MIN; /* no result means that here */
     return detour(v, notif, &planned, response);
 }
 

@@ -354,6 +354,36 @@ static void a_host_that_lacks_the_means_says_so(void **state)
     }
 }
 
+static void what_children_used_is_the_same(void **state)
+{
+    (void)state;
+    run("cat >w.py <<'E'\nimport os, resource, signal, subprocess, time\n"
+        "def child(status, work):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        work(); os._exit(status)\n"
+        "    return pid\n"
+        "def spin(): sum(range(300000))\n"
+        "pid = child(7, spin)\n"
+        "got, status, usage = os.wait4(pid, 0)\n"
+        "assert got == pid and os.WEXITSTATUS(status) == 7, (got, status)\n"
+        "assert tuple(usage)[:4] == (0.0, 0.0, 0, 0) and usage.ru_minflt == 0, usage\n"
+        "try: os.wait4(-1, 0); assert False\n"
+        "except ChildProcessError: pass\n"
+        "pid = child(0, lambda: time.sleep(5))\n"
+        "assert os.wait4(pid, os.WNOHANG)[0] == 0\n"
+        "os.kill(pid, signal.SIGKILL)\n"
+        "assert os.WTERMSIG(os.wait4(pid, 0)[1]) == 9\n"
+        "hits = []\n"
+        "signal.signal(signal.SIGALRM, lambda *a: hits.append(1))\n"
+        "pid = child(3, lambda: time.sleep(0.3))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        "assert os.WEXITSTATUS(os.wait4(pid, 0)[1]) == 3 and hits == [1]\n"
+        "print('well')\nE\npython3 w.py",
+        1);
+    assert_string_equal(h.out, "well\n");
+}
+
 static void one_processor_is_shown(void **state)
 {
     (void)state;
@@ -409,6 +439,7 @@ static int run_cases(const char *name)
         TEST(threads_execs_and_signals_come_in_storms),
         TEST(what_spoils_the_clock_lowers_the_level),
         TEST(a_host_that_lacks_the_means_says_so),
+        TEST(what_children_used_is_the_same),
         TEST(one_processor_is_shown),
         TEST(a_killed_supervisor_leaves_nothing),
     };
