@@ -3,7 +3,8 @@
  *
  * Two or three bytes turn up by chance in any megabyte of code. So what must stand behind them is
  * looked for, too: the shift that joins a counter's halves, and a question about the carry flag,
- * by which rdrand and rdseed tell whether they had a number.
+ * by which rdrand and rdseed tell whether they had a number. Careless programs do not ask; they are
+ * told by the prefix of 64 bits, with which it is four bytes.
  */
 #include "batch/sandbox/instructions.h"
 
@@ -87,8 +88,9 @@ static unsigned holds_randomness(const uint8_t *code, size_t len)
     while ((at = memmem(at, len - (size_t)(at - code), group, sizeof(group)))) {
         size_t rest = len - (size_t)(at - code);
         bool is_rdpid = at > code && at[-1] == 0xf3;
+        bool is_wide = at > code && (at[-1] == 0x48 || at[-1] == 0x49);
 
-        if (rest > 3 && at[2] >= 0xf0 && !is_rdpid && asks_carry(at + 3, rest - 3))
+        if (rest > 3 && at[2] >= 0xf0 && !is_rdpid && (is_wide || asks_carry(at + 3, rest - 3)))
             holds |= at[2] < 0xf8 ? NJ_HOLDS_RDRAND : NJ_HOLDS_RDSEED;
         at++;
     }

@@ -186,6 +186,9 @@ static void a_program_that_reads_the_processors_own_is_named(void **state)
          NJ_LOWERED_TSC},
         {"int main(void) { unsigned long long v; return __builtin_ia32_rdrand64_step(&v) == 7; }",
          "int x;", 0, NJ_LOWERED_RDRAND},
+        {"int main(void) { unsigned long long v; __builtin_ia32_rdrand64_step(&v); return v == 7; "
+         "}",
+         "int x;", 0, NJ_LOWERED_RDRAND},
         {"int main(int n, char **a) { unsigned v; while (n > 1 && "
          "!__builtin_ia32_rdseed_si_step(&v)); return 0; "
          "}",
