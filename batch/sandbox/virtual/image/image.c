@@ -147,31 +147,32 @@ __asm__(
                                                                                                     "mov $3, %edx\n"
                                                                                                     "mov $0x11, %r10d\n"
                                                                                                     "mov %r12, %r8\n"
-                                                                                                    "mov $" VALUE(NJ_LAYOUT_CLOCK_OFFSET) ", %r9d\n"
-                                                                                                                               "syscall\n"
-                                                                                                                               "cmp %rdi, %rax\n"
-                                                                                                                               "jne 1f\n"
-                                                                                                                               "mov $3, %eax\n" /* close */
-                                                                                                                               "mov %r12, %rdi\n"
-                                                                                                                               "syscall\n"
-                                                                                                                               "movabs $" VALUE(
-                                                                                                                                   NJ_LAYOUT_SLOTS) ", %rax\n"
-                                                                                                                                                    "mov %r13, " VALUE(
-                                                                                                                                                        NJ_SLOT_TIME) "(%rax)\n" /* the jump below needs no register */
-                                                                                                                                                                      "xor %eax, %eax\n"
-                                                                                                                                                                      "xor %ecx, %ecx\n"
-                                                                                                                                                                      "xor %edx, %edx\n"
-                                                                                                                                                                      "xor %esi, %esi\n"
-                                                                                                                                                                      "xor %edi, %edi\n"
-                                                                                                                                                                      "xor %r8d, %r8d\n"
-                                                                                                                                                                      "xor %r9d, %r9d\n"
-                                                                                                                                                                      "xor %r10d, %r10d\n"
-                                                                                                                                                                      "xor %r11d, %r11d\n"
-                                                                                                                                                                      "xor %r12d, %r12d\n"
-                                                                                                                                                                      "xor %r13d, %r13d\n"
-                                                                                                                                                                      "jmp *nj_slots_here(%rip)\n"
-                                                                                                                                                                      "1: ud2\n" /* no memory for 36 KiB: there is nothing to go on with */
-                                                                                                                                                                      ".popsection\n");
+                                                                                                    "mov $" VALUE(
+                                                                                                        NJ_LAYOUT_CLOCK_OFFSET) ", %r9d\n"
+                                                                                                                                "syscall\n"
+                                                                                                                                "cmp %rdi, %rax\n"
+                                                                                                                                "jne 1f\n"
+                                                                                                                                "mov $3, %eax\n" /* close */
+                                                                                                                                "mov %r12, %rdi\n"
+                                                                                                                                "syscall\n"
+                                                                                                                                "movabs $" VALUE(
+                                                                                                                                    NJ_LAYOUT_SLOTS) ", %rax\n"
+                                                                                                                                                     "mov %r13, " VALUE(
+                                                                                                                                                         NJ_SLOT_TIME) "(%rax)\n" /* the jump below needs no register */
+                                                                                                                                                                       "xor %eax, %eax\n"
+                                                                                                                                                                       "xor %ecx, %ecx\n"
+                                                                                                                                                                       "xor %edx, %edx\n"
+                                                                                                                                                                       "xor %esi, %esi\n"
+                                                                                                                                                                       "xor %edi, %edi\n"
+                                                                                                                                                                       "xor %r8d, %r8d\n"
+                                                                                                                                                                       "xor %r9d, %r9d\n"
+                                                                                                                                                                       "xor %r10d, %r10d\n"
+                                                                                                                                                                       "xor %r11d, %r11d\n"
+                                                                                                                                                                       "xor %r12d, %r12d\n"
+                                                                                                                                                                       "xor %r13d, %r13d\n"
+                                                                                                                                                                       "jmp *nj_slots_here(%rip)\n"
+                                                                                                                                                                       "1: ud2\n" /* no memory for 36 KiB: there is nothing to go on with */
+                                                                                                                                                                       ".popsection\n");
 
 /*
  * wait: entered in place of a timed wait's return, registers as the call wants them and r15 = the

@@ -76,7 +76,8 @@ static void only_the_file_that_ran_is_read(void **state)
     scratch_file(scratch, "program", "one", 0755);
     ran_file = of(path);
     must(nj_digested_new(&digested, &err));
-    scratch_file(scratch, "program", "another", 0755); /* an upgrade between the call and the bundle */
+    scratch_file(scratch, "program", "another",
+                 0755); /* an upgrade between the call and the bundle */
     must(nj_digested_add(digested, &ran, &err));
     file = nj_digested_find(digested, nj_span_text(path));
     assert_non_null(file);
