@@ -118,16 +118,19 @@ for path, file in ran.items():
     reached D3
 }
 
-asked() { grep -q . log 2>/dev/null; }
-
-@test "a call that a crash repeats starts at the same time with the same chances" {
-    sed -i 's/sleep 0.2;/sleep 2;/' replies.yaml
-    export NJ_SCRIPT_LOG=$PWD/log
+# killed_in_its_call - a run, while its call sleeps
+killed_in_its_call() {
+    local nap
+    nap=$(nap 4)
+    sed -i "s/sleep 0.2;/sleep $nap;/" replies.yaml
     begin nightjar run job.yaml --run-dir run
-    until_true 20 asked
-    sleep 0.7
+    until_true 20 asleep "$nap"
     kill -KILL "$begun"
     ended 137
+}
+
+@test "a call that a crash repeats starts at the same time with the same chances" {
+    killed_in_its_call
     expect 0 nightjar resume run
     B=$(bundle s)
     reached D1
@@ -135,14 +138,8 @@ asked() { grep -q . log 2>/dev/null; }
 
 @test "what a build without the layer recorded goes on without it" {
     # Its configs were those of jobs that do not ask: run such a one, and ask before it is resumed.
-    sed -i 's/sleep 0.2;/sleep 2;/' replies.yaml
     sed -i 's/reproducible: D1, //' job.yaml
-    export NJ_SCRIPT_LOG=$PWD/log
-    begin nightjar run job.yaml --run-dir run
-    until_true 20 asked
-    sleep 0.7
-    kill -KILL "$begun"
-    ended 137
+    killed_in_its_call
     sed -i 's/model: worker, /&reproducible: D2, /' run/job.yaml
     expect 0 nightjar resume run
     B=$(bundle s)
