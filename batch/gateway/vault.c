@@ -149,11 +149,13 @@ int vault_take_answer(const struct vault_answer *answer, size_t len, struct nj_e
     return 0;
 }
 
-/* A question and its answer, while the caller waits. */
+/* A question and its answer, while the caller waits. Whatever came later would be taken for the
+ * answer to another question, and one host's header go to the next: who is late once is gone. */
 static int exchange(struct nj_vault *vault, const void *ask, size_t ask_len, void *out, size_t size,
                     size_t *ret_len, struct nj_error *err)
 {
     ssize_t n;
+    int r;
 
     if (vault->gone)
         return nj_fail(err, NJ_E_SYSTEM, "the vault has ended");
@@ -162,9 +164,11 @@ static int exchange(struct nj_vault *vault, const void *ask, size_t ask_len, voi
     do
         n = send(vault->fd, ask, ask_len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return nj_fail_errno(err, errno, "ask the vault");
-    return vault_hear(vault, out, size, 0, ret_len, err);
+    r = n < 0 ? nj_fail_errno(err, errno, "ask the vault")
+              : vault_hear(vault, out, size, 0, ret_len, err);
+    if (r < 0)
+        vault_give_up(vault);
+    return r;
 }
 
 static int mask_part(struct nj_vault *vault, char *text, size_t len)

@@ -60,7 +60,8 @@ void nj_vault_forget(struct nj_credential_wait *wait);
 
 /* nj_vault_mask - replace every secret in @text by asterisks, in place. Also the beginning of one
  * (8 bytes and more) that something cut off. Where the vault is gone all of @text is. The caller
- * waits for it: only what a failed try has brought is masked. */
+ * waits for it: only what a failed try has brought is masked. Five seconds are the limit here; who
+ * is late is gone, as its answer would be taken for the next. */
 void nj_vault_mask(void *vault, char *text, size_t len);
 
 #endif

@@ -44,6 +44,13 @@ static void take_out(struct nj_credential_wait *wait)
     wait->vault->n_sent -= wait->sent;
 }
 
+void vault_give_up(struct nj_vault *vault)
+{
+    vault->gone = true;
+    if (vault->heard)
+        event_active(vault->heard, EV_READ, 0); /* who waits is told from the loop */
+}
+
 /* Sends what may be under way at once. */
 static void send_more(struct nj_vault *vault)
 {
@@ -63,8 +70,7 @@ static void send_more(struct nj_vault *vault)
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && vault->n_sent > 0)
             return; /* after the next answer */
         if (n < 0) {
-            vault->gone = true; /* told from the loop */
-            event_active(vault->heard, EV_READ, 0);
+            vault_give_up(vault);
             return;
         }
         wait->sent = true;
@@ -197,7 +203,9 @@ int nj_vault_attach(void *object, struct event_base *base, struct nj_error *err)
     if (!base) {
         struct nj_error ignored = {0};
 
-        (void)!vault_collect(vault, &ignored); /* the next loop hears answers of its own only */
+        /* The next loop hears answers of its own only. */
+        if (!vault->gone && vault_collect(vault, &ignored) < 0)
+            vault->gone = true;
         vault_forget_all(vault);
         return 0;
     }

@@ -88,6 +88,8 @@ int vault_take_answer(const struct vault_answer *answer, size_t len,
 
 /* vault_collect - wait for what was asked and keep it for the loop: the next message is another */
 int vault_collect(struct nj_vault *vault, struct nj_error *err) NJ_MUST_USE;
+/* vault_give_up - an answer may still come that none expects any more: nobody is answered again */
+void vault_give_up(struct nj_vault *vault);
 void vault_forget_all(struct nj_vault *vault);
 
 /* vault_read - one credential's secret into the locked memory; NJ_E_INPUT with place and cure */

@@ -387,6 +387,33 @@ static void a_vault_that_dies_fails_all_who_wait(void **state)
     nj_manifest_free(manifest);
 }
 
+/* Else its late answer were that to the next question, and each answer that to the one after. */
+static void a_vault_that_is_late_once_answers_nobody_again(void **state)
+{
+    const struct timeval soon = {.tv_usec = 50000};
+    char line[NJ_VAULT_LINE_MAX_BYTES] = "", text[] = "it was " SECRET;
+    struct nj_manifest *manifest;
+    struct nj_vault *vault = NULL;
+    struct nj_error err = {0};
+
+    (void)state;
+    set_secret();
+    manifest = job("{env: NJ_TEST_KEY}");
+    assert_int_equal(start(manifest, &vault, &err), 0);
+    assert_int_equal(setsockopt(vault->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon)), 0);
+    assert_int_equal(kill(vault->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(vault->pid, NULL, WUNTRACED), vault->pid);
+    nj_vault_mask(vault, text, strlen(text));
+    assert_int_equal(strspn(text, "*"), sizeof(text) - 1);
+    assert_int_equal(kill(vault->pid, SIGCONT), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ask(vault, 0, "127.0.0.1:8123", "POST", line, &err), -NJ_E_SYSTEM);
+    assert_string_equal(line, "");
+    assert_non_null(strstr(err.text, "resume"));
+    nj_vault_free(vault);
+    nj_manifest_free(manifest);
+}
+
 static void a_job_without_credentials_has_no_process(void **state)
 {
     struct nj_manifest_faults faults = {0};
@@ -520,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_secret_is_masked_wherever_it_lies),
         cmocka_unit_test(many_questions_are_answered_each_once_and_in_order),
         cmocka_unit_test(a_vault_that_dies_fails_all_who_wait),
+        cmocka_unit_test(a_vault_that_is_late_once_answers_nobody_again),
         cmocka_unit_test(a_job_without_credentials_has_no_process),
         cmocka_unit_test(the_process_is_locked_filtered_and_deaf_to_signals),
         cmocka_unit_test(a_malformed_question_is_refused),
