@@ -17,6 +17,7 @@
 
 #include "batch/sandbox/instructions.h"
 #include "formats/base/fsio.h"
+#include "formats/base/utf8.h"
 
 #include "formats/base/banned.h"
 
@@ -420,6 +421,22 @@ static int write_file(const struct nj_digested_file *file, struct nj_buf *out, s
                           : nj_buf_text(out, "\"sha256\":null}", err);
 }
 
+/* is_utf8 - or JSON has no such key: what is put for other bytes would be one key for many paths */
+static bool is_utf8(const char *path)
+{
+    struct nj_span rest = nj_span_text(path);
+
+    while (rest.len > 0) {
+        uint32_t ignored;
+        size_t len = nj_utf8_next(rest, &ignored);
+
+        if (len == 0)
+            return false;
+        rest = (struct nj_span){rest.data + len, rest.len - len};
+    }
+    return true;
+}
+
 /* mark - the files that @ran tells, and what loads them */
 static void mark(struct nj_digested *digested, const struct nj_ran *ran)
 {
@@ -451,7 +468,7 @@ int nj_digested_write(struct nj_digested *digested, const struct nj_ran *ran, st
         return -(int)err->code;
     mark(digested, ran);
     for (size_t i = 0; i < digested->n && out->len - began < NJ_DIGESTED_MAX_BYTES - 8192; i++) {
-        if (!digested->files[i]->told)
+        if (!digested->files[i]->told || !is_utf8(digested->files[i]->path))
             continue;
         if (nj_buf_text(out, first ? ",\"ran\":{" : ",", err) < 0 ||
             write_file(digested->files[i], out, err) < 0)

@@ -44,7 +44,8 @@ const struct nj_digested_file *nj_digested_find(const struct nj_digested *digest
 
 /* nj_digested_write - append ,"ran":{PATH:{...},...} of the files in @ran and their loaders: a part
  * of a bundle's environment (formats/bundle/FORMAT.md), where it must not be longer than
- * NJ_DIGESTED_MAX_BYTES. Nothing when there is none. Asks dpkg for their packages. */
+ * NJ_DIGESTED_MAX_BYTES. Paths that are not UTF-8 are left out. Nothing when there is none. Asks
+ * dpkg for their packages. */
 #define NJ_DIGESTED_MAX_BYTES ((size_t)512 << 10)
 int nj_digested_write(struct nj_digested *digested, const struct nj_ran *ran, struct nj_buf *out,
                       struct nj_error *err) NJ_MUST_USE;

@@ -120,6 +120,24 @@ static void of_no_list_nothing_is_written(void **state)
     assert_int_equal(text.len, 0);
 }
 
+/* A call may run what it likes, and its bundle must be made all the same. */
+static void a_path_that_is_no_text_is_left_out(void **state)
+{
+    struct nj_ran_file files[] = {{nj_span_text("/tmp/\xc3\xbc"), 1, 1},
+                                  {nj_span_text("/tmp/\xfe"), 1, 1},
+                                  {nj_span_text("/tmp/\xff"), 1, 1}};
+    const struct nj_ran ran = {files, 3, false};
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+
+    (void)state;
+    nj_buf_init(&text, 1u << 20);
+    must(nj_digested_new(&digested, &err));
+    must(nj_digested_add(digested, &ran, &err));
+    must(nj_digested_write(digested, &ran, &text, &err));
+    assert_string_equal(text.data, ",\"ran\":{\"/tmp/\xc3\xbc\":{\"sha256\":null}}");
+}
+
 static int folder_made(void **state)
 {
     static struct scratch scratch;
@@ -143,6 +161,7 @@ int main(void)
                                         folder_removed),
         cmocka_unit_test(what_is_no_file_is_not_opened_for_long),
         cmocka_unit_test(of_no_list_nothing_is_written),
+        cmocka_unit_test(a_path_that_is_no_text_is_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
