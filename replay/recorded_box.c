@@ -82,8 +82,6 @@ static int take_objects(struct nj_recorded *recorded, const struct nj_box_result
     return 0;
 }
 
-/* After an equal step the record holds all that the call left, its times apart, which nobody asks
- * for. */
 static void forget_newest(struct nj_recorded *recorded)
 {
     struct nj_recorded_objects *newest = recorded->kept;
@@ -115,6 +113,13 @@ static int get_now(void *ctx, const struct nj_digest *digest, struct nj_buf *out
     return record.get(record.ctx, digest, out, err);
 }
 
+void nj_recorded_judged(struct nj_recorded *recorded)
+{
+    if (recorded->newest_known)
+        forget_newest(recorded);
+    recorded->newest_known = false;
+}
+
 struct nj_object_source nj_recorded_source_now(struct nj_recorded *recorded)
 {
     return (struct nj_object_source){.get = get_now, .ctx = recorded};
@@ -125,6 +130,7 @@ void nj_recorded_drop_box(struct nj_recorded *recorded)
     nj_box_close(recorded->box);
     recorded->box = NULL;
     recorded->box_known = false;
+    recorded->newest_known = false;
     while (recorded->kept)
         forget_newest(recorded);
 }
@@ -279,8 +285,10 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
     recorded->run_again = true;
     expected = recorded->judging ? recorded->event.judged.outcome.tree
                                  : recorded->event.tool_done.outcome.tree;
-    if (recorded->kept != before && nj_digest_equal(&expected, &result->outcome.tree))
-        forget_newest(recorded);
+    /* After an equal step the record holds all that the call left, but its times, which nobody asks
+     * for, and the list of what ran, which is asked for in a moment. */
+    recorded->newest_known =
+        recorded->kept != before && nj_digest_equal(&expected, &result->outcome.tree);
     meta = result->meta;
     nj_tool_note_level(&meta, recorded->box_level);
     nj_recorded_ran(recorded, &result->outcome, &meta);

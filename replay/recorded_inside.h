@@ -57,6 +57,7 @@ struct nj_recorded {
     bool box_known;
     struct nj_recorded_objects *kept; /* what calls left in this box and the record does not hold */
     size_t kept_bytes;
+    bool newest_known; /* the record holds what the newest of them is needed for behind the call */
 };
 
 /* recorded_box.c */
@@ -66,7 +67,11 @@ struct nj_recorded {
 void nj_recorded_run(struct nj_recorded *recorded);
 void nj_recorded_drop_box(struct nj_recorded *recorded);
 
-/* nj_recorded_source_now - the objects of the workspace that the last call left */
+/* nj_recorded_judged - the call under way was compared: what is not needed any more is forgotten */
+void nj_recorded_judged(struct nj_recorded *recorded);
+
+/* nj_recorded_source_now - the objects of the workspace that the last call left; until it is
+ * judged, of all that it told */
 struct nj_object_source nj_recorded_source_now(struct nj_recorded *recorded);
 
 /* world_recorded.c */

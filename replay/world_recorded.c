@@ -435,6 +435,7 @@ void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome 
     }
     if (recorded->result.divergences.count > before && !recorded->result.likely[0])
         note_likely(recorded, now, meta);
+    nj_recorded_judged(recorded);
     go_on_as_recorded(recorded);
 }
 

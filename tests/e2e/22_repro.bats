@@ -83,6 +83,24 @@ for path, file in ran.items():
     expect 1 nightjar-replay verify bent.njb
 }
 
+# What ran has its time in the list, and a program in memory is of another time whenever it runs: so it is with each
+# file of another host, or behind an upgrade.
+@test "programs of other times, and with names that are no text, run: the session has its bundle, which is equal" {
+    cat >replies.yaml <<-'YAML'
+	replies:
+	  - when: {turn: 1}
+	    call: [{tool: code_execution, input: {language: bash, code: "for name in $'\\xfe' $'\\xff'; do cp /bin/true /tmp/$name; /tmp/$name || exit 1; done; python3 -c 'import os, sys\nfor name in (b\"\\xfe\", b\"\\xff\"):\n    fd = os.memfd_create(os.fsdecode(name))\n    os.write(fd, open(\"/bin/true\", \"rb\").read())\n    if os.fork() == 0: os.execve(fd, [\"x\"], {})\n    if os.wait()[1] != 0: sys.exit(1)'"}}]
+	  - say: "Done: {last}"
+	YAML
+    sed -i 's/, accept:.*}/}/' job.yaml
+    run_it
+    expect 0 nightjar-replay show "$B@2"
+    has_out "exit status 0"
+    has_out 'memfd:\xff'
+    expect 0 nightjar-replay fsck "$B"
+    expect 0 nightjar-replay verify "$B"
+}
+
 @test "another user sees the same" {
     skip_without root
     run_it
