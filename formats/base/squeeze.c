@@ -104,8 +104,6 @@ static int squeeze(struct nj_buf *out, struct nj_span data, const struct nj_span
                         base ? window_log(data.len + base->len) : 0, err);
     if (r < 0)
         return r;
-    if (base && ZSTD_isError(ZSTD_CCtx_refPrefix(contexts->compress, base->data, base->len)))
-        return nj_fail_nomem(err);
 
     bound = ZSTD_compressBound(data.len);
     if (ZSTD_isError(bound))
@@ -115,6 +113,9 @@ static int squeeze(struct nj_buf *out, struct nj_span data, const struct nj_span
     r = nj_buf_reserve(out, bound, err);
     if (r < 0)
         return r;
+    /* Behind all that fails: the context would keep it for the next frame. */
+    if (base && ZSTD_isError(ZSTD_CCtx_refPrefix(contexts->compress, base->data, base->len)))
+        return nj_fail_nomem(err);
     len = ZSTD_compress2(contexts->compress, out->data + out->len, bound, data.data, data.len);
     if (ZSTD_isError(len)) {
         if (ZSTD_getErrorCode(len) == ZSTD_error_dstSize_tooSmall)
