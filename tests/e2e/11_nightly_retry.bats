@@ -65,22 +65,44 @@ bundles() { find "${1:-run}/bundles" -type f -printf '%f\n' | sed 's/-[0-9a-f]\{
     expect 0 nightjar-replay show run:3
 }
 
+# paused - all that is left is to be tried again
+paused() { grep -q '"retrying": 2' run/run.json && grep -q '"succeeded": 2' run/run.json; }
+paused_or_ended() { paused || ! kill -0 "$begun"; }
+
 @test "killed between attempts: what has ended is not repeated, and the pause is kept" {
-    sed -i 's/backoff_seconds: 0/backoff_seconds: 6/' job.yaml
+    # Half an hour at least: nothing here comes too late for it.
+    sed -i 's/backoff_seconds: 0/backoff_seconds: 3600, backoff_max_seconds: 3600/' job.yaml
     begin nightjar run job.yaml --run-dir run
-    until_true 20 grep -q '"retrying": 2' run/run.json
+    until_true 60 paused
     kill -KILL "$begun"
     ended 137
     delivered=$(wc -l <log)
     begin nightjar resume run
     engine=$begun
-    until_true 20 grep -q "\"pid\": $engine" run/run.json
-    until_true 20 grep -q '"retrying": 2' run/run.json
+    until_true 60 grep -q "\"pid\": $engine" run/run.json
+    until_true 60 paused
     same "$(wc -l <log)" "$delivered" "replies before the pause was over"
     expect 0 nightjar stop run
     begun=$engine ended 4
     same "$(row 2 'r["status"], r["attempts"]')" '["suspended", 1]'
     same "$(row 2 'r["cost_usd"]')" 0.00011
+}
+
+@test "killed between attempts, a run goes on when the pause is over" {
+    local pause born
+    # A machine may be so busy that the kill comes when the pause is over: then a longer one is tried.
+    for pause in 6 24 96 384; do
+        rm -rf run log
+        sed -i "s/backoff_seconds: [0-9]*/backoff_seconds: $pause/" job.yaml
+        born=${EPOCHREALTIME//[.,]/}
+        begin nightjar run job.yaml --run-dir run
+        until_true 600 paused_or_ended
+        kill -KILL "$begun" 2>/dev/null || true
+        wait "$begun" || true
+        # No pause is shorter than half of it, and none began before the run.
+        [ $((${EPOCHREALTIME//[.,]/} - born)) -ge $((pause * 500000)) ] || break
+    done
+    same "$(wc -l <log)" 8 "replies before the pause was over"
     expect 1 nightjar resume run
     same "$(row 2 'r["status"], r["attempts"]')" '["succeeded", 2]'
     same "$(row 3 'r["status"], r["attempts"]')" '["failed", 3]'
