@@ -8,6 +8,7 @@
 #include "batch/gateway/vault.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -291,6 +292,9 @@ void nj_vault_free(struct nj_vault *vault)
     vault_forget_all(vault);
     if (vault->fd >= 0)
         (void)close(vault->fd); /* its end */
+    /* One that hangs does not see that. If it is root's and not ours any more it is left. */
+    if (vault->gone && vault->pid > 0 && kill(vault->pid, SIGKILL) < 0)
+        vault->pid = 0;
     while (vault->pid > 0 && waitpid(vault->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     free(vault);

@@ -410,6 +410,7 @@ static void a_vault_that_is_late_once_answers_nobody_again(void **state)
         assert_int_equal(ask(vault, 0, "127.0.0.1:8123", "POST", line, &err), -NJ_E_SYSTEM);
     assert_string_equal(line, "");
     assert_non_null(strstr(err.text, "resume"));
+    assert_int_equal(kill(vault->pid, SIGSTOP), 0); /* nor is its end waited for */
     nj_vault_free(vault);
     nj_manifest_free(manifest);
 }
