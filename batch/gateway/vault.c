@@ -292,7 +292,7 @@ void nj_vault_free(struct nj_vault *vault)
     vault_forget_all(vault);
     if (vault->fd >= 0)
         (void)close(vault->fd); /* its end */
-    /* One that hangs does not see that. If it is root's and not ours any more it is left. */
+    /* One that hangs does not see that. Of another user (the engine was root's) it is left. */
     if (vault->gone && vault->pid > 0 && kill(vault->pid, SIGKILL) < 0)
         vault->pid = 0;
     while (vault->pid > 0 && waitpid(vault->pid, NULL, 0) < 0 && errno == EINTR)
