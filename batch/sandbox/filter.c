@@ -288,6 +288,9 @@ static int add_virtual(scmp_filter_ctx ctx, struct nj_error *err)
     for (size_t i = 0; r >= 0 && i < COUNT(requests); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ptrace), 1,
                              SCMP_A0(SCMP_CMP_EQ, (unsigned long)requests[i]));
+    if (r >= 0) /* a copy that is closed must not wait */
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+                             SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET), SCMP_A2(SCMP_CMP_EQ, SO_LINGER));
     if (r < 0)
         return nj_fail_errno(err, -r, "filter: rules for the supervisor's notifications");
     return 0;

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -78,10 +79,29 @@ void nj_order_dequeue(struct nj_order *o, struct nj_order_task *task)
     task->queued = false;
 }
 
+/* close_copy - of a socket of the network. Whoever closes the last descriptor waits as long as
+ * SO_LINGER says for a peer that may never read, and that is us where a program was killed. */
+static void close_copy(int *fd)
+{
+    struct linger linger = {.l_onoff = 0};
+    socklen_t len = sizeof(linger);
+
+    if (getsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff &&
+        linger.l_linger > 0) {
+        linger = (struct linger){.l_onoff = 0};
+        (void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    }
+    nj_close_auto(fd);
+}
+
 void nj_order_forget_looks(struct nj_order_task *task)
 {
-    for (size_t i = 0; i < task->n_looks; i++)
-        nj_close_auto(&task->looks[i].fd);
+    for (size_t i = 0; i < task->n_looks; i++) {
+        if (task->on_network && task->looks[i].fd >= 0)
+            close_copy(&task->looks[i].fd);
+        else
+            nj_close_auto(&task->looks[i].fd);
+    }
     free(task->looks);
     task->looks = NULL;
     task->n_looks = 0;

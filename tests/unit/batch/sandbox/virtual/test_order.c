@@ -340,3 +340,44 @@ int main(void)
 {
     return run_both_ways(run_cases, "order");
 }
+/* The supervisor has copies of descriptors that parked tasks wait for: to close one may block, and
+ * as long as one is open the kernel tells nothing of what was written by it. */
+static void copies_of_descriptors_are_closed_in_time(void **state)
+{
+    static const char script[] =
+        "import fcntl, mmap, os, select, socket, struct, threading, time\n"
+        "f = open('f', 'r+b'); m = mmap.mmap(f.fileno(), 4); m[0]\n"
+        "r, w = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    g = open('f', 'rb'); fcntl.flock(g, fcntl.LOCK_EX); os.write(w, b'x')\n"
+        "    while True: time.sleep(1000)\n"
+        "os.read(r, 1); m[0] = 98\n"
+        "threading.Thread(target=fcntl.flock, args=(f, fcntl.LOCK_EX)).start()\n"
+        "def wait(s):\n"
+        "    p = select.poll(); p.register(s, select.POLLPRI); p.poll()\n"
+        "for i in range(4):\n"
+        "    l = socket.create_server(('127.0.0.1', 0))\n"
+        "    a = socket.create_connection(l.getsockname()); b, _ = l.accept(); l.close()\n"
+        "    a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 30000))\n"
+        "    a.setblocking(False)\n"
+        "    try:\n"
+        "        while True: a.send(bytes(65536))\n"
+        "    except BlockingIOError: pass\n"
+        "    for s in (a, b)[::(-1, 1)[i & 1]]: threading.Thread(target=wait, args=(s,)).start()\n"
+        "while True: time.sleep(1000)\n";
+    const char *const argv[] = {"python3", "-c", script, NULL};
+    struct nj_box_call call = ordered_call(argv);
+
+    (void)state;
+    run("echo aaa >f");
+    call.timeout_ms = 4000;
+    call_with(&h, &call);
+    if (h.failed)
+        fail_msg("%s", h.err.text);
+    assert_string_equal(h.errors, "");
+    assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
+    scan(&h);
+    assert_int_equal(h.scan_misses, 0);
+}
+
+        BOX_TEST(copies_of_descriptors_are_closed_in_time),
