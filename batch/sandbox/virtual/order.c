@@ -95,11 +95,23 @@ void nj_order_end(struct nj_virtual *v)
 
 /* ---- answers ---- */
 
+/* asks_use - waits for a child and asks what it used, which the kernel must not tell */
+static bool asks_use(const struct seccomp_data *call)
+{
+    return (call->nr == SYS_wait4 && call->args[3] != 0) ||
+           (call->nr == SYS_waitid && call->args[4] != 0);
+}
+
 /* respond - false: the task is dying */
 static bool respond(struct nj_virtual *v, struct nj_order_task *task, enum nj_order_verdict verdict,
                     struct seccomp_notif_resp *response)
 {
     response->id = task->notif.id;
+    if (verdict == NJ_ORDER_GOES && asks_use(&task->notif.data) && !task->interrupted) {
+        nj_order_forget_looks(task);
+        nj_virtual_serve_call(v, &task->notif); /* begun again without that, and told of again */
+        return true;                            /* else its pidfd tells */
+    }
     if (verdict == NJ_ORDER_GOES)
         *response = (struct seccomp_notif_resp){.id = task->notif.id,
                                                 .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
@@ -120,6 +132,9 @@ static enum nj_order_verdict try(struct nj_virtual *v, struct nj_order_task *tas
         if (verdict == NJ_ORDER_GOES &&
             nj_virtual_wait(v, &task->notif, response) == NJ_ANSWER_VALUE)
             return NJ_ORDER_ANSWERED; /* and goes on in the image */
+        /* Where no child is to be told of the kernel ends the wait, and tells no use of any. */
+        task->interrupted =
+            asks_use(&task->notif.data) && nj_order_test(v, task, response) == NJ_ORDER_WAITS;
         return verdict;
     }
     verdict = nj_order_test(v, task, response);

@@ -259,7 +259,7 @@ enum nj_answer nj_virtual_wait_child(struct nj_virtual *v, const struct seccomp_
     const unsigned argument = notif->data.nr == SYS_wait4 ? 3 : 4;
     struct nj_task planned = {.number = notif->data.nr, .time_argument = -1};
 
-    if (v->level == NJ_LEVEL_MAX || /* there every wait is taken in another way, order.h */
+    if (notif->data.args[argument] == 0 || /* at level 3 those are told, too */
         !nj_virtual_write((pid_t)notif->pid, notif->data.args[argument], &nothing, sizeof(nothing)))
         return NJ_ANSWER_CONTINUE;
     memcpy(planned.arguments, notif->data.args, sizeof(planned.arguments));

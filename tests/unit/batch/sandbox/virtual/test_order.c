@@ -235,6 +235,35 @@ static void births_and_programs_come_in_storms(void **state)
         "for i in $(seq 150); do (echo $i) & done; wait; ls /proc/self/fd | wc -l");
 }
 
+static void what_children_used_is_told_as_nothing(void **state)
+{
+    (void)state;
+    run_equal("python3 - <<'P'\n"
+              "import os, signal, time\n"
+              "def child(status, work):\n"
+              "    pid = os.fork()\n"
+              "    if pid == 0:\n"
+              "        work(); os._exit(status)\n"
+              "    return pid\n"
+              "def late(*a): raise TimeoutError\n"
+              "signal.signal(signal.SIGALRM, late)\n"
+              "pid = child(7, lambda: sum(range(300000)))\n"
+              "got, status, usage = os.wait4(pid, 0)\n"
+              "assert got == pid and os.WEXITSTATUS(status) == 7, (got, status)\n"
+              "assert tuple(usage) == (0.0, 0.0) + 14 * (0,), usage\n"
+              "try: os.wait4(-1, 0); assert False\n"
+              "except ChildProcessError: pass\n"
+              "pid = child(0, lambda: time.sleep(500))\n"
+              "assert os.wait4(pid, os.WNOHANG)[0] == 0\n"
+              "signal.alarm(5)\n"
+              "try: os.wait4(pid, 0); assert False\n"
+              "except TimeoutError: print(time.monotonic())\n"
+              "os.kill(pid, signal.SIGKILL)\n"
+              "assert os.wait4(pid, 0)[1:] == (9, usage)\n"
+              "print(time.monotonic())\n"
+              "P");
+}
+
 static void floods_of_output_come_whole(void **state)
 {
     (void)state;
@@ -324,6 +353,7 @@ static int run_cases(const char *name)
         BOX_TEST(timers_of_a_program_are_the_same),
         BOX_TEST(signals_reach_who_is_parked),
         BOX_TEST(births_and_programs_come_in_storms),
+        BOX_TEST(what_children_used_is_told_as_nothing),
         BOX_TEST(floods_of_output_come_whole),
         BOX_TEST(who_waits_by_computing_is_let_go),
         BOX_TEST(computing_while_others_only_wait_is_no_spinning),
