@@ -479,6 +479,7 @@ static bool look_at_holder(struct nj_virtual *v)
     struct pollfd told = {v->listener_fd, POLLIN, 0};
     uint64_t slices;
     int64_t busy_ns;
+    bool asleep;
     char state;
 
     o->looked_at = o->served;
@@ -491,13 +492,17 @@ static bool look_at_holder(struct nj_virtual *v)
     if (first) {
         o->busy_from_ns = busy_ns;
         o->slices = slices;
+        o->asleep = false;
         return true;
     }
     if (busy_ns - o->busy_from_ns >= SPIN_NS && may_wait_for(v, busy_ns - o->busy_from_ns))
         return false;
     state = nj_order_state_of(v, task->tid);
-    if (state == 'S' && slices == o->slices)
+    /* Once may be in a call that we answer as soon as this turn of the loop: a random device's. */
+    asleep = state == 'S' && slices == o->slices;
+    if (asleep && o->asleep)
         return poll(&told, 1, 0) > 0 || nj_order_lose(v, task, slices);
+    o->asleep = asleep;
     o->slices = slices;
     return state != 'T';
 }

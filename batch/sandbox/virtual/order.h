@@ -163,6 +163,7 @@ struct nj_order {
     int64_t next_look_ns;      /* host's */
     int64_t busy_from_ns;      /* processor time of the holder then; -1: not looked yet */
     uint64_t slices;           /* how often it had been given a processor */
+    bool asleep;               /* and since then it slept */
     int64_t unsettled_from_ns; /* host's; 0: all is settled */
     int64_t idle_until_ns; /* the network may lag: not before this the clock jumps; 0: not idle */
 };
