@@ -63,40 +63,60 @@ static void run(const char *command)
                  h.outcome.status, h.text, h.out, h.errors);
 }
 
-/* run_pair - returns where the two outputs differ; -1: nowhere. A level that was not reached is a
- * difference at byte 0. */
+#define NOWHERE (-1)
+#define LOWERED (-2)
+
+static bool is_kept(void)
+{
+    if (h.meta.level == NJ_LEVEL_MAX)
+        return true;
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_ORDER);
+    return false;
+}
+
+/* run_pair - returns where the two outputs differ, NOWHERE, or LOWERED: the order was not kept, and
+ * that was said */
 static long run_pair(const char *command)
 {
     char *first;
-    size_t at = 0;
+    long at = 0;
 
     run(command);
-    if (h.meta.level != NJ_LEVEL_MAX)
-        return 0;
+    if (!is_kept())
+        return LOWERED;
     first = strdup(h.out);
     assert_non_null(first);
     run(command);
     while (h.out[at] == first[at] && first[at] != '\0')
         at++;
-    if (h.meta.level != NJ_LEVEL_MAX)
-        at = 0;
+    if (!is_kept())
+        at = LOWERED;
     else if (h.out[at] == first[at])
-        at = SIZE_MAX;
+        at = NOWHERE;
     free(first);
-    return at == SIZE_MAX ? -1 : (long)at;
+    return at;
 }
 
 /* run_equal - without the order these programs differ each time. How seldom one does with it is
- * counted by tests/run bench reproducible, in many runs; here one of three pairs is to be equal. */
+ * counted by tests/run bench reproducible, in many runs; here one of three pairs is to be equal.
+ * Where not even the level was kept in any the machine is too busy for this case. */
 static void run_equal(const char *command)
 {
-    long at = 0;
+    bool claimed = false;
 
-    for (int i = 0; i < 3 && at >= 0; i++)
-        at = run_pair(command);
-    if (at >= 0)
-        fail_msg("%s: differs from byte %ld on: %.60s (level %u: %s)", command, at, h.out + at,
-                 h.meta.level, nj_lowered_text(h.meta.lowered));
+    for (int i = 0; i < 3; i++) {
+        long at = run_pair(command);
+
+        if (at == NOWHERE)
+            return;
+        if (at != LOWERED)
+            print_message("differs from byte %ld on: %.60s\n", at, h.out + at);
+        claimed |= at != LOWERED;
+    }
+    if (claimed)
+        fail_msg("%s: claimed to be in order, and is not", command);
+    print_message("skipped: three times it was said that the order is not kept\n");
+    skip();
 }
 
 /* run_lowered - the order is given up, and the program ends well */
@@ -289,10 +309,15 @@ static void who_waits_by_computing_is_let_go(void **state)
 static void computing_while_others_only_wait_is_no_spinning(void **state)
 {
     (void)state;
-    run_equal("timeout 900 python3 -c 'import time\n"
-              "n = 0\n"
-              "for i in range(30000000): n += i\n"
-              "print(n)' | cat");
+    for (int i = 0; i < 3; i++) {
+        run("timeout 900 python3 -c 'import time\n"
+            "n = 0\n"
+            "for i in range(30000000): n += i\n"
+            "print(n)' | cat");
+        if (is_kept())
+            return;
+    }
+    fail_msg("taken for one that spins");
 }
 
 static void who_stops_itself_goes_on(void **state)
@@ -307,8 +332,11 @@ static void a_debugger_sees_its_program(void **state)
     (void)state;
     run("command -v strace >/dev/null || { echo none; exit; }; strace -f -o log bash -c 'echo hi | "
         "cat' && grep -q execve log");
-    if (strcmp(h.out, "none\n") != 0)
-        assert_true(h.meta.level < NJ_LEVEL_MAX);
+    if (strcmp(h.out, "none\n") == 0) {
+        print_message("skipped: there is no strace\n");
+        skip();
+    }
+    assert_true(h.meta.level < NJ_LEVEL_MAX);
 }
 
 static void who_waits_for_ever_meets_the_time_limit(void **state)
@@ -322,54 +350,6 @@ static void who_waits_for_ever_meets_the_time_limit(void **state)
     assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
 }
 
-static void a_killed_supervisor_leaves_nothing(void **state)
-{
-    const char *const argv[] = {"bash", "-c", "mkfifo f; (while :; do :; done) & read x <f", NULL};
-    struct nj_box_call call = ordered_call(argv);
-    struct nj_box_plan plan;
-    struct nj_error err;
-
-    (void)state;
-    nj_box_plan_default(&plan);
-    plan.level = NJ_LEVEL_MAX;
-    open_box(&h, &plan);
-    h.done = false;
-    must(nj_box_call(h.box, &call, on_output, on_called, &h, &err), &err);
-    for (int i = 0; i < 20; i++)
-        (void)event_base_loop(h.base, EVLOOP_NONBLOCK), (void)usleep(10000);
-    assert_int_equal(kill(nj_box_supervisor_pid(h.box), SIGKILL), 0);
-    run_until_done(&h);
-    assert_true(h.failed);
-    assert_int_equal(h.err.code, NJ_E_UPSTREAM);
-    /* stop() waits for the helper, which waits for every process of the box. */
-}
-
-static int run_cases(const char *name)
-{
-    const struct CMUnitTest tests[] = {
-        BOX_TEST(processes_and_pipes_are_the_same),
-        BOX_TEST(threads_are_the_same),
-        BOX_TEST(waiting_takes_no_time),
-        BOX_TEST(timers_of_a_program_are_the_same),
-        BOX_TEST(signals_reach_who_is_parked),
-        BOX_TEST(births_and_programs_come_in_storms),
-        BOX_TEST(what_children_used_is_told_as_nothing),
-        BOX_TEST(floods_of_output_come_whole),
-        BOX_TEST(who_waits_by_computing_is_let_go),
-        BOX_TEST(computing_while_others_only_wait_is_no_spinning),
-        BOX_TEST(who_stops_itself_goes_on),
-        BOX_TEST(a_debugger_sees_its_program),
-        BOX_TEST(who_waits_for_ever_meets_the_time_limit),
-        BOX_TEST(a_killed_supervisor_leaves_nothing),
-    };
-
-    return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
-}
-
-int main(void)
-{
-    return run_both_ways(run_cases, "order");
-}
 /* The supervisor has copies of descriptors that parked tasks wait for: to close one may block, and
  * as long as one is open the kernel tells nothing of what was written by it. */
 static void copies_of_descriptors_are_closed_in_time(void **state)
@@ -410,4 +390,52 @@ static void copies_of_descriptors_are_closed_in_time(void **state)
     assert_int_equal(h.scan_misses, 0);
 }
 
+static void a_killed_supervisor_leaves_nothing(void **state)
+{
+    const char *const argv[] = {"bash", "-c", "mkfifo f; (while :; do :; done) & read x <f", NULL};
+    struct nj_box_call call = ordered_call(argv);
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    plan.level = NJ_LEVEL_MAX;
+    open_box(&h, &plan);
+    h.done = false;
+    must(nj_box_call(h.box, &call, on_output, on_called, &h, &err), &err);
+    for (int i = 0; i < 20; i++)
+        (void)event_base_loop(h.base, EVLOOP_NONBLOCK), (void)usleep(10000);
+    assert_int_equal(kill(nj_box_supervisor_pid(h.box), SIGKILL), 0);
+    run_until_done(&h);
+    assert_true(h.failed);
+    assert_int_equal(h.err.code, NJ_E_UPSTREAM);
+    /* stop() waits for the helper, which waits for every process of the box. */
+}
+
+static int run_cases(const char *name)
+{
+    const struct CMUnitTest tests[] = {
+        BOX_TEST(processes_and_pipes_are_the_same),
+        BOX_TEST(threads_are_the_same),
+        BOX_TEST(waiting_takes_no_time),
+        BOX_TEST(timers_of_a_program_are_the_same),
+        BOX_TEST(signals_reach_who_is_parked),
+        BOX_TEST(births_and_programs_come_in_storms),
+        BOX_TEST(what_children_used_is_told_as_nothing),
+        BOX_TEST(floods_of_output_come_whole),
+        BOX_TEST(who_waits_by_computing_is_let_go),
+        BOX_TEST(computing_while_others_only_wait_is_no_spinning),
+        BOX_TEST(who_stops_itself_goes_on),
+        BOX_TEST(a_debugger_sees_its_program),
+        BOX_TEST(who_waits_for_ever_meets_the_time_limit),
         BOX_TEST(copies_of_descriptors_are_closed_in_time),
+        BOX_TEST(a_killed_supervisor_leaves_nothing),
+    };
+
+    return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
+}
+
+int main(void)
+{
+    return run_both_ways(run_cases, "order");
+}
