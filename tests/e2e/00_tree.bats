@@ -125,5 +125,5 @@ teardown() {
 
 @test "every source file stands as clang-format leaves it" {
     clang-format --version 2>/dev/null | grep -q 'version 14\.' || skip "no clang-format 14 here"
-    find formats batch replay tests -name '*.[ch]' -exec clang-format --dry-run --Werror {} + 2>&1 | { grep -oE '^[^:]+:[0-9]+' || true; } | none
+    find formats batch replay tests -name '*.[ch]' -exec clang-format --dry-run --Werror {} + 2>&1 | { grep -oE '^[^:]+:[0-9]+' || true; } | head -n 20 | none
 }
