@@ -89,12 +89,13 @@ for path, file in ran.items():
     cat >replies.yaml <<-'YAML'
 	replies:
 	  - when: {turn: 1}
-	    call: [{tool: code_execution, input: {language: bash, code: "for name in $'\\xfe' $'\\xff'; do cp /bin/true /tmp/$name; /tmp/$name || exit 1; done; python3 -c 'import os, sys\nfor name in (b\"\\xfe\", b\"\\xff\"):\n    fd = os.memfd_create(os.fsdecode(name))\n    os.write(fd, open(\"/bin/true\", \"rb\").read())\n    if os.fork() == 0: os.execve(fd, [\"x\"], {})\n    if os.wait()[1] != 0: sys.exit(1)'"}}]
+	    call: [{tool: code_execution, input: {language: bash, code: "for name in $'\\xfe' $'\\xff'; do cp /bin/true /tmp/$name; /tmp/$name || exit 1; done; python3 -c 'import os, sys\nfor name in (b\"\\xfe\", b\"\\xff\"):\n    try: fd = os.memfd_create(os.fsdecode(name))\n    except OSError: sys.exit(\"no \" + \"memfd\")\n    os.write(fd, open(\"/bin/true\", \"rb\").read())\n    if os.fork() == 0: os.execve(fd, [\"x\"], {})\n    if os.wait()[1] != 0: sys.exit(1)'"}}]
 	  - say: "Done: {last}"
 	YAML
     sed -i 's/, accept:.*}/}/' job.yaml
     run_it
     expect 0 nightjar-replay show "$B@2"
+    [[ $out != *"no memfd"* ]] || skip "boxes have no memfd where no cgroup counts its memory"
     has_out "exit status 0"
     has_out 'memfd:\xff'
     expect 0 nightjar-replay fsck "$B"
