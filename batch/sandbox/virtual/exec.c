@@ -333,7 +333,9 @@ static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
 
 void nj_virtual_stopped(struct nj_virtual *v)
 {
-    while (v->n_tasks > 0 || (v->order && v->order->n_held > 0)) {
+    /* At level 3 newborns are traced, too, which may die before anybody knew of them; and until we
+     * waited for it no dead one is gone for its box. */
+    while (v->n_tasks > 0 || v->order) {
         struct nj_task *task;
         int status;
         pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);

@@ -661,7 +661,6 @@ void nj_order_release(struct nj_virtual *v)
     nj_order_timers_release(v);
     if (o->early != 0) {
         (void)ptrace(PTRACE_DETACH, o->early, NULL, NULL);
-        o->n_held--;
         o->early = 0;
     }
     for (struct nj_order_task *task; (task = TAILQ_FIRST(&o->queue));) {

@@ -142,7 +142,6 @@ struct nj_order {
     LIST_HEAD(, nj_order_process) processes[NJ_ORDER_BUCKETS];
     size_t n_tasks;
     size_t n_unsettled; /* tasks whose stop or death is still to come: nobody is chosen before */
-    size_t n_held;      /* newborns that we trace, or are about to */
     pid_t early;        /* a newborn whose stop came before its parent's */
     uint64_t deaths;    /* so far */
     size_t n_lost;      /* tasks that are LOST */

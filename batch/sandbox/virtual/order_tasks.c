@@ -239,8 +239,6 @@ static void has_child(struct nj_virtual *v, struct nj_task *stopped, int event)
 
     (void)ptrace(PTRACE_GETEVENTMSG, stopped->tid, NULL, &message); /* else it is being killed */
     tid = (pid_t)message;
-    if (tid > 0 && tid != o->early)
-        o->n_held++;
     if (o->keeps && parent && tid > 0)
         child = nj_order_add(v, tid);
     if (child) {
@@ -261,10 +259,8 @@ static void has_child(struct nj_virtual *v, struct nj_task *stopped, int event)
     } else {
         nj_virtual_let_go(v, stopped);
     }
-    if (!child && tid > 0 && tid == o->early) { /* nobody keeps it */
+    if (!child && tid > 0 && tid == o->early) /* nobody keeps it */
         (void)ptrace(PTRACE_DETACH, tid, NULL, NULL);
-        o->n_held--;
-    }
     o->early = 0;
     if (!child && o->keeps)
         nj_order_release(v);
@@ -325,12 +321,9 @@ bool nj_order_stopped(struct nj_virtual *v, pid_t tid, int status)
     }
     if (o->keeps && !task && o->early == 0 && forks(v)) {
         o->early = tid;
-        o->n_held++;
         return true;
     }
-    if (o->n_held > 0)
-        o->n_held--; /* a newborn that nobody keeps any more */
-    return false;
+    return false; /* perhaps a newborn that nobody keeps any more */
 }
 
 void nj_order_resume(struct nj_virtual *v, struct nj_order_task *task)
@@ -340,7 +333,6 @@ void nj_order_resume(struct nj_virtual *v, struct nj_order_task *task)
 
     if (task->state == NJ_ORDER_BORN) {
         (void)ptrace(PTRACE_DETACH, task->tid, NULL, NULL);
-        o->n_held--;
     } else {
         stopped = nj_virtual_find_stopped(v, task->tid);
         if (stopped)
@@ -387,9 +379,7 @@ void nj_order_gone(struct nj_virtual *v, pid_t tid)
         return;
     if (tid == o->early) {
         o->early = 0;
-        o->n_held--;
     } else if (task && task->state == NJ_ORDER_BORN) {
-        o->n_held--;
         nj_order_ends(v, task, tid == task->process->tgid);
         task->state = NJ_ORDER_ENDS;
     }

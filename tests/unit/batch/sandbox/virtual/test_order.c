@@ -390,6 +390,19 @@ static void copies_of_descriptors_are_closed_in_time(void **state)
     assert_int_equal(h.scan_misses, 0);
 }
 
+static void who_is_killed_while_it_forks_is_gone(void **state)
+{
+    const char *const argv[] = {"bash", "-c", "b() { b | b & }; b; sleep 100000; read x", NULL};
+    struct nj_box_call call = ordered_call(argv);
+
+    (void)state;
+    call.timeout_ms = 2000;
+    for (int i = 0; i < 3; i++) {
+        call_in_new_box(&call);
+        sh_ok(&h, "true");
+    }
+}
+
 static void a_killed_supervisor_leaves_nothing(void **state)
 {
     const char *const argv[] = {"bash", "-c", "mkfifo f; (while :; do :; done) & read x <f", NULL};
@@ -429,6 +442,7 @@ static int run_cases(const char *name)
         BOX_TEST(a_debugger_sees_its_program),
         BOX_TEST(who_waits_for_ever_meets_the_time_limit),
         BOX_TEST(copies_of_descriptors_are_closed_in_time),
+        BOX_TEST(who_is_killed_while_it_forks_is_gone),
         BOX_TEST(a_killed_supervisor_leaves_nothing),
     };
 
