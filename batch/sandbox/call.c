@@ -1,23 +1,20 @@
 /*
- * call.c - one call: start it, carry its output, keep its limits, say what it left
+ * call.c - one call: start it, carry its output, keep its limits
  *
  * The complication is the end. A payload's descendants may hold the pipes, and a
  * killed payload leaves them full; but init says "over" only when no process of the call exists any
  * more, so then whatever is left in the pipes is all there is.
  */
-#include "batch/sandbox/output.h"
-#include "batch/sandbox/supervisor.h"
-#include "batch/sandbox/virtual/order.h"
+#include "batch/sandbox/call_inside.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
+#include "batch/sandbox/virtual/order.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -29,28 +26,6 @@
 /* A queue of changes is not full sooner; short calls are drained once, at the end. */
 #define DRAIN_EVERY_MS 20
 #define KILL_TIMEOUT_MS 20000 /* from the kill to "over"; beyond, the box is given up */
-#define NS_PER_MS 1000000
-
-struct call {
-    struct nj_supervisor *supervisor;
-    const struct nj_box_call *request;
-    struct nj_output streams[2];
-    int64_t started_ns; /* CLOCK_MONOTONIC */
-    int64_t deadline_ns;
-    int64_t killed_ns; /* 0: not killed by us */
-    int64_t next_watch_ns;
-    int64_t next_drain_ns; /* of what the workspace's changes are told by */
-    int64_t ended_ns;
-    bool over;
-    bool cancelled;
-    enum nj_limit limit; /* why we killed it */
-    uint64_t limit_used;
-    uint64_t watched_memory; /* the most the watchdog saw */
-    uint64_t watched_processes;
-    uint64_t oom_kills_before;
-    uint64_t refusals_before;
-    uint64_t cpu_ns_before;
-};
 
 static int64_t now_ns(clockid_t clock)
 {
@@ -60,106 +35,10 @@ static int64_t now_ns(clockid_t clock)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* ---- the request ---- */
-
-struct filler {
-    struct nj_init_share *share;
-    size_t used;
-    bool full;
-};
-
-static uint32_t fill_text(struct filler *f, const char *text)
-{
-    size_t len = strlen(text) + 1;
-    uint32_t at = (uint32_t)f->used;
-
-    if (len > sizeof(f->share->text) - f->used) {
-        f->full = true;
-        return 0;
-    }
-    memcpy(f->share->text + f->used, text, len);
-    f->used += len;
-    return at;
-}
-
-static bool same_name(const char *a, const char *b)
-{
-    size_t len = strcspn(a, "=");
-
-    return strncmp(a, b, len) == 0 && b[len] == '=';
-}
-
-/* fill_env - the fixed environment, each variable unless the call brings its own, then the call's
- */
-static void fill_env(struct filler *f, const struct nj_box_plan *plan,
-                     const struct nj_box_call *request)
-{
-    const char *home = plan->n_writable_paths > 0 ? plan->writable_paths[0] : "/";
-    char home_text[NJ_BOX_PATH_MAX_BYTES + 8];
-    const char *fixed[9];
-    size_t n = 0;
-
-    (void)snprintf(home_text, sizeof(home_text), "HOME=%s", home); /* fits: the plan was checked */
-    fixed[n++] = "PATH=" NJ_BOX_PATH_VARIABLE;
-    fixed[n++] = home_text;
-    fixed[n++] = "LANG=C.UTF-8";
-    fixed[n++] = "TZ=UTC";
-    fixed[n++] = "USER=" NJ_BOX_USER;
-    fixed[n++] = "LOGNAME=" NJ_BOX_USER;
-    fixed[n++] = "SHELL=/bin/bash";
-    for (size_t i = 0; i < plan->n_writable_paths; i++) {
-        if (strcmp(plan->writable_paths[i], "/tmp") == 0)
-            fixed[n++] = "TMPDIR=/tmp";
-    }
-    /* One after the other they would come anyway: so its pool need not be kept in order. */
-    if (plan->level == NJ_LEVEL_MAX)
-        fixed[n++] = "UV_THREADPOOL_SIZE=1";
-    f->share->n_env = 0;
-    for (size_t i = 0; i < n; i++) {
-        bool replaced = false;
-
-        for (size_t j = 0; request->env && request->env[j]; j++)
-            replaced |= same_name(fixed[i], request->env[j]);
-        if (!replaced)
-            f->share->env_at[f->share->n_env++] = fill_text(f, fixed[i]);
-    }
-    for (size_t j = 0; request->env && request->env[j]; j++)
-        f->share->env_at[f->share->n_env++] = fill_text(f, request->env[j]);
-}
-
-static int fill_request(struct call *call, struct nj_error *err)
-{
-    struct nj_init_share *share = call->supervisor->share;
-    const struct nj_box_plan *plan = call->supervisor->setup->plan;
-    const struct nj_box_call *request = call->request;
-    struct filler f = {.share = share, .used = 1}; /* offset 0 means none */
-
-    share->n_args = 0;
-    for (size_t i = 0; request->argv[i]; i++)
-        share->args_at[share->n_args++] = fill_text(&f, request->argv[i]);
-    fill_env(&f, plan, request);
-    share->cwd_at = fill_text(&f, request->cwd                 ? request->cwd
-                                  : plan->n_writable_paths > 0 ? plan->writable_paths[0]
-                                                               : "/");
-    share->script_at = request->script_name ? fill_text(&f, request->script_name) : 0;
-    share->level = call->supervisor->virtual->level;
-    share->number++;
-    share->stage = NJ_INIT_NONE;
-    share->sys_errno = 0;
-    share->op = 0;
-    share->ended = 0;
-    share->status = 0;
-    share->cpu_us = 0;
-    share->max_rss_kb = 0;
-    if (f.full)
-        return nj_fail(err, NJ_E_LIMIT, "call: arguments and environment are too long");
-    return 0;
-}
-
 /* read_outputs - so that whoever writes next finds room */
 static void read_outputs(void *ctx)
 {
-    struct call *call = ctx;
+    struct nj_running *call = ctx;
 
     for (int i = 0; i < 2; i++) {
         if (call->streams[i].fd >= 0)
@@ -167,7 +46,7 @@ static void read_outputs(void *ctx)
     }
 }
 
-static int start(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
+static int start(struct nj_running *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
     const struct nj_init_word word = {'C', s->share->number};
@@ -212,7 +91,7 @@ static int start(struct call *call, const struct nj_msg_in *in, struct nj_error 
 
 /* ---- while it runs ---- */
 
-static void kill_call(struct call *call)
+static void kill_call(struct nj_running *call)
 {
     const struct nj_init_word word = {'K', call->supervisor->share->number};
     struct nj_error ignored; /* when init is gone, the loop sees that next */
@@ -223,7 +102,7 @@ static void kill_call(struct call *call)
     (void)!nj_fsio_sendmsg(call->supervisor->init_fd, &word, sizeof(word), NULL, 0, &ignored);
 }
 
-static void strike(struct call *call, enum nj_limit limit, uint64_t used)
+static void strike(struct nj_running *call, enum nj_limit limit, uint64_t used)
 {
     if (call->killed_ns != 0)
         return;
@@ -232,9 +111,9 @@ static void strike(struct call *call, enum nj_limit limit, uint64_t used)
     kill_call(call);
 }
 
-static void strike_deadline(struct call *call, int64_t now)
+static void strike_deadline(struct nj_running *call, int64_t now)
 {
-    uint64_t used_ms = (uint64_t)((now - call->started_ns) / NS_PER_MS);
+    uint64_t used_ms = (uint64_t)((now - call->started_ns) / NJ_NS_PER_MS);
     const struct nj_box_call *request = call->request;
 
     if (request->runtime_left_ms < request->timeout_ms) {
@@ -249,7 +128,7 @@ static void strike_deadline(struct call *call, int64_t now)
 }
 
 /* watch_processes - where no cgroup bounds them: what the box's processes hold */
-static void watch_processes(struct call *call, struct nj_watch *seen)
+static void watch_processes(struct nj_running *call, struct nj_watch *seen)
 {
     nj_watch_read(call->supervisor->proc_fd, call->supervisor->init_pid, seen);
     if (seen->processes >= NJ_CGROUP_OVERHEAD_PROCESSES)
@@ -259,7 +138,7 @@ static void watch_processes(struct call *call, struct nj_watch *seen)
 /* watch_memory - by the box's cgroup, in which the workspace's pages count as well, apart from
  * those that a restore brought: they were charged to us. So this says too little rather than too
  * much, and all that is missing is bounded by the kernel's limit. */
-static uint64_t watch_memory(const struct call *call)
+static uint64_t watch_memory(const struct nj_running *call)
 {
     uint64_t held = nj_cgroup_memory_held(&call->supervisor->setup->cgroup);
     uint64_t workspace = nj_workspace_memory(call->supervisor->workspace);
@@ -268,7 +147,7 @@ static uint64_t watch_memory(const struct call *call)
 }
 
 /* watch - the limits that the kernel does not keep by itself, and how soon to look again */
-static void watch(struct call *call)
+static void watch(struct nj_running *call)
 {
     const struct nj_box_plan *plan = call->supervisor->setup->plan;
     const struct nj_cgroup *cgroup = &call->supervisor->setup->cgroup;
@@ -298,18 +177,18 @@ static void watch(struct call *call)
         pause_ms = WATCH_EVERY_MS;
     if (pause_ms < WATCH_LEAST_MS)
         pause_ms = WATCH_LEAST_MS;
-    call->next_watch_ns = now_ns(CLOCK_MONOTONIC) + (int64_t)pause_ms * NS_PER_MS;
+    call->next_watch_ns = now_ns(CLOCK_MONOTONIC) + (int64_t)pause_ms * NJ_NS_PER_MS;
 }
 
 /* first_watch_ms - an empty box of this size cannot pass its limit before */
-static uint64_t first_watch_ms(const struct call *call)
+static uint64_t first_watch_ms(const struct nj_running *call)
 {
     uint64_t ms = call->supervisor->setup->plan->max_memory_bytes / WATCH_BYTES_PER_MS;
 
     return ms < WATCH_LEAST_MS ? WATCH_LEAST_MS : ms > WATCH_EVERY_MS ? WATCH_EVERY_MS : ms;
 }
 
-static bool is_watched(const struct call *call)
+static bool is_watched(const struct nj_running *call)
 {
     const struct nj_supervisor *s = call->supervisor;
 
@@ -317,7 +196,7 @@ static bool is_watched(const struct call *call)
 }
 
 /* send_pieces - what of the heads the engine has not seen; stops when its socket is full */
-static int send_pieces(struct call *call, struct nj_error *err)
+static int send_pieces(struct nj_running *call, struct nj_error *err)
 {
     for (int i = 0; i < 2; i++) {
         struct nj_output *stream = &call->streams[i];
@@ -339,26 +218,26 @@ static int send_pieces(struct call *call, struct nj_error *err)
     return 0;
 }
 
-static int wait_ms(const struct call *call, int64_t now, bool unsent)
+static int wait_ms(const struct nj_running *call, int64_t now, bool unsent)
 {
-    int64_t until = call->killed_ns ? call->killed_ns + (int64_t)KILL_TIMEOUT_MS * NS_PER_MS
+    int64_t until = call->killed_ns ? call->killed_ns + (int64_t)KILL_TIMEOUT_MS * NJ_NS_PER_MS
                                     : call->deadline_ns;
 
     if (is_watched(call) && !call->killed_ns && call->next_watch_ns < until)
         until = call->next_watch_ns;
     if (now < call->next_drain_ns && call->next_drain_ns < until)
         until = call->next_drain_ns;
-    if (unsent && now - call->started_ns < (int64_t)LIVE_AFTER_MS * NS_PER_MS &&
-        call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS < until)
-        until = call->started_ns + (int64_t)LIVE_AFTER_MS * NS_PER_MS;
+    if (unsent && now - call->started_ns < (int64_t)LIVE_AFTER_MS * NJ_NS_PER_MS &&
+        call->started_ns + (int64_t)LIVE_AFTER_MS * NJ_NS_PER_MS < until)
+        until = call->started_ns + (int64_t)LIVE_AFTER_MS * NJ_NS_PER_MS;
     if (until <= now)
         return 0;
-    if (until - now > (int64_t)60000 * NS_PER_MS)
+    if (until - now > (int64_t)60000 * NJ_NS_PER_MS)
         return 60000;
-    return (int)((until - now + NS_PER_MS - 1) / NS_PER_MS);
+    return (int)((until - now + NJ_NS_PER_MS - 1) / NJ_NS_PER_MS);
 }
 
-static int hear_engine(struct call *call, struct nj_error *err)
+static int hear_engine(struct nj_running *call, struct nj_error *err)
 {
     static struct nj_msg_in in; /* large */
     int r = nj_msg_receive(call->supervisor->engine_fd, &in, err);
@@ -383,10 +262,10 @@ static int hear_engine(struct call *call, struct nj_error *err)
 /* out_of_memory - memory was out, and the kernel ended the box's cgroup as a whole, init with it.
  * The workspace is still ours to read, so the call gets its result; the box is at its end, which
  * serve() finds next. */
-static bool out_of_memory(struct call *call)
+static bool out_of_memory(struct nj_running *call)
 {
     const struct nj_cgroup *cgroup = &call->supervisor->setup->cgroup;
-    const struct timespec pause = {0, NS_PER_MS};
+    const struct timespec pause = {0, NJ_NS_PER_MS};
 
     if (nj_cgroup_oom_kills(cgroup) <= call->oom_kills_before)
         return false;
@@ -401,7 +280,7 @@ static bool out_of_memory(struct call *call)
     return false;
 }
 
-static int hear_init(struct call *call, struct nj_error *err)
+static int hear_init(struct nj_running *call, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
     struct nj_init_word word;
@@ -418,10 +297,10 @@ static int hear_init(struct call *call, struct nj_error *err)
     return 0;
 }
 
-static int check_time(struct call *call, int64_t now, struct nj_error *err)
+static int check_time(struct nj_running *call, int64_t now, struct nj_error *err)
 {
     if (call->killed_ns != 0) {
-        if (now - call->killed_ns > (int64_t)KILL_TIMEOUT_MS * NS_PER_MS)
+        if (now - call->killed_ns > (int64_t)KILL_TIMEOUT_MS * NJ_NS_PER_MS)
             return nj_fail(err, NJ_E_UPSTREAM,
                            "the box was lost: a call did not end %d s after it was killed",
                            KILL_TIMEOUT_MS / 1000);
@@ -435,7 +314,7 @@ static int check_time(struct call *call, int64_t now, struct nj_error *err)
     return 0;
 }
 
-static int run(struct call *call, struct nj_error *err)
+static int run(struct nj_running *call, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
 
@@ -443,7 +322,7 @@ static int run(struct call *call, struct nj_error *err)
         bool unsent = call->streams[0].sent < call->streams[0].head_len ||
                       call->streams[1].sent < call->streams[1].head_len;
         int64_t now = now_ns(CLOCK_MONOTONIC);
-        bool live = now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS;
+        bool live = now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NJ_NS_PER_MS;
         struct pollfd polled[8] = {
             {s->init_fd, POLLIN, 0},
             {s->engine_fd, (short)(POLLIN | (unsent && live ? POLLOUT : 0)), 0},
@@ -480,9 +359,9 @@ static int run(struct call *call, struct nj_error *err)
         now = now_ns(CLOCK_MONOTONIC);
         if (polled[4].revents) {
             nj_changes_drain(s->changes);
-            call->next_drain_ns = now + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
+            call->next_drain_ns = now + (int64_t)DRAIN_EVERY_MS * NJ_NS_PER_MS;
         }
-        if (!call->over && now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NS_PER_MS) {
+        if (!call->over && now - call->started_ns >= (int64_t)LIVE_AFTER_MS * NJ_NS_PER_MS) {
             r = send_pieces(call, err);
             if (r < 0)
                 return r;
@@ -496,250 +375,9 @@ static int run(struct call *call, struct nj_error *err)
     return 0;
 }
 
-/* ---- the outcome ---- */
-
-static uint64_t limit_value(const struct call *call, enum nj_limit limit)
-{
-    const struct nj_box_plan *plan = call->supervisor->setup->plan;
-
-    switch (limit) {
-    case NJ_LIMIT_NONE:
-        return 0;
-    case NJ_LIMIT_TIMEOUT:
-        return call->request->timeout_ms;
-    case NJ_LIMIT_RUNTIME:
-        return call->request->runtime_limit_ms;
-    case NJ_LIMIT_MEMORY:
-        return plan->max_memory_bytes;
-    case NJ_LIMIT_DISK:
-        return plan->max_size_bytes;
-    case NJ_LIMIT_PROCESSES:
-        return plan->max_processes;
-    }
-    return 0;
-}
-
-/* judge_limits - what was met on the way, the strongest first */
-static void judge_limits(struct call *call, const struct nj_workspace_capture *capture,
-                         struct nj_msg *msg)
-{
-    struct nj_supervisor *s = call->supervisor;
-    const struct nj_cgroup *cgroup = &s->setup->cgroup;
-    struct nj_call_outcome *outcome = &msg->called.outcome;
-    struct nj_call_meta *meta = &msg->called.meta;
-    uint64_t peak = nj_cgroup_memory_peak(cgroup), used = 0;
-    bool full = false;
-
-    meta->memory_peak_bytes = peak ? peak : s->proc_fd < 0 ? 0 : call->watched_memory;
-    if (meta->memory_peak_bytes < (uint64_t)s->share->max_rss_kb << 10 && peak == 0)
-        meta->memory_peak_bytes = (uint64_t)s->share->max_rss_kb << 10;
-    nj_workspace_usage(s->workspace, &used, &full);
-    if (call->limit != NJ_LIMIT_NONE) {
-        outcome->limit = call->limit;
-        meta->limit_used = call->limit_used;
-    } else if (nj_cgroup_oom_kills(cgroup) > call->oom_kills_before) {
-        outcome->limit = NJ_LIMIT_MEMORY;
-        meta->limit_used = peak;
-    } else if (nj_cgroup_fork_refusals(cgroup) > call->refusals_before ||
-               call->watched_processes >= s->setup->plan->max_processes) {
-        outcome->limit = NJ_LIMIT_PROCESSES;
-        meta->limit_used = s->setup->plan->max_processes;
-    } else if (full || capture->removed > 0 ||
-               (outcome->exit == NJ_EXIT_SIGNALLED && outcome->status == SIGXFSZ)) {
-        outcome->limit = NJ_LIMIT_DISK;
-        meta->limit_used = capture->removed_bytes > used ? capture->removed_bytes : used;
-    }
-    outcome->limit_value = limit_value(call, outcome->limit);
-}
-
-static int refuse(struct call *call, struct nj_call_outcome *outcome, struct nj_buf *text,
-                  struct nj_error *err)
-{
-    struct nj_supervisor *s = call->supervisor;
-    const struct nj_init_share *share = s->share;
-    char reason[96];
-    const char *why = strerror_r(share->sys_errno, reason, sizeof(reason));
-    int r;
-
-    switch ((enum nj_init_stage)share->stage) {
-    case NJ_INIT_CWD:
-        r = nj_buf_printf(text, err, "cannot change to the directory %s: %s",
-                          share->text + share->cwd_at, why);
-        break;
-    case NJ_INIT_EXEC:
-        r = nj_buf_printf(text, err, "cannot run %s: %s", share->text + share->args_at[0], why);
-        break;
-    case NJ_INIT_TAMPERED:
-        r = nj_buf_printf(text, err,
-                          "cannot mount at %s: %s; put a plain directory back in its place",
-                          share->op < s->ops.n_call ? s->ops.call[share->op].target : "?", why);
-        break;
-    case NJ_INIT_SCRIPT:
-        r = nj_buf_printf(text, err, "cannot write the script: %s", why);
-        break;
-    case NJ_INIT_NONE:
-    case NJ_INIT_NAMES:
-    case NJ_INIT_PRIVATE:
-    case NJ_INIT_ROOT:
-    case NJ_INIT_OPEN_OP:
-    case NJ_INIT_PIVOT:
-    case NJ_INIT_WORKSPACE:
-    case NJ_INIT_PRIVILEGES:
-    case NJ_INIT_CLONE:
-    case NJ_INIT_CALL_OP:
-    case NJ_INIT_FORK:
-    default:
-        return nj_fail_errno(err, share->sys_errno, "call: %s%s%s",
-                             nj_init_stage_text((enum nj_init_stage)share->stage),
-                             share->stage == NJ_INIT_CALL_OP ? " at " : "",
-                             share->stage == NJ_INIT_CALL_OP && share->op < s->ops.n_call
-                                 ? s->ops.call[share->op].target
-                                 : "");
-    }
-    if (r < 0)
-        return r;
-    outcome->exit = NJ_EXIT_REFUSED;
-    outcome->text = nj_buf_span(text);
-    return 0;
-}
-
-static int judge_exit(struct call *call, struct nj_call_outcome *outcome, struct nj_buf *text,
-                      struct nj_error *err)
-{
-    const struct nj_init_share *share = call->supervisor->share;
-    int status = share->status;
-
-    if (share->stage != NJ_INIT_NONE && call->killed_ns == 0)
-        return refuse(call, outcome, text, err);
-    if (share->ended && WIFEXITED(status)) {
-        outcome->exit = NJ_EXIT_EXITED;
-        outcome->status = WEXITSTATUS(status);
-    } else {
-        outcome->exit = NJ_EXIT_SIGNALLED;
-        outcome->status = share->ended && WIFSIGNALED(status) ? WTERMSIG(status) : SIGKILL;
-    }
-    return 0;
-}
-
-static uint64_t cpu_ms(const struct call *call)
-{
-    uint64_t cgroup_ns = nj_cgroup_cpu_ns(&call->supervisor->setup->cgroup);
-
-    if (cgroup_ns > call->cpu_ns_before)
-        return (cgroup_ns - call->cpu_ns_before) / NS_PER_MS;
-    return call->supervisor->share->cpu_us / 1000;
-}
-
-/* send_result - heads and tails within the message, or beside it in a memfd */
-static int send_result(struct call *call, struct nj_msg *msg, struct nj_supervisor_objects *objects,
-                       struct nj_error *err)
-{
-    const struct nj_call_outcome *outcome = &msg->called.outcome;
-    const struct nj_span spans[4] = {outcome->out.head, outcome->out.tail, outcome->errors.head,
-                                     outcome->errors.tail};
-    NJ_AUTO(nj_buf_done) struct nj_buf all = {0};
-    nj_auto_close int spill_fd = -1;
-    size_t n_fds = 0;
-    int fds[2], r;
-
-    nj_buf_init(&all, 4 * (size_t)NJ_BOX_STREAM_MAX_BYTES);
-    msg->called.spilled =
-        spans[0].len + spans[1].len + spans[2].len + spans[3].len > NJ_MSG_INLINE_MAX_BYTES;
-    for (size_t i = 0; msg->called.spilled && i < 4; i++) {
-        r = nj_buf_append(&all, spans[i].data, spans[i].len, err);
-        if (r < 0)
-            return r;
-    }
-    if (msg->called.spilled) {
-        r = nj_msg_memfd("nj-output", nj_buf_span(&all), &spill_fd, err);
-        if (r < 0)
-            return r;
-        fds[n_fds++] = spill_fd;
-    }
-    if (objects->bytes > 0) {
-        r = nj_msg_seal(objects->fd, err);
-        if (r < 0)
-            return r;
-        msg->called.objects_bytes = objects->bytes;
-        fds[n_fds++] = objects->fd;
-    }
-    return nj_supervisor_send(call->supervisor, msg, fds, n_fds, err);
-}
-
-/* holds_files - a unix socket outlived the call's processes: it is in a cycle of descriptors sent,
- * which the kernel collects some day, and of files open in there it has told nothing yet */
-static bool holds_files(const struct nj_supervisor *s)
-{
-    char text[256];
-    ssize_t n = pread(s->sockets_fd, text, sizeof(text), 0);
-    const char *end = n > 0 ? memchr(text, '\n', (size_t)n) : NULL; /* of the heading */
-
-    return !end || end + 1 < text + n;
-}
-
-static int finish(struct call *call, struct nj_error *err)
-{
-    struct nj_supervisor *s = call->supervisor;
-    struct nj_msg msg = {.kind = NJ_MSG_CALLED};
-    struct nj_call_outcome *outcome = &msg.called.outcome;
-    struct nj_supervisor_objects objects = {.fd = -1};
-    const struct nj_object_sink sink = {nj_supervisor_put, &objects};
-    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
-    struct nj_workspace_capture capture;
-    int r;
-
-    nj_buf_init(&text, 8192);
-    r = judge_exit(call, outcome, &text, err);
-    if (r >= 0)
-        r = nj_output_finish(&call->streams[0], &outcome->out, err);
-    if (r >= 0)
-        r = nj_output_finish(&call->streams[1], &outcome->errors, err);
-    if (r < 0)
-        return r;
-    nj_stat_end(s->virtual);
-    msg.called.meta.duration_ms = (uint64_t)((call->ended_ns - call->started_ns) / NS_PER_MS);
-    msg.called.meta.cpu_ms = cpu_ms(call);
-    if (holds_files(s)) /* asked first: what is let go meanwhile is told */
-        nj_changes_lose(s->changes);
-    nj_changes_drain(s->changes);
-    r = nj_workspace_capture(s->workspace, &sink, &capture, err);
-    if (r >= 0 && capture.times_lost)
-        nj_virtual_lower(s->virtual, 1, NJ_LOWERED_TIMES);
-    if (r >= 0)
-        r = nj_programs_tell(s->virtual, &sink, &msg.called.meta, err);
-    nj_virtual_end(s->virtual, &msg.called.meta);
-    s->clock_ns = msg.called.meta.clock_ns;
-    s->files.now_ns = &s->clock_ns;
-    if (r >= 0) {
-        judge_limits(call, &capture, &msg);
-        outcome->tree = capture.ref.tree;
-        msg.called.meta.stamps = capture.ref.stamps;
-        msg.called.files_hashed = capture.files_hashed;
-        r = send_result(call, &msg, &objects, err);
-    }
-    nj_close_auto(&objects.fd);
-    return r;
-}
-
-/* refuse_early - a place of the plan is obstructed: nothing ran */
-static int refuse_early(struct call *call, const char *place, struct nj_error *err)
-{
-    struct nj_init_share *share = call->supervisor->share;
-    const struct nj_ops *ops = &call->supervisor->ops;
-
-    for (size_t i = 0; i < ops->n_call; i++) {
-        if (strcmp(ops->call[i].target + 1, place) == 0)
-            share->op = (uint32_t)i;
-    }
-    share->sys_errno = ENOTDIR;
-    share->stage = NJ_INIT_TAMPERED;
-    call->ended_ns = call->started_ns;
-    return finish(call, err);
-}
-
 /* begin_files - whose clock dates them; where the host has no virtual one, that of the record,
  * which then only changes move */
-static void begin_files(struct call *call)
+static void begin_files(struct nj_running *call)
 {
     struct nj_supervisor *s = call->supervisor;
     struct nj_times *times = nj_workspace_times(s->workspace);
@@ -757,7 +395,7 @@ static void begin_files(struct call *call)
     nj_stat_begin(s->virtual, &files);
 }
 
-static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error *err)
+static int begin(struct nj_running *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
     const struct nj_cgroup *cgroup = &s->setup->cgroup;
@@ -767,14 +405,14 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     size_t index;
     int r;
 
-    if (allowed_ms > (uint64_t)INT64_MAX / NS_PER_MS / 2)
-        allowed_ms = (uint64_t)INT64_MAX / NS_PER_MS / 2;
+    if (allowed_ms > (uint64_t)INT64_MAX / NJ_NS_PER_MS / 2)
+        allowed_ms = (uint64_t)INT64_MAX / NJ_NS_PER_MS / 2;
     for (int i = 0; i < 2; i++) {
         r = nj_output_init(&call->streams[i], call->request, err);
         if (r < 0)
             return r;
     }
-    r = fill_request(call, err);
+    r = nj_running_fill(call, err);
     if (r >= 0)
         r = nj_virtual_begin(s->virtual, call->request, err);
     if (r < 0)
@@ -788,29 +426,29 @@ static int begin(struct call *call, const struct nj_msg_in *in, struct nj_error 
     call->refusals_before = nj_cgroup_fork_refusals(cgroup);
     call->cpu_ns_before = nj_cgroup_cpu_ns(cgroup);
     call->started_ns = now_ns(CLOCK_MONOTONIC);
-    call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NS_PER_MS;
-    call->next_drain_ns = call->started_ns + (int64_t)DRAIN_EVERY_MS * NS_PER_MS;
-    call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NS_PER_MS;
+    call->deadline_ns = call->started_ns + (int64_t)allowed_ms * NJ_NS_PER_MS;
+    call->next_drain_ns = call->started_ns + (int64_t)DRAIN_EVERY_MS * NJ_NS_PER_MS;
+    call->next_watch_ns = call->started_ns + (int64_t)first_watch_ms(call) * NJ_NS_PER_MS;
     begin_files(call);
     r = nj_workspace_place(s->workspace, s->ops.places, s->ops.n_places, &index, err);
     if (r < 0)
         return r;
     s->placed = r == 0;
     if (r > 0)
-        return refuse_early(call, s->ops.places[index].path, err);
+        return nj_running_refuse(call, s->ops.places[index].path, err);
     r = start(call, in, err);
     if (r >= 0)
         r = run(call, err);
     if (r >= 0)
-        r = finish(call, err);
+        r = nj_running_finish(call, err);
     return r;
 }
 
 int nj_supervisor_call(struct nj_supervisor *supervisor, struct nj_msg_in *in, struct nj_error *err)
 {
-    struct call call = {.supervisor = supervisor,
-                        .request = &in->msg.call.call,
-                        .streams = {{.fd = -1}, {.fd = -1}}};
+    struct nj_running call = {.supervisor = supervisor,
+                              .request = &in->msg.call.call,
+                              .streams = {{.fd = -1}, {.fd = -1}}};
     int r;
 
     r = begin(&call, in, err);
