@@ -12,7 +12,7 @@
 
 bats_require_minimum_version 1.5.0
 
-NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+NJ_ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 NJ_PRESET=${NJ_PRESET:-debug}
 NJ_BUILD=$NJ_ROOT/build/$NJ_PRESET
 # Whether a sanitizer slows everything down: limits of time are widened by this factor.
@@ -30,10 +30,9 @@ nj_setup() {
         echo "no programs in $NJ_BUILD/bin: run tests/run, or set NJ_PRESET" >&2
         return 1
     fi
-    mkdir "$BATS_TEST_TMPDIR/case" && cd "$BATS_TEST_TMPDIR/case" || return 1
     # As root the engine becomes an ordinary user, who must reach what a case asks it to write.
+    mkdir -m 777 "$BATS_TEST_TMPDIR/case" && cd "$BATS_TEST_TMPDIR/case" || return 1
     chmod a+rx "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/{file,test} "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR"
-    chmod a+rwx .
     nj_started=()
 }
 
@@ -58,7 +57,8 @@ expect() {
     local want=$1 status=0
     shift
     "$@" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null || status=$?
-    out=$(tr -d '\000' <"$BATS_TEST_TMPDIR/out") err=$(tr -d '\000' <"$BATS_TEST_TMPDIR/err")
+    # The shell leaves NUL bytes out by itself, with a warning.
+    { out=$(<"$BATS_TEST_TMPDIR/out") err=$(<"$BATS_TEST_TMPDIR/err"); } 2>/dev/null
     [ "$status" -eq "$want" ] || complain "exit status $status instead of $want: $*"
 }
 
@@ -110,7 +110,7 @@ mounts() {
 
 # ---- jobs ----
 
-json() { python3 -c 'import json, sys; print(json.dumps(sys.stdin.read()))'; }
+json() { python3 -I -S -c 'import json, sys; print(json.dumps(sys.stdin.read()))'; }
 
 # replies_call LANGUAGE [TIMEOUT] - replies.yaml: the program on stdin once, then what it printed
 replies_call() {
@@ -204,7 +204,7 @@ job_many() {
 
 # row KEY EXPRESSION [RUN] - r is the row with that key
 row() {
-    python3 -I - "$1" "$2" "${3:-run}/results.jsonl" <<-'PYTHON'
+    python3 -I -S - "$1" "$2" "${3:-run}/results.jsonl" <<-'PYTHON'
 	import json, sys
 	key, expression, path = sys.argv[1:]
 	rows = [r for r in map(json.loads, open(path, encoding="utf-8")) if r["key"] == key]
@@ -224,7 +224,7 @@ bundle() { printf '%s/%s\n' "${2:-run}" "$(row "$1" 'r["bundle"].split("/bundles
 # facts RUN - what an undisturbed and a resumed run must have in common: rows (without paths), output files, and
 # each bundle's content digest
 facts() {
-    python3 -I - "$1" <<-'PYTHON'
+    python3 -I -S - "$1" <<-'PYTHON'
 	import hashlib, json, os, sys, tarfile
 	run = sys.argv[1]
 	for line in open(os.path.join(run, "results.jsonl"), encoding="utf-8"):
@@ -248,12 +248,22 @@ facts() {
 
 # ---- this host ----
 
+# namespaces - whether boxes can be made; asked once a suite, as the kernel takes its time
+namespaces() {
+    local known=$BATS_FILE_TMPDIR/namespaces status=0
+    [ -f "$known" ] || {
+        unshare --user --map-root-user --mount --pid --net --fork true 2>/dev/null || status=$?
+        echo "$status" >"$known"
+    }
+    [ "$(<"$known")" = 0 ]
+}
+
 skip_without() {
     case $1 in
     node | python3 | zstd | tar | cc) command -v "$1" >/dev/null || skip "no $1 here" ;;
     root) [ "$(id -u)" -eq 0 ] || skip "needs root" ;;
     ordinary) [ "$(id -u)" -ne 0 ] || skip "needs an ordinary user" ;;
-    namespaces) unshare --user --map-root-user --mount --pid --net --fork true 2>/dev/null || skip "no user namespaces here" ;;
+    namespaces) namespaces || skip "no user namespaces here" ;;
     *) complain "skip_without knows no $1" ;;
     esac
 }
