@@ -11,6 +11,7 @@
 #include "batch/cli/explain.h"
 #include "batch/cli/faults.h"
 #include "batch/cli/job_options.h"
+#include "batch/cli/rows.h"
 #include "batch/engine/job.h"
 #include "batch/engine/secrets.h"
 #include "batch/model/probe.h"
@@ -49,6 +50,7 @@ static int explain(const struct checking *checking, const struct nj_plan *plan,
                    const struct nj_explain_inputs *inputs, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    size_t columns = nj_rows_columns();
     struct nj_explain_host host;
     nj_auto_close int here = -1;
     int r;
@@ -59,9 +61,9 @@ static int explain(const struct checking *checking, const struct nj_plan *plan,
     nj_buf_init(&text, TEXT_MAX_BYTES);
     r = nj_explain_host(here, &host, err);
     if (r == 0)
-        r = nj_explain_job(plan, inputs, &host, &text, err);
+        r = nj_explain_job(plan, inputs, &host, columns, &text, err);
     if (r == 0 && checking->boxes)
-        r = nj_explain_boxes(plan, &text, err);
+        r = nj_explain_boxes(plan, columns, &text, err);
     return r < 0 ? r : write_out(nj_buf_span(&text), err);
 }
 

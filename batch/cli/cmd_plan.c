@@ -11,6 +11,7 @@
 #include "batch/cli/faults.h"
 #include "batch/cli/forecast.h"
 #include "batch/cli/job_options.h"
+#include "batch/cli/rows.h"
 #include "batch/engine/job.h"
 
 #include "formats/base/banned.h"
@@ -46,7 +47,7 @@ static int forecast(const struct planning *planning, const struct nj_plan *plan,
     nj_buf_init(&text, TEXT_MAX_BYTES);
     if (r == 0)
         r = planning->json ? nj_forecast_json(plan, reuse, &text, err)
-                           : nj_forecast_text(plan, reuse, &text, err);
+                           : nj_forecast_text(plan, reuse, nj_rows_columns(), &text, err);
     return r < 0 ? r : write_out(&text, err);
 }
 

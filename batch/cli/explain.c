@@ -665,10 +665,11 @@ static void explain_inputs(struct nj_rows *rows, const struct nj_plan *plan,
 }
 
 int nj_explain_job(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
-                   const struct nj_explain_host *host, struct nj_buf *out, struct nj_error *err)
+                   const struct nj_explain_host *host, size_t columns, struct nj_buf *out,
+                   struct nj_error *err)
 {
     const struct nj_manifest *manifest = plan->manifest;
-    struct nj_rows rows = {.out = out, .err = err};
+    struct nj_rows rows = {.out = out, .columns = columns, .err = err};
     struct used used = {0};
 
     use(plan, &used);

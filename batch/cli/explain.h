@@ -32,10 +32,10 @@ void nj_explain_inputs_done(struct nj_explain_inputs *inputs); /* a zeroed one i
 NJ_DEFINE_AUTO_VAL(struct nj_explain_inputs, nj_explain_inputs_done);
 struct nj_object_sink nj_explain_inputs_sink(struct nj_explain_inputs *inputs);
 
-/* nj_explain_job - append the job: groups, agents, inputs, limits, and the sums beside the host's
- */
+/* nj_explain_job - append the job: groups, agents, inputs, limits, and the sums beside the host's;
+ * lines are broken to fit @columns */
 int nj_explain_job(const struct nj_plan *plan, const struct nj_explain_inputs *inputs,
-                   const struct nj_explain_host *host, struct nj_buf *out,
+                   const struct nj_explain_host *host, size_t columns, struct nj_buf *out,
                    struct nj_error *err) NJ_MUST_USE;
 
 /* nj_explain_check_boxes - a box that cannot be built becomes a fault of its agent; only agents in
@@ -44,7 +44,7 @@ int nj_explain_check_boxes(const struct nj_plan *plan, struct nj_manifest_faults
                            struct nj_error *err) NJ_MUST_USE;
 
 /* nj_explain_boxes - append the sandbox plan of each agent in use */
-int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out,
+int nj_explain_boxes(const struct nj_plan *plan, size_t columns, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 
 #endif

@@ -73,11 +73,12 @@ static struct nj_span before_filter(const struct nj_buf *text, struct nj_span *r
     return (struct nj_span){text->data, len};
 }
 
-int nj_explain_boxes(const struct nj_plan *plan, struct nj_buf *out, struct nj_error *err)
+int nj_explain_boxes(const struct nj_plan *plan, size_t columns, struct nj_buf *out,
+                     struct nj_error *err)
 {
     size_t n_agents = plan->manifest->n_agents;
     struct nj_buf texts[NJ_MANIFEST_AGENTS_MAX] = {0};
-    struct nj_rows rows = {.out = out, .err = err};
+    struct nj_rows rows = {.out = out, .columns = columns, .err = err};
     struct nj_span filter = {0};
     int r = 0;
 

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 
 #include "batch/cli/forecast_cost.h"
-#include "batch/engine/shown.h"
+#include "batch/cli/rows.h"
 
 #include "formats/base/banned.h"
 
@@ -87,17 +87,17 @@ static void add_reason(struct reason *reasons, size_t *n, const struct judged *j
     reasons[at].count++;
 }
 
-static int tell_reason(struct telling *telling, const struct reason *reason, struct nj_error *err)
+static void tell_reason(struct nj_rows *rows, const struct reason *reason)
 {
-    if (nj_buf_printf(telling->out, err, "    %zu ", reason->count) < 0 ||
-        nj_shown_append(telling->out, reason->text, err) < 0 ||
-        nj_buf_text(telling->out, reason->count > 1 ? ", first " : ": ", err) < 0 ||
-        nj_shown_append(telling->out, reason->first, err) < 0)
-        return -(int)err->code;
-    return nj_buf_text(telling->out, "\n", err);
+    nj_rows_put(rows, "    %zu ", reason->count);
+    nj_rows_shown(rows, reason->text);
+    nj_rows_put(rows, "%s", reason->count > 1 ? ", first " : ": ");
+    nj_rows_shown(rows, reason->first);
+    nj_rows_line(rows);
 }
 
-static int tell_group(struct telling *telling, size_t at, struct nj_error *err)
+static int tell_group(struct telling *telling, struct nj_rows *rows, size_t at,
+                      struct nj_error *err)
 {
     const struct nj_plan *plan = telling->plan;
     const struct nj_manifest_group *group = &plan->manifest->groups[at];
@@ -125,34 +125,33 @@ static int tell_group(struct telling *telling, size_t at, struct nj_error *err)
         nj_forecast_cost_add(&telling->cost, plan, session, &usage);
         add_reason(reasons, &n, &telling->judged, session->key);
     }
-    if (nj_buf_text(telling->out, "  ", err) < 0 ||
-        nj_shown_append(telling->out, group->name, err) < 0 ||
-        nj_buf_printf(telling->out, err, ": %zu would run", run) < 0 ||
-        (telling->reuse && nj_buf_printf(telling->out, err, ", %zu reused", reused) < 0) ||
-        nj_buf_text(telling->out, "\n", err) < 0)
-        return -(int)err->code;
-    for (size_t i = 0; telling->reuse && i < n; i++) {
-        if (tell_reason(telling, &reasons[i], err) < 0)
-            return -(int)err->code;
-    }
-    return 0;
+    nj_rows_put(rows, "  ");
+    nj_rows_shown(rows, group->name);
+    nj_rows_put(rows, ": %zu would run", run);
+    if (telling->reuse)
+        nj_rows_put(rows, ", %zu reused", reused);
+    nj_rows_line(rows);
+    for (size_t i = 0; telling->reuse && i < n; i++)
+        tell_reason(rows, &reasons[i]);
+    return rows->r;
 }
 
-int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, struct nj_buf *out,
-                     struct nj_error *err)
+int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, size_t columns,
+                     struct nj_buf *out, struct nj_error *err)
 {
     struct telling telling = {.plan = plan, .reuse = reuse, .out = out};
+    struct nj_rows rows = {.out = out, .columns = columns, .err = err};
     int r = 0;
 
     nj_buf_init(&telling.judged.why, 8192);
-    r = nj_buf_printf(out, err, "%zu session%s\n", plan->n_sessions,
-                      plan->n_sessions == 1 ? "" : "s");
+    nj_rows_put(&rows, "%zu session%s", plan->n_sessions, plan->n_sessions == 1 ? "" : "s");
+    nj_rows_line(&rows);
     for (size_t i = 0; r == 0 && i < plan->manifest->n_groups; i++)
-        r = tell_group(&telling, i, err);
+        r = tell_group(&telling, &rows, i, err);
     if (r == 0)
-        r = nj_forecast_cost_text(&telling.cost, plan->manifest, out, err);
+        r = nj_forecast_cost_text(&telling.cost, plan->manifest, columns, out, err);
     nj_buf_done(&telling.judged.why);
-    return r;
+    return nj_rows_done(&rows) < 0 ? rows.r : r;
 }
 
 /* ---- JSON ---- */

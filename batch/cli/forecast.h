@@ -11,9 +11,9 @@
 
 #include "batch/engine/reuse.h"
 
-/* @reuse is NULL without an earlier run. */
-int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, struct nj_buf *out,
-                     struct nj_error *err) NJ_MUST_USE;
+/* @reuse is NULL without an earlier run; lines of text are broken to fit @columns. */
+int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, size_t columns,
+                     struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 int nj_forecast_json(const struct nj_plan *plan, struct nj_reuse *reuse, struct nj_buf *out,
                      struct nj_error *err) NJ_MUST_USE;
 

@@ -145,9 +145,9 @@ static void tell_estimate(struct nj_rows *rows, const struct nj_forecast_cost *c
 }
 
 int nj_forecast_cost_text(const struct nj_forecast_cost *cost, const struct nj_manifest *manifest,
-                          struct nj_buf *out, struct nj_error *err)
+                          size_t columns, struct nj_buf *out, struct nj_error *err)
 {
-    struct nj_rows rows = {.out = out, .err = err};
+    struct nj_rows rows = {.out = out, .columns = columns, .err = err};
     uint64_t bound = 0;
 
     nj_rows_put(&rows, "cost%s", cost->run == 0 ? ": nothing" : "");

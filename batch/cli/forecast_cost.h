@@ -33,7 +33,7 @@ bool nj_forecast_cost_bound(const struct nj_forecast_cost *cost, const struct nj
                             uint64_t *ret_micro_usd);
 
 int nj_forecast_cost_text(const struct nj_forecast_cost *cost, const struct nj_manifest *manifest,
-                          struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+                          size_t columns, struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_forecast_cost_json - ,"live_usd":...,"cached_usd":... without braces */
 int nj_forecast_cost_json(const struct nj_forecast_cost *cost, const struct nj_manifest *manifest,

@@ -1,21 +1,23 @@
 /*
  * rows.c - rows and lines that fit a terminal
- *
- * The complication: columns are characters, and lines are broken at blanks only. A word that is
- * longer than the line stands beyond its end, for a path that is cut in two cannot be copied.
  */
 #include "batch/cli/rows.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "batch/engine/shown.h"
+#include "batch/report/text.h"
 
 #include "formats/base/banned.h"
 
 #define VALUE_MAX_BYTES (1u << 20)
 #define LABEL_COLUMNS 11 /* and two blanks before it, one behind */
-#define SET_IN "              "
+#define LINE_HEAD_MAX_BYTES 64
+#define SET_IN_MAX 8
 
 static bool begin(struct nj_rows *rows)
 {
@@ -89,60 +91,54 @@ void nj_rows_time(struct nj_rows *rows, uint64_t seconds)
         nj_rows_put(rows, "%" PRIu64 " d", seconds / 86400);
 }
 
-static size_t columns(const uint8_t *text, size_t len)
+size_t nj_rows_columns(void)
 {
-    size_t n = 0;
+    struct winsize size = {0};
 
-    for (size_t i = 0; i < len; i++)
-        n += (text[i] & 0xc0) != 0x80;
-    return n;
+    if (isatty(STDOUT_FILENO) == 1 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 &&
+        size.ws_col > 0 && size.ws_col < NJ_ROWS_COLUMNS)
+        return size.ws_col;
+    return NJ_ROWS_COLUMNS;
 }
 
-/* Words from column @at on, later lines set in by @rest blanks. */
-static int put_wrapped(struct nj_rows *rows, struct nj_span text, size_t at, size_t rest)
+static void put_wrapped(struct nj_rows *rows, struct nj_span line, size_t indent)
 {
-    size_t from = 0;
-    bool first = true;
-
-    while (from < text.len) {
-        const uint8_t *word = text.data + from;
-        const uint8_t *blank = memchr(word, ' ', text.len - from);
-        size_t len = blank ? (size_t)(blank - word) : text.len - from;
-        size_t wide = columns(word, len);
-        int r = 0;
-
-        if (!first && at + 1 + wide > NJ_ROWS_COLUMNS) {
-            r = nj_buf_printf(rows->out, rows->err, "\n%.*s", (int)rest, SET_IN);
-            at = rest;
-        } else if (!first) {
-            r = nj_buf_text(rows->out, " ", rows->err);
-            at++;
-        }
-        if (r < 0 || nj_buf_append(rows->out, word, len, rows->err) < 0)
-            return -(int)rows->err->code;
-        at += wide;
-        from += len + 1;
-        first = false;
-    }
-    return nj_buf_text(rows->out, "\n", rows->err);
+    rows->r = nj_text_wrap(rows->out, line, rows->columns, indent, rows->err);
+    if (rows->r == 0)
+        rows->r = nj_buf_text(rows->out, "\n", rows->err);
 }
 
 void nj_rows_row(struct nj_rows *rows, const char *label)
 {
+    NJ_AUTO(nj_buf_done) struct nj_buf line = {0};
+
     if (!begin(rows) || rows->value.len == 0)
         return;
-    rows->r = nj_buf_printf(rows->out, rows->err, "  %-*s ", LABEL_COLUMNS, label);
+    nj_buf_init(&line, VALUE_MAX_BYTES + LINE_HEAD_MAX_BYTES);
+    rows->r = nj_buf_printf(&line, rows->err, "  %-*s ", LABEL_COLUMNS, label);
     if (rows->r == 0)
-        rows->r =
-            put_wrapped(rows, nj_buf_span(&rows->value), LABEL_COLUMNS + 3, LABEL_COLUMNS + 3);
+        rows->r = nj_buf_append(&line, rows->value.data, rows->value.len, rows->err);
+    if (rows->r == 0)
+        put_wrapped(rows, nj_buf_span(&line), LABEL_COLUMNS + 3);
     nj_buf_clear(&rows->value);
+}
+
+static size_t blanks_before(struct nj_span line)
+{
+    size_t n = 0;
+
+    while (n < line.len && n < SET_IN_MAX && line.data[n] == ' ')
+        n++;
+    return n;
 }
 
 void nj_rows_line(struct nj_rows *rows)
 {
+    struct nj_span line = nj_buf_span(&rows->value);
+
     if (!begin(rows))
         return;
-    rows->r = put_wrapped(rows, nj_buf_span(&rows->value), 0, 4);
+    put_wrapped(rows, line, blanks_before(line) + 4);
     nj_buf_clear(&rows->value);
 }
 
@@ -151,14 +147,9 @@ void nj_rows_wrap(struct nj_rows *rows, struct nj_span text)
     while (begin(rows) && text.len > 0) {
         const uint8_t *end = memchr(text.data, '\n', text.len);
         size_t len = end ? (size_t)(end - text.data) : text.len;
-        size_t set_in = 0;
+        struct nj_span line = {text.data, len};
 
-        while (set_in < len && set_in < 8 && text.data[set_in] == ' ')
-            set_in++;
-        rows->r = nj_buf_append(rows->out, text.data, set_in, rows->err);
-        if (rows->r == 0)
-            rows->r = put_wrapped(rows, (struct nj_span){text.data + set_in, len - set_in}, set_in,
-                                  set_in + 4);
+        put_wrapped(rows, line, blanks_before(line) + 4);
         text.data += len + (end ? 1 : 0);
         text.len -= len + (end ? 1 : 0);
     }

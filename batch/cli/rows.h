@@ -1,7 +1,7 @@
 /*
- * rows.h - what a command tells in rows: a label, and a value that is wrapped at 79 columns
+ * rows.h - what a command tells in rows: a label, and a value that is wrapped beside it
  *
- *     struct nj_rows rows = {.out = &out, .err = err};
+ *     struct nj_rows rows = {.out = &out, .columns = nj_rows_columns(), .err = err};
  *     nj_rows_put(&rows, "agent ");
  *     nj_rows_shown(&rows, agent->name);      from a person's file: escaped
  *     nj_rows_line(&rows);
@@ -16,14 +16,18 @@
 
 #include "formats/base/buf.h"
 
-#define NJ_ROWS_COLUMNS 79
+#define NJ_ROWS_COLUMNS 79 /* where no terminal has less */
 
 struct nj_rows {
     struct nj_buf *out;   /* borrowed */
+    size_t columns;       /* lines are broken between words to fit */
     struct nj_buf value;  /* of the row that is being put together */
     struct nj_error *err; /* borrowed */
     int r;
 };
+
+/* nj_rows_columns - for what goes to standard output */
+size_t nj_rows_columns(void);
 
 void nj_rows_put(struct nj_rows *rows, const char *fmt, ...) NJ_PRINTF(2, 3);
 void nj_rows_shown(struct nj_rows *rows, const char *text); /* escaped */
@@ -34,7 +38,7 @@ void nj_rows_time(struct nj_rows *rows, uint64_t seconds);  /* "90 s", "1 h 30 m
 /* nj_rows_row - two blanks, the label, and the value beside it; empty values have no row */
 void nj_rows_row(struct nj_rows *rows, const char *label);
 
-/* nj_rows_line - the value alone, from the first column on */
+/* nj_rows_line - the value alone, from the first column on; its rest is set in by four more */
 void nj_rows_line(struct nj_rows *rows);
 
 /* nj_rows_wrap - lines of other makers, each wrapped and its rest set in by four more */

@@ -178,10 +178,32 @@ void nj_progress_clear(struct nj_progress *p)
     write_lines(NJ_PANEL_CLEAR, strlen(NJ_PANEL_CLEAR));
 }
 
-void nj_progress_say(struct nj_progress *p, struct nj_span text)
+static void take_size(struct nj_progress *p)
 {
+    struct winsize size = {0};
+
+    if (ioctl(p->fd >= 0 ? p->fd : STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+        size = (struct winsize){.ws_col = 80, .ws_row = 24};
+    p->style.columns = size.ws_col;
+    p->style.rows = size.ws_row ? size.ws_row : 24;
+}
+
+/* A line, to which this adds the end; it may be above the panel. */
+static void say(struct nj_progress *p, struct nj_span line)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_error ignored = {0}; /* a line less: the run goes on */
+    size_t columns = SIZE_MAX;
+
     nj_progress_clear(p);
-    write_lines(text.data, text.len);
+    if (p->terminal) {
+        take_size(p);
+        columns = p->style.columns;
+    }
+    nj_buf_init(&text, 2 * FRAME_MAX_BYTES);
+    if (nj_text_wrap(&text, line, columns, 4, &ignored) == 0 &&
+        nj_buf_text(&text, "\n", &ignored) == 0)
+        write_lines(text.data, text.len);
 }
 
 /* ---- figures ---- */
@@ -245,7 +267,7 @@ static int put_ended(struct nj_progress *p, const struct nj_facts *facts, struct
                    nj_buf_text(line, ": ", err) < 0 ||
                    nj_text_shown(line, facts->error_text, 400, p->style.utf8, err) < 0))
         return -(int)err->code;
-    return nj_buf_text(line, "\n", err);
+    return 0;
 }
 
 void nj_progress_begun(struct nj_progress *p, const char *key)
@@ -257,9 +279,8 @@ void nj_progress_begun(struct nj_progress *p, const char *key)
         return;
     nj_buf_init(&line, FRAME_MAX_BYTES);
     if (nj_buf_text(&line, "[begun] ", &ignored) == 0 &&
-        nj_text_shown(&line, key, 200, p->style.utf8, &ignored) >= 0 &&
-        nj_buf_text(&line, "\n", &ignored) == 0)
-        nj_progress_say(p, nj_buf_span(&line));
+        nj_text_shown(&line, key, 200, p->style.utf8, &ignored) >= 0)
+        say(p, nj_buf_span(&line));
 }
 
 void nj_progress_ended(struct nj_progress *p, const struct nj_facts *facts)
@@ -284,12 +305,11 @@ void nj_progress_ended(struct nj_progress *p, const struct nj_facts *facts)
         return;
     nj_buf_init(&line, FRAME_MAX_BYTES);
     if (put_ended(p, facts, &line, &ignored) == 0)
-        nj_progress_say(p, nj_buf_span(&line));
+        say(p, nj_buf_span(&line));
 }
 
 static void draw(struct nj_progress *p)
 {
-    struct winsize size = {0};
     struct nj_error ignored = {0};
 
     if (!is_foreground(p)) {
@@ -298,10 +318,7 @@ static void draw(struct nj_progress *p)
     }
     if (!flush(p) || !p->terminal)
         return;
-    if (ioctl(p->fd >= 0 ? p->fd : STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-        size = (struct winsize){.ws_col = 80, .ws_row = 24};
-    p->style.columns = size.ws_col;
-    p->style.rows = size.ws_row ? size.ws_row : 24;
+    take_size(p);
     nj_buf_clear(&p->rest);
     if (nj_panel_draw(&p->panel, &p->style, &p->rest, &ignored) < 0) {
         nj_buf_clear(&p->rest);

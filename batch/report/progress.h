@@ -46,7 +46,4 @@ void nj_progress_ended(struct nj_progress *progress, const struct nj_facts *fact
 void nj_progress_tick(struct nj_progress *progress);
 void nj_progress_clear(struct nj_progress *progress);
 
-/* nj_progress_say - text of lines above the panel */
-void nj_progress_say(struct nj_progress *progress, struct nj_span text);
-
 #endif

@@ -12,6 +12,7 @@
 #include "formats/base/banned.h"
 
 #define CAUSES_SHOWN_MAX 10
+#define CAUSE_COLUMNS_MAX 200 /* what went wrong is told in words, on as many lines as it takes */
 #define LABEL_COLUMNS 10
 
 struct writer {
@@ -70,59 +71,19 @@ static void style(struct writer *w, const char *code)
 #define YELLOW "\x1b[33m"
 #define PLAIN "\x1b[0m"
 
-/* The columns of the character at @at, and its bytes; a color's code has none. */
-static size_t columns_at(const uint8_t *at, const uint8_t *end, size_t *ret_bytes)
-{
-    const uint8_t *p = at + 1;
-
-    if (*at == '\x1b') {
-        while (p < end && *p != 'm')
-            p++;
-        *ret_bytes = (size_t)(p < end ? p + 1 - at : p - at);
-        return 0;
-    }
-    while (p < end && (*p & 0xc0) == 0x80)
-        p++;
-    *ret_bytes = (size_t)(p - at);
-    return 1;
-}
-
-/*
- * Ends a line. One that is too wide for the terminal goes on below its own words, broken between
- * two of them; foreign text was cut to its place before. Commands do not come here: they must stay
- * what can be copied.
- */
+/* Ends a line, which was made for any width. Commands do not come here: they must stay what can be
+ * copied. */
 static void end_line(struct writer *w)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf whole = {0};
-    size_t column = 0, done = 0, blank = 0, bytes;
-    const uint8_t *text, *end;
 
-    put(w, "\n");
-    nj_buf_init(&whole, w->out->len - w->line + 1);
+    nj_buf_init(&whole, w->out->max);
     if (w->err->code != 0 ||
         nj_buf_append(&whole, w->out->data + w->line, w->out->len - w->line, w->err) < 0)
         return;
     w->out->len = w->line;
-    text = whole.data;
-    end = text + whole.len - 1; /* the line break */
-    for (const uint8_t *at = text; at < end; at += bytes) {
-        size_t here = (size_t)(at - text);
-
-        column += columns_at(at, end, &bytes);
-        if (*at == ' ' && column > w->indent)
-            blank = here;
-        if (column <= w->style->columns || blank <= done)
-            continue;
-        if (w->err->code == 0 && nj_buf_append(w->out, text + done, blank - done, w->err) == 0)
-            (void)!nj_buf_printf(w->out, w->err, "\n%*s", (int)w->indent, "");
-        done = blank + 1;
-        at = text + done; /* the line's rest is measured anew */
-        column = w->indent;
-        bytes = 0;
-    }
-    if (w->err->code == 0)
-        (void)!nj_buf_append(w->out, text + done, whole.len - done, w->err);
+    if (nj_text_wrap(w->out, nj_buf_span(&whole), w->style->columns, w->indent, w->err) == 0)
+        put(w, "\n");
     w->line = w->out->len;
 }
 
@@ -381,7 +342,9 @@ static void put_failures(struct writer *w)
         put_shown(w, cause->kind, 60);
         style(w, PLAIN);
         put(w, ": ");
-        put_shown(w, cause->text, LABEL_COLUMNS + 10 + strlen(cause->kind));
+        if (w->err->code == 0)
+            (void)!nj_text_shown(w->out, cause->text, CAUSE_COLUMNS_MAX, w->style->utf8, w->err);
+        w->indent = LABEL_COLUMNS + 2 + strlen(count);
         end_line(w);
         put_command(w, nj_ledger_at(w->ledger, cause->first));
     }

@@ -10,7 +10,7 @@
 #include "batch/report/tally.h"
 
 struct nj_summary_style {
-    size_t columns; /* lines are cut to it; commands are not */
+    size_t columns; /* lines are broken to fit; commands are not */
     bool utf8;
     bool color;
 };

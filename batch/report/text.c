@@ -178,6 +178,46 @@ int nj_text_shown(struct nj_buf *out, const char *text, size_t max_columns, bool
     return (int)columns;
 }
 
+/* The columns of the first character of @rest, and its bytes. */
+static size_t columns_at(struct nj_span rest, size_t *ret_bytes)
+{
+    uint32_t c = 0;
+    bool valid;
+    int columns;
+
+    if (rest.data[0] == '\x1b') {
+        const uint8_t *end = memchr(rest.data, 'm', rest.len);
+
+        *ret_bytes = end ? (size_t)(end - rest.data) + 1 : rest.len;
+        return 0;
+    }
+    *ret_bytes = next(rest, &c, &valid);
+    columns = valid ? wcwidth((wchar_t)c) : 1;
+    return columns >= 0 ? (size_t)columns : 1;
+}
+
+int nj_text_wrap(struct nj_buf *out, struct nj_span line, size_t max_columns, size_t indent,
+                 struct nj_error *err)
+{
+    size_t from = 0, blank = 0, column = 0, bytes = 0;
+
+    for (size_t at = 0; at < line.len; at += bytes) {
+        column += columns_at((struct nj_span){line.data + at, line.len - at}, &bytes);
+        if (line.data[at] == ' ' && column > indent)
+            blank = at;
+        if (column <= max_columns || blank <= from)
+            continue;
+        if (nj_buf_append(out, line.data + from, blank - from, err) < 0 ||
+            nj_buf_printf(out, err, "\n%*s", (int)indent, "") < 0)
+            return -(int)err->code;
+        from = blank + 1;
+        at = from; /* the rest is measured anew */
+        column = indent;
+        bytes = 0;
+    }
+    return nj_buf_append(out, line.data + from, line.len - from, err);
+}
+
 int nj_text_shell(struct nj_buf *out, const char *text, struct nj_error *err)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

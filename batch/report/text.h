@@ -50,6 +50,17 @@ bool nj_text_locale(void);
 int nj_text_shown(struct nj_buf *out, const char *text, size_t max_columns, bool utf8,
                   struct nj_error *err) NJ_MUST_USE;
 
+/*
+ * nj_text_wrap - @line, which has no line break, in as many lines as a terminal of @max_columns
+ * needs
+ *
+ * Broken between words; what follows is set in by @indent blanks, and within the first @indent
+ * columns nothing is broken. A word wider than a line stands beyond its end: a path that is cut in
+ * two cannot be copied. A color's code takes no columns.
+ */
+int nj_text_wrap(struct nj_buf *out, struct nj_span line, size_t max_columns, size_t indent,
+                 struct nj_error *err) NJ_MUST_USE;
+
 /* nj_text_shell - as one word of a shell's command line */
 int nj_text_shell(struct nj_buf *out, const char *text, struct nj_error *err) NJ_MUST_USE;
 

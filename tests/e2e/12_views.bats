@@ -285,3 +285,22 @@ on_terminal() {
     wait "${nj_started[-1]}"
     same "$(grep -c '"status":"succeeded"' run/results.jsonl)" 6
 }
+
+# narrow TEXT - the file screen keeps to 40 columns, and holds the text whatever lines it is on
+narrow() {
+    tr -d '\r' <screen | awk 'length > 40 { print; wide = 1 } END { exit wide }' || complain "a line is too wide: $(<screen)"
+    [[ $(tr -s ' \r\n' ' ' <screen) == *"$1"* ]] || complain "the screen lacks: $1"$'\n'"$(<screen)"
+}
+
+@test "on a narrow terminal check, plan and failures break their lines between words" {
+    job_mixed 5
+    rm items/*\<*
+    TERM=xterm expect 0 on_terminal 40 nightjar check job.yaml
+    narrow "box 16 MiB for /workspace, /tmp;"
+    TERM=xterm expect 0 on_terminal 40 nightjar plan job.yaml
+    narrow "at most unknown for 4 sessions: give prices and context_tokens to the models, or a budget"
+    TERM=xterm expect 1 on_terminal 40 nightjar run job.yaml --run-dir run
+    sed 's/\x1b\[[?0-9;]*[a-zA-Z]//g' screen | tr '\r' '\n' >lines # of the panel, too
+    grep -qxE '\[[1-4]/4\] 004-fail failed: model: refusal:' lines || complain "$(<lines)"
+    grep -qxF '    reply 0 of replies.yaml fails with' lines || complain "$(<lines)"
+}

@@ -4,6 +4,7 @@
 #include "tests/lib/scratch.h"
 
 #include "batch/cli/explain.h"
+#include "batch/cli/rows.h"
 
 static struct scratch scratch;
 
@@ -57,7 +58,7 @@ static void plan(const char *text)
 static const char *explained(const struct nj_explain_host *host)
 {
     nj_buf_clear(&job.text);
-    if (nj_explain_job(job.plan, &job.inputs, host, &job.text, &job.err) < 0)
+    if (nj_explain_job(job.plan, &job.inputs, host, NJ_ROWS_COLUMNS, &job.text, &job.err) < 0)
         fail_msg("%s", job.err.text);
     return (char *)job.text.data;
 }
@@ -189,7 +190,7 @@ static void the_boxes_of_agents_in_use_are_printed(void **state)
     scratch_dir(&scratch, "config");
     plan(HEAD "  - {name: g, agent: w, input: x}\n");
     assert_int_equal(nj_explain_check_boxes(job.plan, &job.faults, &job.err), 0);
-    if (nj_explain_boxes(job.plan, &job.text, &job.err) < 0)
+    if (nj_explain_boxes(job.plan, NJ_ROWS_COLUMNS, &job.text, &job.err) < 0)
         fail_msg("%s", job.err.text);
     assert_non_null(strstr((char *)job.text.data, "box of agent w\n"));
     assert_non_null(strstr((char *)job.text.data, "/workspace"));

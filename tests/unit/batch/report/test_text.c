@@ -98,6 +98,31 @@ static void text_on_a_terminal_drives_nothing(void **state)
     shown_is("\xc3\xa4", 80, false, "\\xc3\\xa4");
 }
 
+static void wrapped_is(const char *line, size_t columns, size_t indent, const char *expected)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_error err = {0};
+
+    nj_buf_init(&out, 10000);
+    assert_int_equal(nj_text_wrap(&out, nj_span_text(line), columns, indent, &err), 0);
+    assert_string_equal(out.data ? (const char *)out.data : "", expected);
+}
+
+static void a_line_is_broken_between_words(void **state)
+{
+    (void)state;
+    wrapped_is("", 10, 4, "");
+    wrapped_is("one two", 7, 4, "one two");
+    wrapped_is("one two three four", 9, 2, "one two\n  three\n  four");
+    wrapped_is("  label  one two", 12, 9, "  label  one\n         two");
+    wrapped_is("see /a/path/that/is/long and go on", 10, 2,
+               "see\n  /a/path/that/is/long\n  and go\n  on");
+    wrapped_is("/a/path/that/is/long", 10, 2, "/a/path/that/is/long");
+    wrapped_is("\x1b[1mone\x1b[0m two three", 9, 0, "\x1b[1mone\x1b[0m two\nthree");
+    if (nj_text_locale()) /* two columns each */
+        wrapped_is("\u65e5\u672c \u65e5\u672c", 8, 0, "\u65e5\u672c\n\u65e5\u672c");
+}
+
 static void a_word_stays_one_word_of_a_shell(void **state)
 {
     (void)state;
@@ -131,6 +156,7 @@ int main(void)
         cmocka_unit_test(figures_read_as_people_write_them),
         cmocka_unit_test(text_on_a_terminal_is_cut_by_its_width),
         cmocka_unit_test(text_on_a_terminal_drives_nothing),
+        cmocka_unit_test(a_line_is_broken_between_words),
         cmocka_unit_test(a_word_stays_one_word_of_a_shell),
         cmocka_unit_test(a_field_stays_one_field),
         cmocka_unit_test(markup_stays_text),
