@@ -16,7 +16,6 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -24,6 +23,7 @@
 #include <time.h>
 
 #include "batch/sandbox/virtual/order.h"
+#include "batch/sandbox/virtual/proc.h"
 #include "batch/sandbox/virtual/virtual.h"
 #include "formats/base/fsio.h"
 
@@ -311,25 +311,11 @@ bool nj_virtual_write(pid_t tid, uint64_t address, const void *data, size_t len)
 
 uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid)
 {
-    nj_auto_close int fd = -1;
-    char name[32], text[2048];
-    const char *at, *end;
-    uint32_t pid = 0;
-    ssize_t n;
+    char status[NJ_PROC_STATUS_BYTES];
 
-    (void)snprintf(name, sizeof(name), "%d/status", tid); /* fits */
-    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    at = strstr(text, "\nNSpid:");
-    end = at ? strchr(at + 1, '\n') : NULL;
-    if (!end)
-        return 0;
-    for (at += 7; at < end; at++) /* one number a namespace, the innermost last */
-        pid = *at == '\t' ? 0 : 10 * pid + (uint32_t)(*at - '0');
-    return pid;
+    return nj_proc_read(v, tid, "status", status, sizeof(status))
+               ? nj_proc_innermost(status, "\nNSpid:")
+               : 0;
 }
 
 bool nj_virtual_is_alive(struct nj_virtual *v, const struct seccomp_notif *notif)

@@ -11,30 +11,22 @@
  * at, and one that is awake is waited for until it makes a call that is told, or sleeps again. What
  * it does until then runs beside nobody. Sleeps with a time of their own are not of this kind.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 
 #include "batch/sandbox/virtual/order.h"
-#include "formats/base/cleanup.h"
+#include "batch/sandbox/virtual/proc.h"
 
 #include "formats/base/banned.h"
 
 bool nj_order_read_schedule(struct nj_virtual *v, pid_t tid, int64_t *ret_busy_ns,
                             uint64_t *ret_slices)
 {
-    nj_auto_close int fd = -1;
-    char name[32], text[128];
     unsigned long busy, waited, slices;
-    ssize_t n;
+    char text[128];
 
-    (void)snprintf(name, sizeof(name), "%d/schedstat", tid); /* fits */
-    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    if (sscanf(text, "%lu %lu %lu", &busy, &waited, &slices) != 3)
+    if (!nj_proc_read(v, tid, "schedstat", text, sizeof(text)) ||
+        sscanf(text, "%lu %lu %lu", &busy, &waited, &slices) != 3)
         return false;
     *ret_busy_ns = (int64_t)busy;
     *ret_slices = slices;
@@ -44,18 +36,12 @@ bool nj_order_read_schedule(struct nj_virtual *v, pid_t tid, int64_t *ret_busy_n
 /* number_of - the call that @tid is in; -1: none, or not known here */
 static int number_of(struct nj_virtual *v, pid_t tid)
 {
-    nj_auto_close int fd = -1;
-    char name[32], text[256];
-    int number = -1;
-    ssize_t n;
+    char text[256];
+    int number;
 
-    (void)snprintf(name, sizeof(name), "%d/syscall", tid); /* fits */
-    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
-        return -1;
-    text[n] = '\0';
-    return sscanf(text, "%d ", &number) == 1 ? number : -1;
+    return nj_proc_read(v, tid, "syscall", text, sizeof(text)) && sscanf(text, "%d ", &number) == 1
+               ? number
+               : -1;
 }
 
 bool nj_order_lose(struct nj_virtual *v, struct nj_order_task *task, uint64_t slices)

@@ -11,14 +11,12 @@
  * or for ever.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include "batch/sandbox/virtual/order.h"
-#include "formats/base/cleanup.h"
+#include "batch/sandbox/virtual/proc.h"
 
 #include "formats/base/banned.h"
 
@@ -31,33 +29,20 @@ struct pending {
     uint64_t own, shared, blocked;
 };
 
-static uint64_t mask_behind(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-
-    return at ? strtoull(at + strlen(name), NULL, 16) : 0;
-}
-
 static bool read_pending(struct nj_virtual *v, pid_t tid, struct pending *ret)
 {
-    nj_auto_close int fd = -1;
-    char name[32], text[4096];
+    char text[NJ_PROC_STATUS_BYTES];
     const char *state;
-    ssize_t n;
 
-    (void)snprintf(name, sizeof(name), "%d/status", tid); /* fits */
-    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
+    if (!nj_proc_read(v, tid, "status", text, sizeof(text)))
         return false;
-    text[n] = '\0';
     state = strstr(text, "\nState:\t");
     ret->state = 'X';
     if (state)
         ret->state = state[8];
-    ret->own = mask_behind(text, "\nSigPnd:");
-    ret->shared = mask_behind(text, "\nShdPnd:");
-    ret->blocked = mask_behind(text, "\nSigBlk:");
+    ret->own = nj_proc_mask(text, "\nSigPnd:");
+    ret->shared = nj_proc_mask(text, "\nShdPnd:");
+    ret->blocked = nj_proc_mask(text, "\nSigBlk:");
     return true;
 }
 

@@ -16,13 +16,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "batch/sandbox/virtual/order.h"
+#include "batch/sandbox/virtual/proc.h"
 #include "formats/base/cleanup.h"
 
 #include "formats/base/banned.h"
@@ -137,29 +137,14 @@ static void drop_process(struct nj_order *o, struct nj_order_process *process)
 static bool read_status(struct nj_virtual *v, pid_t tid, pid_t *ret_tgid, pid_t *ret_parent,
                         uint32_t *ret_inside)
 {
-    nj_auto_close int fd = -1;
-    char name[32], text[2048];
-    const char *tgid, *parent, *inside, *end;
-    ssize_t n;
+    char text[NJ_PROC_STATUS_BYTES];
 
-    (void)snprintf(name, sizeof(name), "%d/status", tid); /* fits */
-    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0)
+    if (!nj_proc_read(v, tid, "status", text, sizeof(text)))
         return false;
-    text[n] = '\0';
-    tgid = strstr(text, "\nTgid:");
-    parent = strstr(text, "\nPPid:");
-    inside = strstr(text, "\nNStgid:");
-    end = inside ? strchr(inside + 1, '\n') : NULL;
-    if (!tgid || !parent || !end)
-        return false;
-    *ret_tgid = (pid_t)strtol(tgid + 6, NULL, 10);
-    *ret_parent = (pid_t)strtol(parent + 6, NULL, 10);
-    *ret_inside = 0;
-    for (inside += 8; inside < end; inside++) /* one number a namespace, the innermost last */
-        *ret_inside = *inside == '\t' ? 0 : 10 * *ret_inside + (uint32_t)(*inside - '0');
-    return true;
+    *ret_tgid = (pid_t)nj_proc_number(text, "\nTgid:");
+    *ret_parent = (pid_t)nj_proc_number(text, "\nPPid:");
+    *ret_inside = nj_proc_innermost(text, "\nNStgid:");
+    return *ret_tgid > 0 && *ret_parent >= 0 && *ret_inside > 0;
 }
 
 static struct nj_order_process *add_process(struct nj_order *o, pid_t tgid, pid_t parent,
@@ -328,7 +313,6 @@ bool nj_order_stopped(struct nj_virtual *v, pid_t tid, int status)
 
 void nj_order_resume(struct nj_virtual *v, struct nj_order_task *task)
 {
-    struct nj_order *o = v->order;
     struct nj_task *stopped;
 
     if (task->state == NJ_ORDER_BORN) {

@@ -35,7 +35,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "batch/sandbox/virtual/virtual.h"
+#include "batch/sandbox/virtual/proc.h"
 #include "formats/base/bytes.h"
 #include "formats/base/cleanup.h"
 
@@ -110,30 +110,16 @@ static bool make_way(uint64_t way_at, uint64_t site_at, const struct comparison 
            put_relative(site + 3, site_at + 3, way_at);
 }
 
-/* number_of - a decimal number of /proc/TID/status; -1: none of that name */
-static long number_of(const char *status, const char *name)
-{
-    const char *at = strstr(status, name);
-
-    return at ? strtol(at + strlen(name), NULL, 10) : -1;
-}
-
 /* is_alone - one thread, and memory that the parent does not have as well */
 static bool is_alone(const struct nj_virtual *v, pid_t tid)
 {
-    nj_auto_close int fd = -1;
-    char name[32], status[2048];
-    ssize_t n;
+    char status[NJ_PROC_STATUS_BYTES];
     long parent, order;
 
-    (void)snprintf(name, sizeof(name), "%d/status", tid); /* fits */
-    fd = openat(v->proc_fd, name, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, status, sizeof(status) - 1);
-    if (n <= 0)
+    if (!nj_proc_read(v, tid, "status", status, sizeof(status)))
         return false;
-    status[n] = '\0';
-    parent = number_of(status, "\nPPid:\t");
-    if (number_of(status, "\nThreads:\t") != 1 || parent <= 0)
+    parent = nj_proc_number(status, "\nPPid:");
+    if (nj_proc_number(status, "\nThreads:") != 1 || parent <= 0)
         return false;
     /* Whose memory we may not look at has another than the task's: init, for one. */
     order = syscall(SYS_kcmp, tid, (pid_t)parent, KCMP_VM, 0, 0);
