@@ -162,6 +162,7 @@ static const struct {
     {SYS_timer_gettime, false},
     {SYS_timer_delete, false},
     {SYS_timerfd_settime, false},
+    {SYS_timerfd_gettime, false},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -363,7 +364,7 @@ static bool serve_one(struct nj_virtual *v)
     if (ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0)
         return errno == ENOENT || errno == EINTR; /* killed before we read of it */
     v->notified++;
-    if (!nj_order_keeps(v) || !nj_virtual_is_alive(v, &notif) || !nj_order_enter(v, &notif))
+    if (!v->order || !nj_virtual_is_alive(v, &notif) || !nj_order_enter(v, &notif))
         nj_virtual_serve_call(v, &notif);
     return true;
 }

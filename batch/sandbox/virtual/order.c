@@ -79,11 +79,11 @@ void nj_order_end(struct nj_virtual *v)
     if (!o)
         return;
     drop_all_tasks(v);
+    nj_order_timers_end(o);
     for (size_t i = 0; i < NJ_ORDER_BUCKETS; i++) {
         while (!LIST_EMPTY(&o->processes[i])) {
             struct nj_order_process *process = LIST_FIRST(&o->processes[i]);
 
-            nj_order_timers_drop(v, process->tgid);
             nj_close_auto(&process->pidfd);
             LIST_REMOVE(process, bucket);
             free(process);
@@ -309,6 +309,7 @@ static enum nj_order_verdict decide(struct nj_virtual *v, struct nj_order_task *
     case SYS_timer_gettime:
     case SYS_timer_delete:
     case SYS_timerfd_settime:
+    case SYS_timerfd_gettime:
         return nj_order_timer(v, task, response);
     case SYS_sched_yield:
         (void)park(v, task);
@@ -395,8 +396,12 @@ bool nj_order_enter(struct nj_virtual *v, const struct seccomp_notif *notif)
     struct nj_order *o = v->order;
     struct nj_order_task *task;
 
-    if (!o || !o->keeps)
+    if (!o)
         return false;
+    if (!o->keeps) {
+        nj_order_timers_supersede(v, notif);
+        return false;
+    }
     task = nj_order_find(o, (pid_t)notif->pid);
     if (!task && o->n_tasks == 0)
         o->holder = task = nj_order_add(v, (pid_t)notif->pid);

@@ -115,10 +115,10 @@ struct nj_order_task {
 };
 
 struct nj_order_timer {
-    pid_t tgid;
+    pid_t tgid;     /* 0: of nobody, it is a timerfd */
     uint32_t id;    /* of timer_create(); NJ_ORDER_ITIMER: setitimer() and alarm() */
-    pid_t tid;      /* who gets the signal; 0: the process */
-    int pidfd;      /* of it */
+    pid_t tid;      /* who gets the signal; 0: the process. Of a timerfd: who set it */
+    int fd;         /* a pidfd of it; a copy of the timerfd */
     int signal;     /* 0: none */
     uint64_t value; /* sigval */
     int64_t due_ns; /* of the virtual clock; released: of the host's */
@@ -255,6 +255,9 @@ int64_t nj_order_timers_due(const struct nj_virtual *v); /* or NJ_ORDER_NEVER */
 void nj_order_timers_drop(struct nj_virtual *v, pid_t tgid);
 void nj_order_timers_execed(struct nj_virtual *v, pid_t tgid); /* of timer_create(): none is left */
 void nj_order_timers_release(struct nj_virtual *v);
+void nj_order_timers_end(struct nj_order *o);
+/* nj_order_timers_supersede - behind a release: what is set now is the kernel's, and ours is not */
+void nj_order_timers_supersede(struct nj_virtual *v, const struct seccomp_notif *notif);
 
 /* nj_order_sends - @task is about to send a signal */
 enum nj_order_verdict nj_order_sends(struct nj_virtual *v, struct nj_order_task *task);

@@ -1,32 +1,46 @@
 /*
  * order_timers.c - timers whose time is the virtual clock's
  *
- * setitimer(), alarm() and timer_settime() of a wall clock never reach the kernel: their signals
- * are sent from here when the clock passed the time, which it does by queries, and by jumps when
- * nobody can run. Timers of processor time, and timerfds that are set, are not kept: the order is
- * given up.
+ * setitimer(), alarm(), timer_settime() and timerfd_settime() of a wall clock never reach the
+ * kernel: signals are sent, and expirations put into a timerfd, from here when the clock passed the
+ * time, which it does by queries, and by jumps when nobody can run. Timers of processor time are
+ * not kept: the order is given up.
  *
  * The complication is timer_create(), which says what signal goes to whom and whose answer nobody
  * sees: so it is left to the kernel, and looked up in /proc when the timer is set. A signal of such
- * a timer carries its value, as the kernel's own would. After the order was given up what is
- * pending fires in real time; timers that are set from then on are the kernel's.
+ * a timer carries its value, as the kernel's own would. A timerfd is an open file, which dup() and
+ * fork() share, so it is known by a copy of it and by no number; reading it, and waiting until it
+ * can be read, stay the kernel's. One that nobody has open any more is kept until it expired, and
+ * does nothing.
+ *
+ * After the order was given up timerfds are the kernel's, and what else is pending fires in real
+ * time from here, until it is set anew.
  */
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <time.h>
 
 #include "batch/sandbox/virtual/order.h"
+#include "batch/sandbox/virtual/proc.h"
 #include "formats/base/cleanup.h"
 
 #include "formats/base/banned.h"
 
+#ifndef TFD_IOC_SET_TICKS /* of linux/timerfd.h, which does not go with fcntl.h */
+#define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
+#endif
+
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_US INT64_C(1000)
-#define FAR_NS (NJ_CLOCK_MAX_NS / 4) /* no timer is later than that */
+#define FAR_NS (NJ_CLOCK_MAX_NS / 4)                 /* no timer is later than that */
+#define TIME_MAX_NS (INT64_C(9000000000) * NS_PER_S) /* the year 2255 */
+#define TURNS_NS (50 * NS_PER_US) /* shorter intervals pass together, or the clock would crawl */
 
 static struct nj_order_timer *find(struct nj_order *o, pid_t tgid, uint32_t id)
 {
@@ -39,7 +53,7 @@ static struct nj_order_timer *find(struct nj_order *o, pid_t tgid, uint32_t id)
 
 static void drop(struct nj_order *o, struct nj_order_timer *timer)
 {
-    nj_close_auto(&timer->pidfd);
+    nj_close_auto(&timer->fd);
     *timer = o->timers[--o->n_timers];
 }
 
@@ -51,6 +65,12 @@ void nj_order_timers_drop(struct nj_virtual *v, pid_t tgid)
         if (o->timers[i].tgid == tgid)
             drop(o, &o->timers[i]);
     }
+}
+
+void nj_order_timers_end(struct nj_order *o)
+{
+    while (o->n_timers > 0)
+        drop(o, &o->timers[o->n_timers - 1]);
 }
 
 void nj_order_timers_execed(struct nj_virtual *v, pid_t tgid)
@@ -65,9 +85,15 @@ void nj_order_timers_execed(struct nj_virtual *v, pid_t tgid)
 
 static int64_t from_parts(int64_t seconds, int64_t part, int64_t unit_ns)
 {
-    if (seconds > FAR_NS / NS_PER_S)
-        return FAR_NS;
-    return seconds * NS_PER_S + part * unit_ns;
+    return seconds >= TIME_MAX_NS / NS_PER_S ? TIME_MAX_NS : seconds * NS_PER_S + part * unit_ns;
+}
+
+/* length_from - likewise, where it is no time of day */
+static int64_t length_from(int64_t seconds, int64_t part, int64_t unit_ns)
+{
+    int64_t length_ns = from_parts(seconds, part, unit_ns);
+
+    return length_ns < FAR_NS ? length_ns : FAR_NS;
 }
 
 /* to_parts - interval and value, as getitimer() and timer_gettime() tell them */
@@ -83,6 +109,26 @@ static void to_parts(const struct nj_order_timer *timer, int64_t now_ns, int64_t
     ret[3] = left % NS_PER_S / unit_ns;
     if (timer && ret[2] == 0 && ret[3] == 0)
         ret[3] = 1; /* it is armed */
+}
+
+static bool is_time(const int64_t times[4], int64_t unit_ns)
+{
+    return times[0] >= 0 && times[2] >= 0 && times[1] >= 0 && times[1] < NS_PER_S / unit_ns &&
+           times[3] >= 0 && times[3] < NS_PER_S / unit_ns;
+}
+
+/* length_until - a time on @clock; what passed already is due at once, and 0 is no time */
+static int64_t length_until(struct nj_virtual *v, const int64_t time[2], int clock)
+{
+    int64_t at_ns = from_parts(time[0], time[1], 1), now_ns = nj_clock_read(v);
+
+    if (at_ns == 0)
+        return 0;
+    if (clock != CLOCK_REALTIME && clock != CLOCK_TAI && clock != CLOCK_REALTIME_ALARM)
+        now_ns -= nj_clock_boot(v);
+    if (at_ns <= now_ns)
+        return 1;
+    return at_ns - now_ns < FAR_NS ? at_ns - now_ns : FAR_NS;
 }
 
 /* set - false: there is no room */
@@ -104,10 +150,10 @@ static bool set(struct nj_virtual *v, const struct nj_order_timer *wanted, int64
     *timer = *wanted;
     timer->due_ns = nj_clock_read(v) + value_ns;
     /* Not its number: that may be somebody else's by then. */
-    timer->pidfd = (int)syscall(SYS_pidfd_open, wanted->tid > 0 ? wanted->tid : wanted->tgid,
-                                wanted->tid > 0 ? PIDFD_THREAD : 0);
-    o->n_timers += timer->pidfd >= 0;
-    return timer->pidfd >= 0;
+    timer->fd = (int)syscall(SYS_pidfd_open, wanted->tid > 0 ? wanted->tid : wanted->tgid,
+                             wanted->tid > 0 ? PIDFD_THREAD : 0);
+    o->n_timers += timer->fd >= 0;
+    return timer->fd >= 0;
 }
 
 /* ---- the calls ---- */
@@ -137,12 +183,11 @@ static enum nj_order_verdict set_itimer(struct nj_virtual *v, const struct nj_or
     (void)response;
     if ((int)args[0] != ITIMER_REAL)
         return NJ_ORDER_REFUSED;
-    if (!nj_virtual_read(task->tid, args[1], times, sizeof(times)) || times[0] < 0 ||
-        times[2] < 0 || times[1] < 0 || times[1] >= 1000000 || times[3] < 0 || times[3] >= 1000000)
+    if (!nj_virtual_read(task->tid, args[1], times, sizeof(times)) || !is_time(times, NS_PER_US))
         return NJ_ORDER_GOES; /* an error, or NULL, which the kernel takes for 0: it has none */
     to_parts(find(v->order, wanted.tgid, wanted.id), nj_clock_read(v), NS_PER_US, left);
-    wanted.interval_ns = from_parts(times[0], times[1], NS_PER_US);
-    if (!set(v, &wanted, from_parts(times[2], times[3], NS_PER_US)))
+    wanted.interval_ns = length_from(times[0], times[1], NS_PER_US);
+    if (!set(v, &wanted, length_from(times[2], times[3], NS_PER_US)))
         return NJ_ORDER_REFUSED;
     if (args[2] != 0 && !nj_virtual_write(task->tid, args[2], left, sizeof(left)))
         response->error = -EFAULT;
@@ -204,24 +249,18 @@ static enum nj_order_verdict set_timer(struct nj_virtual *v, const struct nj_ord
 {
     const __u64 *args = task->notif.data.args;
     struct nj_order_timer wanted;
-    int64_t times[4], left[4], value_ns, now_ns = nj_clock_read(v);
+    int64_t times[4], left[4], value_ns;
     int clock;
 
-    if (!nj_virtual_read(task->tid, args[2], times, sizeof(times)) || times[0] < 0 ||
-        times[2] < 0 || times[1] < 0 || times[1] >= NS_PER_S || times[3] < 0 ||
-        times[3] >= NS_PER_S || !look_up(v, task, (uint32_t)args[0], &wanted, &clock))
+    if (!nj_virtual_read(task->tid, args[2], times, sizeof(times)) || !is_time(times, 1) ||
+        !look_up(v, task, (uint32_t)args[0], &wanted, &clock))
         return NJ_ORDER_GOES;
     if (clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
         return NJ_ORDER_REFUSED;
-    to_parts(find(v->order, wanted.tgid, wanted.id), now_ns, 1, left);
-    wanted.interval_ns = from_parts(times[0], times[1], 1);
-    value_ns = from_parts(times[2], times[3], 1);
-    if (value_ns > 0 && (int)args[1] & TIMER_ABSTIME) {
-        value_ns -=
-            clock == CLOCK_REALTIME || clock == CLOCK_TAI ? now_ns : now_ns - nj_clock_boot(v);
-        if (value_ns <= 0)
-            value_ns = 1;
-    }
+    to_parts(find(v->order, wanted.tgid, wanted.id), nj_clock_read(v), 1, left);
+    wanted.interval_ns = length_from(times[0], times[1], 1);
+    value_ns = (int)args[1] & TIMER_ABSTIME ? length_until(v, times + 2, clock)
+                                            : length_from(times[2], times[3], 1);
     if (!set(v, &wanted, value_ns))
         return NJ_ORDER_REFUSED;
     if (args[3] != 0 && !nj_virtual_write(task->tid, args[3], left, sizeof(left)))
@@ -244,12 +283,141 @@ static enum nj_order_verdict get_timer(struct nj_virtual *v, const struct nj_ord
     return NJ_ORDER_ANSWERED;
 }
 
+/* ---- timers that are files ---- */
+
+/* read_timerfd - what /proc tells of descriptor @fd of @tid; false: it is no timerfd */
+static bool read_timerfd(struct nj_virtual *v, pid_t tid, int fd, int *ret_clock,
+                         uint64_t *ret_ticks)
+{
+    char name[32], text[512];
+    const char *at;
+
+    (void)snprintf(name, sizeof(name), "fdinfo/%d", fd); /* fits */
+    at = fd >= 0 && nj_proc_read(v, tid, name, text, sizeof(text)) ? strstr(text, "\nclockid:")
+                                                                   : NULL;
+    return at && sscanf(at, "\nclockid: %d\nticks: %lu", ret_clock, ret_ticks) == 2;
+}
+
+static bool is_same_file(int a, int b)
+{
+    pid_t me = getpid();
+
+    return syscall(SYS_kcmp, me, me, KCMP_FILE, a, b) == 0;
+}
+
+static struct nj_order_timer *find_timerfd(struct nj_order *o, int copy)
+{
+    for (size_t i = 0; i < o->n_timers; i++) {
+        if (o->timers[i].tgid == 0 && is_same_file(o->timers[i].fd, copy))
+            return &o->timers[i];
+    }
+    return NULL;
+}
+
+/* can_expire - this kernel lets us say how often it did, and which descriptors are one */
+static bool can_expire(int copy)
+{
+    const uint64_t none = 0;
+
+    return ioctl(copy, TFD_IOC_SET_TICKS, &none) < 0 && errno == EINVAL && is_same_file(copy, copy);
+}
+
+static enum nj_order_verdict set_timerfd(struct nj_virtual *v, const struct nj_order_task *task,
+                                         struct seccomp_notif_resp *response)
+{
+    static const int64_t never[4];
+    const __u64 *args = task->notif.data.args;
+    struct nj_order *o = v->order;
+    struct nj_order_timer wanted = {.id = (uint32_t)args[0], .tid = task->tid}, *timer;
+    nj_auto_close int copy = -1;
+    int64_t times[4], left[4], value_ns;
+    uint64_t ticks;
+    int clock;
+
+    if ((int)args[1] & ~(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) ||
+        !nj_virtual_read(task->tid, args[2], times, sizeof(times)) || !is_time(times, 1) ||
+        !read_timerfd(v, task->tid, (int)args[0], &clock, &ticks))
+        return NJ_ORDER_GOES; /* an error */
+    copy = nj_order_copy(task, (int)args[0]);
+    if (copy < 0 || !can_expire(copy) || o->n_timers == NJ_ORDER_TIMERS_MAX)
+        return NJ_ORDER_REFUSED;
+    timer = find_timerfd(o, copy);
+    to_parts(timer, nj_clock_read(v), 1, left);
+    if (timer)
+        drop(o, timer);
+    /* What it was to be read of is gone, too. */
+    (void)syscall(SYS_timerfd_settime, copy, 0, never, NULL);
+    value_ns = (int)args[1] & TFD_TIMER_ABSTIME ? length_until(v, times + 2, clock)
+                                                : length_from(times[2], times[3], 1);
+    if (value_ns > 0) {
+        wanted.interval_ns = length_from(times[0], times[1], 1);
+        wanted.due_ns = nj_clock_read(v) + value_ns;
+        wanted.fd = nj_steal_fd(&copy);
+        o->timers[o->n_timers++] = wanted;
+    }
+    if (args[3] != 0 && !nj_virtual_write(task->tid, args[3], left, sizeof(left)))
+        response->error = -EFAULT;
+    return NJ_ORDER_ANSWERED;
+}
+
+static enum nj_order_verdict get_timerfd(struct nj_virtual *v, const struct nj_order_task *task,
+                                         struct seccomp_notif_resp *response)
+{
+    const __u64 *args = task->notif.data.args;
+    const struct nj_order_timer *timer;
+    nj_auto_close int copy = -1;
+    int64_t left[4];
+    uint64_t ticks;
+    int clock;
+
+    if (!read_timerfd(v, task->tid, (int)args[0], &clock, &ticks))
+        return NJ_ORDER_GOES;
+    copy = nj_order_copy(task, (int)args[0]);
+    timer = copy < 0 ? NULL : find_timerfd(v->order, copy);
+    if (!timer)
+        return NJ_ORDER_GOES; /* the kernel's is not set */
+    to_parts(timer, nj_clock_read(v), 1, left);
+    if (!nj_virtual_write(task->tid, args[1], left, sizeof(left)))
+        response->error = -EFAULT;
+    return NJ_ORDER_ANSWERED;
+}
+
+/* expire - @turns times more than it was read of */
+static void expire(struct nj_virtual *v, const struct nj_order_timer *timer, uint64_t turns)
+{
+    uint64_t ticks = 0;
+    int clock;
+
+    (void)read_timerfd(v, getpid(), timer->fd, &clock, &ticks);
+    ticks += turns;
+    (void)ioctl(timer->fd, TFD_IOC_SET_TICKS, &ticks);
+}
+
+/* hand_over - to the kernel, which runs it in real time from here on */
+static void hand_over(struct nj_virtual *v, const struct nj_order_timer *timer)
+{
+    int64_t value_ns = timer->due_ns - nj_clock_read(v);
+    int64_t times[4] = {timer->interval_ns / NS_PER_S, timer->interval_ns % NS_PER_S};
+    uint64_t unread = 0;
+    int clock;
+
+    value_ns = value_ns > 0 ? value_ns : 1;
+    times[2] = value_ns / NS_PER_S;
+    times[3] = value_ns % NS_PER_S;
+    (void)read_timerfd(v, getpid(), timer->fd, &clock, &unread);
+    (void)syscall(SYS_timerfd_settime, timer->fd, 0, times, NULL);
+    if (unread > 0)
+        expire(v, timer, unread);
+    nj_timers_add(v, timer->tid, NJ_TIMER_OF_FD(timer->id), value_ns, timer->interval_ns);
+}
+
+/* ---- all of them ---- */
+
 enum nj_order_verdict nj_order_timer(struct nj_virtual *v, struct nj_order_task *task,
                                      struct seccomp_notif_resp *response)
 {
     const __u64 *args = task->notif.data.args;
     struct nj_order_timer *timer;
-    int64_t times[4];
 
     switch (task->notif.data.nr) {
     case SYS_alarm:
@@ -267,11 +435,10 @@ enum nj_order_verdict nj_order_timer(struct nj_virtual *v, struct nj_order_task 
         if (timer)
             drop(v->order, timer);
         return NJ_ORDER_GOES;
-    case SYS_timerfd_settime: /* to disarm one is harmless */
-        return nj_virtual_read(task->tid, args[2], times, sizeof(times)) && times[2] == 0 &&
-                       times[3] == 0
-                   ? NJ_ORDER_GOES
-                   : NJ_ORDER_REFUSED;
+    case SYS_timerfd_settime:
+        return set_timerfd(v, task, response);
+    case SYS_timerfd_gettime:
+        return get_timerfd(v, task, response);
     }
     return NJ_ORDER_GOES;
 }
@@ -285,13 +452,26 @@ static void send_signal(const struct nj_order_timer *timer)
     if (timer->signal == 0)
         return;
     if (timer->id == NJ_ORDER_ITIMER) {
-        (void)syscall(SYS_pidfd_send_signal, timer->pidfd, timer->signal, NULL, 0);
+        (void)syscall(SYS_pidfd_send_signal, timer->fd, timer->signal, NULL, 0);
         return;
     }
     info.si_code = SI_TIMER;
     info.si_timerid = (int)timer->id;
     info.si_value.sival_ptr = (void *)(uintptr_t)timer->value;
-    (void)syscall(SYS_pidfd_send_signal, timer->pidfd, timer->signal, &info, 0);
+    (void)syscall(SYS_pidfd_send_signal, timer->fd, timer->signal, &info, 0);
+}
+
+/* look_for_signal - whoever @timer sent one to may be parked */
+static void look_for_signal(struct nj_virtual *v, const struct nj_order_timer *timer)
+{
+    struct nj_order *o = v->order;
+    struct nj_order_process *process = nj_order_process(o, timer->tgid);
+
+    if (!process || !o->keeps)
+        return;
+    nj_order_signal_to(v, process);
+    o->kill_target = o->killed ? 0 : (pid_t)process->inside;
+    o->killed = true;
 }
 
 bool nj_order_timers_fire(struct nj_virtual *v)
@@ -300,9 +480,9 @@ bool nj_order_timers_fire(struct nj_virtual *v)
     bool any = false;
 
     for (;;) {
-        int64_t now_ns = o->keeps ? nj_clock_read(v) : nj_virtual_now_ns(CLOCK_MONOTONIC);
+        int64_t now_ns = o->keeps ? nj_clock_read(v) : nj_virtual_now_ns(CLOCK_MONOTONIC),
+                turns = 1;
         struct nj_order_timer *first = NULL;
-        struct nj_order_process *process;
 
         for (size_t i = 0; i < o->n_timers; i++) {
             if (!first || o->timers[i].due_ns < first->due_ns)
@@ -312,17 +492,16 @@ bool nj_order_timers_fire(struct nj_virtual *v)
             return any;
         if (!o->keeps)
             nj_clock_raise(v, first->clock_ns);
-        send_signal(first);
-        any = true;
-        process = nj_order_process(o, first->tgid);
-        if (process && o->keeps) {
-            nj_order_signal_to(v, process);
-            o->kill_target = o->killed ? 0 : (pid_t)process->inside;
-            o->killed = true;
+        if (first->interval_ns > 0)
+            turns = (now_ns - first->due_ns) / first->interval_ns + 1;
+        if (first->tgid == 0) {
+            expire(v, first, (uint64_t)turns);
+        } else {
+            send_signal(first);
+            look_for_signal(v, first);
         }
+        any = true;
         if (first->interval_ns > 0) {
-            int64_t turns = (now_ns - first->due_ns) / first->interval_ns + 1;
-
             first->due_ns += turns * first->interval_ns;
             first->clock_ns += turns * first->interval_ns;
         } else {
@@ -334,22 +513,63 @@ bool nj_order_timers_fire(struct nj_virtual *v)
 int64_t nj_order_timers_due(const struct nj_virtual *v)
 {
     const struct nj_order *o = v->order;
-    int64_t due_ns = NJ_ORDER_NEVER;
+    int64_t due_ns = NJ_ORDER_NEVER, soon_ns = nj_clock_read(v) + TURNS_NS;
 
     for (size_t i = 0; i < o->n_timers; i++) {
-        if (o->timers[i].due_ns < due_ns)
-            due_ns = o->timers[i].due_ns;
+        const struct nj_order_timer *timer = &o->timers[i];
+        int64_t at_ns = timer->due_ns;
+
+        if (o->keeps && timer->interval_ns > 0 && timer->interval_ns < TURNS_NS && at_ns < soon_ns)
+            at_ns = soon_ns;
+        if (at_ns < due_ns)
+            due_ns = at_ns;
     }
     return due_ns;
 }
+
+/* ---- behind the order's end ---- */
 
 void nj_order_timers_release(struct nj_virtual *v)
 {
     struct nj_order *o = v->order;
     int64_t by_ns = nj_virtual_now_ns(CLOCK_MONOTONIC) - nj_clock_read(v);
 
-    for (size_t i = 0; i < o->n_timers; i++) {
+    for (size_t i = o->n_timers; i-- > 0;) {
+        if (o->timers[i].tgid == 0) {
+            hand_over(v, &o->timers[i]);
+            drop(o, &o->timers[i]);
+            continue;
+        }
         o->timers[i].clock_ns = o->timers[i].due_ns;
         o->timers[i].due_ns += by_ns;
     }
+}
+
+void nj_order_timers_supersede(struct nj_virtual *v, const struct seccomp_notif *notif)
+{
+    struct nj_order *o = v->order;
+    char status[NJ_PROC_STATUS_BYTES];
+    struct nj_order_timer *timer;
+    uint32_t id;
+
+    switch (o->n_timers > 0 ? notif->data.nr : -1) {
+    case SYS_setitimer:
+        if ((int)notif->data.args[0] != ITIMER_REAL)
+            return;
+        /* fallthrough */
+    case SYS_alarm:
+        id = NJ_ORDER_ITIMER;
+        break;
+    case SYS_timer_settime:
+    case SYS_timer_delete:
+        id = (uint32_t)notif->data.args[0];
+        break;
+    default:
+        return;
+    }
+    if (!nj_proc_read(v, (pid_t)notif->pid, "status", status, sizeof(status)))
+        return;
+    timer = find(o, (pid_t)nj_proc_number(status, "\nTgid:"), id);
+    if (timer)
+        drop(o, timer);
 }

@@ -63,7 +63,7 @@ struct nj_task {
 /* A timer that the kernel runs in real time. */
 struct nj_timer {
     pid_t tid;
-    uint64_t key;        /* which of this task's */
+    uint64_t key;        /* which of this task's: NJ_TIMER_OF_... */
     int64_t due_ns;      /* CLOCK_MONOTONIC of the host */
     int64_t clock_ns;    /* what the virtual clock says then, at least */
     int64_t interval_ns; /* 0: once */
@@ -250,6 +250,12 @@ int64_t nj_clock_read(const struct nj_virtual *v);
 int64_t nj_clock_boot(const struct nj_virtual *v); /* where the monotonic clocks begin */
 int64_t nj_clock_tick(struct nj_virtual *v);
 void nj_clock_raise(struct nj_virtual *v, int64_t clock_ns); /* to at least; counts as waiting */
+#define NJ_TIMER_OF_PROCESS UINT64_C(0)
+#define NJ_TIMER_OF_ID(id) (UINT64_C(1) << 32 | (uint32_t)(id))
+#define NJ_TIMER_OF_FD(fd) (UINT64_C(1) << 33 | (uint32_t)(fd))
+/* nj_timers_add - the kernel was told of one by @tid; @value_ns 0: it was disarmed */
+void nj_timers_add(struct nj_virtual *v, pid_t tid, uint64_t key, int64_t value_ns,
+                   int64_t interval_ns);
 void nj_timers_fire(struct nj_virtual *v);
 int nj_timers_wait_ms(const struct nj_virtual *v, int wait_ms); /* at most @wait_ms */
 void nj_timers_interrupted(struct nj_virtual *v, const struct nj_wait_slot *slot);

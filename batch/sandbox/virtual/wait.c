@@ -384,8 +384,8 @@ static void drop_timer(struct nj_virtual *v, pid_t tid, uint64_t key)
     }
 }
 
-static void add_timer(struct nj_virtual *v, pid_t tid, uint64_t key, int64_t value_ns,
-                      int64_t interval_ns)
+void nj_timers_add(struct nj_virtual *v, pid_t tid, uint64_t key, int64_t value_ns,
+                   int64_t interval_ns)
 {
     drop_timer(v, tid, key);
     if (value_ns <= 0 || value_ns > LENGTH_MAX_NS)
@@ -414,7 +414,7 @@ enum nj_answer nj_virtual_timer(struct nj_virtual *v, const struct seccomp_notif
     uint64_t key;
 
     if (call->nr == SYS_alarm) {
-        add_timer(v, tid, 0, (int64_t)(uint32_t)call->args[0] * NS_PER_S, 0);
+        nj_timers_add(v, tid, NJ_TIMER_OF_PROCESS, (int64_t)(uint32_t)call->args[0] * NS_PER_S, 0);
         return NJ_ANSWER_CONTINUE;
     }
     if (of_itimer && (int)call->args[0] != ITIMER_REAL)
@@ -425,9 +425,9 @@ enum nj_answer nj_virtual_timer(struct nj_virtual *v, const struct seccomp_notif
     (void)nanoseconds(times + 2, unit_ns, &value_ns);
     if (interval_ns > LENGTH_MAX_NS)
         interval_ns = LENGTH_MAX_NS;
-    key = of_itimer
-              ? 0
-              : UINT64_C(1) << (call->nr == SYS_timer_settime ? 32 : 33) | (uint32_t)call->args[0];
+    key = of_itimer                       ? NJ_TIMER_OF_PROCESS
+          : call->nr == SYS_timer_settime ? NJ_TIMER_OF_ID(call->args[0])
+                                          : NJ_TIMER_OF_FD(call->args[0]);
     if (absolute && value_ns > 0) {
         int64_t now_ns = nj_clock_tick(v), clock_ns = value_ns;
         int clock = clock_ns > now_ns / 2 ? CLOCK_REALTIME : CLOCK_MONOTONIC; /* far apart */
@@ -442,10 +442,10 @@ enum nj_answer nj_virtual_timer(struct nj_virtual *v, const struct seccomp_notif
         planned.slot.timed_out = INT64_MIN; /* no result means that here */
         memcpy(planned.slot.time, times, 2 * sizeof(times[0]));
         to_time(value_ns, planned.slot.time + 2);
-        add_timer(v, tid, key, value_ns, interval_ns);
+        nj_timers_add(v, tid, key, value_ns, interval_ns);
         return detour(v, notif, &planned, response);
     }
-    add_timer(v, tid, key, value_ns, interval_ns);
+    nj_timers_add(v, tid, key, value_ns, interval_ns);
     return NJ_ANSWER_CONTINUE;
 }
 

@@ -211,6 +211,79 @@ static void timers_of_a_program_are_the_same(void **state)
     assert_non_null(strstr(h.out, "1 5 0 1 "));
 }
 
+/* TIMERFD_PROGRAM - a command that compiles and runs @body, which has a few functions to use */
+#define TIMERFD_PROGRAM(body)                                                                      \
+    "cat > t.c <<'E'\n"                                                                            \
+    "#define _GNU_SOURCE\n"                                                                        \
+    "#include <errno.h>\n#include <poll.h>\n#include <stdint.h>\n#include <stdio.h>\n"             \
+    "#include <sys/epoll.h>\n#include <sys/timerfd.h>\n#include <sys/wait.h>\n#include <time.h>\n" \
+    "#include <unistd.h>\n"                                                                        \
+    "static long set(int fd, int flags, long value, long interval) {\n"                            \
+    "  struct itimerspec v = {{interval, 0}, {value, 0}}, old;\n"                                  \
+    "  if (timerfd_settime(fd, flags, &v, &old)) return -errno;\n"                                 \
+    "  return old.it_value.tv_sec + (old.it_value.tv_nsec > 500000000); }\n"                       \
+    "static long left(int fd) { struct itimerspec v;\n"                                            \
+    "  if (timerfd_gettime(fd, &v)) return -errno;\n"                                              \
+    "  return v.it_value.tv_sec + (v.it_value.tv_nsec > 500000000); }\n"                           \
+    "static long turns(int fd) { uint64_t n;\n"                                                    \
+    "  return read(fd, &n, sizeof n) < 0 ? -errno : (long)n; }\n"                                  \
+    "static long at(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);\n"              \
+    "  return t.tv_sec; }\n" body "\nE\ngcc -O1 -o t t.c && ./t"
+
+static void timers_that_are_files_are_the_same(void **state)
+{
+    (void)state;
+    run_equal(TIMERFD_PROGRAM(
+        "int main(void) {\n"
+        "  int a = timerfd_create(CLOCK_MONOTONIC, 0), b = timerfd_create(CLOCK_REALTIME, "
+        "TFD_NONBLOCK);\n"
+        "  int copy = dup(a), e = epoll_create1(0), status; long from = at();\n"
+        "  struct epoll_event ev = {EPOLLIN, {.fd = b}}; epoll_ctl(e, EPOLL_CTL_ADD, b, &ev);\n"
+        "  setvbuf(stdout, NULL, _IOLBF, 0);\n"
+        "  printf(\"set %ld\\n\", set(a, 0, 100000, 0));\n"
+        "  printf(\"read %ld\\n\", turns(copy)); printf(\"late %ld\\n\", at() - from);\n"
+        "  printf(\"old %ld\\n\", set(a, 0, 100, 7)); sleep(30);\n"
+        "  printf(\"left %ld\\n\", left(copy)); printf(\"old %ld\\n\", set(copy, 0, 10, 5)); "
+        "sleep(26);\n"
+        "  printf(\"missed %ld\\n\", turns(a)); sleep(11); set(a, 0, 0, 0); set(a, 0, 1000, 0);\n"
+        "  printf(\"cleared %d\\n\", poll(&(struct pollfd){a, POLLIN, 0}, 1, 5000));\n"
+        "  printf(\"none %ld\\n\", turns(b));\n"
+        "  set(b, TFD_TIMER_ABSTIME, time(NULL) + 3600, 0); from = at();\n"
+        "  printf(\"epoll %d\\n\", epoll_wait(e, &ev, 1, -1)); printf(\"hour %ld\\n\", at() - "
+        "from);\n"
+        "  printf(\"read %ld\\n\", turns(b)); set(b, TFD_TIMER_ABSTIME, 5, 0);\n"
+        "  printf(\"past %ld\\n\", turns(b)); set(a, 0, 50, 0);\n"
+        "  if (fork() == 0) { printf(\"child %ld\\n\", turns(a)); _exit(0); }\n"
+        "  wait(&status);\n"
+        "  printf(\"errors %ld %ld %ld %ld\\n\", set(99, 0, 1, 0), set(0, 0, 1, 0), left(0), "
+        "set(a, 8, 1, 0));\n"
+        "  set(a, 0, 1, 1); close(a); close(copy); sleep(20);\n"
+        "  return 0; }"));
+    assert_string_equal(h.out,
+                        "set 0\nread 1\nlate 100000\nold 0\nleft 70\nold 70\nmissed 4\ncleared 0\n"
+                        "none -11\nepoll 1\nhour 3600\nread 1\npast 1\nchild 1\n"
+                        "errors -9 -22 -22 -22\n");
+}
+
+static void timers_go_on_behind_a_lost_order(void **state)
+{
+    (void)state;
+    /* More than are kept: those set before and after that all come, once. */
+    run_lowered(TIMERFD_PROGRAM(
+        "int main(void) { int fds[300]; long n = 0;\n"
+        "  for (int i = 0; i < 300; i++) { fds[i] = timerfd_create(CLOCK_MONOTONIC, 0);\n"
+        "    if (set(fds[i], 0, 1, 0) != 0) return 1; }\n"
+        "  for (int i = 0; i < 300; i++) n += turns(fds[i]);\n"
+        "  return n != 300; }"));
+    /* What is set anew is the kernel's, and ours is off. */
+    run_lowered("python3 -c 'import os, signal, time\n"
+                "signal.alarm(1)\n"
+                "child = os.fork()\n"
+                "if child == 0: time.sleep(1000)\n"
+                "os.kill(child, signal.SIGSTOP); signal.alarm(0); os.kill(child, signal.SIGKILL)\n"
+                "os.waitpid(child, 0); time.sleep(1.5)'");
+}
+
 static void signals_reach_who_is_parked(void **state)
 {
     (void)state;
@@ -432,6 +505,8 @@ static int run_cases(const char *name)
         BOX_TEST(threads_are_the_same),
         BOX_TEST(waiting_takes_no_time),
         BOX_TEST(timers_of_a_program_are_the_same),
+        BOX_TEST(timers_that_are_files_are_the_same),
+        BOX_TEST(timers_go_on_behind_a_lost_order),
         BOX_TEST(signals_reach_who_is_parked),
         BOX_TEST(births_and_programs_come_in_storms),
         BOX_TEST(what_children_used_is_told_as_nothing),
