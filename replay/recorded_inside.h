@@ -1,5 +1,5 @@
 /*
- * recorded_inside.h - one replayed session; private to world_recorded.c and recorded_box.c
+ * recorded_inside.h - one replayed session; private to world_recorded.c and recorded_*.c
  */
 #ifndef NJ_REPLAY_RECORDED_INSIDE_H
 #define NJ_REPLAY_RECORDED_INSIDE_H
@@ -80,7 +80,28 @@ struct nj_object_source nj_recorded_source_now(struct nj_recorded *recorded);
 void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now,
                      const struct nj_call_meta *meta);
 
-/* nj_recorded_meta - what the record says of how the call under way went */
+/* recorded_judge.c */
+
+/* nj_recorded_outcome, _meta - what the record says of the call under way, and of how it went */
+const struct nj_call_outcome *nj_recorded_outcome(const struct nj_recorded *recorded);
 const struct nj_call_meta *nj_recorded_meta(const struct nj_recorded *recorded);
+
+/* nj_recorded_compare - what the call left, with what the record says of it */
+int nj_recorded_compare(struct nj_recorded *recorded, const struct nj_call_outcome *now,
+                        struct nj_error *err) NJ_MUST_USE;
+
+/* nj_recorded_judge - likewise; besides, how far it could be reproduced, which programs ran, and
+ * where its first difference probably comes from */
+int nj_recorded_judge(struct nj_recorded *recorded, const struct nj_call_outcome *now,
+                      const struct nj_call_meta *meta, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_recorded_diverged - one difference more, at the event under way; recorded->what says it */
+int nj_recorded_diverged(struct nj_recorded *recorded, enum nj_divergence_kind kind,
+                         struct nj_error *err) NJ_MUST_USE;
+
+/* nj_recorded_note - of a comparison that returned @differs: an error, 0, or 1 with its sentence in
+ * recorded->what */
+int nj_recorded_note(struct nj_recorded *recorded, int differs, enum nj_divergence_kind kind,
+                     struct nj_error *err) NJ_MUST_USE;
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * world_recorded.c - answers from the record, and judgement
+ * world_recorded.c - answers from the record
  *
  * The one complication is order. The core asks in the order in which the engine journaled, so the
  * record is read with one cursor: what stands between two answers (boxes, failed attempts,
@@ -13,8 +13,6 @@
 #include <stddef.h>
 
 #include "batch/engine/outputs.h"
-#include "batch/sandbox/instructions.h"
-#include "replay/likely.h"
 #include "replay/recorded_inside.h"
 #include "replay/render.h"
 
@@ -23,53 +21,6 @@
 static struct nj_recorded *recorded_of(struct nj_seat *seat)
 {
     return (struct nj_recorded *)((char *)seat - offsetof(struct nj_recorded, seat));
-}
-
-/* ---- what is said ---- */
-
-static int say_where(struct nj_recorded *recorded, struct nj_error *err)
-{
-    const struct nj_event *event = &recorded->event;
-    struct nj_buf *where = &recorded->where;
-    uint64_t step = recorded->result.steps;
-
-    nj_buf_clear(where);
-    switch (event->kind) {
-    case NJ_EVENT_OPENED:
-        return nj_buf_text(where, "the start of the session", err);
-    case NJ_EVENT_REPLY:
-        return nj_buf_printf(where, err, "step %" PRIu64 " (the reply of turn %" PRIu64 ")", step,
-                             event->reply.turn);
-    case NJ_EVENT_TOOL_DONE:
-        return nj_buf_printf(where, err, "step %" PRIu64 " (call %" PRIu64 " of turn %" PRIu64 ")",
-                             step, event->tool_done.call + 1, event->tool_done.turn);
-    case NJ_EVENT_JUDGED:
-        return nj_buf_printf(where, err, "step %" PRIu64 " (check %" PRIu64 ")", step,
-                             event->judged.round);
-    case NJ_EVENT_NO_REPLY:
-        return nj_buf_printf(where, err, "after step %" PRIu64 " (no reply in turn %" PRIu64 ")",
-                             step, event->no_reply.turn);
-    case NJ_EVENT_CLOSED:
-        return nj_buf_text(where, "the end of the session", err);
-    case NJ_EVENT_ATTEMPT:
-    case NJ_EVENT_BOX:
-    case NJ_EVENT_SUSPENDED:
-    case NJ_EVENT_RESUMED:
-    case NJ_EVENT_SNAPSHOTTED:
-        break;
-    }
-    return nj_buf_printf(where, err, "after step %" PRIu64, step);
-}
-
-/* recorded->what holds the sentence. */
-static int diverged(struct nj_recorded *recorded, enum nj_divergence_kind kind,
-                    struct nj_error *err)
-{
-    if (say_where(recorded, err) < 0)
-        return -(int)err->code;
-    return nj_divergence_add(&recorded->result.divergences, recorded->sequence,
-                             recorded->result.steps, kind, (const char *)recorded->where.data,
-                             (const char *)recorded->what.data, err);
 }
 
 /* ---- the end ---- */
@@ -174,7 +125,7 @@ static int stop_apart(struct nj_recorded *recorded, const char *due, const char 
     if (nj_buf_printf(&recorded->what, err,
                       "%s was due, but the record goes on with %s (frame %" PRIu64 ")", due, found,
                       recorded->next) < 0 ||
-        diverged(recorded, NJ_DIVERGENCE_RECORD, err) < 0)
+        nj_recorded_diverged(recorded, NJ_DIVERGENCE_RECORD, err) < 0)
         return -(int)err->code;
     finish(recorded);
     return 1;
@@ -232,7 +183,7 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
             nj_render_digest(&recorded->what, request, err) < 0 ||
             nj_buf_text(&recorded->what, ", now ", err) < 0 ||
             nj_render_digest(&recorded->what, &action->request, err) < 0 ||
-            diverged(recorded, NJ_DIVERGENCE_REQUEST, err) < 0)
+            nj_recorded_diverged(recorded, NJ_DIVERGENCE_REQUEST, err) < 0)
             return -(int)err->code;
     }
     recorded->result.replies++;
@@ -241,85 +192,6 @@ static int ask(struct nj_world *world, struct nj_seat *seat, const struct nj_act
 }
 
 /* ---- calls ---- */
-
-const struct nj_call_meta *nj_recorded_meta(const struct nj_recorded *recorded)
-{
-    return recorded->judging ? &recorded->event.judged.meta : &recorded->event.tool_done.meta;
-}
-
-static const struct nj_call_outcome *outcome_then(const struct nj_recorded *recorded)
-{
-    return recorded->judging ? &recorded->event.judged.outcome : &recorded->event.tool_done.outcome;
-}
-
-/* Each comparison has said in recorded->what what differs. */
-static int note(struct nj_recorded *recorded, int differs, enum nj_divergence_kind kind,
-                struct nj_error *err)
-{
-    int r = differs;
-
-    if (differs == 1)
-        r = diverged(recorded, kind, err);
-    nj_buf_clear(&recorded->what);
-    return r;
-}
-
-static int compare_outcome(struct nj_recorded *recorded, const struct nj_call_outcome *now,
-                           struct nj_error *err)
-{
-    const struct nj_call_outcome *then = outcome_then(recorded);
-    struct nj_object_source source_then = nj_record_objects(recorded->record);
-    struct nj_object_source source_now = nj_recorded_source_now(recorded);
-    struct nj_buf *what = &recorded->what;
-    int r;
-
-    nj_buf_clear(what);
-    r = note(recorded, nj_compare_exit(then, now, what, err), NJ_DIVERGENCE_EXIT, err);
-    if (r == 0)
-        r = note(recorded, nj_compare_stream("standard output", &then->out, &now->out, what, err),
-                 NJ_DIVERGENCE_STDOUT, err);
-    if (r == 0)
-        r = note(recorded,
-                 nj_compare_stream("standard error", &then->errors, &now->errors, what, err),
-                 NJ_DIVERGENCE_STDERR, err);
-    if (r == 0)
-        r = note(recorded,
-                 nj_compare_trees(&source_then, &then->tree, &source_now, &now->tree, what, err),
-                 NJ_DIVERGENCE_WORKSPACE, err);
-    return r;
-}
-
-/* Were the interpreters of this step the same programs? Told once each. */
-static int note_program(struct nj_recorded *recorded, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf line = {0};
-    struct nj_buf *all = &recorded->result.environment;
-    int r;
-
-    if (recorded->seat.session->config->rootfs)
-        return 0; /* they came from the image, which has been compared */
-    nj_buf_init(&line, NJ_DIVERGENCE_TEXT_MAX_BYTES);
-    r = nj_environment_compare_program(&recorded->then, recorded->hall->here,
-                                       recorded->call.box.argv[0], &line, err);
-    if (r <= 0)
-        return r;
-    if (all->len && strstr((const char *)all->data, (const char *)line.data))
-        return 0;
-    r = nj_buf_append(all, line.data, line.len, err);
-    return r < 0 ? r : nj_buf_text(all, "\n", err);
-}
-
-/* Were the files that ran the same ones? */
-static int note_files(struct nj_recorded *recorded, const struct nj_call_meta *meta,
-                      struct nj_error *err)
-{
-    struct nj_object_source now = nj_recorded_source_now(recorded);
-
-    if (!meta->has_ran || !recorded->hall->digested)
-        return 0;
-    return nj_ran_compare(recorded->hall->digested, &now, &meta->ran, &recorded->then,
-                          &recorded->result.environment, err);
-}
 
 /* Then it counts, and what the record says is folded in, whatever came out now. */
 static void go_on_as_recorded(struct nj_recorded *recorded)
@@ -332,109 +204,15 @@ static void go_on_as_recorded(struct nj_recorded *recorded)
     nj_seat_deliver(&recorded->seat, &recorded->event, (struct nj_span){0});
 }
 
-/* How far the step could be reproduced, then and now. */
-static int note_level(struct nj_recorded *recorded, const struct nj_call_meta *now,
-                      struct nj_error *err)
-{
-    const struct nj_call_meta *then = nj_recorded_meta(recorded);
-    struct nj_recorded_levels *levels = &recorded->result.levels;
-    struct nj_recorded_level level = {
-        .step = recorded->result.steps,
-        .check = recorded->judging ? recorded->event.judged.round : 0,
-        .applied = then->applied,
-        .then = then->level,
-        .now = now->level,
-        .lowered_then = then->lowered,
-        .lowered_now = now->lowered,
-    };
-
-    if (levels->count == 0 || level.applied < levels->lowest_applied)
-        levels->lowest_applied = level.applied;
-    if (levels->count == 0 || level.then < levels->lowest_then)
-        levels->lowest_then = level.then;
-    if (levels->count == 0 || level.now < levels->lowest_now)
-        levels->lowest_now = level.now;
-    levels->count++;
-    if (levels->n_items == NJ_RECORDED_LEVELS_MAX)
-        return 0;
-    if (levels->n_items == levels->cap_items) {
-        size_t cap = levels->cap_items ? 2 * levels->cap_items : 16;
-        struct nj_recorded_level *grown = reallocarray(levels->items, cap, sizeof(*grown));
-
-        if (!grown)
-            return nj_fail_nomem(err);
-        levels->items = grown;
-        levels->cap_items = cap;
-    }
-    levels->items[levels->n_items++] = level;
-    return 0;
-}
-
-/* note_hint - what the files that ran add to it */
-static void note_hint(struct nj_recorded *recorded, const struct nj_call_meta *then,
-                      const struct nj_call_meta *now, enum nj_likely source)
-{
-    struct nj_object_source source_then = nj_record_objects(recorded->record);
-    struct nj_object_source source_now = nj_recorded_source_now(recorded);
-    unsigned holds = source == NJ_LIKELY_RANDOMNESS ? NJ_HOLDS_RDRAND | NJ_HOLDS_RDSEED
-                     : source == NJ_LIKELY_TIME     ? NJ_HOLDS_RDTSC
-                                                    : 0;
-    char *likely = recorded->result.likely;
-    size_t len = strlen(likely), size = sizeof(recorded->result.likely) - len;
-    char path[200];
-    bool of_then;
-
-    if (then->has_ran && nj_ran_stranger(&source_then, &then->ran, &source_now, &now->ran, path,
-                                         sizeof(path), &of_then))
-        (void)snprintf(likely + len, size, "; %s ran only %s", path,
-                       of_then ? "when recorded" : "here");
-    else if (holds && nj_ran_holder(recorded->hall->digested, &source_now, &now->ran, holds, path,
-                                    sizeof(path)))
-        (void)snprintf(likely + len, size, "; %s ran and may use %s, which is not virtual", path,
-                       holds & NJ_HOLDS_RDTSC ? "rdtsc" : "rdrand");
-}
-
-/* Where the first difference of a call probably comes from: what is known first, then its looks. */
-static void note_likely(struct nj_recorded *recorded, const struct nj_call_outcome *now,
-                        const struct nj_call_meta *meta)
-{
-    const struct nj_call_outcome *then = outcome_then(recorded);
-    const struct nj_call_meta *meta_then = nj_recorded_meta(recorded);
-    enum nj_lowered lowered = meta_then->lowered ? meta_then->lowered : meta->lowered;
-    const char *text = "files: what it wrote differs, not what it said";
-    enum nj_likely source = NJ_LIKELY_UNKNOWN;
-    char *likely = recorded->result.likely;
-    size_t size = sizeof(recorded->result.likely);
-
-    if (recorded->result.environment.len > 0)
-        text = "environment: a program that it used is another one here";
-    else if (!nj_digest_equal(&then->out.digest, &now->out.digest))
-        text = nj_likely_text(source = nj_likely_source(then->out.head, now->out.head));
-    else if (!nj_digest_equal(&then->errors.digest, &now->errors.digest))
-        text = nj_likely_text(source = nj_likely_source(then->errors.head, now->errors.head));
-    if (recorded->result.environment.len == 0 && meta_then->applied > 0 && lowered)
-        (void)snprintf(likely, size, "%s (its level was lowered: %s)", text,
-                       nj_lowered_text(lowered));
-    else
-        (void)snprintf(likely, size, "%s", text);
-    if (recorded->result.environment.len == 0 && !lowered && meta->has_ran &&
-        recorded->hall->digested)
-        note_hint(recorded, meta_then, meta, source);
-}
-
 void nj_recorded_ran(struct nj_recorded *recorded, const struct nj_call_outcome *now,
                      const struct nj_call_meta *meta)
 {
-    uint64_t before = recorded->result.divergences.count;
     struct nj_error err = {0};
 
-    if (compare_outcome(recorded, now, &err) < 0 || note_level(recorded, meta, &err) < 0 ||
-        note_program(recorded, &err) < 0 || note_files(recorded, meta, &err) < 0) {
+    if (nj_recorded_judge(recorded, now, meta, &err) < 0) {
         nj_seat_fail(&recorded->seat, &err);
         return;
     }
-    if (recorded->result.divergences.count > before && !recorded->result.likely[0])
-        note_likely(recorded, now, meta);
     nj_recorded_judged(recorded);
     go_on_as_recorded(recorded);
 }
@@ -449,7 +227,7 @@ static int refused(struct nj_recorded *recorded, struct nj_error *err)
 
     nj_digest_bytes("", 0, &now.out.digest);
     nj_digest_bytes("", 0, &now.errors.digest);
-    if (compare_outcome(recorded, &now, err) < 0)
+    if (nj_recorded_compare(recorded, &now, err) < 0)
         return -(int)err->code;
     recorded->result.refusals++;
     go_on_as_recorded(recorded);
@@ -462,7 +240,7 @@ static int run_call(struct nj_recorded *recorded, struct nj_error *err)
     recorded->tries = 0;
     if (recorded->call.refusal)
         return refused(recorded, err);
-    if (outcome_then(recorded)->exit == NJ_EXIT_REFUSED && recorded->boxes_lost > 0) {
+    if (nj_recorded_outcome(recorded)->exit == NJ_EXIT_REFUSED && recorded->boxes_lost > 0) {
         recorded->result
             .unjudged++; /* its box was lost until the engine gave up: nothing ran to its end */
         go_on_as_recorded(recorded);
@@ -530,8 +308,8 @@ static int compare_snapshot(struct nj_recorded *recorded, struct nj_span packed_
     if (nj_snapshot_unpack(packed_then, &arena, &then, err) < 0)
         return nj_wrap(err, "frame %" PRIu64, recorded->next);
     nj_buf_clear(&recorded->what);
-    return note(recorded, nj_compare_snapshots(&then, &now, &recorded->what, err),
-                NJ_DIVERGENCE_SNAPSHOT, err);
+    return nj_recorded_note(recorded, nj_compare_snapshots(&then, &now, &recorded->what, err),
+                            NJ_DIVERGENCE_SNAPSHOT, err);
 }
 
 static int save(struct nj_world *world, struct nj_seat *seat, const struct nj_action *action,
@@ -636,18 +414,20 @@ static int close_session(struct nj_world *world, struct nj_seat *seat,
     if (r != 0)
         return r < 0 ? r : 0;
     nj_buf_clear(what);
-    r = note(recorded, compare_status(recorded, action, err), NJ_DIVERGENCE_CLOSED, err);
+    r = nj_recorded_note(recorded, compare_status(recorded, action, err), NJ_DIVERGENCE_CLOSED,
+                         err);
     if (r == 0)
-        r = note(recorded,
-                 nj_compare_bytes("the error's text", then->closed.error_text,
-                                  nj_span_text(action->error_text), what, err),
-                 NJ_DIVERGENCE_CLOSED, err);
+        r = nj_recorded_note(recorded,
+                             nj_compare_bytes("the error's text", then->closed.error_text,
+                                              nj_span_text(action->error_text), what, err),
+                             NJ_DIVERGENCE_CLOSED, err);
     if (r == 0)
-        r = note(recorded,
-                 nj_compare_bytes("the result", then->closed.result, action->result, what, err),
-                 NJ_DIVERGENCE_CLOSED, err);
+        r = nj_recorded_note(
+            recorded,
+            nj_compare_bytes("the result", then->closed.result, action->result, what, err),
+            NJ_DIVERGENCE_CLOSED, err);
     if (r == 0)
-        r = note(recorded, compare_outputs(recorded, err), NJ_DIVERGENCE_CLOSED, err);
+        r = nj_recorded_note(recorded, compare_outputs(recorded, err), NJ_DIVERGENCE_CLOSED, err);
     if (r < 0)
         return r;
     recorded->result.closed = true;
