@@ -170,6 +170,7 @@ void nj_engine_ended(struct nj_live *live)
     seat->row = nj_steal_ptr(&live->row);
     seat->status = live->failed ? NJ_STATUS_FAILED : session->status;
     nj_queue_end(engine->queue, live->plan->number - 1);
+    nj_live_keep_ahead(engine);
     engine->failures += seat->status == NJ_STATUS_FAILED;
     nj_views_ended(live);
     if (nj_engine_too_many_failed(engine))
@@ -241,6 +242,7 @@ void nj_engine_suspend(struct nj_engine *engine, const char *reason)
         return;
     engine->stopping = true;
     engine->stop_reason = reason;
+    nj_live_keep_ahead(engine);
     nj_engine_post_state(engine);
     TAILQ_FOREACH(live, &engine->lives, live_link)
     {

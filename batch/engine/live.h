@@ -207,6 +207,7 @@ struct nj_engine {
     struct nj_pulse *pulse;
     uint64_t stall_us;  /* the longest that one piece of work has held the loop */
     uint64_t worked_us; /* CPU time of the loop's thread where the last piece ended */
+    bool memory_low;    /* of the host: no box is opened ahead */
     bool disk_low;      /* below limits.disk_free_mb: no session begins */
     bool disk_told;
     int64_t first_epoch_ns; /* when the run began */
@@ -256,6 +257,10 @@ void nj_live_drop_box(struct nj_live *live, const char *why); /* NULL: without a
 void nj_live_release_slot(struct nj_live *live);
 void nj_live_release_slot_queue(struct nj_live *live); /* only if it has not been granted */
 void nj_live_grant_slots(struct nj_engine *engine);
+
+/* nj_live_keep_ahead - as many boxes opened ahead as there is room for beside the warm ones, and
+ * sessions that may still want one. To be called when either may have changed. */
+void nj_live_keep_ahead(struct nj_engine *engine);
 
 /* nj_live_start_held - restores and publications that waited for thinning.h */
 void nj_live_start_held(struct nj_engine *engine);

@@ -105,6 +105,24 @@ void nj_live_grant_slots(struct nj_engine *engine)
     }
 }
 
+/* ---- boxes opened ahead ---- */
+
+void nj_live_keep_ahead(struct nj_engine *engine)
+{
+    const struct nj_queue *queue = engine->queue;
+    size_t room = engine->warm < engine->warm_max ? engine->warm_max - engine->warm : 0;
+    size_t sessions, without;
+
+    if (!engine->sandbox)
+        return;
+    sessions = nj_queue_count(queue, NJ_QUEUE_WAITING) + nj_queue_count(queue, NJ_QUEUE_DELAYED) +
+               nj_queue_count(queue, NJ_QUEUE_ALIVE);
+    without = sessions > engine->warm ? sessions - engine->warm : 0;
+    if (engine->stopping || engine->failed || engine->memory_low)
+        room = 0;
+    nj_sandbox_ahead(engine->sandbox, without < room ? without : room);
+}
+
 /* ---- idle boxes ---- */
 
 static void leave_idle(struct nj_live *live)
@@ -128,6 +146,7 @@ void nj_live_drop_box(struct nj_live *live, const char *why)
     if (live->box) {
         nj_box_close(live->box);
         live->engine->warm--;
+        nj_live_keep_ahead(live->engine);
     }
     live->box = NULL;
     live->phase = NJ_BOX_NONE;
@@ -361,6 +380,7 @@ static void open_box(struct nj_live *live)
     make_room(live->engine);
     live->phase = NJ_BOX_OPENING;
     live->engine->warm++;
+    nj_live_keep_ahead(live->engine);
     if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) == 0) {
         if (plan.level > live->engine->level_max)
             plan.level = live->engine->level_max;

@@ -1,6 +1,6 @@
 /*
- * watch.c - what the engine looks at once a second: the disk, the journal, failures, those who may
- * begin again
+ * watch.c - what the engine looks at once a second: the disk, memory, the journal, failures, those
+ * who may begin again
  *
  * Each of these stops or holds the run before something worse does. The one complication is the
  * disk: what runs goes on and may fill it further, so the mark has to leave room for that; and when
@@ -8,14 +8,19 @@
  */
 #include "batch/engine/live.h"
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
 #include "batch/engine/start.h"
 #include "batch/engine/thinning.h"
+#include "formats/base/fsio.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
+
+#define MEMORY_LOW_KB (512u << 10)
+#define MEMINFO_MAX_BYTES (64u << 10)
 
 /* Whether more sessions failed than the job allows. Those before a stop for this very reason do not
  * count again: whoever goes on knows of them. */
@@ -54,6 +59,24 @@ static void watch_disk(struct nj_engine *engine)
     engine->disk_told = true;
 }
 
+/* Boxes opened ahead are a help, and the first to go. */
+static void watch_memory(struct nj_engine *engine)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    unsigned long long free_kb = 0;
+    struct nj_error ignored;
+    const char *line;
+
+    nj_buf_init(&text, MEMINFO_MAX_BYTES);
+    if (nj_fsio_read_file(AT_FDCWD, "/proc/meminfo", &text, &ignored) < 0 ||
+        nj_buf_append(&text, "", 1, &ignored) < 0)
+        return;
+    line = strstr((const char *)text.data, "MemAvailable:");
+    if (line && sscanf(line, "MemAvailable: %llu", &free_kb) == 1)
+        engine->memory_low = free_kb < MEMORY_LOW_KB;
+    nj_live_keep_ahead(engine);
+}
+
 /* By the wall clock, which may be set while the run is on: it is the hour that was asked for. */
 static void watch_deadline(struct nj_engine *engine)
 {
@@ -70,6 +93,7 @@ void nj_engine_watch(struct nj_engine *engine)
 {
     watch_deadline(engine);
     watch_disk(engine);
+    watch_memory(engine);
     nj_thinning_look(engine);
     nj_engine_post_state(engine);
     if (!engine->stopping)

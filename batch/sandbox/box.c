@@ -4,7 +4,7 @@
  * Everything is answered on the caller's loop. The complication: a callback may close its box, so
  * after one is called the box is not looked at again; one message is handled per event.
  */
-#include "batch/sandbox/sandbox_inside.h"
+#include "batch/sandbox/ahead.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -81,6 +81,10 @@ static void lose(struct nj_box *box, const struct nj_error *why)
 {
     struct nj_error err = *why;
 
+    if (box->ahead) {
+        nj_box_close(box);
+        return;
+    }
     if (box->op == NJ_BOX_OP_OPEN) {
         call_back(box, &err);
         return;
@@ -170,7 +174,12 @@ static int deliver(struct nj_box *box, struct nj_msg_in *in, struct nj_error *er
 
     if (msg->kind == NJ_MSG_OPENED && op == NJ_BOX_OP_OPEN) {
         box->supervisor_pid = msg->opened.pid;
-        call_back(box, NULL);
+        if (box->ahead)
+            box->op = NJ_BOX_OP_NONE;
+        else
+            call_back(box, NULL);
+    } else if (msg->kind == NJ_MSG_FAILED && box->ahead) {
+        nj_box_close(box);
     } else if (msg->kind == NJ_MSG_FAILED && op != NJ_BOX_OP_NONE) {
         call_back(box, &msg->failed);
     } else if (msg->kind == NJ_MSG_DONE && op == NJ_BOX_OP_RESTORE) {
@@ -198,9 +207,13 @@ static void box_reads(evutil_socket_t fd, short what, void *ctx)
     int r;
 
     (void)fd;
-    (void)what;
     assert(!sandbox->dispatching);
     sandbox->dispatching = true;
+    if (what & EV_TIMEOUT) { /* made ahead, taken since; what else came is told again */
+        call_back(box, NULL);
+        sandbox->dispatching = false;
+        return;
+    }
     r = nj_msg_receive(box->fd, &sandbox->in, &err);
     if (r == 0)
         r = deliver(box, &sandbox->in, &err);
@@ -237,19 +250,13 @@ static struct nj_box *box_new(struct nj_sandbox *sandbox)
 }
 NJ_DEFINE_AUTO_PTR(struct nj_box, nj_box_close);
 
-int nj_box_open(struct nj_sandbox *sandbox, const struct nj_box_plan *plan, nj_box_opened opened,
-                void *ctx, struct nj_error *err)
+int nj_box_begin(struct nj_sandbox *sandbox, const struct nj_box_plan *plan,
+                 struct nj_box **ret_box, struct nj_error *err)
 {
     struct nj_msg msg = {.kind = NJ_MSG_OPEN, .open.plan = *plan};
     NJ_AUTO(nj_box_close) struct nj_box *box = NULL;
     int pair[2], r;
 
-    assert(sandbox->base);
-    r = nj_box_plan_check(plan, err);
-    if (r < 0)
-        return r;
-    if (sandbox->helper_lost)
-        return nj_fail(err, NJ_E_UPSTREAM, "sandbox: the helper ended");
     box = box_new(sandbox);
     if (!box)
         return nj_fail_nomem(err);
@@ -269,9 +276,39 @@ int nj_box_open(struct nj_sandbox *sandbox, const struct nj_box_plan *plan, nj_b
         return r;
     if (r == 1 && event_add(sandbox->helper_write, NULL) < 0)
         return nj_fail_nomem(err);
+    *ret_box = nj_steal_ptr(&box);
+    return 0;
+}
+
+int nj_box_open(struct nj_sandbox *sandbox, const struct nj_box_plan *plan, nj_box_opened opened,
+                void *ctx, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf key = {0};
+    struct nj_box *box;
+    int r;
+
+    assert(sandbox->base);
+    r = nj_box_plan_check(plan, err);
+    if (r < 0)
+        return r;
+    if (sandbox->helper_lost)
+        return nj_fail(err, NJ_E_UPSTREAM, "sandbox: the helper ended");
+    nj_buf_init(&key, NJ_MSG_MAX_BYTES);
+    r = nj_ahead_key(plan, &key, err);
+    if (r < 0)
+        return r;
+    box = nj_ahead_take(sandbox, nj_buf_span(&key));
+    if (!box) {
+        r = nj_box_begin(sandbox, plan, &box, err);
+        if (r < 0)
+            return r;
+    } else if (box->op == NJ_BOX_OP_NONE) { /* told from the loop, as the others are */
+        box->op = NJ_BOX_OP_OPEN;
+        event_active(box->event, EV_TIMEOUT, 1);
+    }
     box->callback.opened = opened;
     box->ctx = ctx;
-    (void)nj_steal_ptr(&box);
+    nj_ahead_order(sandbox, nj_buf_span(&key));
     return 0;
 }
 
@@ -407,6 +444,9 @@ void nj_box_close(struct nj_box *box)
     if (!box)
         return;
     nj_box_detach(box);
+    nj_buf_done(&box->key);
+    if (box->ahead)
+        box->sandbox->n_ahead--;
     if (box->next)
         box->next->prev = box->prev;
     if (box->prev)

@@ -4,7 +4,7 @@
  * The complication is the helper's socket, which may be full: an open waits for room there, on the
  * loop; trees come before the loop runs and are waited for.
  */
-#include "batch/sandbox/sandbox_inside.h"
+#include "batch/sandbox/ahead.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -194,9 +194,12 @@ void nj_sandbox_free(struct nj_sandbox *sandbox)
         box->prev = box->next = NULL;
         box->lost = true;
         (void)nj_fail(&box->lost_err, NJ_E_CANCELLED, "the sandbox was closed");
-        if (box->op == NJ_BOX_OP_OPEN) /* nobody has it yet */
+        if (box->op == NJ_BOX_OP_OPEN || box->ahead) { /* nobody has it yet */
+            nj_buf_done(&box->key);
             free(box);
+        }
     }
+    nj_ahead_done(sandbox);
     if (sandbox->helper_read)
         event_free(sandbox->helper_read);
     if (sandbox->helper_write)

@@ -108,10 +108,18 @@ int nj_sandbox_add_rootfs(struct nj_sandbox *sandbox, const struct nj_workspace_
                           bool is_tar, const struct nj_object_source *source,
                           struct nj_error *err) NJ_MUST_USE;
 
-/* nj_box_open - build a box with an empty workspace. @opened gets the box, or NULL and why. */
+/* nj_box_open - build a box with an empty workspace. @opened gets the box, or NULL and why; never
+ * before nj_box_open() returned. */
 typedef void (*nj_box_opened)(void *ctx, struct nj_box *box, const struct nj_error *err);
 int nj_box_open(struct nj_sandbox *sandbox, const struct nj_box_plan *plan, nj_box_opened opened,
                 void *ctx, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_sandbox_ahead - open up to @boxes_max boxes ahead (NJ_SANDBOX_AHEAD_MAX at most; 0, as at the
+ * start: none), of the plans that are being opened, so that the next nj_box_open() of such a plan
+ * finds its box made. They cost what idle boxes cost. May be changed at any time: what is too many
+ * then is closed. */
+#define NJ_SANDBOX_AHEAD_MAX 3
+void nj_sandbox_ahead(struct nj_sandbox *sandbox, size_t boxes_max);
 
 /* nj_box_restore - make the box's workspace exactly @ref: contents, modes, xattrs, links,
  * nanosecond mtimes, listing order. @objects_fd is a memfd of encoded objects (object.h) holding

@@ -1,5 +1,6 @@
 /*
- * sandbox_inside.h - the engine's side of helper and boxes; private to sandbox.c and box.c
+ * sandbox_inside.h - the engine's side of helper and boxes; private to sandbox.c, box.c
+ * and ahead.c
  */
 #ifndef NJ_SANDBOX_INSIDE_H
 #define NJ_SANDBOX_INSIDE_H
@@ -35,6 +36,8 @@ struct nj_box {
     void *ctx;
     struct nj_buf unsent; /* OPEN that did not fit into the helper's socket yet */
     int unsent_fd;
+    bool ahead;        /* opened ahead: nobody's, and its end is told to nobody */
+    struct nj_buf key; /* ahead: what it answers to */
 };
 
 struct nj_sandbox_given {
@@ -55,7 +58,16 @@ struct nj_sandbox {
     struct nj_sandbox_given *given; /* trees that the helper has */
     size_t n_given;
     struct nj_msg_in in;
+    size_t ahead_max; /* ahead.h */
+    size_t n_ahead;
+    struct nj_buf orders[NJ_SANDBOX_AHEAD_MAX]; /* keys */
+    size_t n_orders;
+    struct event *order_due;
 };
+
+/* nj_box_begin - have a box of @plan (checked) opened; nobody is told yet */
+int nj_box_begin(struct nj_sandbox *sandbox, const struct nj_box_plan *plan,
+                 struct nj_box **ret_box, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_box_detach - let its socket go, which ends the box; half-built ones, too */
 void nj_box_detach(struct nj_box *box);

@@ -5,7 +5,8 @@
  *
  * Measured interleaved, one of each a round, in milliseconds: COMMAND-LINE in a box that is open
  * already (warm), in one that is opened for it (first; its end is not waited for, as the engine
- * does not either), and each peer from spawn to exit. Then how many a second, two at a time, and
+ * does not either), in one that was opened ahead while nothing else was to do (ahead), and each
+ * peer from spawn to exit. Then how many a second, two at a time, and
  * the processor time of each with all that it starts and ends, which says the same on a busy
  * machine as on an idle one. Command lines are cut at blanks. The cost of a warm call holds the
  * capture of an unchanged workspace; that of a first box the capture of an empty one. A round is
@@ -28,6 +29,9 @@
 #define ARGS_MAX 256
 #define PEERS_MAX 8
 #define WORKERS 2
+#define OURS 3 /* ways to have a box */
+#define PAUSE_MS                                                                                   \
+    100 /* of a model that thinks: until a box is opened ahead, and its call prepared */
 
 extern char **environ;
 
@@ -141,6 +145,25 @@ static double time_call(struct bench *b, struct nj_box *box)
     return now_ms() - begun;
 }
 
+static void stop_loop(evutil_socket_t fd, short what, void *ctx)
+{
+    struct bench *b = ctx;
+
+    (void)fd;
+    (void)what;
+    (void)event_base_loopbreak(b->base);
+}
+
+/* pause_bench - nothing is asked, and the loop goes on */
+static void pause_bench(struct bench *b)
+{
+    const struct timeval pause = {.tv_usec = PAUSE_MS * 1000};
+
+    if (event_base_once(b->base, -1, EV_TIMEOUT, stop_loop, b, &pause) < 0)
+        die("pause", NULL);
+    (void)event_base_dispatch(b->base);
+}
+
 static double time_first(struct bench *b)
 {
     double begun = now_ms(), took;
@@ -218,7 +241,7 @@ static void run_warm_calls(struct bench *b, size_t n)
         nj_box_close(boxes[i]);
 }
 
-static void start(struct bench *b)
+static void start(struct bench *b, size_t ahead)
 {
     struct nj_error err;
 
@@ -228,6 +251,7 @@ static void start(struct bench *b)
     if (nj_sandbox_start("bench", &b->sandbox, &err) < 0 ||
         nj_sandbox_attach(b->sandbox, b->base, &err) < 0)
         die("start", &err);
+    nj_sandbox_ahead(b->sandbox, ahead);
 }
 
 static void stop(struct bench *b)
@@ -291,15 +315,16 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double print(const char *name, double *took, size_t n, double first, double warm)
+/* print - @ours: medians that a peer's is divided by, NULL for ours */
+static double print(const char *name, double *took, size_t n, const double *ours)
 {
     double median;
 
     qsort(took, n, sizeof(*took), by_size);
     median = took[n / 2];
     printf("  %-24s %9.2f %9.2f %9.2f", name, median, took[n / 10], took[n - 1 - n / 10]);
-    if (warm > 0)
-        printf(" %11.2f %11.2f", median / warm, median / first);
+    for (size_t i = 0; ours && i < OURS; i++)
+        printf(" %11.2f", median / ours[i]);
     printf("\n");
     return median;
 }
@@ -319,12 +344,13 @@ static double children_ms(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
 }
 
-static struct cost cost_of_boxes(struct bench *b, void (*run)(struct bench *, size_t), size_t n)
+static struct cost cost_of_boxes(struct bench *b, size_t ahead, void (*run)(struct bench *, size_t),
+                                 size_t n)
 {
     double cpu = children_ms(), begun;
     struct cost cost;
 
-    start(b);
+    start(b, ahead);
     begun = now_ms();
     run(b, n);
     cost.rate = (double)n * 1e3 / (now_ms() - begun);
@@ -346,13 +372,15 @@ static struct cost cost_of_peer(char **argv, size_t n)
 
 static void print_costs(struct bench *b, char **const *peers, size_t n_peers, size_t n)
 {
-    struct cost warm = cost_of_boxes(b, run_warm_calls, n);
-    struct cost first = cost_of_boxes(b, run_first_boxes, n);
+    struct cost warm = cost_of_boxes(b, 0, run_warm_calls, n);
+    struct cost first = cost_of_boxes(b, 0, run_first_boxes, n);
+    struct cost ahead = cost_of_boxes(b, WORKERS, run_first_boxes, n);
 
     printf("  %-24s %9s %9s %11s %11s %11s %11s\n", "two at a time", "a second", "CPU ms",
            "warm/peer", "first/peer", "CPU peer/w", "CPU peer/f");
     printf("  %-24s %9.1f %9.2f\n", "nightjar, warm box", warm.rate, warm.cpu_ms);
     printf("  %-24s %9.1f %9.2f\n", "nightjar, first box", first.rate, first.cpu_ms);
+    printf("  %-24s %9.1f %9.2f\n", "nightjar, opened ahead", ahead.rate, ahead.cpu_ms);
     for (size_t i = 0; i < n_peers; i++) {
         struct cost peer = cost_of_peer(peers[i], n);
 
@@ -366,9 +394,11 @@ int main(int argc, char **argv)
 {
     size_t rounds = argc > 2 ? strtoul(argv[1], NULL, 10) : 0;
     size_t n_peers = argc > 3 ? (size_t)argc - 3 : 0;
-    double *took[PEERS_MAX + 2], warm, first;
+    static const char *const names[OURS] = {"nightjar, warm box", "nightjar, first box",
+                                            "nightjar, opened ahead"};
+    double *took[OURS + PEERS_MAX], ours[OURS];
     char **peers[PEERS_MAX];
-    struct bench b = {0};
+    struct bench b = {0}, ahead;
     struct nj_box *box;
 
     if (rounds < 3 || n_peers > PEERS_MAX) {
@@ -379,29 +409,35 @@ int main(int argc, char **argv)
     b.argv = (const char *const *)split(argv[2]);
     for (size_t i = 0; i < n_peers; i++)
         peers[i] = split(argv[3 + i]);
-    for (size_t i = 0; i < n_peers + 2; i++) {
+    for (size_t i = 0; i < OURS + n_peers; i++) {
         took[i] = calloc(rounds, sizeof(double));
         if (!took[i])
             die("memory", NULL);
     }
-    start(&b);
+    ahead = b;
+    start(&b, 0);
+    start(&ahead, 1);
     begin_open(&b, opened, &b);
     wait_for_all(&b);
     box = b.box;
+    (void)time_first(&ahead);
     for (size_t i = 0; i < rounds; i++) {
+        pause_bench(&ahead);
+        took[2][i] = time_first(&ahead);
         took[0][i] = time_call(&b, box);
         took[1][i] = time_first(&b);
         for (size_t j = 0; j < n_peers; j++)
-            took[2 + j][i] = time_peer(peers[j]);
+            took[OURS + j][i] = time_peer(peers[j]);
     }
     nj_box_close(box);
+    stop(&ahead);
     stop(&b);
-    printf("  %-24s %9s %9s %9s %11s %11s\n", "ms", "median", "p10", "p90", "peer/warm",
-           "peer/first");
-    warm = print("nightjar, warm box", took[0], rounds, 0, 0);
-    first = print("nightjar, first box", took[1], rounds, 0, 0);
+    printf("  %-24s %9s %9s %9s %11s %11s %11s\n", "ms", "median", "p10", "p90", "peer/warm",
+           "peer/first", "peer/ahead");
+    for (size_t i = 0; i < OURS; i++)
+        ours[i] = print(names[i], took[i], rounds, NULL);
     for (size_t i = 0; i < n_peers; i++)
-        (void)print(peers[i][0], took[2 + i], rounds, first, warm);
+        (void)print(peers[i][0], took[OURS + i], rounds, ours);
     print_costs(&b, peers, n_peers, 2 * rounds);
     return 0;
 }
