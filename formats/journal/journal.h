@@ -104,6 +104,24 @@ NJ_DEFINE_AUTO_PTR(struct nj_journal_writer, nj_journal_writer_close);
 int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *frame,
                       struct nj_journal_place *ret_place, struct nj_error *err) NJ_MUST_USE;
 
+/* A payload as its frame will hold it, made ahead of appending: in any thread, without a writer. */
+struct nj_journal_stored {
+    uint32_t payload_bytes; /* before compression */
+    uint8_t flags;          /* of the frame's header */
+    struct nj_span bytes;
+};
+
+/* nj_journal_store - append the stored form of @payload to @out; ret_stored->bytes is borrowed from
+ * there until @out grows. NJ_E_LIMIT: the payload is too long. */
+int nj_journal_store(struct nj_span payload, struct nj_buf *out,
+                     struct nj_journal_stored *ret_stored, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_append_stored - as nj_journal_append() of a frame whose payload is @stored;
+ * frame->payload is not read. What is left to do is copying and two checksums. */
+int nj_journal_append_stored(struct nj_journal_writer *writer, const struct nj_frame *frame,
+                             const struct nj_journal_stored *stored,
+                             struct nj_journal_place *ret_place, struct nj_error *err) NJ_MUST_USE;
+
 /* nj_journal_ticket - the number of the commit that will cover all that is appended so far; it is
  * durable when nj_journal_durable() has reached it */
 uint64_t nj_journal_ticket(const struct nj_journal_writer *writer);

@@ -208,50 +208,70 @@ static void pending_set(struct nj_journal_writer *writer, struct nj_journal_batc
     (void)XXH3_64bits_reset_withSeed(&writer->pending_sum, writer->seed); /* fails only for NULL */
 }
 
-/* frame_put - append @frame behind what @bytes hold: header, stored payload, padding */
-static int frame_put(struct nj_buf *bytes, const struct nj_frame *frame, uint32_t epoch,
-                     uint64_t seed, struct nj_error *err)
+int nj_journal_store(struct nj_span payload, struct nj_buf *out,
+                     struct nj_journal_stored *ret_stored, struct nj_error *err)
+{
+    size_t start = out->len, len;
+    uint8_t flags = 0;
+    int r = 0;
+
+    if (payload.len > NJ_FRAME_PAYLOAD_MAX_BYTES)
+        return nj_fail(err, NJ_E_LIMIT, "a payload of %zu bytes, at most %u are allowed",
+                       payload.len, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (payload.len >= COMPRESS_MIN_BYTES) {
+        r = nj_squeeze(out, payload, NJ_SQUEEZE_LEVEL, err);
+        if (r == 0 && out->len - start <= payload.len - payload.len / 8)
+            flags = NJ_FRAME_FLAG_ZSTD;
+        else if (r == 0)
+            out->len = start;
+    }
+    if (r == 0 && !flags)
+        r = nj_buf_append(out, payload.data, payload.len, err);
+    if (r < 0)
+        return r;
+    len = out->len - start;
+    *ret_stored = (struct nj_journal_stored){.payload_bytes = (uint32_t)payload.len,
+                                             .flags = flags,
+                                             .bytes = {len ? out->data + start : NULL, len}};
+    return 0;
+}
+
+/* frame_put - append @frame behind what @bytes hold: header, stored payload, padding. @stored: its
+ * payload, stored already; NULL: it is in the frame */
+static int frame_put(struct nj_buf *bytes, const struct nj_frame *frame,
+                     const struct nj_journal_stored *stored, uint32_t epoch, uint64_t seed,
+                     struct nj_error *err)
 {
     static const uint8_t zeros[NJ_FRAME_HEADER_BYTES];
     struct nj_frame_header header = {.kind = frame->kind,
                                      .session = frame->session,
                                      .epoch = epoch,
-                                     .sequence = frame->sequence,
-                                     .payload_bytes = (uint32_t)frame->payload.len};
+                                     .sequence = frame->sequence};
     size_t start = bytes->len;
     size_t payload = start + NJ_FRAME_HEADER_BYTES;
-    size_t stored = 0;
+    struct nj_journal_stored here;
     int r;
 
     r = nj_buf_append(bytes, zeros, NJ_FRAME_HEADER_BYTES, err);
+    if (r == 0 && stored)
+        r = nj_buf_append(bytes, stored->bytes.data, stored->bytes.len, err);
+    else if (r == 0)
+        r = nj_journal_store(frame->payload, bytes, &here, err);
     if (r < 0)
         return r;
-    if (frame->payload.len >= COMPRESS_MIN_BYTES && frame->kind != NJ_FRAME_COMMIT) {
-        r = nj_squeeze(bytes, frame->payload, NJ_SQUEEZE_LEVEL, err);
-        if (r < 0)
-            return r;
-        stored = bytes->len - payload;
-        if (stored <= frame->payload.len - frame->payload.len / 8) {
-            header.flags = NJ_FRAME_FLAG_ZSTD;
-        } else {
-            bytes->len = payload;
-            stored = 0;
-        }
-    }
-    if (!(header.flags & NJ_FRAME_FLAG_ZSTD)) {
-        r = nj_buf_append(bytes, frame->payload.data, frame->payload.len, err);
-        if (r < 0)
-            return r;
-        stored = frame->payload.len;
-    }
-    header.stored_bytes = (uint32_t)stored;
+    if (!stored)
+        stored = &here;
+    header.payload_bytes = stored->payload_bytes;
+    header.flags = stored->flags;
+    header.stored_bytes = (uint32_t)stored->bytes.len;
     r = nj_buf_append(bytes, zeros,
-                      nj_entry_frame_bytes(header.stored_bytes) - NJ_FRAME_HEADER_BYTES - stored,
+                      nj_entry_frame_bytes(header.stored_bytes) - NJ_FRAME_HEADER_BYTES -
+                          header.stored_bytes,
                       err);
     if (r < 0)
         return r;
-    nj_entry_frame_encode(&header, (struct nj_span){bytes->data + payload, stored}, seed,
-                          bytes->data + start);
+    nj_entry_frame_encode(&header, (struct nj_span){bytes->data + payload, header.stored_bytes},
+                          seed, bytes->data + start);
     return 0;
 }
 
@@ -275,7 +295,7 @@ static int pending_seal(struct nj_journal_writer *writer, struct nj_error *err)
     if (r < 0)
         return r;
     frame.payload = nj_buf_span(&payload);
-    r = frame_put(&batch->bytes, &frame, writer->start.epoch, writer->seed, err);
+    r = frame_put(&batch->bytes, &frame, NULL, writer->start.epoch, writer->seed, err);
     if (r < 0) {
         batch_truncate(batch, start);
         return r;
@@ -425,8 +445,9 @@ static int refuse_after_failure(const struct nj_journal_writer *writer, struct n
                    "journal: an earlier write failed, nothing more is written; resume the run");
 }
 
-int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *frame,
-                      struct nj_journal_place *ret_place, struct nj_error *err)
+static int append(struct nj_journal_writer *writer, const struct nj_frame *frame,
+                  const struct nj_journal_stored *stored, struct nj_journal_place *ret_place,
+                  struct nj_error *err)
 {
     struct nj_frame_header header = {
         .kind = frame->kind, .session = frame->session, .sequence = frame->sequence};
@@ -441,10 +462,6 @@ int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *f
     if (fault)
         return nj_fail(err, NJ_E_INPUT, "journal: %s frame: %s", nj_frame_kind_text(frame->kind),
                        fault);
-    if (frame->payload.len > NJ_FRAME_PAYLOAD_MAX_BYTES)
-        return nj_fail(err, NJ_E_LIMIT, "journal: a payload of %zu bytes, at most %u are allowed",
-                       frame->payload.len, NJ_FRAME_PAYLOAD_MAX_BYTES);
-
     if (!writer->pending) {
         r = batch_new(writer, writer->segment, writer->used, &batch, err);
         if (r < 0)
@@ -453,7 +470,7 @@ int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *f
     }
     batch = writer->pending;
     start = batch->bytes.len;
-    r = frame_put(&batch->bytes, frame, writer->start.epoch, writer->seed, err);
+    r = frame_put(&batch->bytes, frame, stored, writer->start.epoch, writer->seed, err);
     if (r == 0 &&
         batch->offset + batch->bytes.len + NJ_COMMIT_FRAME_MAX_BYTES > batch->segment->capacity) {
         r = segment_turn(writer, start, err);
@@ -478,6 +495,19 @@ int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *f
                      nj_load_u32le(batch->bytes.data + start + NJ_FRAME_AT_STORED_BYTES),
             .offset = batch->offset + start};
     return 0;
+}
+
+int nj_journal_append(struct nj_journal_writer *writer, const struct nj_frame *frame,
+                      struct nj_journal_place *ret_place, struct nj_error *err)
+{
+    return append(writer, frame, NULL, ret_place, err);
+}
+
+int nj_journal_append_stored(struct nj_journal_writer *writer, const struct nj_frame *frame,
+                             const struct nj_journal_stored *stored,
+                             struct nj_journal_place *ret_place, struct nj_error *err)
+{
+    return append(writer, frame, stored, ret_place, err);
 }
 
 uint64_t nj_journal_ticket(const struct nj_journal_writer *writer)
