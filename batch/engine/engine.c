@@ -16,6 +16,7 @@
 #include "batch/engine/allowed.h"
 #include "batch/engine/start.h"
 #include "batch/engine/recent.h"
+#include "batch/engine/taker.h"
 #include "batch/engine/thinning.h"
 #include "batch/engine/views.h"
 #include "formats/base/fault.h"
@@ -285,6 +286,7 @@ static int suspend_one(struct nj_live *live, const char *reason, struct nj_error
     struct nj_event event = nj_live_event(live, NJ_EVENT_SUSPENDED);
 
     event.suspended.reason = nj_span_text(reason);
+    nj_live_cancel_taking(live); /* the call is repeated */
     if (live->model_call) {
         if (!nj_model_is_waiting(live->model_call)) /* nobody will know what it cost */
             event.suspended.cost_micro_usd = live->reserved_micro_usd;
@@ -485,6 +487,8 @@ static void engine_done(struct nj_engine *engine)
     nj_money_done(engine);
     nj_state_writer_free(engine->state_writer);
     nj_views_free(engine->views);
+    for (size_t i = 0; i < engine->n_takers; i++)
+        nj_taker_free(engine->takers[i]);
     nj_committer_free(engine->committer);
     nj_journal_writer_close(engine->writer);
     nj_journal_free(engine->reader);

@@ -68,26 +68,17 @@ static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf 
     return nj_fail(err, NJ_E_CORRUPT, "session %s has no object %s", live->plan->key, hex);
 }
 
-/* fetch_earlier - what a file held before, which is seldom among what was put lately. It may not be
- * in the journal yet; then the new content is stored whole. */
+/* fetch_earlier - what was stored long ago, or by a taker, is not among what was put here lately.
+ * It may not be in the journal yet; then the new content is stored whole. */
 static void fetch_earlier(struct nj_live *live, const struct nj_object *object)
 {
     const struct nj_object_shelf shelf = {.read = read_object, .ctx = live};
     struct nj_engine *engine = live->engine;
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    struct nj_object earlier;
-    struct nj_error ignored;
-    unsigned chain;
 
-    if (object->kind != NJ_OBJECT_BLOB || !object->has_earlier || engine->fetches_left == 0 ||
-        object->bytes.len > NJ_LIVE_FETCH_MAX_BYTES ||
-        !nj_object_index_find(&live->index, &object->earlier) ||
-        nj_recent_has(engine->recent, live->plan->number, &object->earlier))
-        return;
-    engine->fetches_left--;
-    nj_buf_init(&bytes, NJ_LIVE_FETCH_MAX_BYTES);
-    if (nj_object_load(&shelf, &object->earlier, &bytes, &earlier, &chain, &ignored) >= 0)
-        nj_recent_note(engine->recent, live->plan->number, &earlier, chain, NULL);
+    if (engine->fetches_left > 0 && object->has_earlier &&
+        nj_object_index_find(&live->index, &object->earlier))
+        engine->fetches_left -=
+            nj_recent_fetch(engine->recent, live->owner, &shelf, object, NJ_LIVE_FETCH_MAX_BYTES);
 }
 
 static int put_object(void *ctx, const struct nj_object *object, struct nj_error *err)
@@ -100,8 +91,7 @@ static int put_object(void *ctx, const struct nj_object *object, struct nj_error
         return 0;
     fetch_earlier(live, object);
     nj_buf_clear(&engine->scratch);
-    if (nj_recent_encode(engine->recent, frame.session, &live->index, object, &engine->scratch,
-                         err) < 0)
+    if (nj_recent_encode(engine->recent, live->owner, object, &engine->scratch, err) < 0)
         return -(int)err->code;
     frame.payload = nj_buf_span(&engine->scratch);
     if (nj_journal_append(engine->writer, &frame, &frame.place, err) < 0) {
@@ -158,6 +148,7 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
     if (!live)
         return nj_fail_nomem(err);
     live->engine = engine;
+    live->owner = ++engine->owners;
     live->plan = plan;
     live->restore_fd = -1;
     nj_buf_init(&live->began, NJ_CONFIG_MAX_BYTES);

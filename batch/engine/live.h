@@ -3,8 +3,8 @@
  *
  * One struct nj_live is one session alive: its seat (core and world), its objects and frames in the
  * journal, its box, and what it waits for. The files: live.c (objects, frames, life), world_live.c
- * (what the core asks for), live_box.c (tool slots and boxes), publish.c (bundle and outputs),
- * recover.c (the fold after a crash), engine.c (who runs when).
+ * (what the core asks for), live_box.c (tool slots and boxes), live_take.c (what calls left),
+ * publish.c (bundle and outputs), recover.c (the fold after a crash), engine.c (who runs when).
  */
 #ifndef NJ_LIVE_H
 #define NJ_LIVE_H
@@ -36,6 +36,7 @@
 #define NJ_BOX_TRIES_MAX 3 /* a call whose box was lost is begun anew this often */
 #define NJ_STOP_GRACE_S 10 /* when a run is suspended: how long calls under way may take to end */
 #define NJ_PARK_AFTER_S 30 /* a box idle for longer is evicted */
+#define NJ_TAKERS_MAX 4    /* threads for what calls leave; one for each processor but one */
 #define NJ_RESTORE_INLINE_BYTES                                                                    \
     (256u << 10) /* journal bytes that the loop reads itself; more: a worker */
 
@@ -55,7 +56,8 @@ struct nj_live {
     struct nj_arena config_arena; /* holds the config of a session that was recovered */
 
     /* its record */
-    struct nj_object_index index;
+    uint32_t owner;                  /* its number in this process, no other's: for recent.h */
+    struct nj_object_index index;    /* while taking, only through taker.h */
     struct nj_journal_place *places; /* of the sequenced frames, in order */
     size_t n_places;
     size_t cap_places;
@@ -86,6 +88,8 @@ struct nj_live {
     bool has_slot;
     TAILQ_ENTRY(nj_live) slot_link; /* waiting for a tool slot */
     bool slot_queued;
+
+    struct nj_live_taking *taking; /* live_take.c: what a call left is on its way; or NULL */
 
     struct nj_box *box;
     enum nj_box_phase phase;
@@ -121,9 +125,9 @@ struct nj_engine_schemas {
     struct nj_engine_schemas *next;
 };
 
-/* Files whose earlier content is read back in one turn of the loop, and how long they may be: a
- * read and a decompression of some 30 us each. */
-#define NJ_LIVE_FETCHES_A_TURN 32
+/* Objects whose earlier content is read back in one turn of the loop, and how long they may be: two
+ * reads and decompressions of some 30 us each. */
+#define NJ_LIVE_FETCHES_A_TURN 16
 #define NJ_LIVE_FETCH_MAX_BYTES (64u << 10)
 
 struct nj_engine {
@@ -143,12 +147,15 @@ struct nj_engine {
     struct nj_engine_schemas *schemas;
     struct nj_buf scratch;    /* of one append or read; never kept over a call */
     struct nj_recent *recent; /* bases of what is stored next */
-    unsigned fetches_left;    /* of these, read from the journal in this turn of the loop */
-    char *environment;        /* JSON: what this host is */
-    char *manifest_dir;       /* where the job was read, for a person */
-    char **allowed;           /* resumed: the directories of the run's --allow-path */
-    struct nj_buf job;        /* its bytes */
-    int files_fd;             /* inputs/files: copies of what the models read */
+    uint32_t owners;          /* how many there have been */
+    struct nj_taker *takers[NJ_TAKERS_MAX];
+    size_t n_takers;
+    unsigned fetches_left; /* of these, read from the journal in this turn of the loop */
+    char *environment;     /* JSON: what this host is */
+    char *manifest_dir;    /* where the job was read, for a person */
+    char **allowed;        /* resumed: the directories of the run's --allow-path */
+    struct nj_buf job;     /* its bytes */
+    int files_fd;          /* inputs/files: copies of what the models read */
 
     struct nj_engine_seat {    /* by plan order */
         char *row;             /* its line in results.jsonl once it ended */
@@ -185,6 +192,7 @@ struct nj_engine {
     bool stopping;
     const char *stop_reason; /* a literal */
     bool evict_always;
+    bool take_always;   /* NJ_TEST_TAKE_ALWAYS: however little a call left */
     unsigned level_max; /* NJ_TEST_LEVEL */
     struct nj_workers *pool;
     struct nj_thinning *thinning; /* thinning.h; NULL before there is anything to thin */
@@ -249,7 +257,18 @@ void nj_live_cancel_model(struct nj_live *live);
 int nj_live_note_answer(struct nj_live *live, const struct nj_event *event,
                         struct nj_error *err) NJ_MUST_USE;
 
+/* live_take.c */
+/* nj_live_take - the objects of @result, whose descriptor is taken, into the journal. Returns 0:
+ * they are, 1: nj_live_taken() will be called, or fails as that is told. */
+int nj_live_take(struct nj_live *live, const struct nj_box_result *result,
+                 struct nj_error *err) NJ_MUST_USE;
+void nj_live_cancel_taking(struct nj_live *live);
+bool nj_live_is_taking(const struct nj_live *live); /* and reads the journal for it */
+void nj_live_start_taking(struct nj_live *live);    /* if it was held: thinning.h */
+
 /* live_box.c */
+void nj_live_taken(struct nj_live *live, const struct nj_call_outcome *outcome,
+                   const struct nj_call_meta *meta, const struct nj_error *err);
 int nj_live_call(struct nj_live *live,
                  struct nj_error *err) NJ_MUST_USE; /* live->call is prepared */
 void nj_live_scan(struct nj_live *live, void (*then)(struct nj_live *live));
@@ -262,7 +281,7 @@ void nj_live_grant_slots(struct nj_engine *engine);
  * sessions that may still want one. To be called when either may have changed. */
 void nj_live_keep_ahead(struct nj_engine *engine);
 
-/* nj_live_start_held - restores and publications that waited for thinning.h */
+/* nj_live_start_held - restores, takings and publications that waited for thinning.h */
 void nj_live_start_held(struct nj_engine *engine);
 void nj_live_start_publishing(struct nj_engine *engine); /* publish.c */
 

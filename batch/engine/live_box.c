@@ -9,9 +9,7 @@
 #include "batch/engine/live.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "batch/engine/order.h"
 #include "batch/engine/thinning.h"
@@ -140,6 +138,7 @@ void nj_live_drop_box(struct nj_live *live, const char *why)
     if (!live->box && live->phase == NJ_BOX_NONE)
         return;
     leave_idle(live);
+    nj_live_cancel_taking(live);
     if (live->phase == NJ_BOX_RESTORING)
         nj_live_cancel_worker(live);
     live->restore_held = false;
@@ -348,6 +347,7 @@ void nj_live_start_held(struct nj_engine *engine)
         struct nj_error err = {0};
 
         next = TAILQ_NEXT(live, live_link);
+        nj_live_start_taking(live);
         if (!live->restore_held)
             continue;
         live->restore_held = false;
@@ -398,78 +398,40 @@ static void open_box(struct nj_live *live)
 
 /* ---- calling ---- */
 
-/* Every object the call left behind goes into the journal; what is known already is dropped there.
- */
-static int take_objects(struct nj_live *live, const struct nj_box_result *result,
-                        struct nj_error *err)
+void nj_live_taken(struct nj_live *live, const struct nj_call_outcome *outcome,
+                   const struct nj_call_meta *meta, const struct nj_error *err)
 {
-    struct nj_span rest;
-    uint8_t *map;
-    int r = 0;
+    struct nj_call_meta told = *meta;
 
-    if (result->objects_fd < 0)
-        return 0;
-    if (result->objects_bytes == 0) {
-        (void)close(result->objects_fd);
-        return 0;
-    }
-    map = mmap(NULL, result->objects_bytes, PROT_READ, MAP_PRIVATE, result->objects_fd, 0);
-    (void)close(result->objects_fd);
-    if (map == MAP_FAILED)
-        return nj_fail_errno(err, errno, "map what a call left");
-    rest = (struct nj_span){map, result->objects_bytes};
-    while (r == 0 && rest.len > 0) {
-        struct nj_object object;
-        size_t len;
-
-        r = nj_object_decode(rest, true, &object, &len, err);
-        if (r == 0)
-            r = live->seat.sink.put(live->seat.sink.ctx, &object, err);
-        if (r == 0)
-            rest = (struct nj_span){rest.data + len, rest.len - len};
-    }
-    (void)munmap(map, result->objects_bytes);
-    return r < 0 ? r : 0;
-}
-
-/* A snapshot that named what is in no journal could never be restored. */
-static int check_workspace(const struct nj_live *live, const struct nj_box_result *result,
-                           struct nj_error *err)
-{
-    if (!nj_object_index_find(&live->index, &result->outcome.tree) ||
-        !nj_object_index_find(&live->index, &result->meta.stamps))
-        return nj_fail(err, NJ_E_CORRUPT, "a result names a workspace that did not come with it");
-    if (result->meta.has_ran && !nj_object_index_find(&live->index, &result->meta.ran))
-        return nj_fail(err, NJ_E_CORRUPT, "a result names files that ran, but does not tell them");
-    return 0;
-}
-
-static void on_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
-{
-    struct nj_live *live = ctx;
-    struct nj_call_meta meta;
-    struct nj_error take_err = {0};
-
-    if (!result) {
-        box_lost(live, err);
+    if (live->engine->failed)
+        return;
+    if (err) {
+        box_lost(live, err); /* what a supervisor sends is hostile until checked */
         return;
     }
-    if (take_objects(live, result, &take_err) < 0 || check_workspace(live, result, &take_err) < 0) {
-        if (live->engine->failed)
-            return;
-        box_lost(live, &take_err); /* what a supervisor sends is hostile until checked */
-        return;
-    }
-    live->box_state =
-        (struct nj_workspace_ref){.tree = result->outcome.tree, .stamps = result->meta.stamps};
+    live->box_state = (struct nj_workspace_ref){.tree = outcome->tree, .stamps = meta->stamps};
     live->scanned = false;
     become_idle(live);
     if (live->engine->evict_always)
         nj_live_drop_box(live, "NJ_TEST_EVICT_ALWAYS");
     nj_live_release_slot(live);
-    meta = result->meta;
-    nj_tool_note_level(&meta, live->box_level);
-    deliver_outcome(live, &result->outcome, &meta);
+    nj_tool_note_level(&told, live->box_level);
+    deliver_outcome(live, outcome, &told);
+}
+
+static void on_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
+{
+    struct nj_live *live = ctx;
+    struct nj_error take_err = {0};
+    int r;
+
+    if (!result) {
+        box_lost(live, err);
+        return;
+    }
+    r = nj_live_take(live, result, &take_err);
+    if (r != 1) /* else: later */
+        nj_live_taken(live, &result->outcome, &result->meta, r < 0 ? &take_err : NULL);
 }
 
 /* A long call's output is taken down as it comes: after a crash it shows how far the call had got.

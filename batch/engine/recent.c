@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "formats/base/bytes.h"
+#include "formats/journal/journal.h"
 
 #include "formats/base/banned.h"
 
@@ -18,7 +19,7 @@
 struct kept {
     TAILQ_ENTRY(kept) by_age; /* the latest first */
     struct kept *next;        /* in its bucket */
-    uint32_t session;
+    uint32_t owner;
     unsigned chain;
     bool has_base;
     struct nj_digest base;
@@ -48,12 +49,12 @@ int nj_recent_new(size_t max_bytes, struct nj_recent **ret_recent, struct nj_err
 }
 
 /* place_of - the pointer that points at it, or at the end of its bucket */
-static struct kept **place_of(struct nj_recent *recent, uint32_t session,
+static struct kept **place_of(struct nj_recent *recent, uint32_t owner,
                               const struct nj_digest *digest)
 {
-    struct kept **at = &recent->buckets[(nj_load_u32le(digest->bytes) ^ session) & (BUCKETS - 1)];
+    struct kept **at = &recent->buckets[(nj_load_u32le(digest->bytes) ^ owner) & (BUCKETS - 1)];
 
-    while (*at && ((*at)->session != session || !nj_digest_equal(&(*at)->digest, digest)))
+    while (*at && ((*at)->owner != owner || !nj_digest_equal(&(*at)->digest, digest)))
         at = &(*at)->next;
     return at;
 }
@@ -68,20 +69,25 @@ static void drop(struct nj_recent *recent, struct kept **at)
     free(kept);
 }
 
-void nj_recent_free(struct nj_recent *recent)
+void nj_recent_clear(struct nj_recent *recent)
 {
     struct kept *kept;
 
+    while ((kept = TAILQ_FIRST(&recent->by_age)))
+        drop(recent, place_of(recent, kept->owner, &kept->digest));
+}
+
+void nj_recent_free(struct nj_recent *recent)
+{
     if (!recent)
         return;
-    while ((kept = TAILQ_FIRST(&recent->by_age)))
-        drop(recent, place_of(recent, kept->session, &kept->digest));
+    nj_recent_clear(recent);
     free(recent);
 }
 
-static struct kept *find(struct nj_recent *recent, uint32_t session, const struct nj_digest *digest)
+static struct kept *find(struct nj_recent *recent, uint32_t owner, const struct nj_digest *digest)
 {
-    struct kept *kept = *place_of(recent, session, digest);
+    struct kept *kept = *place_of(recent, owner, digest);
 
     if (kept) {
         TAILQ_REMOVE(&recent->by_age, kept, by_age);
@@ -90,24 +96,24 @@ static struct kept *find(struct nj_recent *recent, uint32_t session, const struc
     return kept;
 }
 
-bool nj_recent_has(struct nj_recent *recent, uint32_t session, const struct nj_digest *digest)
+bool nj_recent_has(struct nj_recent *recent, uint32_t owner, const struct nj_digest *digest)
 {
-    return *place_of(recent, session, digest) != NULL;
+    return *place_of(recent, owner, digest) != NULL;
 }
 
-void nj_recent_note(struct nj_recent *recent, uint32_t session, const struct nj_object *object,
+void nj_recent_note(struct nj_recent *recent, uint32_t owner, const struct nj_object *object,
                     unsigned chain, const struct nj_digest *base)
 {
-    struct kept **at = place_of(recent, session, &object->digest), *kept, *oldest;
+    struct kept **at = place_of(recent, owner, &object->digest), *kept, *oldest;
 
-    if (*at) /* of an earlier attempt: its chain was another */
+    if (*at)
         drop(recent, at);
     if (object->bytes.len == 0 || object->bytes.len > NJ_OBJECT_DELTA_MAX_BYTES)
         return;
     kept = malloc(sizeof(*kept) + object->bytes.len);
     if (!kept)
         return;
-    *kept = (struct kept){.session = session,
+    *kept = (struct kept){.owner = owner,
                           .chain = chain,
                           .has_base = base,
                           .digest = object->digest,
@@ -116,17 +122,10 @@ void nj_recent_note(struct nj_recent *recent, uint32_t session, const struct nj_
         kept->base = *base;
     memcpy(kept->bytes, object->bytes.data, object->bytes.len);
     TAILQ_INSERT_HEAD(&recent->by_age, kept, by_age);
-    *place_of(recent, session, &object->digest) = kept;
+    *place_of(recent, owner, &object->digest) = kept;
     recent->bytes += sizeof(*kept) + kept->len;
     while (recent->bytes > recent->max_bytes && (oldest = TAILQ_LAST(&recent->by_age, kept_list)))
-        drop(recent, place_of(recent, oldest->session, &oldest->digest));
-}
-
-/* one_of - a base of @session that its index has, too: an attempt before has others */
-static struct kept *one_of(struct nj_recent *recent, uint32_t session,
-                           const struct nj_object_index *index, const struct nj_digest *digest)
-{
-    return nj_object_index_find(index, digest) ? find(recent, session, digest) : NULL;
+        drop(recent, place_of(recent, oldest->owner, &oldest->digest));
 }
 
 /* try_base - append the delta against @base. Returns 1, or 0 where it does not pay or the chain
@@ -175,8 +174,57 @@ static int encode_change(const struct nj_object *object, const struct kept *befo
     return r;
 }
 
-int nj_recent_encode(struct nj_recent *recent, uint32_t session,
-                     const struct nj_object_index *index, const struct nj_object *object,
+/* fetch - read @digest, and note it as the change of @base; NULL: of nothing that is known */
+static void fetch(struct nj_recent *recent, uint32_t owner, const struct nj_object_shelf *shelf,
+                  const struct nj_digest *digest, const struct nj_digest *base, size_t max_bytes)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_error ignored = {0};
+    struct nj_object found;
+    unsigned chain;
+
+    nj_buf_init(&bytes, max_bytes);
+    if (nj_object_load(shelf, digest, &bytes, &found, &chain, &ignored) < 0)
+        return;
+    nj_recent_note(recent, owner, &found, chain, base);
+}
+
+/* base_of - what @digest is stored as a change of. False when it is stored whole, or cannot be
+ * read. */
+static bool base_of(const struct nj_object_shelf *shelf, const struct nj_digest *digest,
+                    struct nj_digest *ret_base)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
+    struct nj_object_stored stored;
+    struct nj_error ignored = {0};
+    size_t len;
+
+    nj_buf_init(&encoded, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    if (shelf->read(shelf->ctx, digest, &encoded, &ignored) < 0 ||
+        nj_object_decode_stored(nj_buf_span(&encoded), &stored, &len, &ignored) < 0 ||
+        !stored.is_delta)
+        return false;
+    *ret_base = stored.base;
+    return true;
+}
+
+bool nj_recent_fetch(struct nj_recent *recent, uint32_t owner, const struct nj_object_shelf *shelf,
+                     const struct nj_object *object, size_t max_bytes)
+{
+    struct nj_digest base;
+    bool has_base;
+
+    if (!object->has_earlier || object->bytes.len > max_bytes ||
+        nj_recent_has(recent, owner, &object->earlier))
+        return false;
+    has_base = base_of(shelf, &object->earlier, &base);
+    if (has_base && !nj_recent_has(recent, owner, &base))
+        fetch(recent, owner, shelf, &base, NULL, max_bytes); /* the other is a base as well */
+    fetch(recent, owner, shelf, &object->earlier, has_base ? &base : NULL, max_bytes);
+    return true;
+}
+
+int nj_recent_encode(struct nj_recent *recent, uint32_t owner, const struct nj_object *object,
                      struct nj_buf *out, struct nj_error *err)
 {
     const struct kept *before = NULL, *its_base = NULL, *base = NULL;
@@ -186,9 +234,9 @@ int nj_recent_encode(struct nj_recent *recent, uint32_t session,
     int r = 0;
 
     if (object->has_earlier)
-        before = one_of(recent, session, index, &object->earlier);
+        before = find(recent, owner, &object->earlier);
     if (before && before->has_base)
-        its_base = one_of(recent, session, index, &before->base);
+        its_base = find(recent, owner, &before->base);
     if (before)
         r = encode_change(object, before, its_base, out, &base, err);
     whole.has_earlier = false; /* a hint is for whoever stores it */
@@ -203,6 +251,6 @@ int nj_recent_encode(struct nj_recent *recent, uint32_t session,
     /* A message is written once; a new file may never change, and a call may leave thousands. */
     if (object->has_earlier || (object->kind != NJ_OBJECT_MESSAGE &&
                                 object->kind != NJ_OBJECT_CONFIG && object->kind != NJ_OBJECT_BLOB))
-        nj_recent_note(recent, session, object, chain, chain > 0 ? &base_digest : NULL);
+        nj_recent_note(recent, owner, object, chain, chain > 0 ? &base_digest : NULL);
     return 0;
 }

@@ -31,6 +31,7 @@
 #include "batch/engine/reused.h"
 #include "batch/engine/secrets.h"
 #include "batch/engine/slug.h"
+#include "batch/engine/taker.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
@@ -375,6 +376,7 @@ static void set_limits(struct nj_engine *engine)
 {
     const struct nj_manifest_limits *limits = &engine->manifest->limits;
     const char *evict = getenv("NJ_TEST_EVICT_ALWAYS");
+    const char *take = getenv("NJ_TEST_TAKE_ALWAYS");
     const char *level = getenv("NJ_TEST_LEVEL");
     int cpus = get_nprocs();
 
@@ -383,6 +385,7 @@ static void set_limits(struct nj_engine *engine)
         limits->warm_boxes ? (size_t)limits->warm_boxes : engine->tool_slots * BOXES_PER_SLOT;
     engine->workers_max = (unsigned)cpus;
     engine->evict_always = evict && strcmp(evict, "1") == 0;
+    engine->take_always = take && strcmp(take, "1") == 0;
     engine->level_max = NJ_LEVEL_MAX;
     if (level && level[0] >= '0' && level[0] < '0' + NJ_LEVEL_MAX && level[1] == '\0')
         engine->level_max = (unsigned)(level[0] - '0');
@@ -422,6 +425,18 @@ static int start_workers(struct nj_engine *engine, struct nj_error *err)
     return nj_workers_new(engine->base, &setup, &engine->pool, err);
 }
 
+static int start_takers(struct nj_engine *engine, struct nj_error *err)
+{
+    size_t n = (size_t)engine->workers_max;
+
+    n = n > NJ_TAKERS_MAX ? NJ_TAKERS_MAX : n > 1 ? n - 1 : 1;
+    for (; engine->n_takers < n; engine->n_takers++)
+        if (nj_taker_new(engine->base, engine->dir.journal_fd, &engine->takers[engine->n_takers],
+                         err) < 0)
+            return -(int)err->code;
+    return 0;
+}
+
 static int make_loop(struct nj_engine *engine, struct nj_error *err)
 {
     /* Behind a millisecond of work the loop looks again at what has come in between. */
@@ -442,7 +457,7 @@ static int make_loop(struct nj_engine *engine, struct nj_error *err)
         nj_sandbox_attach(engine->sandbox, engine->base, err) < 0 ||
         nj_committer_new(engine->base, engine->writer, on_journal_failure, engine,
                          &engine->committer, err) < 0 ||
-        nj_pulse_new(engine->base, &engine->pulse, err) < 0)
+        start_takers(engine, err) < 0 || nj_pulse_new(engine->base, &engine->pulse, err) < 0)
         return -(int)err->code;
     return 0;
 }

@@ -3,7 +3,8 @@
  *
  * The one complication is that places of frames are kept in three ways: by sessions that live, by
  * those that a resume has not begun again, and in the orders of workers. The first two are moved at
- * the swap; the third is why it waits until no worker is at work.
+ * the swap; the third is why it waits until no
+ * worker is at work, and no taker, which reads earlier content.
  */
 #include "batch/engine/thinning.h"
 
@@ -223,7 +224,7 @@ static bool is_quiet(const struct nj_engine *engine)
     const struct nj_live *live;
 
     TAILQ_FOREACH(live, &engine->lives, live_link)
-    if (live->worker)
+    if (live->worker || nj_live_is_taking(live))
         return false;
     return true;
 }

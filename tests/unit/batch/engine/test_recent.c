@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "batch/engine/object_index.h"
 #include "batch/engine/recent.h"
 
 #include "formats/base/banned.h"
@@ -41,7 +42,7 @@ static int read_stored(void *ctx, const struct nj_digest *digest, struct nj_buf 
 }
 
 /* put - returns how many bytes it took */
-static size_t put(struct nj_recent *recent, uint32_t session, struct stored *stored,
+static size_t put(struct nj_recent *recent, uint32_t owner, struct stored *stored,
                   const struct nj_object *object)
 {
     struct nj_error err = {0};
@@ -50,8 +51,7 @@ static size_t put(struct nj_recent *recent, uint32_t session, struct stored *sto
     if (nj_object_index_find(&stored->index, &object->digest))
         return 0;
     stored->bytes.max = 64u << 20;
-    assert_int_equal(
-        nj_recent_encode(recent, session, &stored->index, object, &stored->bytes, &err), 0);
+    assert_int_equal(nj_recent_encode(recent, owner, object, &stored->bytes, &err), 0);
     place.bytes = (uint32_t)(stored->bytes.len - place.offset);
     assert_int_equal(nj_object_index_add(&stored->index, &object->digest, &place, &err), 0);
     return place.bytes;
@@ -202,11 +202,35 @@ static void another_attempt_begins_with_whole_objects(void **state)
     }
     assert_true(load(&first, &directory.object) > 0);
     /* The very object that the first attempt had as a change. */
-    put(recent, 1, &second, &directory.object);
+    put(recent, 2, &second, &directory.object);
     assert_int_equal(load(&second, &directory.object), 0);
     change(&directory, 3);
-    put(recent, 1, &second, &directory.object);
+    put(recent, 2, &second, &directory.object);
     assert_int_equal(load(&second, &directory.object), 1);
+}
+
+static void what_was_dropped_is_read_again_with_its_base(void **state)
+{
+    NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
+    NJ_AUTO(stored_done) struct stored stored = {0};
+    const struct nj_object_shelf shelf = {read_stored, &stored};
+    struct directory directory;
+    struct nj_error err = {0};
+
+    (void)state;
+    assert_int_equal(nj_recent_new(1u << 20, &recent, &err), 0);
+    for (unsigned n = 0; n < OBJECTS_MAX; n++) {
+        change(&directory, n);
+        nj_recent_clear(recent);
+        assert_int_equal(
+            nj_recent_fetch(recent, 1, &shelf, &directory.object, NJ_OBJECT_DELTA_MAX_BYTES),
+            n > 0);
+        put(recent, 1, &stored, &directory.object);
+        assert_true(load(&stored, &directory.object) <= NJ_OBJECT_CHAIN_MAX);
+    }
+    if (stored.bytes.len > (size_t)OBJECTS_MAX * DIRECTORY_BYTES / 10)
+        fail_msg("%zu bytes", stored.bytes.len);
+    assert_false(nj_recent_fetch(recent, 1, &shelf, &directory.object, DIRECTORY_BYTES - 1));
 }
 
 int main(void)
@@ -217,6 +241,7 @@ int main(void)
         cmocka_unit_test(what_was_dropped_is_followed_by_a_whole_object),
         cmocka_unit_test(a_base_is_never_another_sessions),
         cmocka_unit_test(another_attempt_begins_with_whole_objects),
+        cmocka_unit_test(what_was_dropped_is_read_again_with_its_base),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
