@@ -133,10 +133,13 @@ int nj_reused_choose(const struct nj_plan *plan, const char *run_path, int input
 
 /* ---- taking over ---- */
 
-struct taking {
+struct nj_reused {
     struct nj_engine *engine;
+    struct nj_buf file; /* inputs/reused.jsonl */
+    size_t at;          /* of its first session */
+    json_t *head;
     const char *run;       /* the earlier one, absolute */
-    struct nj_run_dir dir; /* of it */
+    struct nj_run_dir dir; /* of it; fd -1: it cannot be opened */
     struct nj_reused_checker *checker;
     size_t taken;
     size_t left;                          /* that are run after all */
@@ -196,7 +199,7 @@ static int name_bundle(int fd, int dir_fd, const char *name, struct nj_error *er
 }
 
 /* Its bundle and outputs are here afterwards. A failure is the earlier run's, or the disk's. */
-static int take_files(const struct taking *taking, const struct nj_plan_session *session,
+static int take_files(const struct nj_reused *taking, const struct nj_plan_session *session,
                       const char *theirs, const char *ours, struct nj_error *err)
 {
     nj_auto_close int fd = -1;
@@ -236,8 +239,8 @@ static int put_member(struct nj_buf *out, const json_t *row, const char *key, st
 
 /* The row as it is told here: nothing was tried, nothing was spent, and where it comes from. The
  * order of keys is that of every row (live.c), which what agents get of it relies on. */
-static int make_row(const struct taking *taking, const struct nj_plan_session *session, json_t *row,
-                    const char *bundle, struct nj_buf *out, struct nj_error *err)
+static int make_row(const struct nj_reused *taking, const struct nj_plan_session *session,
+                    json_t *row, const char *bundle, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_engine *engine = taking->engine;
     nj_auto_free char *replay = NULL;
@@ -268,7 +271,7 @@ static int make_row(const struct taking *taking, const struct nj_plan_session *s
     return nj_buf_printf(out, err, ",\"reused\":%s}", origin);
 }
 
-static int make_facts(const struct taking *taking, const struct nj_plan_session *session,
+static int make_facts(const struct nj_reused *taking, const struct nj_plan_session *session,
                       const char *bundle, struct nj_buf *packed, struct nj_error *err)
 {
     NJ_AUTO(nj_fold_done) struct nj_fold fold = {0};
@@ -289,7 +292,7 @@ static int make_facts(const struct taking *taking, const struct nj_plan_session 
 }
 
 /* The session has ended, as far as this run is concerned. */
-static int archive(const struct taking *taking, const struct nj_plan_session *session,
+static int archive(const struct nj_reused *taking, const struct nj_plan_session *session,
                    struct nj_span row, const char *bundle, struct nj_error *err)
 {
     struct nj_engine *engine = taking->engine;
@@ -329,7 +332,7 @@ static const char *bundle_of(const json_t *row)
     return *path && !strchr(path, '/') && strcmp(path, "..") != 0 ? path : NULL;
 }
 
-static void leave(struct taking *taking, const struct nj_plan_session *session, const char *why)
+static void leave(struct nj_reused *taking, const struct nj_plan_session *session, const char *why)
 {
     taking->left_of[session->group] = true;
     if (taking->left++ == 0)
@@ -345,7 +348,7 @@ static bool is_full(const struct nj_error *why)
 }
 
 /* Results that it would be given may be others, when not all that it comes after could be taken. */
-static bool others_are_left(const struct taking *taking, const struct nj_plan_session *session)
+static bool others_are_left(const struct nj_reused *taking, const struct nj_plan_session *session)
 {
     const struct nj_manifest_group *group = &taking->engine->manifest->groups[session->group];
 
@@ -357,7 +360,7 @@ static bool others_are_left(const struct taking *taking, const struct nj_plan_se
 
 /* One that has ended, or begun, in an earlier process of this run: reused there, or run after all.
  */
-static int look_back(struct taking *taking, const struct nj_plan_session *session,
+static int look_back(struct nj_reused *taking, const struct nj_plan_session *session,
                      struct nj_error *err)
 {
     struct nj_engine_seat *seat = &taking->engine->seats[session->number - 1];
@@ -372,7 +375,8 @@ static int look_back(struct taking *taking, const struct nj_plan_session *sessio
     return 0;
 }
 
-static int take_session(struct taking *taking, const char *key, json_t *row, struct nj_error *err)
+static int take_session(struct nj_reused *taking, const char *key, json_t *row,
+                        struct nj_error *err)
 {
     struct nj_engine *engine = taking->engine;
     const struct nj_plan_session *session = nj_plan_find(engine->plan, key);
@@ -407,15 +411,26 @@ static int take_session(struct taking *taking, const char *key, json_t *row, str
     return 0;
 }
 
-static int commit(const struct taking *taking, struct nj_error *err)
+static int commit(const struct nj_reused *taking, struct nj_error *err)
 {
     if (nj_fsio_sync_dir(taking->engine->dir.bundles_fd, err) < 0)
         return -(int)err->code;
     return nj_journal_commit(taking->engine->writer, err);
 }
 
+static struct nj_span next_line(struct nj_reused *taking)
+{
+    const struct nj_buf *file = &taking->file;
+    const uint8_t *from = file->data + taking->at;
+    const uint8_t *end = memchr(from, '\n', file->len - taking->at);
+    struct nj_span line = {from, end ? (size_t)(end - from) : 0};
+
+    taking->at += line.len + 1;
+    return line;
+}
+
 /* Returns 0, or 1 behind the last line. */
-static int take_line(struct taking *taking, struct nj_span line, struct nj_error *err)
+static int take_line(struct nj_reused *taking, struct nj_span line, struct nj_error *err)
 {
     AUTO_JSON map = read_json(line);
     const char *key = json_string_value(json_object_get(map, "key"));
@@ -431,54 +446,72 @@ static int take_line(struct taking *taking, struct nj_span line, struct nj_error
     return taking->taken > before && taking->taken % COMMIT_EVERY == 0 ? commit(taking, err) : 0;
 }
 
-static int take_lines(struct taking *taking, const struct nj_buf *file, json_t **ret_head,
-                      struct nj_error *err)
+static int take_lines(struct nj_reused *taking, struct nj_error *err)
 {
-    struct nj_error ignored = {0};
     int r = 0;
 
-    for (size_t at = 0; r == 0 && at < file->len;) {
-        const uint8_t *end = memchr(file->data + at, '\n', file->len - at);
-        struct nj_span line = {file->data + at, end ? (size_t)(end - file->data) - at : 0};
+    while (r == 0 && taking->at < taking->file.len) {
+        struct nj_span line = next_line(taking);
 
-        if (at > 0) {
-            r = take_line(taking, line, err);
-        } else {
-            *ret_head = read_json(line);
-            taking->run = json_string_value(json_object_get(*ret_head, "run"));
-            if (!taking->run)
-                r = nj_fail(err, NJ_E_CORRUPT, "it names no run");
-            else if (nj_run_dir_open(taking->run, false, &taking->dir, &ignored) < 0)
-                nj_log(NJ_LOG_WARN, "nothing is reused: %s", ignored.text);
-            if (r == 0 && taking->dir.fd < 0)
-                r = 1;
-        }
-        at += line.len + 1;
+        r = take_line(taking, line, err);
     }
     return r < 0 ? r : 0;
 }
 
-int nj_reused_take_over(struct nj_engine *engine, struct nj_error *err)
+void nj_reused_free(struct nj_reused *reused)
 {
-    struct taking taking = {.engine = engine, .dir = NJ_RUN_DIR_EMPTY};
-    NJ_AUTO(nj_buf_done) struct nj_buf file = {0};
-    AUTO_JSON head = NULL;
+    if (!reused)
+        return;
+    nj_reused_checker_free(reused->checker);
+    nj_run_dir_done(&reused->dir);
+    json_decref(reused->head);
+    nj_buf_done(&reused->file);
+    free(reused);
+}
+
+int nj_reused_open(struct nj_engine *engine, struct nj_reused **ret_reused, struct nj_error *err)
+{
+    NJ_AUTO(nj_reused_free) struct nj_reused *reused = calloc(1, sizeof(*reused));
+    struct nj_error why = {0};
+
+    if (!reused)
+        return nj_fail_nomem(err);
+    *reused = (struct nj_reused){.engine = engine, .dir = NJ_RUN_DIR_EMPTY};
+    nj_buf_init(&reused->file, ROWS_MAX_BYTES);
+    if (nj_fsio_read_file(engine->dir.inputs_fd, NJ_REUSED_NAME, &reused->file, &why) < 0) {
+        if (why.sys_errno == ENOENT)
+            return 0;
+        *err = why;
+        return -(int)err->code;
+    }
+    reused->head = reused->file.len > 0 ? read_json(next_line(reused)) : NULL;
+    reused->run = json_string_value(json_object_get(reused->head, "run"));
+    if (!reused->run)
+        return nj_fail(err, NJ_E_CORRUPT, "inputs/%s: it names no run", NJ_REUSED_NAME);
+    if (nj_run_dir_open(reused->run, false, &reused->dir, &why) < 0)
+        nj_log(NJ_LOG_WARN, "nothing is reused: %s", why.text);
+    *ret_reused = nj_steal_ptr(&reused);
+    return 0;
+}
+
+int nj_reused_take_over(struct nj_reused *reused, struct nj_error *err)
+{
+    struct nj_engine *engine = reused->engine;
     int r;
 
-    nj_buf_init(&file, ROWS_MAX_BYTES);
-    if (nj_fsio_read_file(engine->dir.inputs_fd, NJ_REUSED_NAME, &file, err) < 0)
-        return err->sys_errno == ENOENT ? 0 : -(int)err->code;
-    if (nj_reused_checker_new(engine->plan, engine->dir.outputs_fd, &taking.checker, err) < 0)
+    if (reused->dir.fd < 0)
+        return 0;
+    if (nj_reused_checker_new(engine->plan, engine->dir.outputs_fd, &reused->checker, err) < 0)
         return -(int)err->code;
-    r = take_lines(&taking, &file, &head, err);
-    if (r == 0 && taking.taken > 0)
-        r = commit(&taking, err);
-    if (r == 0 && taking.left > 1)
-        nj_log(NJ_LOG_WARN, "and %zu more", taking.left - 1);
-    if (r == 0 && taking.taken > 0 && !engine->options->quiet)
-        nj_log(NJ_LOG_INFO, "%zu of %zu sessions are reused from %s", taking.taken,
-               engine->plan->n_sessions, taking.run);
-    nj_run_dir_done(&taking.dir);
-    nj_reused_checker_free(taking.checker);
+    r = take_lines(reused, err);
+    nj_reused_checker_free(reused->checker);
+    reused->checker = NULL;
+    if (r == 0 && reused->taken > 0)
+        r = commit(reused, err);
+    if (r == 0 && reused->left > 1)
+        nj_log(NJ_LOG_WARN, "and %zu more", reused->left - 1);
+    if (r == 0 && reused->taken > 0 && !engine->options->quiet)
+        nj_log(NJ_LOG_INFO, "%zu of %zu sessions are reused from %s", reused->taken,
+               engine->plan->n_sessions, reused->run);
     return r < 0 ? nj_wrap(err, "inputs/%s", NJ_REUSED_NAME) : 0;
 }

@@ -24,9 +24,19 @@
 int nj_reused_choose(const struct nj_plan *plan, const char *run_path, int inputs_fd,
                      struct nj_error *err) NJ_MUST_USE;
 
+struct nj_reused;
+
+/* nj_reused_open - the run of the choice, opened with the rights of whoever starts or resumes this
+ * one: the user who goes on may have none on the folders above it. Without a choice *@ret_reused
+ * stays. */
+int nj_reused_open(struct nj_engine *engine, struct nj_reused **ret_reused,
+                   struct nj_error *err) NJ_MUST_USE;
+void nj_reused_free(struct nj_reused *reused);
+NJ_DEFINE_AUTO_PTR(struct nj_reused, nj_reused_free);
+
 /* nj_reused_take_over - those of the choice that have not begun; before the loop, as the user who
  * owns the run. Fails only where this run itself cannot be written; a resume takes over what is
  * left. */
-int nj_reused_take_over(struct nj_engine *engine, struct nj_error *err) NJ_MUST_USE;
+int nj_reused_take_over(struct nj_reused *reused, struct nj_error *err) NJ_MUST_USE;
 
 #endif

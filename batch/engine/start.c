@@ -493,6 +493,7 @@ static int set_deadline(struct nj_engine *engine, struct nj_error *err)
 int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
                     struct nj_error *err)
 {
+    NJ_AUTO(nj_reused_free) struct nj_reused *reused = NULL;
     int r;
 
     engine->started_s = time(NULL);
@@ -512,9 +513,10 @@ int nj_engine_start(struct nj_engine *engine, struct nj_manifest_faults *faults,
             nj_run_dir_unmake(&engine->dir); /* this host cannot run it: nothing has started */
         return nj_wrap(err, "run %s", engine->dir.path);
     }
-    if (nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
+    if (nj_reused_open(engine, &reused, err) < 0 ||
+        nj_drop_privileges(engine->options->user, &engine->dir, err) < 0 ||
         make_seats(engine, err) < 0 || open_journal(engine, err) < 0 ||
-        append_run_frame(engine, err) < 0 || nj_reused_take_over(engine, err) < 0 ||
+        append_run_frame(engine, err) < 0 || (reused && nj_reused_take_over(reused, err) < 0) ||
         make_loop(engine, err) < 0 || nj_engine_publish_state(engine, "running", err) < 0)
         return nj_wrap(err, "run %s", engine->dir.path);
     if (engine->resumed && engine->repeated_asks > 0 && !engine->options->quiet)

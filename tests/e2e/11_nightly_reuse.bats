@@ -123,6 +123,13 @@ outputs() { (cd "$1/outputs" && find . -type f -exec sha256sum {} + | sort); }
     grep -q '"reused": 3' after/run.json || complain "run.json does not count them"
 }
 
+@test "runs in a folder that only its owner may enter are reused, as root, too" {
+    mkdir -m 700 home
+    mv before home
+    expect 0 nightjar run job.yaml --run-dir home/after --reuse home/before --quiet
+    same "$(asked)" "" "sessions whose model was asked"
+}
+
 @test "a folder that is no run is refused, and nothing is left" {
     mkdir nothing
     for run in nothing nowhere; do
