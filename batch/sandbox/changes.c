@@ -49,8 +49,11 @@ struct nj_changes {
     size_t room_keys;  /* a power of two, or 0 */
     uint64_t *watched; /* of inotify: inode of the directory, by watch */
     size_t n_watched;
-    uint8_t events[EVENTS_BYTES] __attribute__((aligned(16)));
 };
+
+/* What one read brings, looked through at once. Nobody zeroes it, so a box touches no more of its
+ * pages than it needs. */
+static uint8_t events[EVENTS_BYTES] __attribute__((aligned(16)));
 
 /* ---- the set ---- */
 
@@ -219,7 +222,7 @@ static void take_all_fanotify(struct nj_changes *changes, size_t bytes)
     struct fanotify_event_metadata metadata;
 
     for (size_t at = 0; bytes - at >= sizeof(metadata); at += metadata.event_len) {
-        memcpy(&metadata, changes->events + at, sizeof(metadata));
+        memcpy(&metadata, events + at, sizeof(metadata));
         if (metadata.vers != FANOTIFY_METADATA_VERSION || metadata.event_len < sizeof(metadata) ||
             metadata.event_len > bytes - at || metadata.metadata_len < sizeof(metadata)) {
             overrun(changes);
@@ -228,7 +231,7 @@ static void take_all_fanotify(struct nj_changes *changes, size_t bytes)
         if (metadata.mask & FAN_Q_OVERFLOW)
             overrun(changes);
         else
-            take_fanotify(changes, changes->events + at, &metadata);
+            take_fanotify(changes, events + at, &metadata);
     }
 }
 
@@ -239,7 +242,7 @@ static void take_all_inotify(struct nj_changes *changes, size_t bytes)
     struct inotify_event event;
 
     for (size_t at = 0; bytes - at >= sizeof(event); at += sizeof(event) + event.len) {
-        memcpy(&event, changes->events + at, sizeof(event));
+        memcpy(&event, events + at, sizeof(event));
         if (event.len > bytes - at - sizeof(event)) {
             changes->lost = true;
             return;
@@ -249,8 +252,8 @@ static void take_all_inotify(struct nj_changes *changes, size_t bytes)
         if (event.len == 0 || event.wd < 0 || (size_t)event.wd >= changes->n_watched)
             continue; /* of the directory itself, which is looked at anyway */
         /* The kernel ends the name with NULs. */
-        add(changes, name_key(changes->watched[event.wd],
-                              (const char *)changes->events + at + sizeof(event)));
+        add(changes,
+            name_key(changes->watched[event.wd], (const char *)events + at + sizeof(event)));
     }
 }
 
@@ -341,7 +344,7 @@ int nj_changes_fd(const struct nj_changes *changes)
 void nj_changes_drain(struct nj_changes *changes)
 {
     while (changes->fd >= 0) {
-        ssize_t n = read(changes->fd, changes->events, sizeof(changes->events));
+        ssize_t n = read(changes->fd, events, sizeof(events));
 
         if (n < 0 && errno == EINTR)
             continue;

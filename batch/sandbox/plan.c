@@ -18,6 +18,7 @@
 #include "formats/base/banned.h"
 
 #define OPS_MAX 512
+#define OPS_FIRST 32
 #define MIB (UINT64_C(1) << 20)
 
 /* Directories that make the box a system. An agent's paths neither contain them nor lie in them. */
@@ -246,12 +247,29 @@ struct builder {
     struct nj_arena *arena;
     struct nj_op *ops;
     size_t n;
+    size_t room;
     bool failed; /* memory is gone, or more operations than a plan within its limits can need */
 };
 
+/* grow - most plans need a tenth of OPS_MAX, and a page that is touched costs more than to copy it
+ */
+static bool grow(struct builder *b)
+{
+    size_t room = b->room ? 2 * b->room : OPS_FIRST;
+    struct nj_op *ops = nj_arena_array(b->arena, room, sizeof(*ops));
+
+    if (!ops)
+        return false;
+    if (b->n > 0)
+        memcpy(ops, b->ops, b->n * sizeof(*ops));
+    b->ops = ops;
+    b->room = room;
+    return true;
+}
+
 static void add(struct builder *b, struct nj_op op)
 {
-    if (b->n == OPS_MAX || !op.target)
+    if (b->n == OPS_MAX || !op.target || (b->n == b->room && !grow(b)))
         b->failed = true;
     else
         b->ops[b->n++] = op;
@@ -599,10 +617,9 @@ int nj_ops_build(const struct nj_box_plan *plan, const char *store, struct nj_ar
     struct builder open = {.arena = arena}, call = {.arena = arena};
     struct nj_op_place *places;
 
-    open.ops = nj_arena_array(arena, OPS_MAX, sizeof(*open.ops));
-    call.ops = nj_arena_array(arena, OPS_MAX, sizeof(*call.ops));
-    places = nj_arena_array(arena, 3 * NJ_BOX_PATHS_MAX, sizeof(*places));
-    if (!open.ops || !call.ops || !places)
+    places = nj_arena_array(
+        arena, plan->n_writable_paths + plan->n_read_only_paths + plan->n_mounts, sizeof(*places));
+    if (!places)
         return nj_fail_nomem(err);
     add_open(&open, plan, store);
     add_call(&call, plan);
