@@ -152,8 +152,10 @@ static int take_usage(struct nj_span value, struct nj_reply *reply, struct nj_er
     struct nj_span iterations, one;
     size_t n = 0;
 
-    if (nj_slice_kind(value) != NJ_SLICE_OBJECT)
+    if (nj_slice_kind(value) == NJ_SLICE_NONE || nj_slice_kind(value) == NJ_SLICE_NULL)
         return 0;
+    if (nj_slice_kind(value) != NJ_SLICE_OBJECT)
+        return rubbish(err, "usage", "it is no object");
     if (read_usage(value, &reply->usage, err) < 0)
         return -(int)err->code;
     iterations = nj_slice_get(value, "iterations");
@@ -479,7 +481,7 @@ static int on_message_delta(const struct event *event, struct nj_reply *reply, s
     struct nj_span values[2];
 
     if (take_usage(event->usage, reply, err) < 0)
-        return -(int)err->code;
+        return nj_wrap(err, "message_delta");
     nj_slice_pick(event->delta, keys, 2, values);
     return take_stop(values[0], values[1], reply, err);
 }
@@ -560,6 +562,10 @@ int nj_anthropic_whole(struct nj_span body, struct nj_reply *reply, struct nj_er
         return nj_wrap(err, "answer");
     }
     message = read_message(value);
+    if (nj_slice_is(message.type, "error")) {
+        nj_anthropic_error(nj_slice_get(value, "error"), 500, reply);
+        return 0;
+    }
     if (!nj_slice_is(message.type, "message") || nj_slice_kind(message.content) != NJ_SLICE_ARRAY)
         return rubbish(err, "answer", "it is no message with content");
     nj_reply_model(reply, message.model);

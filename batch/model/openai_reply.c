@@ -100,6 +100,8 @@ static int take_usage(struct nj_span usage, struct nj_reply *reply, struct nj_er
 {
     uint64_t prompt = 0, cached = 0;
 
+    if (is_given(usage) && nj_slice_kind(usage) != NJ_SLICE_OBJECT)
+        return rubbish(err, "usage", "it is no object");
     if (take_tokens(usage, "prompt_tokens", &prompt, err) < 0 ||
         take_tokens(usage, "completion_tokens", &reply->usage.output_tokens, err) < 0 ||
         take_tokens(nj_slice_get(usage, "prompt_tokens_details"), "cached_tokens", &cached, err) <
@@ -402,6 +404,9 @@ static int take_call(struct nj_reader *reader, struct nj_span piece, struct nj_e
 
     if (nj_slice_kind(piece) != NJ_SLICE_OBJECT)
         return rubbish(err, "delta.tool_calls", "not a list of objects");
+    if (is_given(arguments) && nj_slice_kind(arguments) != NJ_SLICE_STRING &&
+        nj_slice_kind(arguments) != NJ_SLICE_OBJECT)
+        return rubbish(err, "delta.tool_calls", "arguments are neither a text nor an object");
     if (find_call(reader, piece, &call, err) < 0)
         return -(int)err->code;
     call->chunks++;
@@ -435,6 +440,8 @@ static int take_delta(struct nj_reader *reader, struct nj_span delta, struct nj_
             if (join(&reader->text, value, err) < 0)
                 return -(int)err->code;
         } else if (nj_slice_is(key, "tool_calls")) {
+            if (is_given(value) && nj_slice_kind(value) != NJ_SLICE_ARRAY)
+                return rubbish(err, "delta.tool_calls", "no list");
             calls = (struct nj_slice_walk){0};
             while (nj_slice_item(value, &calls, &piece))
                 if (take_call(reader, piece, err) < 0)
@@ -507,11 +514,27 @@ static int finish(struct nj_reader *reader, struct nj_reply *reply, struct nj_er
     return read_message(checked, reply, err);
 }
 
+static int take_choice(struct nj_reader *reader, struct nj_span choice, struct nj_reply *reply,
+                       struct nj_error *err)
+{
+    struct nj_span index = nj_slice_get(choice, "index"), delta = nj_slice_get(choice, "delta");
+
+    if (nj_slice_kind(choice) != NJ_SLICE_OBJECT)
+        return rubbish(err, "chunk.choices", "not a list of objects");
+    if (is_given(index) && !nj_span_is(index, "0"))
+        return 0; /* one was asked for */
+    if (is_given(delta) && nj_slice_kind(delta) != NJ_SLICE_OBJECT)
+        return rubbish(err, "chunk.choices[0].delta", "it is no object");
+    if (take_delta(reader, delta, err) < 0)
+        return -(int)err->code;
+    return take_stop(choice, reply, err);
+}
+
 int nj_openai_event(struct nj_reader *reader, const struct nj_sse_event *event,
                     struct nj_reply *reply, struct nj_error *err)
 {
     struct nj_slice_walk walk = {0};
-    struct nj_span chunk, choice, index;
+    struct nj_span chunk, choices, choice;
     int r;
 
     if (nj_span_is(event->data, "[DONE]")) {
@@ -537,14 +560,12 @@ int nj_openai_event(struct nj_reader *reader, const struct nj_sse_event *event,
         if (take_usage(nj_slice_get(chunk, "usage"), reply, err) < 0)
             return -(int)err->code;
     }
-    while (nj_slice_item(nj_slice_get(chunk, "choices"), &walk, &choice)) {
-        index = nj_slice_get(choice, "index");
-        if (is_given(index) && !nj_span_is(index, "0"))
-            continue; /* one was asked for */
-        if (take_delta(reader, nj_slice_get(choice, "delta"), err) < 0 ||
-            take_stop(choice, reply, err) < 0)
+    choices = nj_slice_get(chunk, "choices");
+    if (is_given(choices) && nj_slice_kind(choices) != NJ_SLICE_ARRAY)
+        return rubbish(err, "chunk.choices", "no list");
+    while (nj_slice_item(choices, &walk, &choice))
+        if (take_choice(reader, choice, reply, err) < 0)
             return -(int)err->code;
-    }
     return NJ_READ_MORE;
 }
 

@@ -32,6 +32,7 @@
 #define TRACE_MAX_BYTES 80
 #define HEADERS_MAX 12
 #define REQUEST_ID_MAX_BYTES 128
+#define SHOWN_BYTES 60u /* of an answer that is something else altogether */
 
 /* One model's service: the state of struct nj_model. */
 struct endpoint {
@@ -55,6 +56,8 @@ struct nj_try {
     int status;
     bool streamed; /* the answer is an event stream */
     bool done;     /* the dialect has read the reply to its end */
+    size_t n_events;
+    uint64_t received_bytes;
     char request_id[REQUEST_ID_MAX_BYTES + 1];
     struct nj_buf raw; /* what was received, from its beginning */
     struct nj_buf whole;
@@ -228,17 +231,48 @@ static void succeed(struct nj_try *try)
     try_free(try);
 }
 
+/* Whoever answered speaks neither event streams nor JSON: a page, most often, and a wrong base_url.
+ */
+static bool is_strange(const struct nj_try *try)
+{
+    size_t at = 0;
+
+    while (at < try->raw.len && isspace(try->raw.data[at]))
+        at++;
+    return try->streamed ? try->raw.len > 0 && try->n_events == 0
+                         : at < try->raw.len && try->raw.data[at] != '{';
+}
+
+/* What was wrong, and where: the text behind the service's address. */
+static void tell_rubbish(const struct nj_try *try, char *text, size_t size)
+{
+    int shown = (int)(try->raw.len < SHOWN_BYTES ? try->raw.len : SHOWN_BYTES);
+
+    if (is_strange(try))
+        (void)snprintf(text, size,
+                       "is base_url right? What came is no reply as provider %s gives it, but "
+                       "begins \"%.*s\"",
+                       try->model->provider->name, shown, (const char *)try->raw.data);
+    else
+        (void)snprintf(text, size, "what came is no reply: %s", try->rubbish.text);
+}
+
 /* The exchange was no whole answer, or not one that the dialect could read. */
 static void fail_exchange(struct nj_try *try, const struct nj_http_result *result)
 {
     const char *url = ((const struct endpoint *)try->model->state)->url;
     enum nj_try_verdict verdict = result->end == NJ_HTTP_REFUSED ? NJ_TRY_STOP : NJ_TRY_AGAIN;
-    char text[NJ_ERROR_TEXT_MAX_BYTES + 16];
+    char why[NJ_ERROR_TEXT_MAX_BYTES + 64], text[NJ_ERROR_TEXT_MAX_BYTES * 2];
 
     if (try->rubbish.code)
-        (void)snprintf(text, sizeof(text), "rubbish: %s", try->rubbish.text);
+        tell_rubbish(try, why, sizeof(why));
+    else if (result->end == NJ_HTTP_CUT && result->status)
+        (void)snprintf(why, sizeof(why), "the answer was cut short after %" PRIu64 " bytes: %s",
+                       result->body_bytes, result->text);
     else
-        (void)snprintf(text, sizeof(text), "%s: %s", url, result->text);
+        (void)snprintf(why, sizeof(why), "%s%s", result->text,
+                       result->end == NJ_HTTP_LATE ? "; timeout_seconds gives it more" : "");
+    (void)snprintf(text, sizeof(text), "%s: %s", url, why);
     fail_try(try, NJ_CAUSE_ERROR, verdict, text);
 }
 
@@ -251,8 +285,9 @@ static int read_end(struct nj_try *try, struct nj_error *err)
         return dialect->whole(nj_buf_span(&try->whole), &try->reply, err);
     if (!try->reader) /* a whole body of nothing: no event ever came */
         return nj_fail(err, NJ_E_UPSTREAM, "the event stream is empty");
-    if (!try->done)
-        return dialect->end(try->reader, &try->reply, err);
+    if (!try->done && dialect->end(try->reader, &try->reply, err) < 0)
+        return nj_wrap(err, "after %zu events in %" PRIu64 " bytes", try->n_events,
+                       try->received_bytes);
     return 0;
 }
 
@@ -338,10 +373,12 @@ static int read_events(struct nj_try *try, struct nj_span bytes, struct nj_error
     if (!try->reader && dialect->reader_new(&try->reader, err) < 0)
         return -(int)err->code;
     while (!try->done && (r = nj_sse_next(&try->sse, &bytes, &event, err)) != NJ_SSE_MORE) {
+        try->n_events++;
         if (r == NJ_SSE_EVENT)
             r = dialect->event(try->reader, &event, &try->reply, err);
         if (r < 0)
-            return r;
+            return nj_wrap(err, "event %zu, which ends at byte %" PRIu64, try->n_events,
+                           try->received_bytes - bytes.len);
         try->done = r == NJ_READ_DONE;
     }
     if (try->done)
@@ -357,6 +394,7 @@ static bool on_body(void *ctx, struct nj_span bytes)
 
     if (try->done)
         return true;
+    try->received_bytes += bytes.len;
     /* Without memory the record has less of it. */
     (void)!nj_buf_append(&try->raw, bytes.data, bytes.len < room ? bytes.len : room, &ignored);
     if (try->status != 200)

@@ -114,7 +114,16 @@ static void bad_request(const char *message, struct nj_reply *reply)
 
 void nj_dialect_status_fault(int status, const char *message, struct nj_reply *reply)
 {
+    char words[NJ_ERROR_TEXT_MAX_BYTES];
     const char *colon = *message ? ": " : "";
+    size_t len;
+
+    /* A service's sentence goes on with ours. */
+    (void)snprintf(words, sizeof(words), "%s", message);
+    len = strlen(words);
+    if (len > 0 && words[len - 1] == '.')
+        words[len - 1] = 0;
+    message = words;
 
     switch (status) {
     case 400:

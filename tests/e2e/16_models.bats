@@ -87,9 +87,10 @@ whole_conversation() { # PROVIDER STREAM
     models_sound
 }
 
-# one_fault KIND - the first try of the second turn goes wrong in that way; one more try, and the same end
+# one_fault KIND [WORDS [WORDS-UNSTREAMED]] - the first try of the second turn goes wrong in that way; one more try, and the
+# same end; the record says what was wrong and where. (Where a kept connection is closed libcurl asks anew by itself.)
 one_fault() {
-    local kind=$1 stream
+    local kind=$1 words=${2-} stream
     for stream in true false; do
         rm -rf run server.log
         serve <<-JSON
@@ -101,6 +102,9 @@ one_fault() {
         expect 0 nightjar run job.yaml --run-dir run
         models_sound
         same "$(result 001)" "Second." "$kind, stream $stream"
+        [ "$stream" = true ] || words=${3-$words}
+        nightjar-replay show "$(bundle 001)" >shown
+        [ -z "$words" ] || grep 'a failed attempt in turn 2' shown | grep -q "$words" || complain "$kind, stream $stream: not \"$words\": $(<shown)"
         same "$(models_log_of '[(line["turn"], line["attempt"]) for line in asked]')" "[[1, 1], [2, 1], [2, 2]]" "$kind, stream $stream"
         kill "${nj_started[-1]}"
     done
@@ -116,22 +120,22 @@ one_fault() {
 @test "a connection that closes, resets, or ends in the middle of a body: one more try" {
     one_fault '{"kind": "close"}'
     one_fault '{"kind": "reset"}'
-    one_fault '{"kind": "cut", "bytes": 100}'
+    one_fault '{"kind": "cut", "bytes": 100}' 'cut short after 100 bytes'
     one_fault '{"kind": "no_stop"}'
 }
 
 @test "rubbish after 200: one more try, and nothing half-read becomes a reply" {
-    one_fault '{"kind": "garbage"}'
-    one_fault '{"kind": "empty"}'
-    one_fault '{"kind": "types"}'
-    one_fault '{"kind": "utf8"}'
-    one_fault '{"kind": "giant"}'
-    one_fault '{"kind": "deep"}'
-    one_fault '{"kind": "error_event"}'
+    one_fault '{"kind": "garbage"}' 'is base_url right? What came is no reply as provider anthropic gives it, but begins "<!doc'
+    one_fault '{"kind": "empty"}' 'no reply: the event stream is empty' 'answer: JSON: byte 0 of 0'
+    one_fault '{"kind": "types"}' 'event [0-9], which ends at byte [0-9]*: content_block_start: content_block' 'answer: it is no message'
+    one_fault '{"kind": "utf8"}' 'event 1, .*: JSON: byte [0-9]* of [0-9]*: expected UTF-8' 'answer: JSON: byte [0-9]* of [0-9]*: expected UTF-8'
+    one_fault '{"kind": "giant"}' 'usage.input_tokens: larger than'
+    one_fault '{"kind": "deep"}' 'expected less depth: 200 lists'
+    one_fault '{"kind": "error_event"}' 'overloaded'
 }
 
 @test "a line of 100 MB is given up at once, in little memory" {
-    one_fault '{"kind": "long_line"}'
+    one_fault '{"kind": "long_line"}' 'event 1, .*: a line has more than 4194304 bytes' 'the answer has more than 16777216 bytes'
 }
 
 # refused_once KEY STATUS MODEL - no try is burnt on what no try can mend

@@ -146,7 +146,13 @@ static void whole_answers_keep_their_bytes(void **state)
                  "rubbish: answer: there is no stop_reason");
     expect_whole(a, "{\"type\":\"message\",\"content\":[7],\"stop_reason\":\"end_turn\"}",
                  "content[0]: not a block");
-    expect_whole(a, "{\"type\":\"error\"}", "rubbish: answer: it is no message");
+    expect_whole(a, "{\"type\":\"ping\"}", "rubbish: answer: it is no message");
+    expect_whole(a,
+                 "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}",
+                 "fault overloaded again: overloaded (529): m");
+    expect_whole(a,
+                 "{\"type\":\"message\",\"content\":[],\"stop_reason\":\"end_turn\",\"usage\":[7]}",
+                 "rubbish: usage: it is no object");
     expect_whole(a, "<html>", "rubbish: answer: JSON: byte 0");
     expect_whole(a, "", "rubbish: answer: JSON");
     expect_whole(
@@ -169,8 +175,45 @@ static void whole_answers_keep_their_bytes(void **state)
     expect_whole(o, "{\"choices\":[]}", "rubbish: answer: there is no choices[0]");
     expect_whole(o, "{\"choices\":[{\"message\":7,\"finish_reason\":\"stop\"}]}",
                  "rubbish: message: it is no object");
+    expect_whole(
+        o,
+        "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}],\"usage\":7}",
+        "rubbish: usage: it is no object");
     expect_whole(o, "{\"error\":{\"message\":\"bad\"}}",
                  "fault error again: answered with 500: bad");
+}
+
+static void expect_chunk(const char *chunk, const char *dump)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf stream = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf seen = {0};
+    struct nj_error err = {0};
+
+    nj_buf_init(&stream, 4096);
+    assert_int_equal(nj_buf_printf(&stream, &err,
+                                   "data: {\"choices\":%s}\n\ndata: {\"choices\":[{\"delta\":{},"
+                                   "\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+                                   chunk),
+                     0);
+    stream_dump(&nj_dialect_openai, nj_buf_span(&stream), 0, &seen);
+    if (!strstr((char *)seen.data, dump))
+        fail_msg("%s\nreads:\n%s\nwanted:\n%s", chunk, (char *)seen.data, dump);
+}
+
+/* Passed over, each of these would leave a reply behind that lacks what was said. */
+static void a_chunk_of_other_types_is_no_part_of_a_reply(void **state)
+{
+    (void)state;
+    expect_chunk("[{\"delta\":{\"content\":\"x\"}}]", "{\"type\":\"text\",\"text\":\"x\"}");
+    expect_chunk("{\"delta\":{\"content\":\"x\"}}", "rubbish: chunk.choices: no list");
+    expect_chunk("[[17]]", "rubbish: chunk.choices: not a list of objects");
+    expect_chunk("[{\"delta\":[\"x\"]}]", "rubbish: chunk.choices[0].delta: it is no object");
+    expect_chunk("[{\"delta\":{\"content\":[\"x\"]}}]", "rubbish: delta.content: no text");
+    expect_chunk("[{\"delta\":{\"tool_calls\":{\"index\":0}}}]",
+                 "rubbish: delta.tool_calls: no list");
+    expect_chunk("[{\"delta\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\","
+                 "\"arguments\":17}}]}}]",
+                 "rubbish: delta.tool_calls: arguments are neither a text nor an object");
 }
 
 static void expect_fault(const struct nj_dialect *dialect, int status, const char *body,
@@ -238,6 +281,7 @@ int main(void)
         cmocka_unit_test(streams_give_the_same_reply_wherever_they_are_cut),
         cmocka_unit_test(damaged_streams_are_replies_or_faults),
         cmocka_unit_test(whole_answers_keep_their_bytes),
+        cmocka_unit_test(a_chunk_of_other_types_is_no_part_of_a_reply),
         cmocka_unit_test(errors_mean_what_their_status_and_type_say),
     };
 

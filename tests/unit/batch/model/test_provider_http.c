@@ -449,10 +449,17 @@ static void failures_are_told_apart_and_hold_no_secret(void **state)
     expect_failure("HTTP/1.1 502 Bad\r\nContent-Type: text/html\r\n\r\n<html>", NJ_CAUSE_ERROR,
                    NJ_TRY_AGAIN, "502", "<html>");
     expect_failure(JSON_HEAD("200 OK") "{\"type\":\"message\",\"content\":", NJ_CAUSE_ERROR,
-                   NJ_TRY_AGAIN, "rubbish: answer: JSON: byte 28", "message");
-    expect_failure(JSON_HEAD("200 OK"), NJ_CAUSE_ERROR, NJ_TRY_AGAIN, "rubbish: answer", "");
+                   NJ_TRY_AGAIN, "/v1/messages: what came is no reply: answer: JSON: byte 28",
+                   "message");
+    expect_failure(JSON_HEAD("200 OK"), NJ_CAUSE_ERROR, NJ_TRY_AGAIN,
+                   "no reply: answer: JSON: byte 0", "");
+    expect_failure(JSON_HEAD("200 OK") " \r\n<h1>It works!</h1> " KEY, NJ_CAUSE_ERROR, NJ_TRY_AGAIN,
+                   "is base_url right? What came is no reply as provider anthropic gives it, but "
+                   "begins \" \r\n<h1>It works!</h1> *************\"",
+                   "It works");
     expect_failure("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 7\n\n",
-                   NJ_CAUSE_ERROR, NJ_TRY_AGAIN, "rubbish: event: it has no type", "data: 7");
+                   NJ_CAUSE_ERROR, NJ_TRY_AGAIN,
+                   "event 1, which ends at byte 9: event: it has no type", "data: 7");
     expect_failure("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
                    "{\"type\":\"error\",\"error\":"
                    "{\"type\":\"rate_limit_error\",\"message\":\"m\"}}\n\n",
