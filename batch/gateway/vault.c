@@ -116,7 +116,7 @@ static int find_needed(const struct nj_manifest *manifest, struct vault_secret *
     return 0;
 }
 
-/* ---- talking while the caller waits; without waiting: vault_ask.c ---- */
+/* ---- hearing it; who asks: vault_ask.c ---- */
 
 int vault_hear(struct nj_vault *vault, void *out, size_t size, int flags, size_t *ret_len,
                struct nj_error *err)
@@ -148,71 +148,6 @@ int vault_take_answer(const struct vault_answer *answer, size_t len, struct nj_e
     if (answer->code != 0)
         return nj_fail(err, (enum nj_error_code)answer->code, "%s", answer->text);
     return 0;
-}
-
-/* A question and its answer, while the caller waits. Whatever came later would be taken for the
- * answer to another question, and one host's header go to the next: who is late once is gone. */
-static int exchange(struct nj_vault *vault, const void *ask, size_t ask_len, void *out, size_t size,
-                    size_t *ret_len, struct nj_error *err)
-{
-    ssize_t n;
-    int r;
-
-    if (vault->gone)
-        return nj_fail(err, NJ_E_SYSTEM, "the vault has ended");
-    if (vault_collect(vault, err) < 0)
-        return -(int)err->code;
-    do
-        n = send(vault->fd, ask, ask_len, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    r = n < 0 ? nj_fail_errno(err, errno, "ask the vault")
-              : vault_hear(vault, out, size, 0, ret_len, err);
-    if (r < 0)
-        vault_give_up(vault);
-    return r;
-}
-
-static int mask_part(struct nj_vault *vault, char *text, size_t len)
-{
-    struct vault_mask *message = malloc(sizeof(*message));
-    const size_t head = offsetof(struct vault_mask, text);
-    struct nj_error ignored = {0};
-    size_t got = 0;
-    int r = -1;
-
-    if (!message)
-        return r;
-    message->kind = VAULT_MASK;
-    message->len = (uint32_t)len;
-    memcpy(message->text, text, len);
-    if (exchange(vault, message, head + len, message, sizeof(*message), &got, &ignored) == 0 &&
-        got == head + len) {
-        memcpy(text, message->text, len);
-        r = 0;
-    }
-    explicit_bzero(message, sizeof(*message));
-    free(message);
-    return r;
-}
-
-void nj_vault_mask(void *object, char *text, size_t len)
-{
-    struct nj_vault *vault = object;
-    size_t end = len;
-
-    if (!vault || vault->fd < 0)
-        return; /* no secret is held, none can have been sent */
-    /* Parts overlap by a secret's length and are taken from the last to the first: a secret that
-     * crosses the beginning of one is whole in the part before it. */
-    while (end > 0) {
-        size_t at = end < NJ_VAULT_MASK_MAX_BYTES ? 0 : end - NJ_VAULT_MASK_MAX_BYTES;
-
-        if (mask_part(vault, text + at, end - at) < 0) {
-            memset(text, '*', len);
-            return;
-        }
-        end = at == 0 ? 0 : at + NJ_VAULT_SECRET_MAX_BYTES;
-    }
 }
 
 /* ---- birth and death ---- */

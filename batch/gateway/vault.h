@@ -17,8 +17,8 @@
 #include "formats/manifest/manifest.h"
 
 #define NJ_VAULT_SECRET_MAX_BYTES 6144u
-#define NJ_VAULT_LINE_MAX_BYTES 8192u /* of a header, with its end */
-#define NJ_VAULT_MASK_MAX_BYTES (64u << 10)
+#define NJ_VAULT_LINE_MAX_BYTES 8192u       /* of a header, with its end */
+#define NJ_VAULT_MASK_MAX_BYTES (66u << 10) /* of a text that may hold secrets */
 
 struct nj_vault;
 
@@ -46,7 +46,8 @@ void nj_vault_free(struct nj_vault *vault); /* the process ends; accepts NULL */
 NJ_DEFINE_AUTO_PTR(struct nj_vault, nj_vault_free);
 
 /*
- * nj_vault_attach, nj_vault_ask, nj_vault_forget - as struct nj_credentials says (credential.h)
+ * nj_vault_attach, nj_vault_ask, nj_vault_mask, nj_vault_forget - as struct nj_credentials says
+ * (credential.h)
  *
  * A round trip over a socket pair takes some 20 microseconds, and on a busy machine as long as the
  * vault waits for a processor. Questions are answered in their order. An answer that does not come
@@ -58,10 +59,10 @@ int nj_vault_ask(void *vault, const struct nj_credential_ask *ask, nj_credential
                  struct nj_error *err) NJ_MUST_USE;
 void nj_vault_forget(struct nj_credential_wait *wait);
 
-/* nj_vault_mask - replace every secret in @text by asterisks, in place. Also the beginning of one
- * (8 bytes and more) that something cut off. Where the vault is gone all of @text is. The caller
- * waits for it: only what a failed try has brought is masked. Five seconds are the limit here; who
- * is late is gone, as its answer would be taken for the next. */
-void nj_vault_mask(void *vault, char *text, size_t len);
+/* nj_vault_mask - replace every secret in @text by asterisks; also the beginning of one (8 bytes
+ * and more) that something cut off. What is longer than NJ_VAULT_MASK_MAX_BYTES becomes asterisks.
+ */
+bool nj_vault_mask(void *vault, char *text, size_t len, nj_credential_masked *masked,
+                   void *masked_ctx, struct nj_credential_wait **ret_wait);
 
 #endif

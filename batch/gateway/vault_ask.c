@@ -1,8 +1,8 @@
 /*
  * vault_ask.c - asking the vault without waiting for it
  *
- * The one complication: the vault answers in order, over the socket that nj_vault_mask() waits at,
- * too. So whoever waits first collects what was asked before, and the loop finds it here.
+ * The one complication: the vault answers in order, so what is forgotten after it was sent keeps
+ * its place in the queue until its answer has come.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -22,19 +22,36 @@
 struct nj_credential_wait {
     TAILQ_ENTRY(nj_credential_wait) link;
     struct nj_vault *vault;
-    struct vault_ask ask;
-    nj_credential_answered *answered; /* NULL: forgotten */
+    void *message; /* struct vault_ask or struct vault_mask */
+    size_t message_len;
+    nj_credential_answered *answered; /* of a header */
+    nj_credential_masked *masked;     /* of a text; both NULL: forgotten */
     void *ctx;
+    char *text; /* to be masked */
+    size_t len;
     bool sent;
-    struct vault_answer *early; /* collected, and not yet told */
-    size_t early_len;
 };
+
+static struct nj_credential_wait *wait_new(struct nj_vault *vault, size_t message_len)
+{
+    struct nj_credential_wait *wait = calloc(1, sizeof(*wait));
+
+    if (!wait)
+        return NULL;
+    wait->message = calloc(1, message_len);
+    if (!wait->message) {
+        free(wait);
+        return NULL;
+    }
+    wait->vault = vault;
+    wait->message_len = message_len;
+    return wait;
+}
 
 static void wait_free(struct nj_credential_wait *wait)
 {
-    if (wait->early)
-        explicit_bzero(wait->early, sizeof(*wait->early));
-    free(wait->early);
+    explicit_bzero(wait->message, wait->message_len); /* a text may hold a secret */
+    free(wait->message);
     free(wait);
 }
 
@@ -44,11 +61,11 @@ static void take_out(struct nj_credential_wait *wait)
     wait->vault->n_sent -= wait->sent;
 }
 
-void vault_give_up(struct nj_vault *vault)
+/* Who waits is told from the loop. */
+static void give_up(struct nj_vault *vault)
 {
     vault->gone = true;
-    if (vault->heard)
-        event_active(vault->heard, EV_READ, 0); /* who waits is told from the loop */
+    event_active(vault->heard, EV_READ, 0);
 }
 
 /* Sends what may be under way at once. */
@@ -65,12 +82,12 @@ static void send_more(struct nj_vault *vault)
         if (vault->n_sent == SENT_MAX)
             return;
         do
-            n = send(vault->fd, &wait->ask, sizeof(wait->ask), MSG_NOSIGNAL | MSG_DONTWAIT);
+            n = send(vault->fd, wait->message, wait->message_len, MSG_NOSIGNAL | MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && vault->n_sent > 0)
             return; /* after the next answer */
         if (n < 0) {
-            vault_give_up(vault);
+            give_up(vault);
             return;
         }
         wait->sent = true;
@@ -78,36 +95,36 @@ static void send_more(struct nj_vault *vault)
     }
 }
 
-/* Its turn has come: tells @wait, which is gone then. */
-static void tell(struct nj_credential_wait *wait, const char *line, const struct nj_error *why)
+/* Its turn has come: tells @wait, which is gone then. @message is its answer, or NULL and @why. */
+static void tell(struct nj_credential_wait *wait, const void *message, size_t len,
+                 struct nj_error *why)
 {
-    nj_credential_answered *answered = wait->answered;
-    void *ctx = wait->ctx;
+    const struct vault_answer *answer = message;
+    const struct vault_mask *masked = message;
+    const char *line = NULL;
 
     take_out(wait);
-    if (answered)
-        answered(ctx, line, why);
+    if (wait->masked) {
+        if (message && len == wait->message_len)
+            memcpy(wait->text, masked->text, wait->len);
+        else
+            memset(wait->text, '*', wait->len); /* nothing can be told apart */
+        wait->masked(wait->ctx);
+    } else if (wait->answered) {
+        if (message && vault_take_answer(answer, len, why) == 0)
+            line = answer->text;
+        wait->answered(wait->ctx, line, why);
+    }
     wait_free(wait);
 }
 
-static void fail_all(struct nj_vault *vault, const struct nj_error *why)
+static void fail_all(struct nj_vault *vault, struct nj_error *why)
 {
     struct nj_credential_wait *wait;
 
     vault->gone = true; /* who asks from inside is refused at once */
     while ((wait = TAILQ_FIRST(&vault->waits)))
-        tell(wait, NULL, why);
-}
-
-/* The answer of the first that was sent, when it is there: *ret_len is 0 when it is not. */
-static int next_answer(struct nj_vault *vault, struct nj_credential_wait *wait,
-                       struct vault_answer *answer, size_t *ret_len, struct nj_error *err)
-{
-    if (!wait->early)
-        return vault_hear(vault, answer, sizeof(*answer), MSG_DONTWAIT, ret_len, err);
-    memcpy(answer, wait->early, wait->early_len);
-    *ret_len = wait->early_len;
-    return 0;
+        tell(wait, NULL, 0, why);
 }
 
 static void watch(struct nj_vault *vault)
@@ -117,8 +134,6 @@ static void watch(struct nj_vault *vault)
 
     if (!first)
         (void)event_del(vault->heard); /* it cannot fail */
-    else if (first->early)
-        event_active(vault->heard, EV_READ, 0);
     else
         (void)event_add(vault->heard,
                         &limit); /* without memory for it a hanging vault is not seen */
@@ -128,7 +143,6 @@ static void on_heard(int fd, short what, void *ctx)
 {
     struct nj_vault *vault = ctx;
     struct nj_credential_wait *wait;
-    struct vault_answer answer;
     struct nj_error err = {0};
     size_t len;
 
@@ -142,13 +156,12 @@ static void on_heard(int fd, short what, void *ctx)
         struct nj_error why = {0};
 
         wait = TAILQ_FIRST(&vault->waits);
-        if (!wait || !wait->sent || next_answer(vault, wait, &answer, &len, &err) < 0 || len == 0)
+        if (!wait || !wait->sent ||
+            vault_hear(vault, vault->message, VAULT_ROOM_BYTES, MSG_DONTWAIT, &len, &err) < 0 ||
+            len == 0)
             break;
-        if (vault_take_answer(&answer, len, &why) == 0)
-            tell(wait, answer.text, NULL);
-        else
-            tell(wait, NULL, &why);
-        explicit_bzero(&answer, sizeof(answer));
+        tell(wait, vault->message, len, &why);
+        explicit_bzero(vault->message, len);
     }
     if (err.code)
         fail_all(vault, &err);
@@ -157,28 +170,16 @@ static void on_heard(int fd, short what, void *ctx)
     watch(vault);
 }
 
-int vault_collect(struct nj_vault *vault, struct nj_error *err)
+/* The next loop hears answers of its own only. */
+static void drain(struct nj_vault *vault)
 {
-    struct nj_credential_wait *wait;
+    struct nj_error ignored = {0};
+    size_t len;
 
-    TAILQ_FOREACH(wait, &vault->waits, link)
-    {
-        if (!wait->sent)
-            break;
-        if (wait->early)
-            continue;
-        wait->early = malloc(sizeof(*wait->early));
-        if (!wait->early)
-            return nj_fail_nomem(err);
-        if (vault_hear(vault, wait->early, sizeof(*wait->early), 0, &wait->early_len, err) < 0) {
-            free(wait->early);
-            wait->early = NULL;
-            return -(int)err->code;
-        }
-    }
-    if (vault->heard)
-        watch(vault);
-    return 0;
+    for (size_t n = vault->n_sent; n > 0 && !vault->gone; n--)
+        if (vault_hear(vault, vault->message, VAULT_ROOM_BYTES, 0, &len, &ignored) < 0)
+            vault->gone = true;
+    explicit_bzero(vault->message, VAULT_ROOM_BYTES);
 }
 
 void vault_forget_all(struct nj_vault *vault)
@@ -192,6 +193,8 @@ void vault_forget_all(struct nj_vault *vault)
     if (vault->heard)
         event_free(vault->heard);
     vault->heard = NULL;
+    free(vault->message);
+    vault->message = NULL;
 }
 
 int nj_vault_attach(void *object, struct event_base *base, struct nj_error *err)
@@ -201,16 +204,22 @@ int nj_vault_attach(void *object, struct event_base *base, struct nj_error *err)
     if (!vault || vault->fd < 0)
         return 0;
     if (!base) {
-        struct nj_error ignored = {0};
-
-        /* The next loop hears answers of its own only. */
-        if (!vault->gone && vault_collect(vault, &ignored) < 0)
-            vault->gone = true;
+        if (vault->message)
+            drain(vault);
         vault_forget_all(vault);
         return 0;
     }
+    vault->message = malloc(VAULT_ROOM_BYTES);
     vault->heard = event_new(base, vault->fd, EV_READ | EV_PERSIST, on_heard, vault);
-    return vault->heard ? 0 : nj_fail_nomem(err);
+    return vault->message && vault->heard ? 0 : nj_fail_nomem(err);
+}
+
+static void queue(struct nj_vault *vault, struct nj_credential_wait *wait)
+{
+    TAILQ_INSERT_TAIL(&vault->waits, wait, link);
+    send_more(vault);
+    if (TAILQ_FIRST(&vault->waits) == wait)
+        watch(vault);
 }
 
 int nj_vault_ask(void *object, const struct nj_credential_ask *ask,
@@ -219,35 +228,61 @@ int nj_vault_ask(void *object, const struct nj_credential_ask *ask,
 {
     struct nj_vault *vault = object;
     struct nj_credential_wait *wait;
+    struct vault_ask *message;
 
     if (!vault || vault->fd < 0)
         return nj_fail(err, NJ_E_INPUT,
                        "no credential is held: none of the job's models names one");
     if (vault->gone || !vault->heard)
         return nj_fail(err, NJ_E_SYSTEM, "the vault has ended; `resume` starts another");
-    if (strlen(ask->host) >= sizeof(wait->ask.host) ||
-        strlen(ask->method) >= sizeof(wait->ask.method) ||
-        strlen(ask->default_header) >= sizeof(wait->ask.default_header) ||
-        strlen(ask->default_format) >= sizeof(wait->ask.default_format))
+    if (strlen(ask->host) >= sizeof(message->host) ||
+        strlen(ask->method) >= sizeof(message->method) ||
+        strlen(ask->default_header) >= sizeof(message->default_header) ||
+        strlen(ask->default_format) >= sizeof(message->default_format))
         return nj_fail(err, NJ_E_LIMIT, "credential for %.64s: a name is too long", ask->host);
-    wait = calloc(1, sizeof(*wait));
+    wait = wait_new(vault, sizeof(*message));
     if (!wait)
         return nj_fail_nomem(err);
-    wait->vault = vault;
     wait->answered = answered;
     wait->ctx = answered_ctx;
-    wait->ask.kind = VAULT_HEADER;
-    wait->ask.credential = (uint32_t)ask->credential;
-    memcpy(wait->ask.host, ask->host, strlen(ask->host));
-    memcpy(wait->ask.method, ask->method, strlen(ask->method));
-    memcpy(wait->ask.default_header, ask->default_header, strlen(ask->default_header));
-    memcpy(wait->ask.default_format, ask->default_format, strlen(ask->default_format));
-    TAILQ_INSERT_TAIL(&vault->waits, wait, link);
-    send_more(vault);
-    if (TAILQ_FIRST(&vault->waits) == wait)
-        watch(vault);
+    message = wait->message;
+    message->kind = VAULT_HEADER;
+    message->credential = (uint32_t)ask->credential;
+    memcpy(message->host, ask->host, strlen(ask->host));
+    memcpy(message->method, ask->method, strlen(ask->method));
+    memcpy(message->default_header, ask->default_header, strlen(ask->default_header));
+    memcpy(message->default_format, ask->default_format, strlen(ask->default_format));
+    queue(vault, wait);
     *ret_wait = wait;
     return 0;
+}
+
+bool nj_vault_mask(void *object, char *text, size_t len, nj_credential_masked *masked,
+                   void *masked_ctx, struct nj_credential_wait **ret_wait)
+{
+    struct nj_vault *vault = object;
+    struct nj_credential_wait *wait = NULL;
+    struct vault_mask *message;
+
+    if (!vault || vault->fd < 0 || len == 0)
+        return true; /* no secret is held, none can have been sent */
+    if (!vault->gone && vault->heard && len <= NJ_VAULT_MASK_MAX_BYTES)
+        wait = wait_new(vault, offsetof(struct vault_mask, text) + len);
+    if (!wait) {
+        memset(text, '*', len);
+        return true;
+    }
+    wait->masked = masked;
+    wait->ctx = masked_ctx;
+    wait->text = text;
+    wait->len = len;
+    message = wait->message;
+    message->kind = VAULT_MASK;
+    message->len = (uint32_t)len;
+    memcpy(message->text, text, len);
+    queue(vault, wait);
+    *ret_wait = wait;
+    return false;
 }
 
 void nj_vault_forget(struct nj_credential_wait *wait)
@@ -256,6 +291,7 @@ void nj_vault_forget(struct nj_credential_wait *wait)
         return;
     if (wait->sent) { /* its answer comes all the same */
         wait->answered = NULL;
+        wait->masked = NULL;
         return;
     }
     take_out(wait);

@@ -75,8 +75,9 @@ struct nj_vault {
     struct event *heard;      /* NULL: no loop is attached */
     struct vault_waits waits; /* in the order of their answers: first those that were sent */
     size_t n_sent;
-    bool late; /* it has let the time pass once; this process itself may have been stopped */
-    bool gone; /* it has ended, or hangs: nobody is answered any more */
+    void *message; /* VAULT_ROOM_BYTES for an answer, while a loop is attached */
+    bool late;     /* it has let the time pass once; this process itself may have been stopped */
+    bool gone;     /* it has ended, or hangs: nobody is answered any more */
 };
 
 /* vault_hear - one message of the vault; a strange one is a vault that is gone. @flags as recv()'s;
@@ -86,10 +87,6 @@ int vault_hear(struct nj_vault *vault, void *out, size_t size, int flags, size_t
 int vault_take_answer(const struct vault_answer *answer, size_t len,
                       struct nj_error *err) NJ_MUST_USE;
 
-/* vault_collect - wait for what was asked and keep it for the loop: the next message is another */
-int vault_collect(struct nj_vault *vault, struct nj_error *err) NJ_MUST_USE;
-/* vault_give_up - an answer may still come that none expects any more: nobody is answered again */
-void vault_give_up(struct nj_vault *vault);
 void vault_forget_all(struct nj_vault *vault);
 
 /* vault_read - one credential's secret into the locked memory; NJ_E_INPUT with place and cure */

@@ -10,6 +10,7 @@
 #ifndef NJ_HTTP_CREDENTIAL_H
 #define NJ_HTTP_CREDENTIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "formats/base/error.h"
@@ -32,15 +33,20 @@ struct nj_credential_ask {
  * cure; NJ_E_SYSTEM: the holder is gone. */
 typedef void nj_credential_answered(void *ctx, const char *line, const struct nj_error *why);
 
+/* nj_credential_masked - called once, from the loop; then the question is gone */
+typedef void nj_credential_masked(void *ctx);
+
 struct nj_credentials {
     /* attach - the loop that answers come from; NULL: no more, all questions were forgotten */
     int (*attach)(void *ctx, struct event_base *base, struct nj_error *err);
     int (*ask)(void *ctx, const struct nj_credential_ask *ask, nj_credential_answered *answered,
                void *answered_ctx, struct nj_credential_wait **ret_wait, struct nj_error *err);
     void (*forget)(struct nj_credential_wait *wait); /* no answer comes; accepts NULL */
-    /* mask - blot secrets out of what a server sent, in place, before it is shown or recorded. May
-     * be NULL. */
-    void (*mask)(void *ctx, char *text, size_t len);
+    /* mask - blot secrets out of what a server sent, in place, before it is shown or recorded.
+     * True: it is done; false: masked comes, and @text is the asker's until then (or until he
+     * forgets it). Where the holder is gone all of it is blotted out. May be NULL. */
+    bool (*mask)(void *ctx, char *text, size_t len, nj_credential_masked *masked, void *masked_ctx,
+                 struct nj_credential_wait **ret_wait);
     void *ctx;
 };
 

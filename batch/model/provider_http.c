@@ -48,7 +48,7 @@ struct nj_try {
     struct nj_try_callbacks callbacks;
     struct nj_request_body body; /* until it was sent */
     char trace[TRACE_MAX_BYTES];
-    struct nj_credential_wait *secret; /* it is waited for: nothing was sent */
+    struct nj_credential_wait *secret; /* it is waited for: to ask with, or to be blotted out */
     struct nj_http_call *call;
     struct event *refused; /* it could not even be asked: told from the loop */
 
@@ -59,7 +59,9 @@ struct nj_try {
     size_t n_events;
     uint64_t received_bytes;
     char request_id[REQUEST_ID_MAX_BYTES + 1];
-    struct nj_buf raw; /* what was received, from its beginning */
+    struct nj_buf raw; /* what was received, from its beginning; behind it why it is a failure */
+    struct nj_try_failure failure;
+    size_t failure_text_bytes;
     struct nj_buf whole;
     struct nj_sse sse;
     struct nj_reader *reader;
@@ -168,15 +170,6 @@ static void close_endpoint(struct nj_model *model)
 
 /* ---- endings ---- */
 
-/* Servers echo what they were sent; the record must not hold it. */
-static void mask(const struct nj_model *model, char *text, size_t len)
-{
-    const struct nj_credentials *credentials = &model->services->credentials;
-
-    if (credentials->mask && len > 0)
-        credentials->mask(credentials->ctx, text, len);
-}
-
 static void try_free(struct nj_try *try)
 {
     if (!try)
@@ -197,24 +190,40 @@ static void try_free(struct nj_try *try)
 }
 NJ_DEFINE_AUTO_PTR(struct nj_try, try_free);
 
+static void on_masked(void *ctx)
+{
+    struct nj_try *try = ctx;
+    size_t text_at = try->raw.len - try->failure_text_bytes;
+    char text[NJ_ERROR_TEXT_MAX_BYTES] = "";
+
+    try->secret = NULL;
+    if (try->failure_text_bytes > 0)
+        memcpy(text, try->raw.data + text_at, try->failure_text_bytes);
+    nj_utf8_clean(text);
+    try->failure.text = text;
+    try->failure.request_id = try->request_id[0] ? try->request_id : NULL;
+    try->failure.http_status = try->status;
+    try->failure.raw = (struct nj_span){try->raw.data, text_at};
+    try->failure.usage = try->reply.usage;
+    try->callbacks.failed(try->callbacks.ctx, &try->failure);
+    try_free(try);
+}
+
+/* Servers echo what they were sent, and the record must not hold it: text and bytes are masked
+ * together before they are told. */
 static void fail_try(struct nj_try *try, enum nj_manifest_cause cause, enum nj_try_verdict verdict,
                      const char *text)
 {
-    char clean[NJ_ERROR_TEXT_MAX_BYTES];
-    struct nj_try_failure failure = {.cause = cause,
-                                     .verdict = verdict,
-                                     .text = clean,
-                                     .request_id = try->request_id[0] ? try->request_id : NULL,
-                                     .http_status = try->status};
+    const struct nj_credentials *credentials = &try->model->services->credentials;
+    size_t len = strnlen(text, NJ_ERROR_TEXT_MAX_BYTES - 1);
+    struct nj_error ignored = {0};
 
-    (void)snprintf(clean, sizeof(clean), "%s", text);
-    mask(try->model, clean, strlen(clean));
-    mask(try->model, (char *)try->raw.data, try->raw.len);
-    nj_utf8_clean(clean);
-    failure.raw = nj_buf_span(&try->raw);
-    failure.usage = try->reply.usage;
-    try->callbacks.failed(try->callbacks.ctx, &failure);
-    try_free(try);
+    try->failure = (struct nj_try_failure){.cause = cause, .verdict = verdict};
+    if (nj_buf_append(&try->raw, text, len, &ignored) == 0) /* else it fails without words */
+        try->failure_text_bytes = len;
+    if (!credentials->mask || credentials->mask(credentials->ctx, (char *)try->raw.data,
+                                                try->raw.len, on_masked, try, &try->secret))
+        on_masked(try);
 }
 
 static void succeed(struct nj_try *try)
@@ -356,7 +365,6 @@ static void on_headers(void *ctx, int status, const struct nj_http_header *heade
                    (int)(id.len < REQUEST_ID_MAX_BYTES ? id.len : REQUEST_ID_MAX_BYTES),
                    id.data ? (const char *)id.data : "");
     nj_utf8_clean(try->request_id);
-    nj_buf_init(&try->raw, NJ_TRY_RAW_MAX_BYTES);
     nj_buf_init(&try->whole, WHOLE_MAX_BYTES);
     nj_sse_init(&try->sse, NJ_EVENT_DATA_MAX_BYTES);
     nj_request_body_done(&try->body); /* it was answered, so it was sent */
@@ -526,6 +534,7 @@ static int begin_asking(const struct nj_model *model, const struct nj_try_reques
     try->counting = counting;
     try->callbacks = *callbacks;
     nj_reply_init(&try->reply);
+    nj_buf_init(&try->raw, NJ_TRY_RAW_MAX_BYTES + NJ_ERROR_TEXT_MAX_BYTES);
     r = endpoint->dialect->write(&request, &try->body, err);
     write_trace(asked, try->trace, sizeof(try->trace));
     if (r == 0)

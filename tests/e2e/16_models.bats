@@ -127,7 +127,7 @@ one_fault() {
 @test "rubbish after 200: one more try, and nothing half-read becomes a reply" {
     one_fault '{"kind": "garbage"}' 'is base_url right? What came is no reply as provider anthropic gives it, but begins "<!doc'
     one_fault '{"kind": "empty"}' 'no reply: the event stream is empty' 'answer: JSON: byte 0 of 0'
-    one_fault '{"kind": "types"}' 'event [0-9], which ends at byte [0-9]*: content_block_start: content_block' 'answer: it is no message'
+    one_fault '{"kind": "types"}' 'event 1, which ends at byte [0-9]*: usage: it is no object' 'no reply: usage: it is no object'
     one_fault '{"kind": "utf8"}' 'event 1, .*: JSON: byte [0-9]* of [0-9]*: expected UTF-8' 'answer: JSON: byte [0-9]* of [0-9]*: expected UTF-8'
     one_fault '{"kind": "giant"}' 'usage.input_tokens: larger than'
     one_fault '{"kind": "deep"}' 'expected less depth: 200 lists'

@@ -121,6 +121,32 @@ static int ask(struct nj_vault *vault, size_t credential, const char *host, cons
     return r;
 }
 
+static void on_masked(void *ctx)
+{
+    unsigned *n = ctx;
+
+    (*n)++;
+}
+
+/* Likewise for a text. */
+static void mask(struct nj_vault *vault, char *text, size_t len)
+{
+    struct event_base *base = event_base_new();
+    struct nj_credential_wait *wait = NULL;
+    struct nj_error err = {0};
+    unsigned n = 0;
+
+    assert_int_equal(nj_vault_attach(vault, base, &err), 0);
+    if (!nj_vault_mask(vault, text, len, on_masked, &n, &wait)) {
+        assert_int_equal(n, 0); /* never from inside */
+        while (n == 0)
+            assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+        assert_int_equal(n, 1);
+    }
+    assert_int_equal(nj_vault_attach(vault, NULL, &err), 0);
+    event_base_free(base);
+}
+
 /* Starts with @credential and expects this header for the model's host. */
 static void gives(const char *credential, const char *header)
 {
@@ -272,30 +298,33 @@ static void a_credential_goes_to_its_hosts_and_methods_only(void **state)
 
 static void a_secret_is_masked_wherever_it_lies(void **state)
 {
-    const size_t size = 3 * NJ_VAULT_MASK_MAX_BYTES;
+    const size_t size = NJ_VAULT_MASK_MAX_BYTES, places[] = {0, 1, size / 2, size - strlen(SECRET)};
     struct nj_manifest *manifest;
     struct nj_vault *vault = NULL;
     struct nj_error err = {0};
     char text[] = "key " SECRET " and its beginning s3cret/tha";
-    char *large = malloc(size);
+    char *large = calloc(1, size + 2);
 
     (void)state;
     set_secret();
     manifest = job("{env: NJ_TEST_KEY}");
     assert_int_equal(start(manifest, &vault, &err), 0);
-    nj_vault_mask(vault, text, strlen(text));
+    mask(vault, text, strlen(text));
     assert_null(strstr(text, "s3cret"));
     assert_memory_equal(text, "key ****", 8);
     assert_non_null(strstr(text, " and its beginning **********"));
-    /* At every place around a seam. */
-    for (size_t at = size - NJ_VAULT_MASK_MAX_BYTES - 40; at < size - NJ_VAULT_MASK_MAX_BYTES + 40;
-         at++) {
+    for (size_t k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
+        size_t at = places[k];
+
         memset(large, '-', size);
         memcpy(large + at, SECRET, strlen(SECRET));
-        nj_vault_mask(vault, large, size);
+        mask(vault, large, size);
         for (size_t i = 0; i < size; i++)
             assert_int_equal(large[i], i >= at && i < at + strlen(SECRET) ? '*' : '-');
     }
+    memset(large, '-', size + 1); /* more than fits: nothing of it is shown */
+    mask(vault, large, size + 1);
+    assert_int_equal(strspn(large, "*"), size + 1);
     free(large);
     nj_vault_free(vault);
     nj_manifest_free(manifest);
@@ -303,8 +332,7 @@ static void a_secret_is_masked_wherever_it_lies(void **state)
 
 #define MANY 100
 
-/* More than can be under way at once, some of them forgotten, and a mask in the middle, whose
- * answer stands behind theirs. */
+/* More than can be under way at once, some of them forgotten, and texts to be masked among them. */
 static void many_questions_are_answered_each_once_and_in_order(void **state)
 {
     static char lines[MANY][NJ_VAULT_LINE_MAX_BYTES];
@@ -314,8 +342,9 @@ static void many_questions_are_answered_each_once_and_in_order(void **state)
     struct nj_manifest *manifest;
     struct nj_vault *vault = NULL;
     struct nj_error err = {0};
-    char text[] = "it was " SECRET;
-    unsigned order = 0, left = 0;
+    char text[] = "it was " SECRET, forgotten[] = "it was " SECRET;
+    struct nj_credential_wait *masks[2];
+    unsigned order = 0, left = 0, masked = 0;
 
     (void)state;
     set_secret();
@@ -327,14 +356,22 @@ static void many_questions_are_answered_each_once_and_in_order(void **state)
 
         answers[i] = (struct answer){.line = lines[i], .order = &order};
         assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answers[i], &waits[i], &err), 0);
+        if (i == 5) { /* one that was sent, and is forgotten */
+            assert_false(
+                nj_vault_mask(vault, forgotten, strlen(forgotten), on_masked, &masked, &masks[0]));
+            nj_vault_forget(masks[0]);
+        }
+        if (i == MANY / 2)
+            assert_false(nj_vault_mask(vault, text, strlen(text), on_masked, &masked, &masks[1]));
     }
     for (size_t i = 0; i < MANY; i += 3)
         nj_vault_forget(waits[i]);
-    nj_vault_mask(vault, text, strlen(text));
-    assert_null(strstr(text, "s3cret"));
     assert_int_equal(order, 0);
     while (order < MANY - (MANY + 2) / 3)
         assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+    assert_int_equal(masked, 1);
+    assert_int_equal(strncmp(text, "it was ****", 11), 0);
+    assert_string_equal(forgotten, "it was " SECRET);
     for (size_t i = 0; i < MANY; i++) {
         assert_int_equal(answers[i].n, i % 3 ? 1 : 0);
         if (i % 3 == 0)
@@ -361,7 +398,9 @@ static void a_vault_that_dies_fails_all_who_wait(void **state)
     struct nj_manifest *manifest;
     struct nj_vault *vault = NULL;
     struct nj_error err = {0};
-    unsigned order = 0, failed = 0;
+    struct nj_credential_wait *wait;
+    char text[] = "it was " SECRET;
+    unsigned order = 0, failed = 0, masked = 0;
 
     (void)state;
     set_secret();
@@ -373,12 +412,14 @@ static void a_vault_that_dies_fails_all_who_wait(void **state)
         answers[i] = (struct answer){.line = lines[i], .order = &order};
         assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answers[i], &waits[i], &err), 0);
     }
+    assert_false(nj_vault_mask(vault, text, strlen(text), on_masked, &masked, &wait));
     assert_int_equal(kill(vault->pid, SIGKILL), 0);
-    while (order < MANY)
+    while (order < MANY || masked == 0)
         assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
     for (size_t i = 0; i < MANY; i++)
         failed += answers[i].n == 1 && answers[i].err.code == NJ_E_SYSTEM;
     assert_int_equal(failed, MANY);
+    assert_int_equal(strspn(text, "*"), sizeof(text) - 1);
     assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answers[0], &waits[0], &err),
                      -NJ_E_SYSTEM);
     assert_non_null(strstr(err.text, "resume"));
@@ -392,6 +433,10 @@ static void a_vault_that_is_late_once_answers_nobody_again(void **state)
 {
     const struct timeval soon = {.tv_usec = 50000};
     char line[NJ_VAULT_LINE_MAX_BYTES] = "", text[] = "it was " SECRET;
+    struct nj_credential_ask asked = question(0, "127.0.0.1:8123", "POST");
+    struct event_base *base = event_base_new();
+    struct answer answer = {.line = line};
+    struct nj_credential_wait *wait;
     struct nj_manifest *manifest;
     struct nj_vault *vault = NULL;
     struct nj_error err = {0};
@@ -403,13 +448,17 @@ static void a_vault_that_is_late_once_answers_nobody_again(void **state)
     assert_int_equal(setsockopt(vault->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon)), 0);
     assert_int_equal(kill(vault->pid, SIGSTOP), 0);
     assert_int_equal(waitpid(vault->pid, NULL, WUNTRACED), vault->pid);
-    nj_vault_mask(vault, text, strlen(text));
-    assert_int_equal(strspn(text, "*"), sizeof(text) - 1);
+    assert_int_equal(nj_vault_attach(vault, base, &err), 0);
+    assert_int_equal(nj_vault_ask(vault, &asked, on_answered, &answer, &wait, &err), 0);
+    assert_int_equal(nj_vault_attach(vault, NULL, &err), 0); /* waits for it as long as that */
+    event_base_free(base);
     assert_int_equal(kill(vault->pid, SIGCONT), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(ask(vault, 0, "127.0.0.1:8123", "POST", line, &err), -NJ_E_SYSTEM);
     assert_string_equal(line, "");
     assert_non_null(strstr(err.text, "resume"));
+    mask(vault, text, strlen(text));
+    assert_int_equal(strspn(text, "*"), sizeof(text) - 1);
     assert_int_equal(kill(vault->pid, SIGSTOP), 0); /* nor is its end waited for */
     nj_vault_free(vault);
     nj_manifest_free(manifest);
@@ -501,7 +550,7 @@ static void the_process_is_locked_filtered_and_deaf_to_signals(void **state)
     assert_int_equal(ask(vault, 0, "127.0.0.1:8123", "POST", line, &err), 0);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(ask(vault, 0, "127.0.0.1:8123", "POST", line, &err), -NJ_E_SYSTEM);
-    nj_vault_mask(vault, line, 10);
+    mask(vault, line, 10);
     assert_memory_equal(line, "**********", 10); /* nothing can be told apart: nothing is shown */
     nj_vault_free(vault);
     nj_manifest_free(manifest);

@@ -65,7 +65,10 @@ struct nj_credential_wait {
     struct event *due;
     struct stage *stage;
     nj_credential_answered *answered;
+    nj_credential_masked *masked;
     void *ctx;
+    char *text;
+    size_t len;
 };
 
 static void forget_key(struct nj_credential_wait *wait)
@@ -115,13 +118,33 @@ static int give_key(void *ctx, const struct nj_credential_ask *asked,
     return 0;
 }
 
-static void mask(void *ctx, char *text, size_t len)
+static void on_mask_due(int fd, short what, void *ctx)
 {
-    char *found = memmem(text, len, KEY, strlen(KEY));
+    struct nj_credential_wait wait = *(struct nj_credential_wait *)ctx;
+    char *found = memmem(wait.text, wait.len, KEY, strlen(KEY));
 
-    (void)ctx;
-    if (found)
+    (void)fd;
+    (void)what;
+    forget_key(ctx);
+    for (; found; found = memmem(wait.text, wait.len, KEY, strlen(KEY)))
         memset(found, '*', strlen(KEY));
+    wait.masked(wait.ctx);
+}
+
+static bool mask(void *ctx, char *text, size_t len, nj_credential_masked *masked, void *masked_ctx,
+                 struct nj_credential_wait **ret_wait)
+{
+    struct nj_credential_wait *wait = calloc(1, sizeof(*wait));
+    struct stage *stage = ctx;
+
+    assert_non_null(wait);
+    *wait = (struct nj_credential_wait){
+        .stage = stage, .masked = masked, .ctx = masked_ctx, .text = text, .len = len};
+    wait->due = evtimer_new(stage->base, on_mask_due, wait);
+    (void)evtimer_add(wait->due, &(struct timeval){0}); /* in the loop's next turn */
+    stage->n_questions++;
+    *ret_wait = wait;
+    return false;
 }
 
 static void put(struct stage *stage, struct nj_event *event, const char *first)
@@ -589,6 +612,25 @@ static void a_try_cancelled_while_it_waits_for_its_key_forgets_the_question(void
     free(stage);
 }
 
+static void a_try_cancelled_while_its_failure_is_masked_forgets_the_question(void **state)
+{
+    struct stage *stage = calloc(1, sizeof(*stage));
+
+    (void)state;
+    stage_init(stage, &nj_provider_anthropic);
+    say(stage, JSON_HEAD("500 Bad") "{}");
+    stage->answer.close = true;
+    ask(stage, NULL);
+    while (!stage->n_questions || !stage->n_headers) /* of the key; the answer; to be masked */
+        (void)event_base_loop(stage->base, EVLOOP_ONCE);
+    nj_provider_anthropic.cancel(stage->try);
+    assert_int_equal(stage->n_questions, 0);
+    (void)event_base_loop(stage->base, EVLOOP_NONBLOCK);
+    assert_int_equal(stage->n_ended, 0);
+    stage_done(stage);
+    free(stage);
+}
+
 static void tokens_are_counted_without_being_spent(void **state)
 {
     static const struct {
@@ -647,6 +689,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_try_says_nothing),
         cmocka_unit_test(a_try_whose_key_is_refused_was_never_asked),
         cmocka_unit_test(a_try_cancelled_while_it_waits_for_its_key_forgets_the_question),
+        cmocka_unit_test(a_try_cancelled_while_its_failure_is_masked_forgets_the_question),
         cmocka_unit_test(tokens_are_counted_without_being_spent),
     };
 
