@@ -20,6 +20,7 @@
     X(EXIT, "exit")       /* how a call ended */                                                   \
     X(STDOUT, "stdout")                                                                            \
     X(STDERR, "stderr")                                                                            \
+    X(ORDER, "order")         /* of standard output and error, at D3 */                            \
     X(WORKSPACE, "workspace") /* the tree afterwards */                                            \
     X(SNAPSHOT, "snapshot")   /* the state that the core folded */                                 \
     X(CLOSED, "closed")       /* status, result, outputs */                                        \

@@ -110,6 +110,27 @@ int nj_recorded_compare(struct nj_recorded *recorded, const struct nj_call_outco
     return r;
 }
 
+/* Did standard output and error take turns as they did? Known where both reached D3; where one
+ * stream differs by itself that is said already. */
+static int note_order(struct nj_recorded *recorded, const struct nj_call_outcome *now,
+                      const struct nj_call_meta *meta, struct nj_error *err)
+{
+    const struct nj_call_outcome *then = nj_recorded_outcome(recorded);
+    const struct nj_call_meta *meta_then = nj_recorded_meta(recorded);
+
+    if (!meta_then->has_order || !meta->has_order ||
+        nj_digest_equal(&meta_then->order, &meta->order) ||
+        !nj_digest_equal(&then->out.digest, &now->out.digest) ||
+        !nj_digest_equal(&then->errors.digest, &now->errors.digest))
+        return 0;
+    if (nj_buf_text(&recorded->what,
+                    "standard output and standard error hold the same, but took turns in writing "
+                    "otherwise",
+                    err) < 0)
+        return -(int)err->code;
+    return nj_recorded_note(recorded, 1, NJ_DIVERGENCE_ORDER, err);
+}
+
 /* Were the interpreters of this step the same programs? Told once each. */
 static int note_program(struct nj_recorded *recorded, struct nj_error *err)
 {
@@ -211,7 +232,7 @@ static void note_likely(struct nj_recorded *recorded, const struct nj_call_outco
     const struct nj_call_outcome *then = nj_recorded_outcome(recorded);
     const struct nj_call_meta *meta_then = nj_recorded_meta(recorded);
     enum nj_lowered lowered = meta_then->lowered ? meta_then->lowered : meta->lowered;
-    const char *text = "files: what it wrote differs, not what it said";
+    const char *text = nj_likely_text(NJ_LIKELY_UNKNOWN);
     enum nj_likely source = NJ_LIKELY_UNKNOWN;
     char *likely = recorded->result.likely;
     size_t size = sizeof(recorded->result.likely);
@@ -222,6 +243,11 @@ static void note_likely(struct nj_recorded *recorded, const struct nj_call_outco
         text = nj_likely_text(source = nj_likely_source(then->out.head, now->out.head));
     else if (!nj_digest_equal(&then->errors.digest, &now->errors.digest))
         text = nj_likely_text(source = nj_likely_source(then->errors.head, now->errors.head));
+    else if (!nj_digest_equal(&then->tree, &now->tree))
+        text = "files: what it wrote differs, not what it said";
+    else if (meta_then->has_order && meta->has_order &&
+             !nj_digest_equal(&meta_then->order, &meta->order))
+        text = "order: who wrote first";
     if (recorded->result.environment.len == 0 && meta_then->applied > 0 && lowered)
         (void)snprintf(likely, size, "%s (its level was lowered: %s)", text,
                        nj_lowered_text(lowered));
@@ -237,8 +263,9 @@ int nj_recorded_judge(struct nj_recorded *recorded, const struct nj_call_outcome
 {
     uint64_t before = recorded->result.divergences.count;
 
-    if (nj_recorded_compare(recorded, now, err) < 0 || note_level(recorded, meta, err) < 0 ||
-        note_program(recorded, err) < 0 || note_files(recorded, meta, err) < 0)
+    if (nj_recorded_compare(recorded, now, err) < 0 || note_order(recorded, now, meta, err) < 0 ||
+        note_level(recorded, meta, err) < 0 || note_program(recorded, err) < 0 ||
+        note_files(recorded, meta, err) < 0)
         return -(int)err->code;
     if (recorded->result.divergences.count > before && !recorded->result.likely[0])
         note_likely(recorded, now, meta);

@@ -131,6 +131,8 @@ static bool add_outcome(json_t *object, const struct nj_shown *shown, bool full)
              set_number(object, "level_reached", meta->level) &&
              nj_json_set(object, "lowered", json_string(nj_lowered_text(meta->lowered))) &&
              nj_json_set(object, "clock_ns", json_integer(meta->clock_ns));
+    if (ok && meta->has_order)
+        ok = nj_json_set(object, "order", nj_json_digest(&meta->order));
     if (ok && full)
         ok = set_number(object, "cpu_ms", meta->cpu_ms) &&
              set_number(object, "memory_peak_bytes", meta->memory_peak_bytes) &&

@@ -46,6 +46,14 @@ static void read_outputs(void *ctx)
     }
 }
 
+static uint64_t read_all(void *ctx, int output)
+{
+    struct nj_output *stream = &((struct nj_running *)ctx)->streams[output];
+
+    nj_output_empty(stream);
+    return stream->bytes;
+}
+
 static int start(struct nj_running *call, const struct nj_msg_in *in, struct nj_error *err)
 {
     struct nj_supervisor *s = call->supervisor;
@@ -78,10 +86,11 @@ static int start(struct nj_running *call, const struct nj_msg_in *in, struct nj_
             r = nj_fail_errno(err, errno, "call: fcntl");
     }
     if (r >= 0)
-        r = nj_order_begin(s->virtual,
-                           &(struct nj_order_outputs){
-                               {call->streams[0].fd, call->streams[1].fd}, read_outputs, call},
-                           err);
+        r = nj_order_begin(
+            s->virtual,
+            &(struct nj_order_outputs){
+                {call->streams[0].fd, call->streams[1].fd}, read_outputs, read_all, call},
+            err);
     if (r >= 0)
         r = nj_fsio_sendmsg(s->call_fd, &word, sizeof(word), fds, n_fds, err);
     for (int i = 0; i < 2; i++)

@@ -73,7 +73,7 @@ bool nj_output_read(struct nj_output *stream)
     return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-void nj_output_drain(struct nj_output *stream)
+void nj_output_empty(struct nj_output *stream)
 {
     uint64_t before;
 
@@ -84,7 +84,12 @@ void nj_output_drain(struct nj_output *stream)
         if (!nj_output_read(stream))
             break;
     } while (stream->bytes > before);
-    (void)close(stream->fd);
+}
+
+void nj_output_drain(struct nj_output *stream)
+{
+    nj_output_empty(stream);
+    nj_close_auto(&stream->fd);
     stream->fd = -1;
 }
 

@@ -30,6 +30,9 @@ void nj_output_done(struct nj_output *stream);
 /* nj_output_read - at most one buffer; false at end of file */
 bool nj_output_read(struct nj_output *stream) NJ_MUST_USE;
 
+/* nj_output_empty - read all that is in the pipe now */
+void nj_output_empty(struct nj_output *stream);
+
 /* nj_output_drain - all that is left in the pipe, which is then closed */
 void nj_output_drain(struct nj_output *stream);
 

@@ -153,7 +153,7 @@ static void put_called(struct nj_packer *pk, const struct nj_msg *msg)
     const struct nj_call_outcome *outcome = &msg->called.outcome;
     const struct nj_call_meta *meta = &msg->called.meta;
 
-    nj_pack_map(pk, 20);
+    nj_pack_map(pk, 21);
     nj_pack_text(pk, "clock_ns");
     nj_pack_int(pk, meta->clock_ns);
     nj_pack_text(pk, "cpu_ms");
@@ -180,9 +180,11 @@ static void put_called(struct nj_packer *pk, const struct nj_msg *msg)
     nj_pack_uint(pk, meta->memory_peak_bytes);
     nj_pack_text(pk, "objects_bytes");
     nj_pack_uint(pk, msg->called.objects_bytes);
+    nj_pack_text(pk, "order"); /* zeros: nothing is told */
+    nj_pack_digest(pk, &meta->order);
     nj_pack_text(pk, "out");
     put_stream(pk, &outcome->out, msg->called.spilled);
-    nj_pack_text(pk, "ran"); /* zeros: nothing is told */
+    nj_pack_text(pk, "ran"); /* likewise */
     nj_pack_digest(pk, &meta->ran);
     nj_pack_text(pk, "spilled");
     nj_pack_bool(pk, msg->called.spilled);

@@ -262,6 +262,17 @@ static int get_call(const struct nj_pack_at *map, struct nj_arena *arena, struct
     return 0;
 }
 
+/* get_told - a digest that is zeros where nothing is told */
+static int get_told(const struct nj_pack_at *map, const char *key, bool *ret_is_told,
+                    struct nj_digest *ret_digest, struct nj_error *err)
+{
+    static const struct nj_digest nothing;
+    int r = nj_pack_get_digest(map, key, ret_digest, err);
+
+    *ret_is_told = r >= 0 && !nj_digest_equal(ret_digest, &nothing);
+    return r;
+}
+
 static int get_stream(const struct nj_pack_at *map, const char *key, bool spilled,
                       struct nj_stream *stream, struct nj_error *err)
 {
@@ -356,13 +367,15 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
     r = nj_pack_get_uint(map, "objects_bytes", UINT64_MAX, &msg->called.objects_bytes, err);
     if (r < 0)
         return r;
+    r = get_told(map, "order", &meta->has_order, &meta->order, err);
+    if (r < 0)
+        return r;
     r = get_stream(map, "out", msg->called.spilled, &outcome->out, err);
     if (r < 0)
         return r;
-    r = nj_pack_get_digest(map, "ran", &meta->ran, err);
+    r = get_told(map, "ran", &meta->has_ran, &meta->ran, err);
     if (r < 0)
         return r;
-    meta->has_ran = !nj_digest_equal(&meta->ran, &(struct nj_digest){{0}});
     r = nj_pack_get_digest(map, "stamps", &meta->stamps, err);
     if (r < 0)
         return r;

@@ -150,6 +150,8 @@ static const char *outcome_fault(const struct nj_call_outcome *outcome)
 /* meta_fault - the same for what the reproducible layer says of a call */
 static const char *meta_fault(const struct nj_call_meta *meta)
 {
+    if (meta->has_order && (meta->applied < NJ_LEVEL_MAX || meta->level < NJ_LEVEL_MAX))
+        return "the order of outputs is told at level 3";
     if (meta->applied > NJ_LEVEL_MAX)
         return "no such level";
     if (meta->applied == 0)
@@ -426,9 +428,9 @@ static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta
     if (event->kind == NJ_EVENT_JUDGED)
         *ret_call = &event->judged.meta;
     if (*ret_call)
-        return 5 + ((*ret_call)->applied > 0
-                        ? 3u + ((*ret_call)->lowered > 0) + (*ret_call)->has_ran
-                        : 0);
+        return 5 + ((*ret_call)->applied > 0 ? 3u + ((*ret_call)->lowered > 0) +
+                                                   (*ret_call)->has_ran + (*ret_call)->has_order
+                                             : 0);
     if (event->kind == NJ_EVENT_OPENED)
         return 2;
     return event->kind == NJ_EVENT_REPLY || nj_event_cost(event) > 0 ? 1 : 0;
@@ -464,6 +466,8 @@ static void put_call_meta(struct nj_packer *packer, const struct nj_call_meta *c
     if (call->applied > 0 && call->lowered > 0)
         put_uint(packer, "lowered", (uint64_t)call->lowered);
     put_uint(packer, "memory_peak_bytes", call->memory_peak_bytes);
+    if (call->applied > 0 && call->has_order)
+        put_digest(packer, "order", &call->order);
     if (call->applied > 0 && call->has_ran)
         put_digest(packer, "ran", &call->ran);
     put_digest(packer, "stamps", &call->stamps);
@@ -617,6 +621,9 @@ static void get_call_meta(struct fields *meta, struct nj_call_meta *call)
         meta->r = nj_pack_get_int(meta->map, "clock_ns", &call->clock_ns, meta->err);
     if (nj_pack_has(meta->map, "lowered"))
         call->lowered = (enum nj_lowered)get_small(meta, "lowered");
+    call->has_order = nj_pack_has(meta->map, "order");
+    if (call->has_order)
+        get_digest(meta, "order", &call->order);
     call->has_ran = nj_pack_has(meta->map, "ran");
     if (call->has_ran)
         get_digest(meta, "ran", &call->ran);

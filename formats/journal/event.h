@@ -120,6 +120,8 @@ struct nj_call_meta {
     int64_t clock_ns;        /* where the virtual wall clock ended; 0: there was none (D0) */
     unsigned level;          /* reached in this call, 0 to NJ_LEVEL_MAX */
     enum nj_lowered lowered; /* what keeps it below the plan's level */
+    bool has_order;
+    struct nj_digest order; /* at D3, of two outputs: how they took turns (FORMAT.md) */
     bool has_ran;
     struct nj_digest ran; /* BLOB object: the host's files that ran (formats/object/ran.h) */
 };

@@ -317,6 +317,8 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
                     (struct nj_span){outcome->out.digest.bytes, NJ_DIGEST_BYTES});
     nj_digest_chain(&mark->says, "err",
                     (struct nj_span){outcome->errors.digest.bytes, NJ_DIGEST_BYTES});
+    nj_digest_chain(&mark->says, "order",
+                    (struct nj_span){meta->order.bytes, meta->has_order ? NJ_DIGEST_BYTES : 0});
     nj_digest_chain(&mark->leaves, "tree", (struct nj_span){outcome->tree.bytes, NJ_DIGEST_BYTES});
     nj_digest_chain(&mark->stamps, "stamps", (struct nj_span){meta->stamps.bytes, NJ_DIGEST_BYTES});
     if (mark->well && (outcome->exit != NJ_EXIT_EXITED || outcome->status != 0)) {

@@ -42,8 +42,10 @@ void workload_done(struct workload *workload);
 /* workload_missing - the first of its programs that this host lacks, or NULL; in a static buffer */
 const char *workload_missing(const struct workload *workload);
 
-/* What a run left. says: exit status, stdout and stderr of every call; leaves: names, contents and
- * modes of all files after each; stamps: their times and listing order. */
+/* What a run left. says: exit status, stdout and stderr of every call, at D3 how the two took
+ * turns; leaves: names, contents and modes of all files after each; stamps: their times and listing
+ * order.
+ */
 struct mark {
     struct nj_digest says;
     struct nj_digest leaves;

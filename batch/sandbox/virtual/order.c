@@ -112,11 +112,13 @@ static bool respond(struct nj_virtual *v, struct nj_order_task *task, enum nj_or
         nj_virtual_serve_call(v, &task->notif); /* begun again without that, and told of again */
         return true;                            /* else its pidfd tells */
     }
-    if (verdict == NJ_ORDER_GOES)
+    if (verdict == NJ_ORDER_GOES) {
+        nj_order_writes(v, task->output);
         *response = (struct seccomp_notif_resp){.id = task->notif.id,
                                                 .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
-    else if (response->error != 0)
+    } else if (response->error != 0) {
         response->val = 0;
+    }
     nj_order_forget_looks(task);
     return ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_SEND, response) == 0;
 }
@@ -272,7 +274,6 @@ static enum nj_order_verdict park(struct nj_virtual *v, struct nj_order_task *ta
     task->interrupted = false;
     task->yields = false;
     task->done = task->total = 0;
-    task->to_output = false;
     task->futex.woken = false;
     return nj_order_prepare(v, task);
 }
@@ -357,6 +358,7 @@ static bool enter(struct nj_virtual *v, struct nj_order_task *task)
     enum nj_order_verdict verdict;
     bool ours = true;
 
+    task->output = -1;
     forget_fork(v, task);
     verdict = decide(v, task, &response, &ours);
     if (verdict == NJ_ORDER_WAITS && !task->yields && task->calls <= BUDGET)

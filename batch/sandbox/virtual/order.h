@@ -10,6 +10,7 @@
  *   order_tasks.c    tasks and processes: births, deaths, who waits for whose end
  *   order_ready.c    whether a call would block: descriptors, children, locks
  *   order_transfer.c writes larger than a pipe is wide, made piece by piece
+ *   order_output.c   how standard output and error took turns
  *   order_futex.c    waits on memory, woken in the order in which they began
  *   order_timers.c   timers in virtual time
  *   order_lost.c     sleeping in calls that are not told
@@ -106,7 +107,7 @@ struct nj_order_task {
     uint64_t total;  /* bytes of its write */
     uint64_t done;   /* of these, out already */
     mode_t type;     /* of the descriptor that it writes to */
-    bool to_output;  /* which is one of the call's own pipes */
+    int output;      /* which of the call's own pipes that is; -1: none */
     struct {         /* a futex */
         uint64_t key[3];
         uint32_t bits;
@@ -130,8 +131,20 @@ struct nj_order_timer {
 /* The call's own pipes: the supervisor reads them, so nobody in the box need ever wait for room. */
 struct nj_order_outputs {
     int fds[2];
-    void (*drain)(void *ctx);
+    void (*drain)(void *ctx); /* read some of what is there */
+    /* All that is there of one; returns how much came since the call began. */
+    uint64_t (*read_all)(void *ctx, int output);
     void *ctx;
+};
+
+/* Who wrote how much before the other stream was written to. */
+struct nj_order_turns {
+    int writing;      /* the last that somebody was about to write to */
+    int of;           /* whose turn it is, */
+    uint64_t bytes;   /* and of how many so far */
+    uint64_t seen[2]; /* of each stream */
+    uint64_t n;       /* that are over */
+    struct nj_digest digest;
 };
 
 struct nj_order {
@@ -153,6 +166,7 @@ struct nj_order {
     size_t n_timers;
     struct nj_order_outputs outputs;
     struct stat output_stat[2];
+    struct nj_order_turns turns;
     int64_t jumped_ns; /* by how much the clock was moved because nobody could run */
 
     /* the watchdog's */
@@ -239,7 +253,12 @@ enum nj_order_verdict nj_order_transfer(struct nj_virtual *v, struct nj_order_ta
  * of ours would be to wait for ourselves. False: there is none. */
 bool nj_order_type_of(struct nj_virtual *v, const struct nj_order_task *task, int fd,
                       struct statx *ret_statx);
-bool nj_order_is_output(const struct nj_order *o, const struct statx *x);
+/* nj_order_output - which of the call's pipes this is; -1: none */
+int nj_order_output(const struct nj_order *o, const struct statx *x);
+/* nj_order_writes - the token's holder is about to, to @output (-1: to something else) */
+void nj_order_writes(struct nj_virtual *v, int output);
+/* nj_order_tell_turns - all processes are gone, and all they wrote was read */
+void nj_order_tell_turns(struct nj_virtual *v, struct nj_call_meta *meta);
 int nj_order_copy(const struct nj_order_task *task, int fd); /* a descriptor; -1 */
 
 enum nj_order_verdict nj_order_futex(struct nj_virtual *v, struct nj_order_task *task,

@@ -50,14 +50,14 @@ bool nj_order_type_of(struct nj_virtual *v, const struct nj_order_task *task, in
     return fd >= 0 && statx(v->proc_fd, name, CACHED, STATX_TYPE | STATX_INO, ret_statx) == 0;
 }
 
-bool nj_order_is_output(const struct nj_order *o, const struct statx *x)
+int nj_order_output(const struct nj_order *o, const struct statx *x)
 {
     for (int i = 0; i < 2; i++) {
         if (x->stx_ino == o->output_stat[i].st_ino &&
             makedev(x->stx_dev_major, x->stx_dev_minor) == o->output_stat[i].st_dev)
-            return true;
+            return i;
     }
-    return false;
+    return -1;
 }
 
 int nj_order_copy(const struct nj_order_task *task, int fd)
@@ -136,7 +136,7 @@ static enum nj_order_verdict one_look(struct nj_virtual *v, struct nj_order_task
     if (!nj_order_type_of(v, task, fd, &x) || !can_block(x.stx_mode))
         return NJ_ORDER_GOES;
     task->type = x.stx_mode & S_IFMT;
-    task->to_output = S_ISFIFO(x.stx_mode) && nj_order_is_output(v->order, &x);
+    task->output = S_ISFIFO(x.stx_mode) ? nj_order_output(v->order, &x) : -1;
     if (!task->looks && !make_looks(task, 2))
         return NJ_ORDER_REFUSED;
     task->looks[task->n_looks] = (struct pollfd){nj_order_copy(task, fd), events, 0};
@@ -534,7 +534,7 @@ enum nj_order_verdict nj_order_prepare(struct nj_virtual *v, struct nj_order_tas
 static enum nj_order_verdict test_write(struct nj_virtual *v, struct nj_order_task *task,
                                         struct seccomp_notif_resp *response)
 {
-    if (task->to_output)
+    if (task->output >= 0)
         v->order->outputs.drain(v->order->outputs.ctx);
     if (task->done == 0 && poll_looks(task) == 0)
         return NJ_ORDER_WAITS;

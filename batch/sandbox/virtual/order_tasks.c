@@ -184,6 +184,7 @@ struct nj_order_task *nj_order_add(struct nj_virtual *v, pid_t tid)
     if (!task)
         return NULL;
     task->tid = tid;
+    task->output = -1;
     task->pidfd = tid == tgid ? -1 : (int)syscall(SYS_pidfd_open, tid, PIDFD_THREAD);
     task->process = tid != tgid && task->pidfd < 0
                         ? NULL

@@ -99,6 +99,7 @@ enum nj_order_verdict nj_order_transfer(struct nj_virtual *v, struct nj_order_ta
 
     if (task->done == 0 && !is_stream(task))
         return NJ_ORDER_GOES;
+    nj_order_writes(v, task->output);
     while (task->done < task->total) {
         size_t len = read_part(task, task->done, buffer);
         ssize_t n;
@@ -107,14 +108,14 @@ enum nj_order_verdict nj_order_transfer(struct nj_virtual *v, struct nj_order_ta
             break;
         n = put(task, buffer, len);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            if (!task->to_output)
+            if (task->output < 0)
                 return NJ_ORDER_WAITS;
         } else if (n < 0) {
             break;
         } else {
             task->done += (uint64_t)n;
         }
-        if (task->to_output)
+        if (task->output >= 0)
             v->order->outputs.drain(v->order->outputs.ctx);
         if (task->done >= until && task->done < task->total) {
             v->order->again = true;

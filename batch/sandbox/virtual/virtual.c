@@ -251,6 +251,7 @@ void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
     meta->level = v->reached;
     meta->lowered = v->lowered;
     nj_virtual_stopped(v);
+    nj_order_tell_turns(v, meta);
     nj_order_end(v);
     v->n_tasks = v->n_timers = 0;
     nj_programs_end(v);

@@ -168,6 +168,17 @@ static void what_the_reproducible_layer_reached_is_kept(void **state)
     assert_true(nj_digest_equal(&decoded.tool_done.meta.ran, &event.tool_done.meta.ran));
     encode(&decoded, &again);
     assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
+    assert_false(decoded.tool_done.meta.has_order);
+    event.tool_done.meta.applied = event.tool_done.meta.level = NJ_LEVEL_MAX;
+    event.tool_done.meta.lowered = NJ_LOWERED_NONE;
+    event.tool_done.meta.has_order = true;
+    event.tool_done.meta.order = sample_digest(0x61);
+    nj_buf_clear(&bytes);
+    encode(&event, &bytes);
+    golden_check("event/v0/tool-done-order.msgpack", nj_buf_span(&bytes));
+    must(nj_event_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    assert_true(decoded.tool_done.meta.has_order);
+    assert_true(nj_digest_equal(&decoded.tool_done.meta.order, &event.tool_done.meta.order));
 }
 
 static void outputs_are_optional(void **state)
@@ -254,6 +265,10 @@ static void impossible_events_are_not_written(void **state)
     event = sample_event(NJ_EVENT_TOOL_DONE);
     event.tool_done.meta.has_ran = true;
     not_encoded(event, "what ran is told by the reproducible layer");
+    event.tool_done.meta.has_ran = false;
+    event.tool_done.meta.has_order = true;
+    not_encoded(event, "the order of outputs is told at level 3");
+    event.tool_done.meta.has_order = false;
     event.tool_done.meta.applied = 4;
     not_encoded(event, "no such level");
     event.tool_done.meta.applied = 1;

@@ -357,6 +357,42 @@ static void what_children_used_is_told_as_nothing(void **state)
               "P");
 }
 
+/* order_of - how standard output and error of @command took turns; false: it is not told */
+static bool order_of(const char *command, struct nj_digest *ret)
+{
+    run(command);
+    if (!is_kept()) {
+        print_message("skipped: it was said that the order is not kept\n");
+        skip();
+    }
+    *ret = h.meta.order;
+    return h.meta.has_order;
+}
+
+static void how_outputs_take_turns_is_told(void **state)
+{
+    static const char *const in_pieces = "echo -n a; echo -n b; sleep 1; echo -n c; echo x >&2; "
+                                         "(head -c 200000 /dev/zero); echo y >&2";
+    struct nj_digest first, again, pieces, turned, one;
+
+    (void)state;
+    assert_true(order_of("echo -n abc; echo x >&2; head -c 200000 /dev/zero; echo y >&2", &first));
+    assert_true(order_of("echo -n abc; echo x >&2; head -c 200000 /dev/zero; echo y >&2", &again));
+    assert_true(nj_digest_equal(&first, &again));
+    assert_true(order_of(in_pieces, &pieces));
+    assert_true(nj_digest_equal(&first, &pieces));
+    assert_true(order_of("echo x >&2; echo -n abc; head -c 200000 /dev/zero; echo y >&2", &turned));
+    assert_false(nj_digest_equal(&first, &turned));
+    assert_false(order_of("echo abc; (echo x 2>&1)", &one));
+    /* What finds no room is told so, and at the same byte each time. */
+    assert_true(order_of("python3 -c 'import os\n"
+                         "os.set_blocking(1, False); n = 0\n"
+                         "for i in range(40): n += os.write(1, bytes(100000))\n"
+                         "os.write(2, str(n).encode())'",
+                         &first));
+    assert_string_equal(h.errors, "2621440");
+}
+
 static void floods_of_output_come_whole(void **state)
 {
     (void)state;
@@ -510,6 +546,7 @@ static int run_cases(const char *name)
         BOX_TEST(signals_reach_who_is_parked),
         BOX_TEST(births_and_programs_come_in_storms),
         BOX_TEST(what_children_used_is_told_as_nothing),
+        BOX_TEST(how_outputs_take_turns_is_told),
         BOX_TEST(floods_of_output_come_whole),
         BOX_TEST(who_waits_by_computing_is_let_go),
         BOX_TEST(computing_while_others_only_wait_is_no_spinning),
