@@ -76,8 +76,9 @@ static int cat(const struct nj_reading *reading, const char *text, struct nj_err
     if (r < 0)
         return r;
     if (r == 1 || entry.type != NJ_FILE_REGULAR) {
-        nj_log(NJ_LOG_ERROR, "/%s: %s at step %u", path,
-               r == 1 ? "not in the workspace" : "not a file", row->step);
+        nj_log(NJ_LOG_ERROR, "/%s: %s at step %u%s", path,
+               r == 1 ? "not in the workspace" : "not a file", row->step,
+               r == 1 ? NJ_WORKSPACE_HINT : "");
         return NJ_EXIT_DIVERGED;
     }
     if (isatty(STDOUT_FILENO))

@@ -76,7 +76,8 @@ static int find(const struct nj_reading *reading, const struct wish *wish,
     if (r < 0)
         return nj_wrap(err, "tree");
     if (r == 1)
-        nj_log(NJ_LOG_ERROR, "/%s: not in the workspace at step %u", only, (*ret_row)->step);
+        nj_log(NJ_LOG_ERROR, "/%s: not in the workspace at step %u" NJ_WORKSPACE_HINT, only,
+               (*ret_row)->step);
     *ret_only = nj_steal_ptr(&only);
     return r;
 }

@@ -32,7 +32,8 @@ static int list(const struct nj_reading *reading, const char *text, enum nj_list
     if (r < 0)
         return r;
     if (r == 1) {
-        nj_log(NJ_LOG_ERROR, "/%s: not in the workspace at step %u", path, row->step);
+        nj_log(NJ_LOG_ERROR, "/%s: not in the workspace at step %u" NJ_WORKSPACE_HINT, path,
+               row->step);
         return NJ_EXIT_DIVERGED;
     }
     r = nj_workspace_list(&source, path, &entry, listing, nj_command_print, &out, err);

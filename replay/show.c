@@ -166,6 +166,11 @@ static int field_digest(struct nj_buf *out, const char *name, const struct nj_di
     return field(out, name, hex, err);
 }
 
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static int field_totals(struct nj_show *show, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_row *first = &show->timeline->rows[0];
@@ -174,10 +179,11 @@ static int field_totals(struct nj_show *show, struct nj_buf *out, struct nj_erro
 
     nj_show_count(show, &counts);
     last.time_ns = counts.time_last_ns;
-    if (nj_buf_printf(out, err,
-                      "steps     %zu: %" PRIu64 " replies, %" PRIu64 " calls, %" PRIu64
-                      " checks\ncost      ",
-                      show->timeline->n_steps, counts.replies, counts.calls, counts.checks) < 0 ||
+    if (nj_buf_printf(
+            out, err,
+            "steps     %zu: %" PRIu64 " %s, %" PRIu64 " call%s, %" PRIu64 " check%s\ncost      ",
+            show->timeline->n_steps, counts.replies, counts.replies == 1 ? "reply" : "replies",
+            counts.calls, plural(counts.calls), counts.checks, plural(counts.checks)) < 0 ||
         nj_render_money(out, counts.cost_micro_usd, err) < 0 ||
         nj_buf_text(out, "\nbegan     ", err) < 0 || nj_render_time(out, first->time_ns, err) < 0 ||
         nj_buf_text(out, ", took ", err) < 0 ||

@@ -11,6 +11,9 @@
  * the caller's to free(). */
 int nj_workspace_path(const char *text, char **ret_path, struct nj_error *err) NJ_MUST_USE;
 
+/* Behind the words that a path is not there, for whoever typed it as the box knows it. */
+#define NJ_WORKSPACE_HINT "; `nightjar-replay ls` tells what is"
+
 /* nj_workspace_find - as nj_tree_lookup(), the root too (an entry without name). Returns 0, or 1
  * when there is none. */
 int nj_workspace_find(const struct nj_object_source *source, const struct nj_digest *root,

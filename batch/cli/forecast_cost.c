@@ -158,6 +158,8 @@ int nj_forecast_cost_text(const struct nj_forecast_cost *cost, const struct nj_m
         nj_rows_usd(&rows, (int64_t)bound);
         if (cost->unbounded > 0 || bound < cost->bound_micro_usd)
             nj_rows_put(&rows, ", the budget of the run");
+        else if (bound == 0)
+            nj_rows_put(&rows, ": nothing here has a price");
         else
             nj_rows_put(&rows, ", all turns and attempts within their budgets");
         nj_rows_row(&rows, "at most");

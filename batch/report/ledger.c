@@ -111,8 +111,9 @@ static int on_run(struct nj_ledger *ledger, const struct nj_frame *frame, struct
 
     if (nj_ledger_run_time(frame->payload, &time_ns, err) < 0)
         return -(int)err->code;
-    if (ledger->epochs++ == 0)
-        ledger->started_ns = time_ns;
+    if (ledger->epochs++ > 0)
+        return 0; /* that a later engine began is no work: it may have found nothing to do */
+    ledger->started_ns = time_ns;
     note_time(ledger, time_ns);
     return 0;
 }
