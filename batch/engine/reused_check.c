@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 #include "formats/base/banned.h"
 
 #define NAME_MAX_BYTES 256
+#define CHECK_MAX_MS 1800000 /* a bundle of gigabytes on a busy machine takes minutes */
 
 struct nj_reused_checker {
     pid_t pid;
@@ -211,6 +213,18 @@ void nj_reused_checker_free(struct nj_reused_checker *checker)
     free(checker);
 }
 
+/* await_verdict - returns whether there is one, or the child's end */
+static bool await_verdict(const struct nj_reused_checker *checker)
+{
+    struct pollfd polled = {checker->fd, POLLIN, 0};
+    int r;
+
+    do {
+        r = poll(&polled, 1, CHECK_MAX_MS);
+    } while (r < 0 && errno == EINTR);
+    return r > 0;
+}
+
 int nj_reused_check(struct nj_reused_checker *checker, const struct nj_plan_session *session,
                     int fd, const char *name, struct nj_error *err)
 {
@@ -221,8 +235,17 @@ int nj_reused_check(struct nj_reused_checker *checker, const struct nj_plan_sess
     if (checker->pid < 0 && start_child(checker, err) < 0)
         return -(int)err->code;
     (void)snprintf(question.name, sizeof(question.name), "%s", name);
-    if (nj_fsio_sendmsg(checker->fd, &question, sizeof(question), &fd, 1, err) < 0 ||
-        nj_fsio_recvmsg(checker->fd, &verdict, sizeof(verdict), &len, NULL, &no_fds, err) < 0) {
+    if (nj_fsio_sendmsg(checker->fd, &question, sizeof(question), &fd, 1, err) < 0) {
+        end_child(checker);
+        return nj_wrap(err, "bundle %s: the reading process", name);
+    }
+    if (!await_verdict(checker)) {
+        (void)kill(checker->pid, SIGKILL); /* it may be busy for ever with what it read */
+        end_child(checker);
+        return nj_fail(err, NJ_E_SYSTEM, "bundle %s: not read within %d minutes", name,
+                       CHECK_MAX_MS / 60000);
+    }
+    if (nj_fsio_recvmsg(checker->fd, &verdict, sizeof(verdict), &len, NULL, &no_fds, err) < 0) {
         end_child(checker);
         return nj_wrap(err, "bundle %s: the reading process", name);
     }
