@@ -122,7 +122,7 @@ rm -rf warm cold none none-each
 
 # The box alone, without engine and journal, beside what peers' command lines do: bubblewrap with fewer mounts and neither
 # filter nor limits; crun and runc with the default profile that `runc spec` writes; firejail without its profiles.
-cmake --build "$NJ_ROOT/build/release" --target bench-box >box.log 2>&1 || die "cannot build bench-box: $(tail -n 3 box.log)"
+cmake --build "$NJ_ROOT/build/release" --target bench-box bench-box-parts >box.log 2>&1 || die "cannot build bench-box: $(tail -n 3 box.log)"
 # The program alone comes first: nothing that runs it can be quicker, so what lies above it is what each costs.
 peers=(/bin/true)
 [ -z "$peer" ] || peers+=("${bwrap_box[*]} /bin/true")
@@ -154,6 +154,7 @@ if command -v firejail >/dev/null; then
 fi
 echo 'start to exit of /bin/true'
 "$NJ_ROOT/build/release/bin/bench-box" "${BENCH_BOXES:-40}" /bin/true "${peers[@]}" || die "bench-box failed"
+"$NJ_ROOT/build/release/bin/bench-box-parts" "${BENCH_BOXES:-40}" /bin/true || die "bench-box-parts failed"
 echo
 
 # ---- bytes ----

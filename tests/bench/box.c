@@ -5,13 +5,13 @@
  *
  * Measured interleaved, one of each a round, in milliseconds: COMMAND-LINE in a box that is open
  * already (warm), in one that is opened for it (first; its end is not waited for, as the engine
- * does not either), in one that was opened ahead while nothing else was to do (ahead), and each
- * peer from spawn to exit. Then how many a second, two at a time, and
- * the processor time of each with all that it starts and ends, which says the same on a busy
- * machine as on an idle one. Command lines are cut at blanks. The cost of a warm call holds the
- * capture of an unchanged workspace; that of a first box the capture of an empty one. A round is
- * long enough for a warm box to prepare its next call, as it does while a model thinks; two at a
- * time there is no such pause, so there it is part of the cost.
+ * does not either), in one that was opened ahead while nothing else was to do (ahead), in warm ones
+ * with the reproducible layer at each level, and each peer from spawn to exit. Then how many a
+ * second, two at a time, and the processor time of each with all that it starts and ends, which
+ * says the same on a busy machine as on an idle one. Command lines are cut at blanks. The cost of a
+ * warm call holds the capture of an unchanged workspace; that of a first box the capture of an
+ * empty one. A round is long enough for a warm box to prepare its next call, as it does while a
+ * model thinks; two at a time there is no such pause, so there it is part of the cost.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -110,12 +110,13 @@ static void called(void *ctx, const struct nj_box_result *result, const struct n
     b->waiting--;
 }
 
-static void begin_open(struct bench *b, nj_box_opened then, void *ctx)
+static void begin_open(struct bench *b, unsigned level, nj_box_opened then, void *ctx)
 {
     struct nj_box_plan plan;
     struct nj_error err;
 
     nj_box_plan_default(&plan);
+    plan.level = level;
     if (nj_box_open(b->sandbox, &plan, then, ctx, &err) < 0)
         die("open", &err);
     b->waiting++;
@@ -168,7 +169,7 @@ static double time_first(struct bench *b)
 {
     double begun = now_ms(), took;
 
-    begin_open(b, opened, b);
+    begin_open(b, 0, opened, b);
     wait_for_all(b);
     begin_call(b, b->box, called, b);
     wait_for_all(b);
@@ -208,7 +209,7 @@ static void next_box(struct worker *w)
     if (w->bench->left == 0)
         return;
     w->bench->left--;
-    begin_open(w->bench, worker_opened, w);
+    begin_open(w->bench, 0, worker_opened, w);
 }
 
 static void run_first_boxes(struct bench *b, size_t n)
@@ -228,7 +229,7 @@ static void run_warm_calls(struct bench *b, size_t n)
     struct nj_box *boxes[WORKERS];
 
     for (size_t i = 0; i < WORKERS; i++) {
-        begin_open(b, opened, b);
+        begin_open(b, 0, opened, b);
         wait_for_all(b);
         boxes[i] = b->box;
     }
@@ -307,6 +308,15 @@ static void run_peers(char **argv, size_t n)
 }
 
 /* ---- figures ---- */
+
+static double *times_of(size_t rounds)
+{
+    double *times = calloc(rounds, sizeof(*times));
+
+    if (!times)
+        die("memory", NULL);
+    return times;
+}
 
 static int by_size(const void *a, const void *b)
 {
@@ -398,8 +408,10 @@ int main(int argc, char **argv)
                                             "nightjar, opened ahead"};
     double *took[OURS + PEERS_MAX], ours[OURS];
     char **peers[PEERS_MAX];
+    double *layered[NJ_LEVEL_MAX];
     struct bench b = {0}, ahead;
-    struct nj_box *box;
+    struct nj_box *boxes[NJ_LEVEL_MAX + 1];
+    char name[32];
 
     if (rounds < 3 || n_peers > PEERS_MAX) {
         fprintf(stderr,
@@ -409,27 +421,31 @@ int main(int argc, char **argv)
     b.argv = (const char *const *)split(argv[2]);
     for (size_t i = 0; i < n_peers; i++)
         peers[i] = split(argv[3 + i]);
-    for (size_t i = 0; i < OURS + n_peers; i++) {
-        took[i] = calloc(rounds, sizeof(double));
-        if (!took[i])
-            die("memory", NULL);
-    }
+    for (size_t i = 0; i < OURS + n_peers; i++)
+        took[i] = times_of(rounds);
+    for (unsigned level = 1; level <= NJ_LEVEL_MAX; level++)
+        layered[level - 1] = times_of(rounds);
     ahead = b;
     start(&b, 0);
     start(&ahead, 1);
-    begin_open(&b, opened, &b);
-    wait_for_all(&b);
-    box = b.box;
+    for (unsigned level = 0; level <= NJ_LEVEL_MAX; level++) {
+        begin_open(&b, level, opened, &b);
+        wait_for_all(&b);
+        boxes[level] = b.box;
+    }
     (void)time_first(&ahead);
     for (size_t i = 0; i < rounds; i++) {
         pause_bench(&ahead);
         took[2][i] = time_first(&ahead);
-        took[0][i] = time_call(&b, box);
+        took[0][i] = time_call(&b, boxes[0]);
         took[1][i] = time_first(&b);
+        for (unsigned level = 1; level <= NJ_LEVEL_MAX; level++)
+            layered[level - 1][i] = time_call(&b, boxes[level]);
         for (size_t j = 0; j < n_peers; j++)
             took[OURS + j][i] = time_peer(peers[j]);
     }
-    nj_box_close(box);
+    for (unsigned level = 0; level <= NJ_LEVEL_MAX; level++)
+        nj_box_close(boxes[level]);
     stop(&ahead);
     stop(&b);
     printf("  %-24s %9s %9s %9s %11s %11s %11s\n", "ms", "median", "p10", "p90", "peer/warm",
@@ -438,6 +454,10 @@ int main(int argc, char **argv)
         ours[i] = print(names[i], took[i], rounds, NULL);
     for (size_t i = 0; i < n_peers; i++)
         (void)print(peers[i][0], took[OURS + i], rounds, ours);
+    for (unsigned level = 1; level <= NJ_LEVEL_MAX; level++) {
+        (void)snprintf(name, sizeof(name), "nightjar, warm box, D%u", level);
+        (void)print(name, layered[level - 1], rounds, NULL);
+    }
     print_costs(&b, peers, n_peers, 2 * rounds);
     return 0;
 }
