@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "batch/sandbox/objects.h"
@@ -56,6 +57,24 @@ static inline void must(int r, const struct nj_error *err)
 {
     if (r < 0)
         fail_msg("%s", err->text);
+}
+
+static inline double real_seconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* difference - the first byte in which two texts differ; -1: in none */
+static inline long difference(const char *a, const char *b)
+{
+    long at = 0;
+
+    while (a[at] == b[at] && a[at] != '\0')
+        at++;
+    return a[at] == b[at] ? -1 : at;
 }
 
 static inline void run_until_done(struct harness *h)

@@ -51,6 +51,7 @@ static void run_equal(const char *command)
 {
     struct nj_box_plan plan;
     char *first;
+    long at;
 
     nj_box_plan_default(&plan);
     plan.level = 1;
@@ -60,22 +61,10 @@ static void run_equal(const char *command)
     nj_box_close(h.box);
     open_box(&h, &plan);
     run(command, 1);
-    if (strcmp(h.out, first) != 0) {
-        size_t at = 0;
-
-        while (h.out[at] == first[at])
-            at++;
-        fail_msg("%s: differs at byte %zu:\n%.60s\n%.60s", command, at, first + at, h.out + at);
-    }
+    at = difference(first, h.out);
+    if (at >= 0)
+        fail_msg("%s: differs at byte %ld:\n%.60s\n%.60s", command, at, first + at, h.out + at);
     free(first);
-}
-
-static double real_seconds(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static void a_shell_has_the_same_time_and_random_numbers(void **state)

@@ -63,7 +63,7 @@ static void run(const char *command)
                  h.outcome.status, h.text, h.out, h.errors);
 }
 
-#define NOWHERE (-1)
+#define NOWHERE (-1) /* difference()'s word for it */
 #define LOWERED (-2)
 
 static bool is_kept(void)
@@ -79,7 +79,7 @@ static bool is_kept(void)
 static long run_pair(const char *command)
 {
     char *first;
-    long at = 0;
+    long at;
 
     run(command);
     if (!is_kept())
@@ -87,12 +87,7 @@ static long run_pair(const char *command)
     first = strdup(h.out);
     assert_non_null(first);
     run(command);
-    while (h.out[at] == first[at] && first[at] != '\0')
-        at++;
-    if (!is_kept())
-        at = LOWERED;
-    else if (h.out[at] == first[at])
-        at = NOWHERE;
+    at = is_kept() ? difference(first, h.out) : LOWERED;
     free(first);
     return at;
 }
@@ -125,14 +120,6 @@ static void run_lowered(const char *command)
     run(command);
     assert_int_equal(h.meta.lowered, NJ_LOWERED_ORDER);
     assert_int_equal(h.meta.level, NJ_LEVEL_MAX - 1);
-}
-
-static double real_seconds(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static void processes_and_pipes_are_the_same(void **state)
