@@ -1,13 +1,16 @@
 /*
  * reproducible.c - how many of N runs of the same code leave the same bytes, per level
  *
- * usage: reproducible [--runs N] [--levels D0,D1,D2,D3] [--load quiet|loaded|both] [--evict]
- *                     [--keep DIR] [--tsv FILE] WORKLOAD...
+ * usage: reproducible [--runs N] [--levels D0,D1,D2,D3] [--load quiet|loaded|both|elsewhere|all]
+ *                     [--evict] [--keep DIR] [--tsv FILE] WORKLOAD...
  *
  * Each workload (reproducible_run.h) runs N times at each level, each time in a box of its own with
  * the same seed and the same clock, quiet and while every processor is busy; the runs of the levels
- * are interleaved. Equal is the largest group of runs that left the same: first exit status, stdout
- * and stderr, then the files (names, contents, modes), then their times and order.
+ * are interleaved. "elsewhere" is what a verification is: after the first, each run is another
+ * process's, an ordinary user's where we are root, on one processor of its own in turn, with cold
+ * caches where we may empty them, and each call in a box restored from the last. Equal is the
+ * largest group of runs that left the same: first exit status, stdout and stderr, then the files
+ * (names, contents, modes), then their times and order.
  *
  * It fails (1) when a call does not exit with 0, when runs differ at a level at which the workload
  * claims that they do not, or when another seed and hour leave the same where they must not. What a
@@ -15,6 +18,8 @@
  * only the ratio means something.
  */
 #include <getopt.h>
+#include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,8 +37,8 @@
 #define RUNS_MAX 100
 #define BUSY_MAX 64
 
-enum { QUIET, LOADED, LOADS };
-static const char *const load_names[LOADS] = {"quiet", "loaded"};
+enum { QUIET, LOADED, ELSEWHERE, LOADS };
+static const char *const load_names[LOADS] = {"quiet", "loaded", "elsewhere"};
 
 /* One workload at one level under one load. */
 struct cell {
@@ -113,6 +118,75 @@ static void stop_load(struct bench *b)
     b->n_busy = 0;
 }
 
+/* ---- elsewhere ---- */
+
+/* empty_caches - of all files; only root may, else they stay warm */
+static void empty_caches(void)
+{
+    FILE *file = fopen("/proc/sys/vm/drop_caches", "we");
+
+    sync();
+    if (!file)
+        return;
+    (void)fputs("3\n", file);
+    (void)fclose(file);
+}
+
+/* be_another - an ordinary user where we are root, on processor @number of those that we may use */
+static void be_another(size_t number)
+{
+    cpu_set_t ours, one;
+    size_t skip;
+
+    if (sched_getaffinity(0, sizeof(ours), &ours) == 0) {
+        skip = number % (size_t)CPU_COUNT(&ours);
+        CPU_ZERO(&one);
+        for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            if (CPU_ISSET(cpu, &ours) && skip-- == 0) {
+                CPU_SET(cpu, &one);
+                break;
+            }
+        }
+        (void)sched_setaffinity(0, sizeof(one), &one);
+    }
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+                           setresuid(65534, 65534, 65534) < 0))
+        _exit(3);
+}
+
+/* run_elsewhere - as run_workload(), in a process that shares nothing with this one */
+static void run_elsewhere(const struct workload *w, struct request *request, size_t number,
+                          struct mark *mark)
+{
+    int ends[2], status;
+    ssize_t n;
+    pid_t pid;
+
+    request->evict = true;
+    request->keep = NULL; /* the folder is another user's */
+    empty_caches();
+    if (pipe(ends) < 0 || (pid = fork()) < 0) {
+        fprintf(stderr, "reproducible: %m\n");
+        exit(3);
+    }
+    if (pid == 0) {
+        struct runner runner;
+
+        be_another(number);
+        runner_start(&runner);
+        run_workload(&runner, w, request, mark);
+        runner_stop(&runner);
+        _exit(write(ends[1], mark, sizeof(*mark)) == sizeof(*mark) ? 0 : 3);
+    }
+    (void)close(ends[1]);
+    n = read(ends[0], mark, sizeof(*mark)); /* less than a pipe takes at once */
+    (void)close(ends[0]);
+    if (waitpid(pid, &status, 0) != pid || status != 0 || n != sizeof(*mark)) {
+        fprintf(stderr, "reproducible: %s: the run elsewhere ended early\n", w->name);
+        exit(3);
+    }
+}
+
 /* ---- comparison ---- */
 
 /* equal - size of the largest group of runs whose digest at @offset of the mark is the same */
@@ -180,7 +254,10 @@ static void run_once(struct bench *b, const struct workload *w, unsigned level, 
         /* Once a run differed its files stay, beside the first's. */
         request.keep = cell->odd ? NULL : keep;
     }
-    run_workload(&b->runner, w, &request, mark);
+    if (load == ELSEWHERE && cell->n > 0)
+        run_elsewhere(w, &request, cell->n, mark);
+    else
+        run_workload(&b->runner, w, &request, mark);
     cell->n++;
     if (!cell->odd && !alike(mark, &cell->marks[0]))
         cell->odd = mark;
@@ -233,8 +310,8 @@ static void vary(struct bench *b, const struct workload *w, unsigned level)
     const struct cell *cell = &b->cells[QUIET * LEVELS + level];
     struct mark mark;
 
-    if (cell->n == 0)
-        cell = &b->cells[LOADED * LEVELS + level];
+    for (unsigned load = LOADED; cell->n == 0; load++)
+        cell = &b->cells[load * LEVELS + level];
     run_workload(&b->runner, w, &request, &mark);
     if (alike(&mark, &cell->marks[0]))
         fail(b, w, level, "another seed",
@@ -344,8 +421,8 @@ static void print_costs(struct bench *b)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: reproducible [--runs N] [--levels D0,D1,D2,D3] [--load "
-                    "quiet|loaded|both] [--evict]\n"
+    fprintf(stderr, "usage: reproducible [--runs N] [--levels D0,D1,D2,D3]\n"
+                    "                    [--load quiet|loaded|both|elsewhere|all] [--evict]\n"
                     "                    [--keep DIR] [--tsv FILE] WORKLOAD...\n");
     return 2;
 }
@@ -362,6 +439,18 @@ static bool read_levels(struct bench *b, const char *text)
     }
 }
 
+static bool read_loads(struct bench *b, const char *text)
+{
+    bool any = false;
+
+    for (unsigned load = 0; load < LOADS; load++) {
+        b->loads[load] = strcmp(text, load_names[load]) == 0 || strcmp(text, "all") == 0 ||
+                         (strcmp(text, "both") == 0 && load != ELSEWHERE);
+        any |= b->loads[load];
+    }
+    return any;
+}
+
 static bool read_option(struct bench *b, int option)
 {
     switch (option) {
@@ -371,9 +460,7 @@ static bool read_option(struct bench *b, int option)
     case 'l':
         return read_levels(b, optarg);
     case 'b':
-        b->loads[QUIET] = strcmp(optarg, "loaded") != 0;
-        b->loads[LOADED] = strcmp(optarg, "quiet") != 0;
-        return strcmp(optarg, "both") == 0 || b->loads[QUIET] != b->loads[LOADED];
+        return read_loads(b, optarg);
     case 'e':
         b->evict = true;
         return true;

@@ -2,7 +2,7 @@
 #
 # reproducible.sh - how many of N runs leave the same bytes, per workload and level
 #
-# usage: reproducible.sh [--runs N] [--levels D0,D1,D2,D3] [--load quiet|loaded|both] [--evict] [--keep DIR] [--tsv FILE] [NAME...]
+# usage: reproducible.sh [--runs N] [--levels D0,D1,D2,D3] [--load quiet|loaded|both|elsewhere|all] [--evict] [--keep DIR] [--tsv FILE] [NAME...]
 #
 # NAME is a workload's file name or a part of it; without one all of reproducible/ and of its held_out/ run. What the columns
 # mean stands in reproducible.c; what a workload is, in reproducible/README.md.

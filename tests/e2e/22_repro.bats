@@ -102,13 +102,17 @@ for path, file in ran.items():
     expect 0 nightjar-replay verify "$B"
 }
 
-@test "another user sees the same" {
+@test "another user sees the same, on another processor, with the bundle not in memory, of a session that was evicted" {
     skip_without root
-    run_it
+    sed -i -e 's/reproducible: D1/reproducible: D2/' job.yaml
+    run_it NJ_TEST_EVICT_ALWAYS=1
     chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$PWD" 2>/dev/null
     cp "$B" mine.njb && chmod 644 mine.njb
     cp "$NJ_BUILD/bin/nightjar-replay" . && chmod 755 nightjar-replay
-    expect 0 setpriv --reuid 65534 --regid 65534 --clear-groups ./nightjar-replay verify "$PWD/mine.njb"
+    dd if=mine.njb iflag=nocache count=0 status=none
+    processors=$(taskset -cp $$)
+    expect 0 taskset -c "${processors##*[ ,-]}" setpriv --reuid 65534 --regid 65534 --clear-groups \
+        ./nightjar-replay verify "$PWD/mine.njb"
     has_out equal
 }
 
