@@ -57,7 +57,7 @@ struct nj_live {
 
     /* its record */
     uint32_t owner;                  /* its number in this process, no other's: for recent.h */
-    struct nj_object_index index;    /* while taking, only through taker.h */
+    struct nj_object_index index;    /* while taking, it changes through taker.h */
     struct nj_journal_place *places; /* of the sequenced frames, in order */
     size_t n_places;
     size_t cap_places;

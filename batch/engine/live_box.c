@@ -259,9 +259,11 @@ static int fill_restore(struct nj_live *live, const struct nj_workspace_ref *wor
 /* In a worker. */
 static int fill_ordered(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
 {
-    struct nj_live live;
-    const struct nj_order *order = nj_order_read(ctx, bytes, &live);
+    NJ_AUTO(nj_order_done) struct nj_live live = {0};
+    const struct nj_order *order;
 
+    if (nj_order_read(ctx, bytes, &order, &live, err) < 0)
+        return -(int)err->code;
     return fill_restore(&live, &order->workspace, fd, err);
 }
 

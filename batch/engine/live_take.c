@@ -2,10 +2,10 @@
  * live_take.c - what a call left, into the journal
  *
  * Little of it is taken at once; more goes through a thread (taker.h) and is appended a piece a
- * turn of the loop, so that no session waits for another's two hundred megabytes. Behind some
- * pieces it waits until they are durable: what pends is in memory, and whoever waits for the next
- * sync waits for all of it. The one complication is that the call's result must be kept meanwhile;
- * its event comes behind its objects.
+ * turn of the loop, so that no session waits for another's two hundred megabytes. What pends is in
+ * memory, and whoever waits for the next sync waits for all of it: so while some of it is written
+ * no more than as much again is appended. The one complication is that the call's result must be
+ * kept meanwhile; its event comes behind its objects.
  */
 #include "batch/engine/live.h"
 
@@ -20,16 +20,17 @@
 
 /* About a millisecond: digests, deltas, compression. */
 #define AT_ONCE_BYTES (64u << 10)
-#define PENDING_BYTES (4u << 20)
+#define PENDING_BYTES (2u << 20)
 
 struct nj_live_taking {
     struct nj_live *live;
     struct nj_take *take; /* NULL: held until a thinned segment is swapped in */
     int fd;               /* of what is held, or -1 */
     uint64_t bytes;
-    struct nj_commit_waiter waiter; /* for what is appended */
-    size_t pending_bytes;
-    struct nj_arena arena; /* of the result's texts */
+    struct nj_commit_waiter waiter; /* for PENDING_BYTES of it */
+    size_t pending_bytes;           /* appended behind those */
+    bool full;                      /* as much again: no piece is being made */
+    struct nj_arena arena;          /* of the result's texts */
     struct nj_call_outcome outcome;
     struct nj_call_meta meta;
 };
@@ -125,13 +126,29 @@ static int append(struct nj_live_taking *taking, const struct nj_taken *taken, s
     return nj_take_note(taking->take, &live->index, &taken->digest, &frame.place, err);
 }
 
+static void on_durable(struct nj_commit_waiter *waiter);
+
+/* go_on - with the next piece, now or when more is durable */
+static void go_on(struct nj_live_taking *taking)
+{
+    taking->full = taking->pending_bytes >= PENDING_BYTES && taking->waiter.queued;
+    if (taking->full)
+        return;
+    if (taking->pending_bytes >= PENDING_BYTES) {
+        taking->pending_bytes = 0;
+        taking->waiter.durable = on_durable;
+        nj_committer_wait(taking->live->engine->committer, &taking->waiter);
+    }
+    nj_take_next(taking->take);
+}
+
 static void on_durable(struct nj_commit_waiter *waiter)
 {
     struct nj_live_taking *taking =
         (struct nj_live_taking *)((char *)waiter - offsetof(struct nj_live_taking, waiter));
 
-    taking->pending_bytes = 0;
-    nj_take_next(taking->take);
+    if (taking->full)
+        go_on(taking);
 }
 
 static void on_piece(void *ctx, const struct nj_take_piece *piece, const struct nj_error *failed)
@@ -153,12 +170,7 @@ static void on_piece(void *ctx, const struct nj_take_piece *piece, const struct 
         over(taking, failed);
         return;
     }
-    if (taking->pending_bytes < PENDING_BYTES) {
-        nj_take_next(taking->take);
-        return;
-    }
-    taking->waiter.durable = on_durable;
-    nj_committer_wait(engine->committer, &taking->waiter);
+    go_on(taking);
 }
 
 static int keep_span(struct nj_arena *arena, struct nj_span *span, struct nj_error *err)

@@ -37,31 +37,41 @@ const struct nj_journal_place *nj_object_index_find(const struct nj_object_index
     return slot->place.bytes != 0 ? &slot->place : NULL;
 }
 
-static int grow(struct nj_object_index *index, struct nj_error *err)
+bool nj_object_index_has_room(const struct nj_object_index *index, size_t more)
 {
-    struct nj_object_index bigger = {.cap = index->cap ? index->cap * 2 : FIRST_SLOTS};
+    return (index->count + more) * 4 <= index->cap * 3;
+}
 
-    bigger.slots = calloc(bigger.cap, sizeof(*bigger.slots));
-    if (!bigger.slots)
+int nj_object_index_grown(const struct nj_object_index *index, size_t more,
+                          struct nj_object_index *ret_grown, struct nj_error *err)
+{
+    struct nj_object_index grown = {.count = index->count,
+                                    .cap = index->cap ? index->cap : FIRST_SLOTS};
+
+    while (!nj_object_index_has_room(&grown, more))
+        grown.cap *= 2;
+    grown.slots = calloc(grown.cap, sizeof(*grown.slots));
+    if (!grown.slots)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < index->cap; i++)
         if (index->slots[i].place.bytes != 0)
-            *slot_of(&bigger, &index->slots[i].digest) = index->slots[i];
-    bigger.count = index->count;
-    free(index->slots);
-    *index = bigger;
+            *slot_of(&grown, &index->slots[i].digest) = index->slots[i];
+    *ret_grown = grown;
     return 0;
 }
 
 int nj_object_index_add(struct nj_object_index *index, const struct nj_digest *digest,
                         const struct nj_journal_place *place, struct nj_error *err)
 {
+    struct nj_object_index grown;
     int r;
 
-    if ((index->count + 1) * 4 > index->cap * 3) {
-        r = grow(index, err);
+    if (!nj_object_index_has_room(index, 1)) {
+        r = nj_object_index_grown(index, 1, &grown, err);
         if (r < 0)
             return r;
+        nj_object_index_done(index);
+        *index = grown;
     }
     *slot_of(index, digest) = (struct nj_object_index_slot){.digest = *digest, .place = *place};
     index->count++;

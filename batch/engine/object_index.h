@@ -30,6 +30,12 @@ const struct nj_journal_place *nj_object_index_find(const struct nj_object_index
 int nj_object_index_add(struct nj_object_index *index, const struct nj_digest *digest,
                         const struct nj_journal_place *place, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_object_index_grown - a copy with room for @more objects: adding them then moves nothing. For
+ * whoever has the time that the owner of @index has not. */
+bool nj_object_index_has_room(const struct nj_object_index *index, size_t more);
+int nj_object_index_grown(const struct nj_object_index *index, size_t more,
+                          struct nj_object_index *ret_grown, struct nj_error *err) NJ_MUST_USE;
+
 /* nj_object_index_sorted - a heap array of the @index->count used slots in the order they were
  * written */
 struct nj_object_index_slot *nj_object_index_sorted(const struct nj_object_index *index);

@@ -13,7 +13,7 @@
 struct nj_order {
     size_t session; /* index in the plan */
     size_t n_places;
-    struct nj_object_index index; /* its slots are behind the places */
+    size_t n_objects; /* of its index: slots behind the places */
 
     /* to publish it */
     enum nj_status status;
@@ -30,9 +30,11 @@ struct nj_order {
 int nj_order_new(const struct nj_live *live, bool with_places, struct nj_buf *out,
                  struct nj_order **ret_order, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_order_read - in the worker: @ret_live has engine, plan, index and places, borrowed from
- * @bytes, and nothing else */
-const struct nj_order *nj_order_read(struct nj_engine *engine, struct nj_span bytes,
-                                     struct nj_live *ret_live);
+/* nj_order_read - in the worker: @ret_live has engine, plan, index and places, which are borrowed
+ * from @bytes as *ret_order is, and nothing else. Pair with nj_order_done(). */
+int nj_order_read(struct nj_engine *engine, struct nj_span bytes, const struct nj_order **ret_order,
+                  struct nj_live *ret_live, struct nj_error *err) NJ_MUST_USE;
+void nj_order_done(struct nj_live *live); /* a zeroed one is fine */
+NJ_DEFINE_AUTO_VAL(struct nj_live, nj_order_done);
 
 #endif

@@ -57,21 +57,18 @@ static int add_what_ran(const struct nj_engine *engine, const struct nj_archive 
     return nj_archive_environment(archive, engine->environment, digested, environment, err);
 }
 
-/* In the worker. */
-static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
+static int publish_session(struct nj_live *live, const struct nj_order *order, struct nj_error *err)
 {
-    struct nj_engine *engine = ctx;
-    struct nj_live live;
-    const struct nj_order *order = nj_order_read(engine, bytes, &live);
-    const struct nj_session_config *config = live.plan->config;
+    const struct nj_engine *engine = live->engine;
+    const struct nj_session_config *config = live->plan->config;
     nj_auto_free struct nj_workspace_ref *mounts = calloc(config->n_mounts + 1, sizeof(*mounts));
     struct nj_bundle_info info = {
         .job = engine->manifest->job,
         .run = engine->dir.name,
-        .key = live.plan->key,
+        .key = live->plan->key,
         .group = config->group,
         .agent = config->agent,
-        .identity = live.plan->identity,
+        .identity = live->plan->identity,
         .status = order->status,
         .inputs_embedded = engine->manifest->archive_inputs == NJ_INPUTS_EMBED,
         .reproducible = config->reproducible,
@@ -79,15 +76,14 @@ static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err
     NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
     struct nj_archive archive = {
         .journal = engine->reader,
-        .places = live.places,
-        .n_places = live.n_places,
-        .index = &live.index,
+        .places = live->places,
+        .n_places = live->n_places,
+        .index = &live->index,
         .mounts = mounts,
         .inputs = nj_inputs_source(engine->inputs),
         .manifest = nj_buf_span(&engine->job),
     };
 
-    (void)fd;
     if (!mounts)
         return nj_fail_nomem(err);
     nj_buf_init(&environment, ENVIRONMENT_MAX_BYTES);
@@ -95,9 +91,21 @@ static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err
         return -(int)err->code;
     info.environment = (const char *)environment.data;
     archive.n_mounts = nj_config_inputs(config, mounts);
-    if (publish_outputs(&live, order, err) < 0)
+    if (publish_outputs(live, order, err) < 0)
         return -(int)err->code;
     return nj_archive_publish(&archive, &info, engine->dir.bundles_fd, order->bundle, err);
+}
+
+/* In the worker. */
+static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
+{
+    NJ_AUTO(nj_order_done) struct nj_live live = {0};
+    const struct nj_order *order;
+
+    (void)fd;
+    if (nj_order_read(ctx, bytes, &order, &live, err) < 0)
+        return -(int)err->code;
+    return publish_session(&live, order, err);
 }
 
 static void on_archived_durable(struct nj_commit_waiter *waiter)

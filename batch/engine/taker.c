@@ -2,9 +2,10 @@
  * taker.c - one thread, the takes that wait for it, and the pieces that wait for the loop
  *
  * The one complication is who may touch what. A take belongs to the thread while it is WORKING and
- * to the loop otherwise; its state, both queues and the sessions' indexes are under the taker's
- * lock. What the thread remembers of objects (recent.h) is right only as long as the loop appends
- * all that it was handed: behind a take that ended early it remembers nothing.
+ * to the loop otherwise, and so does the session's index, which both may read at any time; the
+ * take's state and both queues are under the taker's lock. What the thread remembers of objects
+ * (recent.h) is right only as long as the loop appends all that it was handed: behind a take that
+ * ended early it remembers nothing.
  */
 #include "batch/engine/taker.h"
 
@@ -37,6 +38,7 @@ struct nj_take {
     struct nj_span rest; /* of the map: not looked at yet */
     struct nj_take_piece piece;
     struct nj_object_index in_piece; /* the same may come twice */
+    struct nj_object_index grown;    /* the session's, where it has no room for the piece */
     struct nj_buf stored;            /* its bytes */
     struct nj_buf unpacked;          /* one object, encoded */
     struct nj_error err;             /* code 0: none */
@@ -61,28 +63,15 @@ struct nj_taker {
 
 /* ---- in the thread ---- */
 
-static const struct nj_journal_place *find(struct nj_take *take, const struct nj_digest *digest,
-                                           struct nj_journal_place *place)
-{
-    const struct nj_journal_place *found;
-
-    pthread_mutex_lock(&take->taker->lock);
-    found = nj_object_index_find(take->setup.index, digest);
-    if (found)
-        *place = *found;
-    pthread_mutex_unlock(&take->taker->lock);
-    return found ? place : NULL;
-}
-
 static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
                        struct nj_error *err)
 {
-    struct nj_take *take = ctx;
-    struct nj_journal_place place;
+    const struct nj_take *take = ctx;
+    const struct nj_journal_place *place = nj_object_index_find(take->setup.index, digest);
 
-    if (!find(take, digest, &place))
+    if (!place)
         return nj_fail(err, NJ_E_CORRUPT, "it is not there");
-    return nj_journal_read(take->taker->reader, &place, out, err);
+    return nj_journal_read(take->taker->reader, place, out, err);
 }
 
 /* add - one object to the piece, unless the session has it */
@@ -91,11 +80,11 @@ static int add(struct nj_take *take, const struct nj_object *object, struct nj_e
     const struct nj_object_shelf shelf = {.read = read_object, .ctx = take};
     struct nj_recent *recent = take->taker->recent;
     struct nj_taken *taken = &take->piece.items[take->piece.n_items];
-    struct nj_journal_place place = {.bytes = 1};
+    const struct nj_journal_place somewhere = {.bytes = 1};
     int r;
 
     if (nj_object_index_find(&take->in_piece, &object->digest) ||
-        find(take, &object->digest, &place))
+        nj_object_index_find(take->setup.index, &object->digest))
         return 0;
     (void)nj_recent_fetch(recent, take->setup.owner, &shelf, object, NJ_OBJECT_DELTA_MAX_BYTES);
     nj_buf_clear(&take->unpacked);
@@ -103,7 +92,7 @@ static int add(struct nj_take *take, const struct nj_object *object, struct nj_e
     if (r >= 0)
         r = nj_journal_store(nj_buf_span(&take->unpacked), &take->stored, &taken->stored, err);
     if (r >= 0)
-        r = nj_object_index_add(&take->in_piece, &object->digest, &place, err);
+        r = nj_object_index_add(&take->in_piece, &object->digest, &somewhere, err);
     if (r < 0)
         return r;
     taken->digest = object->digest;
@@ -147,6 +136,8 @@ static int make_piece(struct nj_take *take, struct nj_error *err)
     }
     place_items(take);
     take->piece.last = take->rest.len == 0;
+    if (!nj_object_index_has_room(take->setup.index, take->piece.n_items))
+        return nj_object_index_grown(take->setup.index, take->piece.n_items, &take->grown, err);
     return 0;
 }
 
@@ -301,6 +292,7 @@ static void take_free(struct nj_take *take)
         return;
     unmap(take);
     nj_object_index_done(&take->in_piece);
+    nj_object_index_done(&take->grown);
     nj_buf_done(&take->stored);
     nj_buf_done(&take->unpacked);
     free(take->piece.items);
@@ -351,12 +343,13 @@ int nj_take_note(struct nj_take *take, struct nj_object_index *index,
                  const struct nj_digest *digest, const struct nj_journal_place *place,
                  struct nj_error *err)
 {
-    int r;
-
-    pthread_mutex_lock(&take->taker->lock);
-    r = nj_object_index_add(index, digest, place, err);
-    pthread_mutex_unlock(&take->taker->lock);
-    return r;
+    assert(take->state == IDLE);
+    if (take->grown.cap > 0) {
+        nj_object_index_done(index);
+        *index = take->grown;
+        take->grown = (struct nj_object_index){0};
+    }
+    return nj_object_index_add(index, digest, place, err);
 }
 
 void nj_take_cancel(struct nj_take *take)

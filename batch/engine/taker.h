@@ -14,16 +14,17 @@
  *
  *     nj_take_start() -> on_piece -> nj_take_note() each, nj_take_next() -> on_piece ... the last
  *
- * One thread serves several takes in turn, a piece of each. It reads the session's index, which
- * only the loop changes, and only through nj_take_note() while a take is under way; and the journal
- * at the places in there, so that no segment may be thinned meanwhile.
+ * One thread serves several takes in turn, a piece of each. While it makes a piece it reads the
+ * session's index, which must not change then: objects are noted between two pieces, and in no
+ * other way while a take is under way. It reads the journal at the places in there, too, so that no
+ * segment may be thinned meanwhile.
  */
 #ifndef NJ_TAKER_H
 #define NJ_TAKER_H
 
 #include "batch/engine/object_index.h"
 
-#define NJ_TAKE_PIECE_BYTES (256u << 10) /* stored bytes behind which a piece ends */
+#define NJ_TAKE_PIECE_BYTES (128u << 10) /* stored bytes behind which a piece ends */
 
 struct event_base;
 struct nj_taker;

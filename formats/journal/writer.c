@@ -27,7 +27,10 @@
 
 #define COMPRESS_MIN_BYTES 256u /* below, a zstd frame's own header eats the gain */
 #define SPARE_BATCHES_MAX 2u    /* one pending, one being written: more never come back at once */
-#define SPARE_BATCH_MAX_BYTES (1u << 20) /* a larger buffer is given back to the system */
+/* A batch's buffer has this much from the start, which costs nothing until it is written to:
+ * growing one would copy it, and its fresh pages cost more than what is put there. A larger one is
+ * given back to the system. */
+#define BATCH_BYTES (4u << 20)
 
 struct segment {
     int fd;
@@ -143,7 +146,7 @@ static void batch_recycle(struct nj_journal_writer *writer, struct nj_journal_ba
 {
     segment_unref(batch->segment);
     batch->segment = NULL;
-    if (writer->n_spare_batches == SPARE_BATCHES_MAX || batch->bytes.cap > SPARE_BATCH_MAX_BYTES) {
+    if (writer->n_spare_batches == SPARE_BATCHES_MAX || batch->bytes.cap > BATCH_BYTES) {
         batch_free(batch);
         return;
     }
@@ -172,6 +175,11 @@ static int batch_new(struct nj_journal_writer *writer, struct segment *segment, 
         /* A frame is built in place and may be too long for the segment by its own length. */
         nj_buf_init(&batch->bytes,
                     (size_t)writer->start.segment_bytes + 2 * NJ_FRAME_PAYLOAD_MAX_BYTES);
+        r = nj_buf_reserve(&batch->bytes, BATCH_BYTES, err);
+        if (r < 0) {
+            free(batch);
+            return r;
+        }
     }
     batch->next = NULL;
     batch->channel = &writer->channel;
