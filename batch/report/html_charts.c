@@ -22,6 +22,16 @@ static double percent(int64_t at, int64_t from, int64_t to)
     return at >= to ? 100 : (double)(at - from) * 100 / (double)(to - from);
 }
 
+static double lesser(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double greater(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 static const char *fill_of(enum nj_status status)
 {
     switch (status) {
@@ -135,7 +145,7 @@ static void put_lines(struct nj_page *page, int64_t from, int64_t to)
 }
 
 struct bin {
-    size_t alive; /* at work at any time of it */
+    double at_work; /* on average: never more than were at once */
     size_t failed;
     size_t ended;
 };
@@ -148,11 +158,12 @@ static void fill_bins(const struct nj_page *page, int64_t from, int64_t to, stru
         for (size_t k = 0; facts && k < facts->n_attempts; k++) {
             const struct nj_facts_attempt *attempt = &facts->attempts[k];
             int64_t end_ns = attempt->status ? attempt->end_ns : to;
-            size_t first = (size_t)(percent(attempt->start_ns, from, to) / 100 * (BINS - 1));
-            size_t last = (size_t)(percent(end_ns, from, to) / 100 * (BINS - 1));
+            double start = percent(attempt->start_ns, from, to) / 100 * BINS;
+            double end = percent(end_ns, from, to) / 100 * BINS;
+            size_t last = end < BINS ? (size_t)end : BINS - 1;
 
-            for (size_t b = first; b <= last && b < BINS; b++)
-                bins[b].alive++;
+            for (size_t b = (size_t)start; b <= last; b++)
+                bins[b].at_work += lesser(end, (double)b + 1) - greater(start, (double)b);
             bins[last].ended += attempt->status != 0;
             bins[last].failed += attempt->status == NJ_STATUS_FAILED;
         }
@@ -163,29 +174,29 @@ static void fill_bins(const struct nj_page *page, int64_t from, int64_t to, stru
 static void put_crowd(struct nj_page *page, int64_t from, int64_t to)
 {
     struct bin bins[BINS] = {{0}};
-    size_t most = 1, most_failed = 0;
+    size_t most_failed = 0;
+    double most = 1;
 
     fill_bins(page, from, to, bins);
     for (size_t i = 0; i < BINS; i++) {
-        most = bins[i].alive > most ? bins[i].alive : most;
+        most = greater(most, bins[i].at_work);
         most_failed = bins[i].failed > most_failed ? bins[i].failed : most_failed;
     }
     nj_page_printf(page,
                    "<svg width=\"100%%\" height=\"196\" role=\"img\" aria-label=\"Sessions at work "
-                   "over time: %zu at most; at most %zu failed in one of %d parts.\">",
+                   "over time: %.0f at most; at most %zu failed in one of %d parts.\">",
                    most, most_failed, BINS);
     for (int line = 0; line <= 2; line++) {
         int y = 16 + line * 62;
 
-        nj_page_printf(page,
-                       "<line class=\"grid-line\" x1=\"0\" x2=\"100%%\" y1=\"%d\" y2=\"%d\"/>"
-                       "<text x=\"0\" y=\"%d\">%zu%s</text>",
-                       y, y, y - 4, most * (size_t)(2 - line) / 2, line == 0 ? " at work" : "");
+        nj_page_printf(
+            page, "<line class=\"grid-line\" x1=\"0\" x2=\"100%%\" y1=\"%d\" y2=\"%d\"/>", y, y);
     }
+    nj_page_printf(page, "<text x=\"0\" y=\"12\">%.0f at work</text>", most);
     for (size_t i = 0; i < BINS; i++) {
-        double height = (double)bins[i].alive * 124 / (double)most;
+        double height = bins[i].at_work * 124 / most;
 
-        if (bins[i].alive > 0)
+        if (height > 0)
             nj_page_printf(page,
                            "<rect class=\"fill-bar\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" "
                            "height=\"%.1f\"/>",
