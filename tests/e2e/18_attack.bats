@@ -34,7 +34,7 @@ teardown() { nj_teardown; }
 	open("reached", "w").close()
 	PYTHON
     nj_started+=($!)
-    until_true 10 test -s ready
+    until_true 60 test -s ready
     attack "exec /attack/others nj-attack-$$"
     matches others
     [ ! -e reached ] || complain "the host's socket was reached"
