@@ -491,6 +491,14 @@ static void explain_box(struct nj_rows *rows, const struct nj_session_config *co
     nj_rows_row(rows, "box");
 }
 
+/* What a replay finds as it was in the run, by the level of `reproducible:`. */
+static const char *const level_meanings[NJ_LEVEL_MAX + 1] = {
+    "neither time nor randomness are the record's",
+    "the record's time and randomness",
+    "the record's time, randomness and file times",
+    "the record's time, randomness, file times and order of threads",
+};
+
 static void explain_agent(struct nj_rows *rows, const struct nj_manifest_agent *agent,
                           const struct nj_plan_session *session)
 {
@@ -512,10 +520,7 @@ static void explain_agent(struct nj_rows *rows, const struct nj_manifest_agent *
     if (config->output_schema)
         nj_rows_put(rows, "the last reply fits a schema");
     nj_rows_row(rows, "output");
-    nj_rows_put(rows, "level %s%s", config->reproducible,
-                config->layer == 0 && strcmp(config->reproducible, "D0") != 0
-                    ? ", declared by default and not applied: write reproducible: to have it"
-                    : "");
+    nj_rows_put(rows, "level %s: %s", config->reproducible, level_meanings[config->layer]);
     nj_rows_row(rows, "replay");
 }
 

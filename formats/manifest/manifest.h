@@ -270,7 +270,6 @@ struct nj_manifest_agent {
     struct nj_manifest_texts command;           /* a command agent's; empty: a model loop */
     const char *instructions;                   /* "" when not given */
     enum nj_manifest_reproducible reproducible; /* default D2 */
-    bool reproducible_said;                     /* it is no default */
     struct nj_manifest_sandbox sandbox;
     const struct nj_manifest_tool *tools;
     size_t n_tools;

@@ -455,7 +455,6 @@ static void read_agent(struct nj_manifest_reading *in, const struct nj_yaml_node
     if (child && nj_yaml_enum(&in->yaml, child, "level", nj_manifest_levels,
                               NJ_COUNT(nj_manifest_levels), &word))
         agent->reproducible = (enum nj_manifest_reproducible)word;
-    agent->reproducible_said = child != NULL;
     read_sandbox(in, nj_yaml_get(node, "sandbox"), &agent->sandbox);
     child = nj_yaml_get(node, "tools");
     if (child && nj_yaml_get(node, "command"))

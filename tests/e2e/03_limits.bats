@@ -89,7 +89,8 @@ BASH
 }
 
 @test "many empty files are limited too, and can be captured" {
-    job_one bash "filesystem: {max_size_mb: 8}" <<'BASH'
+    # Of each of 131,072 opens the supervisor is told.
+    CALL_TIMEOUT=300 job_one bash "filesystem: {max_size_mb: 8}" <<'BASH'
 python3 - <<'PYTHON'
 import os
 made = 0
@@ -133,28 +134,22 @@ BASH
 }
 
 @test "processors are shared out: a box has no more of them than max_cpus" {
-    job_one python "max_cpus: 0.1" <<'PYTHON'
-import os, time
-if os.fork() == 0:
-    while True:
-        pass
-begun, used = time.monotonic(), time.process_time()
-while time.monotonic() < begun + 1.5:
-    pass
-print("share %.2f" % ((time.process_time() - used) / (time.monotonic() - begun)), len(os.sched_getaffinity(0)))
-PYTHON
+    job_one bash "max_cpus: 0.1" <<<'for n in 1 2; do while :; do :; done & done; sleep 2'
     expect 0 nightjar check --plan job.yaml
     kept=$(sed -n 's/^ *processors 0\.1: //p' <<<"$out")
     expect 0 nightjar check job.yaml
     [[ ${out//[[:space:]]/} == *"256processes,0.1CPUs,"* ]]
     expect 0 nightjar run job.yaml --run-dir run
-    read -r _ share cpus <<<"$(result one)"
+    # By the host's clocks: those within the box are its own.
+    nightjar-replay show run:one@2 --json >step.json
+    share=$(python3 -c 'import json; step = json.load(open("step.json")); print(step["cpu_ms"] / step["duration_ms"])')
     case $kept in
     # Two burn time, and a tenth of one processor is for both of them: what a period began with comes on top.
-    "cgroup v"[12]) awk -v share="$share" 'BEGIN { exit !(share > 0 && share < 0.2) }' || { echo "it had $share" >&2; false; } ;;
-    "soft: begins on 1 of this host's CPUs") same "$cpus" 1 ;;
+    "cgroup v"[12]) most=0.2 ;;
+    "soft: begins on 1 of this host's CPUs") most=1.1 ;;
     *) echo "the plan says: $kept" >&2; false ;;
     esac
+    awk -v share="$share" -v most="$most" 'BEGIN { exit !(share > 0 && share < most) }' || { echo "it had $share" >&2; false; }
 }
 
 @test "a flood of output keeps head and tail, and says what is missing" {

@@ -144,6 +144,7 @@ except ValueError:
 
 @test "what depends on chance differs, and verify says which step" {
     job_one bash <<<'head -c 16 /dev/urandom | od -An -tx1'
+    sed -i 's/^    model: worker$/&\n    reproducible: D0/' job.yaml
     expect 0 nightjar run job.yaml --run-dir run
     expect 1 nightjar-replay verify "$(bundle one)"
     has "standard output"

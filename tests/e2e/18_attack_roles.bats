@@ -37,7 +37,7 @@ holds() {
         holds reaper " fds=pipe*1,socket*1"
         # Standard error is for the last words of an assert; the others are the files of its box's cgroups.
         sed -n 's/^supervisor .* fds=//p' roles | tr , '\n' | sed 's/\*.*//' |
-            grep -vxE 'cgroup|socket|pipe|null|stderr|folder|memfd|fanotify|inotify|unix|(memory|pids|cpu|cpuacct)\..*|cgroup\..*' >&2 &&
+            grep -vxE 'seccomp notify|fuse|cgroup|socket|pipe|null|stderr|folder|memfd|fanotify|inotify|unix|(memory|pids|cpu|cpuacct)\..*|cgroup\..*' >&2 &&
             complain "a supervisor holds more"
         [ "$(stat -c %u "/proc/$begun")" != 0 ] || [ "$(sed -n 's/^Uid:\t\([0-9]*\)\t.*/\1/p' "/proc/$begun/status")" != 0 ] ||
             complain "the engine is root"

@@ -165,14 +165,14 @@ killed_in_its_call() {
 }
 
 @test "what a build without the layer recorded goes on without it" {
-    # Its configs were those of jobs that do not ask: run such a one, and ask before it is resumed.
-    sed -i 's/reproducible: D1, //' job.yaml
-    killed_in_its_call
-    sed -i 's/model: worker, /&reproducible: D2, /' run/job.yaml
+    sed -i 's/reproducible: D1/reproducible: D2/' job.yaml
+    NJ_TEST_NO_LAYER=1 killed_in_its_call
     expect 0 nightjar resume run
     B=$(bundle s)
     expect 0 nightjar-replay show "$B"
     has_out "level     D2, declared, not applied"
+    expect 0 nightjar-replay show "$B@2"
+    hasnt "level D"
     expect 0 nightjar-replay fsck "$B"
 }
 
