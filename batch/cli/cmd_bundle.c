@@ -1,12 +1,15 @@
 /*
  * cmd_bundle.c - nightjar bundle RUN:KEY: one session as a file, at any time
  *
- * A session that has ended has its bundle already, and that file is what is given. One that has not
- * is written from the journal up to its last commit, beside a live engine if there is one.
+ * It is written from the journal up to its last commit, beside a live engine if there is one. Of a
+ * session that has ended the frames leave the journal in time: then the file that the run has of it
+ * is copied.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "batch/cli/cmd.h"
 #include "batch/engine/archive.h"
@@ -63,6 +66,40 @@ static int write_bundle(const struct nj_archive *archive, const struct nj_bundle
     return nj_archive_publish(archive, info, dir_fd, slash ? slash + 1 : path, err);
 }
 
+static int map_file(int dir_fd, const char *name, struct nj_span *ret_bytes, struct nj_error *err)
+{
+    nj_auto_close int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    void *map;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return nj_fail_errno(err, errno, "open bundles/%s", name);
+    if (!S_ISREG(st.st_mode) || st.st_size == 0)
+        return nj_fail(err, NJ_E_CORRUPT, "bundles/%s is not a bundle", name);
+    map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED)
+        return nj_fail_errno(err, errno, "map bundles/%s", name);
+    *ret_bytes = (struct nj_span){map, (size_t)st.st_size};
+    return 0;
+}
+
+/* copy_bundle - what has left the journal is in the run's own file */
+static int copy_bundle(const struct nj_run_dir *dir, const char *name, const char *path,
+                       struct nj_error *err)
+{
+    struct nj_span bytes;
+    int r;
+
+    if (!name || strchr(name, '/'))
+        return nj_fail(err, NJ_E_INPUT,
+                       "it has ended, its frames have left the journal, and no bundle is named");
+    if (map_file(dir->bundles_fd, name, &bytes, err) < 0)
+        return nj_wrap(err, "it has ended, and its frames have left the journal");
+    r = nj_fsio_publish(AT_FDCWD, path, bytes, 0600, err);
+    (void)munmap((void *)bytes.data, bytes.len);
+    return r;
+}
+
 static int bundle(const char *run_path, const char *key, const char *output, struct nj_error *err)
 {
     NJ_AUTO(nj_run_dir_done) struct nj_run_dir dir = NJ_RUN_DIR_EMPTY;
@@ -90,12 +127,12 @@ static int bundle(const char *run_path, const char *key, const char *output, str
         nj_fsio_read_file(dir.fd, "job.yaml", &manifest, err) < 0 ||
         nj_manifest_parse(nj_buf_span(&manifest), "job.yaml", &job, &faults, err) < 0)
         return nj_wrap(err, "bundle %s:%s", run_path, key);
-    if (scan.archived && scan.n_places == 0)
-        return nj_fail(
-            err, NJ_E_INPUT,
-            "bundle %s:%s: it has ended, and its frames have left the journal; what there "
-            "is of it is bundles/%s",
-            run_path, key, scan.bundle ? scan.bundle : "(none)");
+    if (scan.archived && scan.n_places == 0) {
+        if (copy_bundle(&dir, scan.bundle, output ? output : scan.bundle, err) < 0)
+            return nj_wrap(err, "bundle %s:%s", run_path, key);
+        printf("%s\n", output ? output : scan.bundle);
+        return 0;
+    }
     reader.journal = journal;
     if (read_config(&reader, &arena, &config, err) < 0)
         return nj_wrap(err, "bundle %s:%s", run_path, key);

@@ -43,8 +43,12 @@ whole() {
     [ "$(du -sk run/journal | cut -f 1)" -le 5500 ] # of some 8,500 that were written
     whole run
     expect 0 nightjar-replay verify run:01
-    expect 2 nightjar bundle run:01
-    has_err "bundles/01-"
+    expect 0 nightjar bundle run:01 --output copy.njb
+    cmp copy.njb run/bundles/01-*.njb
+    mv run/bundles/01-*.njb gone
+    expect 3 nightjar bundle run:01
+    has_err "its frames have left the journal: open bundles/01-"
+    mv gone "run/bundles/$(sed -n 's,.*"bundle":"bundles/\(01-[^"]*\)".*,\1,p' run/results.jsonl)"
     cp run/results.jsonl before
     expect 0 nightjar resume run --quiet
     cmp before run/results.jsonl
