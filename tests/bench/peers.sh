@@ -8,8 +8,8 @@
 # the record is all there is; with a box per call the peers start bubblewrap, and ours is what it always is: filter, limits
 # and the workspace captured. DBOS and LangGraph write to a PostgreSQL of this bench's own, Restate has a server of its own; their
 # CPU counts as the peers'. All runs alternate, so the ratios are of one machine in one state: medians of as many rounds (at most
-# ROUNDS, at least two) as SECONDS_MAX allows, packages and servers being there. What cannot be installed or fails is told and
-# left out; the others go on.
+# ROUNDS, at least two) as SECONDS_MAX allows, packages and servers being there. What cannot be installed is told and left out,
+# a run that fails is told and does not count.
 set -uo pipefail
 
 NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
@@ -162,23 +162,24 @@ this() { # this TURNS BOX
 
 # ---- rounds and tables ----
 
-# rounds TABLE SECONDS TURNS BOX NAME... - appends to TABLE.NAME; $left are those that did not fail
+# rounds TABLE SECONDS TURNS BOX NAME... - appends to TABLE.NAME; who fails twice is asked no more
 rounds() {
     local table=$1 seconds=$2 turns=$3 box=$4 began=$SECONDS round_began round name said
+    local -A failed=()
     shift 4
-    left=("$@")
-    for ((round = 0; round < ROUNDS; round++)); do
+    for ((round = 1; round <= ROUNDS; round++)); do
         round_began=$SECONDS
-        for name in "${left[@]}"; do
+        for name; do
+            [ "${failed[$name]:-0}" -lt 2 ] || continue
             if said=$("$name" "$turns" "$box" 2>"$name.err"); then
                 echo "$said" >>"$table.$name"
             else
-                echo "  $name is left out of \"$table\" from round $((round + 1)) on: $(tail -n 1 "$name.err" | cut -c 1-200)"
-                mapfile -t left < <(printf '%s\n' "${left[@]}" | grep -vx "$name")
+                failed[$name]=$((${failed[$name]:-0} + 1))
+                echo "  $table, round $round: $name failed: $(tail -n 1 "$name.err" | cut -c 1-200)"
             fi
         done
         # Another like the last must fit.
-        [ "$round" -lt 1 ] || [ $((2 * SECONDS - round_began - began)) -le "$seconds" ] || break
+        [ "$round" -lt 2 ] || [ $((2 * SECONDS - round_began - began)) -le "$seconds" ] || break
     done
 }
 
