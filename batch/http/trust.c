@@ -1,8 +1,9 @@
 /*
- * trust.c - one store of certificates for all connections
+ * trust.c - one store of certificates for all connections, and OpenSSL's own beginnings
  */
 #include "batch/http/trust.h"
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
@@ -13,11 +14,33 @@ struct nj_trust {
     X509_STORE *store;
 };
 
+/* OpenSSL finds its algorithms and seeds its generators when they are first used, which takes
+ * milliseconds: a client's first message, for nobody, uses what a connection begins with. */
+static void warm_up(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = context ? SSL_new(context) : NULL;
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+
+    if (ssl && in && out) {
+        SSL_set_bio(ssl, in, out); /* which are its own now */
+        in = out = NULL;
+        SSL_set_connect_state(ssl);
+        (void)SSL_do_handshake(ssl); /* no answer comes */
+    }
+    BIO_free(in);
+    BIO_free(out);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    ERR_clear_error();
+}
+
 struct nj_trust *nj_trust_load(const char *ca_file)
 {
     const curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
     struct nj_trust *trust = calloc(1, sizeof(*trust));
 
+    warm_up();
     if (!ca_file)
         ca_file = version->cainfo;
     if (!trust || !ca_file)

@@ -2,7 +2,8 @@
  * trust.h - the certificates that TLS trusts, read once and before the loop turns
  *
  * libcurl reads its file when the first connection begins: 140 certificates, some 20 ms in which
- * no session goes on. Read here, all connections share them.
+ * no session goes on. Read here, all connections share them; and OpenSSL's own beginnings, some
+ * more, are seen to with them.
  */
 #ifndef NJ_HTTP_TRUST_H
 #define NJ_HTTP_TRUST_H
