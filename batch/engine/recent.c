@@ -12,7 +12,7 @@
 
 #include "formats/base/banned.h"
 
-#define BUCKETS 4096
+#define BUCKETS 16384 /* 8 MiB are some 14,000 objects */
 /* A change that is longer is worth one more link of the chain. */
 #define SHORT_BYTES 256
 
