@@ -7,8 +7,9 @@ usage: power.py points RECORD                        how many records there are
 The model is stricter than any one file system. What a sync found is there. Of everything else:
   none  nothing: each file and folder as it was at its last sync
   all   everything: a kill rather than a power cut
-  some  by chance (SEED): writes are lost or torn by sectors of 512 bytes and in any order, sizes and
-        preallocation likewise; a folder's changes survive up to some moment, or one by one
+  some  by chance (SEED): writes are lost or torn by sectors of 512 bytes and in any order, a sector at
+        times in its middle; sizes and preallocation likewise, and a file may have got its length and
+        zeros for what was lost; a folder's changes survive up to some moment, or one by one
 A file's content and its name are independent: a name may survive without the content, and the other way round.
 """
 
@@ -47,6 +48,7 @@ class File:
     def content(self, variant, chance):
         content = bytearray(self.synced)
         share = chance.choice((0, 0.5, 0.9, 1)) if variant == "some" else 1
+        lengthens = variant == "some" and chance.random() < 0.5
         for _, op, offset, what in self.pending if variant != "none" else ():
             if share == 1 or (op != "write" and chance.random() < share):
                 self.apply(content, op, offset, what)
@@ -56,7 +58,11 @@ class File:
                     end = min(len(what), at + SECTOR - (offset + at) % SECTOR)
                     if chance.random() < share:
                         self.apply(content, op, offset + at, what[at:end])
+                    elif chance.random() < 0.1:  # the power failed in the middle of it
+                        self.apply(content, op, offset + at, what[at : chance.randint(at, end)])
                     at = end
+                if lengthens:
+                    content.extend(bytes(max(0, offset + len(what) - len(content))))
         return content
 
 
