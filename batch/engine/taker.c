@@ -343,13 +343,18 @@ int nj_take_note(struct nj_take *take, struct nj_object_index *index,
                  const struct nj_digest *digest, const struct nj_journal_place *place,
                  struct nj_error *err)
 {
+    int r;
+
     assert(take->state == IDLE);
     if (take->grown.cap > 0) {
         nj_object_index_done(index);
         *index = take->grown;
         take->grown = (struct nj_object_index){0};
     }
-    return nj_object_index_add(index, digest, place, err);
+    r = nj_object_index_add(index, digest, place, err);
+    if (r < 0)
+        take->err = *err; /* the piece was its last, perhaps, but not all of it is there */
+    return r;
 }
 
 void nj_take_cancel(struct nj_take *take)
