@@ -116,12 +116,9 @@ int nj_engine_reopen(struct nj_engine *engine, size_t session, const char *cause
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
     nj_packer_init(&packer, &payload);
     nj_pack_map(&packer, 3);
-    nj_pack_text(&packer, "attempt");
-    nj_pack_uint(&packer, seat->attempts + 1);
-    nj_pack_text(&packer, "cause");
-    nj_pack_text(&packer, cause);
-    nj_pack_text(&packer, "not_before_ms");
-    nj_pack_uint(&packer, (uint64_t)seat->due_ms);
+    nj_pack_put_uint(&packer, "attempt", seat->attempts + 1);
+    nj_pack_put_text(&packer, "cause", cause);
+    nj_pack_put_uint(&packer, "not_before_ms", (uint64_t)seat->due_ms);
     frame.payload = nj_buf_span(&payload);
     if (nj_packer_end(&packer, err) < 0 || nj_journal_append(engine->writer, &frame, NULL, err) < 0)
         return -(int)err->code;

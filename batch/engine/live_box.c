@@ -450,14 +450,10 @@ static void on_output(void *ctx, int stream, struct nj_span piece)
     nj_buf_clear(scratch);
     nj_packer_init(&packer, scratch);
     nj_pack_map(&packer, 4);
-    nj_pack_text(&packer, "call");
-    nj_pack_uint(&packer, live->call_index);
-    nj_pack_text(&packer, "data");
-    nj_pack_bin(&packer, piece);
-    nj_pack_text(&packer, "stream");
-    nj_pack_uint(&packer, (uint64_t)stream);
-    nj_pack_text(&packer, "turn");
-    nj_pack_uint(&packer, live->seat.session->turn);
+    nj_pack_put_uint(&packer, "call", live->call_index);
+    nj_pack_put_bin(&packer, "data", piece);
+    nj_pack_put_uint(&packer, "stream", (uint64_t)stream);
+    nj_pack_put_uint(&packer, "turn", live->seat.session->turn);
     if (nj_packer_end(&packer, &err) < 0 ||
         nj_live_append(live, NJ_FRAME_OUTPUT, nj_buf_span(scratch), &err) < 0)
         nj_engine_fail(live->engine, &err);

@@ -334,16 +334,11 @@ static int append_run_frame(struct nj_engine *engine, struct nj_error *err)
     nj_buf_init(&payload, NJ_MANIFEST_MAX_BYTES);
     nj_packer_init(&packer, &payload);
     nj_pack_map(&packer, engine->options->budget_micro_usd >= 0 ? 4 : 3);
-    if (engine->options->budget_micro_usd >= 0) {
-        nj_pack_text(&packer, "budget_micro_usd");
-        nj_pack_int(&packer, engine->options->budget_micro_usd);
-    }
-    nj_pack_text(&packer, "build");
-    nj_pack_text(&packer, NJ_VERSION);
-    nj_pack_text(&packer, "job");
-    nj_pack_text(&packer, engine->manifest->job);
-    nj_pack_text(&packer, "time_ns");
-    nj_pack_int(&packer, now_ns);
+    if (engine->options->budget_micro_usd >= 0)
+        nj_pack_put_int(&packer, "budget_micro_usd", engine->options->budget_micro_usd);
+    nj_pack_put_text(&packer, "build", NJ_VERSION);
+    nj_pack_put_text(&packer, "job", engine->manifest->job);
+    nj_pack_put_int(&packer, "time_ns", now_ns);
     if (nj_packer_end(&packer, err) < 0)
         return -(int)err->code;
     frame.payload = nj_buf_span(&payload);

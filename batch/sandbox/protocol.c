@@ -28,16 +28,17 @@ const char *nj_msg_kind_text(enum nj_msg_kind kind)
 
 /* ---- writing ---- */
 
-static void put_text(struct nj_packer *pk, const char *text)
+static void put_text(struct nj_packer *pk, const char *key, const char *text)
 {
-    nj_pack_bin(pk, nj_span_text(text));
+    nj_pack_put_bin(pk, key, nj_span_text(text ? text : ""));
 }
 
-static void put_texts(struct nj_packer *pk, const char *const *texts, size_t n)
+static void put_texts(struct nj_packer *pk, const char *key, const char *const *texts, size_t n)
 {
+    nj_pack_text(pk, key);
     nj_pack_array(pk, n);
     for (size_t i = 0; i < n; i++)
-        put_text(pk, texts[i]);
+        nj_pack_bin(pk, nj_span_text(texts[i]));
 }
 
 static size_t count_texts(const char *const *texts)
@@ -52,46 +53,34 @@ static size_t count_texts(const char *const *texts)
 static void put_ref(struct nj_packer *pk, const struct nj_workspace_ref *ref)
 {
     nj_pack_map(pk, 2);
-    nj_pack_text(pk, "stamps");
-    nj_pack_digest(pk, &ref->stamps);
-    nj_pack_text(pk, "tree");
-    nj_pack_digest(pk, &ref->tree);
+    nj_pack_put_digest(pk, "stamps", &ref->stamps);
+    nj_pack_put_digest(pk, "tree", &ref->tree);
 }
 
 static void put_plan(struct nj_packer *pk, const struct nj_box_plan *plan)
 {
     nj_pack_map(pk, 10 + (plan->rootfs != NULL));
-    nj_pack_text(pk, "hostname");
-    put_text(pk, plan->hostname ? plan->hostname : "");
-    nj_pack_text(pk, "level");
-    nj_pack_uint(pk, plan->level);
-    nj_pack_text(pk, "max_cpu_micro");
-    nj_pack_uint(pk, plan->max_cpu_micro);
-    nj_pack_text(pk, "max_files");
-    nj_pack_uint(pk, plan->max_files);
-    nj_pack_text(pk, "max_memory_bytes");
-    nj_pack_uint(pk, plan->max_memory_bytes);
-    nj_pack_text(pk, "max_processes");
-    nj_pack_uint(pk, plan->max_processes);
-    nj_pack_text(pk, "max_size_bytes");
-    nj_pack_uint(pk, plan->max_size_bytes);
+    put_text(pk, "hostname", plan->hostname);
+    nj_pack_put_uint(pk, "level", plan->level);
+    nj_pack_put_uint(pk, "max_cpu_micro", plan->max_cpu_micro);
+    nj_pack_put_uint(pk, "max_files", plan->max_files);
+    nj_pack_put_uint(pk, "max_memory_bytes", plan->max_memory_bytes);
+    nj_pack_put_uint(pk, "max_processes", plan->max_processes);
+    nj_pack_put_uint(pk, "max_size_bytes", plan->max_size_bytes);
     nj_pack_text(pk, "mounts");
     nj_pack_array(pk, plan->n_mounts);
     for (size_t i = 0; i < plan->n_mounts; i++) {
         nj_pack_map(pk, 2);
         nj_pack_text(pk, "input");
         put_ref(pk, &plan->mounts[i].input);
-        nj_pack_text(pk, "target");
-        put_text(pk, plan->mounts[i].target);
+        put_text(pk, "target", plan->mounts[i].target);
     }
-    nj_pack_text(pk, "read_only_paths");
-    put_texts(pk, plan->read_only_paths, plan->n_read_only_paths);
+    put_texts(pk, "read_only_paths", plan->read_only_paths, plan->n_read_only_paths);
     if (plan->rootfs) {
         nj_pack_text(pk, "rootfs");
         put_ref(pk, plan->rootfs);
     }
-    nj_pack_text(pk, "writable_paths");
-    put_texts(pk, plan->writable_paths, plan->n_writable_paths);
+    put_texts(pk, "writable_paths", plan->writable_paths, plan->n_writable_paths);
 }
 
 static void put_call(struct nj_packer *pk, const struct nj_msg *msg)
@@ -99,43 +88,27 @@ static void put_call(struct nj_packer *pk, const struct nj_msg *msg)
     const struct nj_box_call *call = &msg->call.call;
 
     nj_pack_map(pk, 14);
-    nj_pack_text(pk, "argv");
-    put_texts(pk, call->argv, count_texts(call->argv));
-    nj_pack_text(pk, "clock_ns");
-    nj_pack_int(pk, call->clock_ns);
-    nj_pack_text(pk, "cwd");
-    put_text(pk, call->cwd ? call->cwd : "");
-    nj_pack_text(pk, "env");
-    put_texts(pk, call->env, count_texts(call->env));
-    nj_pack_text(pk, "has_input");
-    nj_pack_bool(pk, msg->call.has_input);
-    nj_pack_text(pk, "has_script");
-    nj_pack_bool(pk, msg->call.has_script);
-    nj_pack_text(pk, "head_max_bytes");
-    nj_pack_uint(pk, call->head_max_bytes);
-    nj_pack_text(pk, "runtime_left_ms");
-    nj_pack_uint(pk, call->runtime_left_ms);
-    nj_pack_text(pk, "runtime_limit_ms");
-    nj_pack_uint(pk, call->runtime_limit_ms);
-    nj_pack_text(pk, "script_name");
-    put_text(pk, call->script_name ? call->script_name : "");
-    nj_pack_text(pk, "seed");
-    nj_pack_bin(pk, (struct nj_span){call->seed, sizeof(call->seed)});
-    nj_pack_text(pk, "step");
-    nj_pack_uint(pk, call->step);
-    nj_pack_text(pk, "tail_max_bytes");
-    nj_pack_uint(pk, call->tail_max_bytes);
-    nj_pack_text(pk, "timeout_ms");
-    nj_pack_uint(pk, call->timeout_ms);
+    put_texts(pk, "argv", call->argv, count_texts(call->argv));
+    nj_pack_put_int(pk, "clock_ns", call->clock_ns);
+    put_text(pk, "cwd", call->cwd);
+    put_texts(pk, "env", call->env, count_texts(call->env));
+    nj_pack_put_bool(pk, "has_input", msg->call.has_input);
+    nj_pack_put_bool(pk, "has_script", msg->call.has_script);
+    nj_pack_put_uint(pk, "head_max_bytes", call->head_max_bytes);
+    nj_pack_put_uint(pk, "runtime_left_ms", call->runtime_left_ms);
+    nj_pack_put_uint(pk, "runtime_limit_ms", call->runtime_limit_ms);
+    put_text(pk, "script_name", call->script_name);
+    nj_pack_put_bin(pk, "seed", (struct nj_span){call->seed, sizeof(call->seed)});
+    nj_pack_put_uint(pk, "step", call->step);
+    nj_pack_put_uint(pk, "tail_max_bytes", call->tail_max_bytes);
+    nj_pack_put_uint(pk, "timeout_ms", call->timeout_ms);
 }
 
 static void put_stream(struct nj_packer *pk, const struct nj_stream *stream, bool spilled)
 {
     nj_pack_map(pk, 4);
-    nj_pack_text(pk, "bytes");
-    nj_pack_uint(pk, stream->bytes);
-    nj_pack_text(pk, "digest");
-    nj_pack_digest(pk, &stream->digest);
+    nj_pack_put_uint(pk, "bytes", stream->bytes);
+    nj_pack_put_digest(pk, "digest", &stream->digest);
     nj_pack_text(pk, "head");
     if (spilled)
         nj_pack_uint(pk, stream->head.len);
@@ -154,59 +127,37 @@ static void put_called(struct nj_packer *pk, const struct nj_msg *msg)
     const struct nj_call_meta *meta = &msg->called.meta;
 
     nj_pack_map(pk, 21);
-    nj_pack_text(pk, "clock_ns");
-    nj_pack_int(pk, meta->clock_ns);
-    nj_pack_text(pk, "cpu_ms");
-    nj_pack_uint(pk, meta->cpu_ms);
-    nj_pack_text(pk, "duration_ms");
-    nj_pack_uint(pk, meta->duration_ms);
+    nj_pack_put_int(pk, "clock_ns", meta->clock_ns);
+    nj_pack_put_uint(pk, "cpu_ms", meta->cpu_ms);
+    nj_pack_put_uint(pk, "duration_ms", meta->duration_ms);
     nj_pack_text(pk, "errors");
     put_stream(pk, &outcome->errors, msg->called.spilled);
-    nj_pack_text(pk, "exit");
-    nj_pack_uint(pk, (uint64_t)outcome->exit);
-    nj_pack_text(pk, "files_hashed");
-    nj_pack_uint(pk, msg->called.files_hashed);
-    nj_pack_text(pk, "level");
-    nj_pack_uint(pk, meta->level);
-    nj_pack_text(pk, "limit");
-    nj_pack_uint(pk, (uint64_t)outcome->limit);
-    nj_pack_text(pk, "limit_used");
-    nj_pack_uint(pk, meta->limit_used);
-    nj_pack_text(pk, "limit_value");
-    nj_pack_uint(pk, outcome->limit_value);
-    nj_pack_text(pk, "lowered");
-    nj_pack_uint(pk, (uint64_t)meta->lowered);
-    nj_pack_text(pk, "memory_peak_bytes");
-    nj_pack_uint(pk, meta->memory_peak_bytes);
-    nj_pack_text(pk, "objects_bytes");
-    nj_pack_uint(pk, msg->called.objects_bytes);
-    nj_pack_text(pk, "order"); /* zeros: nothing is told */
-    nj_pack_digest(pk, &meta->order);
+    nj_pack_put_uint(pk, "exit", (uint64_t)outcome->exit);
+    nj_pack_put_uint(pk, "files_hashed", msg->called.files_hashed);
+    nj_pack_put_uint(pk, "level", meta->level);
+    nj_pack_put_uint(pk, "limit", (uint64_t)outcome->limit);
+    nj_pack_put_uint(pk, "limit_used", meta->limit_used);
+    nj_pack_put_uint(pk, "limit_value", outcome->limit_value);
+    nj_pack_put_uint(pk, "lowered", (uint64_t)meta->lowered);
+    nj_pack_put_uint(pk, "memory_peak_bytes", meta->memory_peak_bytes);
+    nj_pack_put_uint(pk, "objects_bytes", msg->called.objects_bytes);
+    nj_pack_put_digest(pk, "order", &meta->order); /* zeros: nothing is told */
     nj_pack_text(pk, "out");
     put_stream(pk, &outcome->out, msg->called.spilled);
-    nj_pack_text(pk, "ran"); /* likewise */
-    nj_pack_digest(pk, &meta->ran);
-    nj_pack_text(pk, "spilled");
-    nj_pack_bool(pk, msg->called.spilled);
-    nj_pack_text(pk, "stamps");
-    nj_pack_digest(pk, &meta->stamps);
-    nj_pack_text(pk, "status");
-    nj_pack_uint(pk, (uint64_t)outcome->status);
-    nj_pack_text(pk, "text");
-    nj_pack_bin(pk, outcome->text);
-    nj_pack_text(pk, "tree");
-    nj_pack_digest(pk, &outcome->tree);
+    nj_pack_put_digest(pk, "ran", &meta->ran); /* likewise */
+    nj_pack_put_bool(pk, "spilled", msg->called.spilled);
+    nj_pack_put_digest(pk, "stamps", &meta->stamps);
+    nj_pack_put_uint(pk, "status", (uint64_t)outcome->status);
+    nj_pack_put_bin(pk, "text", outcome->text);
+    nj_pack_put_digest(pk, "tree", &outcome->tree);
 }
 
 static void put_failed(struct nj_packer *pk, const struct nj_error *failed)
 {
     nj_pack_map(pk, 3);
-    nj_pack_text(pk, "code");
-    nj_pack_uint(pk, (uint64_t)failed->code);
-    nj_pack_text(pk, "errno");
-    nj_pack_uint(pk, failed->sys_errno > 0 ? (uint64_t)failed->sys_errno : 0);
-    nj_pack_text(pk, "text");
-    put_text(pk, failed->text);
+    nj_pack_put_uint(pk, "code", (uint64_t)failed->code);
+    nj_pack_put_uint(pk, "errno", failed->sys_errno > 0 ? (uint64_t)failed->sys_errno : 0);
+    put_text(pk, "text", failed->text);
 }
 
 static void put_body(struct nj_packer *pk, const struct nj_msg *msg)
@@ -214,8 +165,7 @@ static void put_body(struct nj_packer *pk, const struct nj_msg *msg)
     switch (msg->kind) {
     case NJ_MSG_OPEN:
         nj_pack_map(pk, 2);
-        nj_pack_text(pk, "box");
-        nj_pack_uint(pk, msg->open.box);
+        nj_pack_put_uint(pk, "box", msg->open.box);
         nj_pack_text(pk, "plan");
         put_plan(pk, &msg->open.plan);
         break;
@@ -225,15 +175,13 @@ static void put_body(struct nj_packer *pk, const struct nj_msg *msg)
         break;
     case NJ_MSG_ROOTFS:
         nj_pack_map(pk, 2);
-        nj_pack_text(pk, "is_tar");
-        nj_pack_bool(pk, msg->rootfs.is_tar);
+        nj_pack_put_bool(pk, "is_tar", msg->rootfs.is_tar);
         nj_pack_text(pk, "ref");
         put_ref(pk, &msg->rootfs.ref);
         break;
     case NJ_MSG_OPENED:
         nj_pack_map(pk, 1);
-        nj_pack_text(pk, "pid");
-        nj_pack_uint(pk, (uint64_t)msg->opened.pid);
+        nj_pack_put_uint(pk, "pid", (uint64_t)msg->opened.pid);
         break;
     case NJ_MSG_CALL:
         put_call(pk, msg);
@@ -243,20 +191,16 @@ static void put_body(struct nj_packer *pk, const struct nj_msg *msg)
         break;
     case NJ_MSG_OUTPUT:
         nj_pack_map(pk, 2);
-        nj_pack_text(pk, "piece");
-        nj_pack_bin(pk, msg->output.piece);
-        nj_pack_text(pk, "stream");
-        nj_pack_uint(pk, (uint64_t)msg->output.stream);
+        nj_pack_put_bin(pk, "piece", msg->output.piece);
+        nj_pack_put_uint(pk, "stream", (uint64_t)msg->output.stream);
         break;
     case NJ_MSG_CALLED:
         put_called(pk, msg);
         break;
     case NJ_MSG_SCANNED:
         nj_pack_map(pk, 2);
-        nj_pack_text(pk, "files");
-        nj_pack_uint(pk, msg->scanned.files);
-        nj_pack_text(pk, "misses");
-        nj_pack_uint(pk, msg->scanned.misses);
+        nj_pack_put_uint(pk, "files", msg->scanned.files);
+        nj_pack_put_uint(pk, "misses", msg->scanned.misses);
         break;
     case NJ_MSG_READY:
     case NJ_MSG_CANCEL:
@@ -277,8 +221,7 @@ int nj_msg_encode(const struct nj_msg *msg, struct nj_buf *out, struct nj_error 
     nj_pack_map(&pk, 2);
     nj_pack_text(&pk, "body");
     put_body(&pk, msg);
-    nj_pack_text(&pk, "kind");
-    nj_pack_uint(&pk, (uint64_t)msg->kind);
+    nj_pack_put_uint(&pk, "kind", (uint64_t)msg->kind);
     r = nj_packer_end(&pk, err);
     if (r < 0)
         return nj_wrap(err, "%s message", nj_msg_kind_text(msg->kind));

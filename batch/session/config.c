@@ -14,29 +14,15 @@ static void pack_texts(struct nj_packer *packer, const char *key, const char *co
         nj_pack_text(packer, texts[i]);
 }
 
-static void pack_text(struct nj_packer *packer, const char *key, const char *text)
-{
-    nj_pack_text(packer, key);
-    nj_pack_text(packer, text);
-}
-
-static void pack_uint(struct nj_packer *packer, const char *key, uint64_t value)
-{
-    nj_pack_text(packer, key);
-    nj_pack_uint(packer, value);
-}
-
 static void pack_mounts(struct nj_packer *packer, const struct nj_session_config *config)
 {
     nj_pack_text(packer, "mounts");
     nj_pack_array(packer, config->n_mounts);
     for (size_t i = 0; i < config->n_mounts; i++) {
         nj_pack_map(packer, 3);
-        nj_pack_text(packer, "stamps");
-        nj_pack_digest(packer, &config->mounts[i].input.stamps);
-        pack_text(packer, "target", config->mounts[i].target);
-        nj_pack_text(packer, "tree");
-        nj_pack_digest(packer, &config->mounts[i].input.tree);
+        nj_pack_put_digest(packer, "stamps", &config->mounts[i].input.stamps);
+        nj_pack_put_text(packer, "target", config->mounts[i].target);
+        nj_pack_put_digest(packer, "tree", &config->mounts[i].input.tree);
     }
 }
 
@@ -44,14 +30,10 @@ static void pack_rootfs(struct nj_packer *packer, const struct nj_config_rootfs 
 {
     nj_pack_text(packer, "rootfs");
     nj_pack_map(packer, 4);
-    nj_pack_text(packer, "digest");
-    nj_pack_digest(packer, &rootfs->digest);
-    nj_pack_text(packer, "is_tar");
-    nj_pack_bool(packer, rootfs->is_tar);
-    nj_pack_text(packer, "stamps");
-    nj_pack_digest(packer, &rootfs->input.stamps);
-    nj_pack_text(packer, "tree");
-    nj_pack_digest(packer, &rootfs->input.tree);
+    nj_pack_put_digest(packer, "digest", &rootfs->digest);
+    nj_pack_put_bool(packer, "is_tar", rootfs->is_tar);
+    nj_pack_put_digest(packer, "stamps", &rootfs->input.stamps);
+    nj_pack_put_digest(packer, "tree", &rootfs->input.tree);
 }
 
 static void pack_tools(struct nj_packer *packer, const struct nj_session_config *config)
@@ -60,10 +42,10 @@ static void pack_tools(struct nj_packer *packer, const struct nj_session_config 
     nj_pack_array(packer, config->n_tools);
     for (size_t i = 0; i < config->n_tools; i++) {
         nj_pack_map(packer, 4);
-        pack_uint(packer, "languages", config->tools[i].languages);
-        pack_text(packer, "name", config->tools[i].name);
-        pack_uint(packer, "timeout_ms", config->tools[i].timeout_ms);
-        pack_text(packer, "type", config->tools[i].type);
+        nj_pack_put_uint(packer, "languages", config->tools[i].languages);
+        nj_pack_put_text(packer, "name", config->tools[i].name);
+        nj_pack_put_uint(packer, "timeout_ms", config->tools[i].timeout_ms);
+        nj_pack_put_text(packer, "type", config->tools[i].type);
     }
 }
 
@@ -76,37 +58,36 @@ int nj_config_encode(const struct nj_session_config *config, struct nj_buf *out,
     nj_pack_map(&packer, 21u + (config->compact_at_tokens > 0) + (config->layer > 0) +
                              (config->max_cpu_micro > 0) + (config->output_schema != NULL) +
                              (config->rootfs != NULL));
-    pack_uint(&packer, "accept_attempts", config->accept_attempts);
+    nj_pack_put_uint(&packer, "accept_attempts", config->accept_attempts);
     pack_texts(&packer, "accept_command", config->accept_command, config->n_accept_command);
-    pack_uint(&packer, "accept_timeout_ms", config->accept_timeout_ms);
-    pack_text(&packer, "agent", config->agent);
-    nj_pack_text(&packer, "budget_micro_usd");
-    nj_pack_int(&packer, config->budget_micro_usd);
+    nj_pack_put_uint(&packer, "accept_timeout_ms", config->accept_timeout_ms);
+    nj_pack_put_text(&packer, "agent", config->agent);
+    nj_pack_put_int(&packer, "budget_micro_usd", config->budget_micro_usd);
     if (config->compact_at_tokens)
-        pack_uint(&packer, "compact_at_tokens", config->compact_at_tokens);
-    pack_text(&packer, "group", config->group);
-    pack_text(&packer, "instructions", config->instructions);
-    pack_text(&packer, "key", config->key);
+        nj_pack_put_uint(&packer, "compact_at_tokens", config->compact_at_tokens);
+    nj_pack_put_text(&packer, "group", config->group);
+    nj_pack_put_text(&packer, "instructions", config->instructions);
+    nj_pack_put_text(&packer, "key", config->key);
     if (config->layer)
-        pack_uint(&packer, "layer", config->layer);
+        nj_pack_put_uint(&packer, "layer", config->layer);
     if (config->max_cpu_micro)
-        pack_uint(&packer, "max_cpu_micro", config->max_cpu_micro);
-    pack_uint(&packer, "max_memory_bytes", config->max_memory_bytes);
-    pack_uint(&packer, "max_processes", config->max_processes);
-    pack_uint(&packer, "max_runtime_ms", config->max_runtime_ms);
-    pack_uint(&packer, "max_size_bytes", config->max_size_bytes);
+        nj_pack_put_uint(&packer, "max_cpu_micro", config->max_cpu_micro);
+    nj_pack_put_uint(&packer, "max_memory_bytes", config->max_memory_bytes);
+    nj_pack_put_uint(&packer, "max_processes", config->max_processes);
+    nj_pack_put_uint(&packer, "max_runtime_ms", config->max_runtime_ms);
+    nj_pack_put_uint(&packer, "max_size_bytes", config->max_size_bytes);
     pack_mounts(&packer, config);
     if (config->output_schema)
-        pack_text(&packer, "output_schema", config->output_schema);
+        nj_pack_put_text(&packer, "output_schema", config->output_schema);
     pack_texts(&packer, "outputs", config->outputs, config->n_outputs);
     pack_texts(&packer, "read_only_paths", config->read_only_paths, config->n_read_only_paths);
-    pack_text(&packer, "reproducible", config->reproducible);
-    pack_text(&packer, "role", config->role);
+    nj_pack_put_text(&packer, "reproducible", config->reproducible);
+    nj_pack_put_text(&packer, "role", config->role);
     if (config->rootfs)
         pack_rootfs(&packer, config->rootfs);
     pack_tools(&packer, config);
-    pack_uint(&packer, "turns_max", config->turns_max);
-    pack_uint(&packer, "v", 0);
+    nj_pack_put_uint(&packer, "turns_max", config->turns_max);
+    nj_pack_put_uint(&packer, "v", 0);
     pack_texts(&packer, "writable_paths", config->writable_paths, config->n_writable_paths);
     return nj_packer_end(&packer, err);
 }

@@ -130,6 +130,48 @@ void nj_pack_raw(struct nj_packer *packer, struct nj_span canonical)
     (void)append(packer, (const char *)canonical.data, canonical.len);
 }
 
+void nj_pack_put_text(struct nj_packer *packer, const char *key, const char *text)
+{
+    nj_pack_text(packer, key);
+    nj_pack_text(packer, text);
+}
+
+void nj_pack_put_span(struct nj_packer *packer, const char *key, struct nj_span text)
+{
+    nj_pack_text(packer, key);
+    nj_pack_span(packer, text);
+}
+
+void nj_pack_put_bin(struct nj_packer *packer, const char *key, struct nj_span bytes)
+{
+    nj_pack_text(packer, key);
+    nj_pack_bin(packer, bytes);
+}
+
+void nj_pack_put_digest(struct nj_packer *packer, const char *key, const struct nj_digest *digest)
+{
+    nj_pack_text(packer, key);
+    nj_pack_digest(packer, digest);
+}
+
+void nj_pack_put_uint(struct nj_packer *packer, const char *key, uint64_t value)
+{
+    nj_pack_text(packer, key);
+    nj_pack_uint(packer, value);
+}
+
+void nj_pack_put_int(struct nj_packer *packer, const char *key, int64_t value)
+{
+    nj_pack_text(packer, key);
+    nj_pack_int(packer, value);
+}
+
+void nj_pack_put_bool(struct nj_packer *packer, const char *key, bool value)
+{
+    nj_pack_text(packer, key);
+    nj_pack_bool(packer, value);
+}
+
 /* abort_on_mistake - an assert that shows the place; the offset alone rarely tells which key */
 static void abort_on_mistake(struct nj_span written, enum nj_pack_rule rule, size_t at)
 {

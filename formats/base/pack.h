@@ -44,6 +44,15 @@ void nj_pack_nil(struct nj_packer *packer);
 void nj_pack_raw(struct nj_packer *packer,
                  struct nj_span canonical); /* one value, already packed */
 
+/* One pair of a map each. */
+void nj_pack_put_text(struct nj_packer *packer, const char *key, const char *text);
+void nj_pack_put_span(struct nj_packer *packer, const char *key, struct nj_span text);
+void nj_pack_put_bin(struct nj_packer *packer, const char *key, struct nj_span bytes);
+void nj_pack_put_digest(struct nj_packer *packer, const char *key, const struct nj_digest *digest);
+void nj_pack_put_uint(struct nj_packer *packer, const char *key, uint64_t value);
+void nj_pack_put_int(struct nj_packer *packer, const char *key, int64_t value);
+void nj_pack_put_bool(struct nj_packer *packer, const char *key, bool value);
+
 /* nj_packer_end - the sticky failure, or the canonical walk over what was written (asserts: a
  * caller that emits keys out of order is our own mistake) */
 int nj_packer_end(struct nj_packer *packer, struct nj_error *err) NJ_MUST_USE;

@@ -24,14 +24,10 @@ int nj_bundle_record_encode(const struct nj_frame *frame, struct nj_buf *out, st
 
     nj_packer_init(&packer, out);
     nj_pack_map(&packer, kind ? 3 : 2);
-    if (kind) {
-        nj_pack_text(&packer, "kind");
-        nj_pack_uint(&packer, (uint64_t)frame->kind);
-    }
-    nj_pack_text(&packer, "payload");
-    nj_pack_bin(&packer, frame->payload);
-    nj_pack_text(&packer, "sequence");
-    nj_pack_uint(&packer, frame->sequence);
+    if (kind)
+        nj_pack_put_uint(&packer, "kind", (uint64_t)frame->kind);
+    nj_pack_put_bin(&packer, "payload", frame->payload);
+    nj_pack_put_uint(&packer, "sequence", frame->sequence);
     return nj_packer_end(&packer, err);
 }
 

@@ -237,14 +237,10 @@ int nj_entry_commit_encode(const struct nj_commit *commit, struct nj_buf *out, s
 
     nj_packer_init(&packer, out);
     nj_pack_map(&packer, 4);
-    nj_pack_text(&packer, "b");
-    nj_pack_uint(&packer, commit->bytes);
-    nj_pack_text(&packer, "c");
-    nj_pack_uint(&packer, commit->number);
-    nj_pack_text(&packer, "f");
-    nj_pack_uint(&packer, commit->frames);
-    nj_pack_text(&packer, "x");
-    nj_pack_uint(&packer, commit->checksum);
+    nj_pack_put_uint(&packer, "b", commit->bytes);
+    nj_pack_put_uint(&packer, "c", commit->number);
+    nj_pack_put_uint(&packer, "f", commit->frames);
+    nj_pack_put_uint(&packer, "x", commit->checksum);
     return nj_packer_end(&packer, err);
 }
 

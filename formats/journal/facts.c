@@ -23,48 +23,30 @@ int nj_facts_init(struct nj_facts *facts, struct nj_arena *arena, const char *ke
 
 /* ---- writing ---- */
 
-static void put_uint(struct nj_packer *p, const char *key, uint64_t value)
-{
-    nj_pack_text(p, key);
-    nj_pack_uint(p, value);
-}
-
-static void put_int(struct nj_packer *p, const char *key, int64_t value)
-{
-    nj_pack_text(p, key);
-    nj_pack_int(p, value);
-}
-
-static void put_text(struct nj_packer *p, const char *key, const char *value)
-{
-    nj_pack_text(p, key);
-    nj_pack_text(p, value);
-}
-
 static void put_attempt(struct nj_packer *p, const struct nj_facts_attempt *attempt)
 {
     nj_pack_map(p, 7);
-    put_uint(p, "cost_micro_usd", attempt->cost_micro_usd);
-    put_int(p, "end_ns", attempt->end_ns);
-    put_text(p, "kind", attempt->kind);
-    put_int(p, "start_ns", attempt->start_ns);
-    put_uint(p, "status", attempt->status);
-    put_uint(p, "steps", attempt->steps);
-    put_text(p, "text", attempt->text);
+    nj_pack_put_uint(p, "cost_micro_usd", attempt->cost_micro_usd);
+    nj_pack_put_int(p, "end_ns", attempt->end_ns);
+    nj_pack_put_text(p, "kind", attempt->kind);
+    nj_pack_put_int(p, "start_ns", attempt->start_ns);
+    nj_pack_put_uint(p, "status", attempt->status);
+    nj_pack_put_uint(p, "steps", attempt->steps);
+    nj_pack_put_text(p, "text", attempt->text);
 }
 
 static void put_model(struct nj_packer *p, const struct nj_facts_model *model)
 {
     nj_pack_map(p, 9);
-    put_uint(p, "cache_read", model->usage.cache_read_tokens);
-    put_uint(p, "cache_write_1h", model->usage.cache_write_1h_tokens);
-    put_uint(p, "cache_write_5m", model->usage.cache_write_5m_tokens);
-    put_uint(p, "calls", model->calls);
-    put_uint(p, "cost_micro_usd", model->cost_micro_usd);
-    put_uint(p, "duration_ms", model->duration_ms);
-    put_uint(p, "input", model->usage.input_tokens);
-    put_text(p, "name", model->name);
-    put_uint(p, "output", model->usage.output_tokens);
+    nj_pack_put_uint(p, "cache_read", model->usage.cache_read_tokens);
+    nj_pack_put_uint(p, "cache_write_1h", model->usage.cache_write_1h_tokens);
+    nj_pack_put_uint(p, "cache_write_5m", model->usage.cache_write_5m_tokens);
+    nj_pack_put_uint(p, "calls", model->calls);
+    nj_pack_put_uint(p, "cost_micro_usd", model->cost_micro_usd);
+    nj_pack_put_uint(p, "duration_ms", model->duration_ms);
+    nj_pack_put_uint(p, "input", model->usage.input_tokens);
+    nj_pack_put_text(p, "name", model->name);
+    nj_pack_put_uint(p, "output", model->usage.output_tokens);
 }
 
 int nj_facts_encode(const struct nj_facts *facts, struct nj_buf *out, struct nj_error *err)
@@ -73,52 +55,52 @@ int nj_facts_encode(const struct nj_facts *facts, struct nj_buf *out, struct nj_
 
     nj_packer_init(&p, out);
     nj_pack_map(&p, nj_facts_is_reused(facts) ? 30 : 29);
-    put_text(&p, "agent", facts->agent);
+    nj_pack_put_text(&p, "agent", facts->agent);
     nj_pack_text(&p, "attempts");
     nj_pack_array(&p, facts->n_attempts);
     for (size_t i = 0; i < facts->n_attempts; i++)
         put_attempt(&p, &facts->attempts[i]);
-    put_uint(&p, "box_held_ms", facts->box_held_ms);
-    put_uint(&p, "boxes_built", facts->boxes_built);
-    put_uint(&p, "boxes_evicted", facts->boxes_evicted);
-    put_uint(&p, "boxes_lost", facts->boxes_lost);
-    put_text(&p, "bundle", facts->bundle);
-    put_uint(&p, "calls", facts->calls);
-    put_uint(&p, "cost_micro_usd", facts->cost_micro_usd);
-    put_uint(&p, "cpu_ms", facts->cpu_ms);
-    put_uint(&p, "down_ms", facts->down_ms);
-    put_text(&p, "error_kind", facts->error_kind);
-    put_text(&p, "error_text", facts->error_text);
-    put_text(&p, "group", facts->group);
-    put_uint(&p, "judge_ms", facts->judge_ms);
-    put_uint(&p, "judged", facts->judged);
-    put_text(&p, "key", facts->key);
+    nj_pack_put_uint(&p, "box_held_ms", facts->box_held_ms);
+    nj_pack_put_uint(&p, "boxes_built", facts->boxes_built);
+    nj_pack_put_uint(&p, "boxes_evicted", facts->boxes_evicted);
+    nj_pack_put_uint(&p, "boxes_lost", facts->boxes_lost);
+    nj_pack_put_text(&p, "bundle", facts->bundle);
+    nj_pack_put_uint(&p, "calls", facts->calls);
+    nj_pack_put_uint(&p, "cost_micro_usd", facts->cost_micro_usd);
+    nj_pack_put_uint(&p, "cpu_ms", facts->cpu_ms);
+    nj_pack_put_uint(&p, "down_ms", facts->down_ms);
+    nj_pack_put_text(&p, "error_kind", facts->error_kind);
+    nj_pack_put_text(&p, "error_text", facts->error_text);
+    nj_pack_put_text(&p, "group", facts->group);
+    nj_pack_put_uint(&p, "judge_ms", facts->judge_ms);
+    nj_pack_put_uint(&p, "judged", facts->judged);
+    nj_pack_put_text(&p, "key", facts->key);
     nj_pack_text(&p, "limits");
     nj_pack_array(&p, NJ_FACTS_LIMITS);
     for (size_t i = 0; i < NJ_FACTS_LIMITS; i++)
         nj_pack_uint(&p, facts->limits[i]);
-    put_uint(&p, "memory_peak_bytes", facts->memory_peak_bytes);
-    put_uint(&p, "model_ms", facts->model_ms);
+    nj_pack_put_uint(&p, "memory_peak_bytes", facts->memory_peak_bytes);
+    nj_pack_put_uint(&p, "model_ms", facts->model_ms);
     nj_pack_text(&p, "models");
     nj_pack_array(&p, facts->n_models);
     for (size_t i = 0; i < facts->n_models; i++)
         put_model(&p, &facts->models[i]);
-    put_int(&p, "opened_ns", facts->opened_ns);
-    put_uint(&p, "output_bytes", facts->output_bytes);
-    put_uint(&p, "refused", facts->refused);
+    nj_pack_put_int(&p, "opened_ns", facts->opened_ns);
+    nj_pack_put_uint(&p, "output_bytes", facts->output_bytes);
+    nj_pack_put_uint(&p, "refused", facts->refused);
     nj_pack_text(&p, "retries");
     nj_pack_array(&p, facts->n_retries);
     for (size_t i = 0; i < facts->n_retries; i++) {
         nj_pack_map(&p, 2);
-        put_text(&p, "cause", facts->retries[i].name);
-        put_uint(&p, "count", facts->retries[i].count);
+        nj_pack_put_text(&p, "cause", facts->retries[i].name);
+        nj_pack_put_uint(&p, "count", facts->retries[i].count);
     }
     if (nj_facts_is_reused(facts))
-        put_text(&p, "reused", facts->reused);
-    put_uint(&p, "status", facts->status);
-    put_uint(&p, "steps", facts->steps);
-    put_uint(&p, "tool_ms", facts->tool_ms);
-    put_uint(&p, "turns", facts->turns);
+        nj_pack_put_text(&p, "reused", facts->reused);
+    nj_pack_put_uint(&p, "status", facts->status);
+    nj_pack_put_uint(&p, "steps", facts->steps);
+    nj_pack_put_uint(&p, "tool_ms", facts->tool_ms);
+    nj_pack_put_uint(&p, "turns", facts->turns);
     return nj_packer_end(&p, err);
 }
 
@@ -347,14 +329,13 @@ int nj_archived_encode(const struct nj_archived *archived, struct nj_buf *out, s
 
     nj_packer_init(&p, out);
     nj_pack_map(&p, archived->facts.len > 0 ? 4 : 3);
-    put_uint(&p, "cost_micro_usd", archived->cost_micro_usd);
+    nj_pack_put_uint(&p, "cost_micro_usd", archived->cost_micro_usd);
     if (archived->facts.len > 0) {
         nj_pack_text(&p, "facts");
         nj_pack_raw(&p, archived->facts);
     }
-    nj_pack_text(&p, "row");
-    nj_pack_span(&p, archived->row);
-    put_uint(&p, "status", archived->status);
+    nj_pack_put_span(&p, "row", archived->row);
+    nj_pack_put_uint(&p, "status", archived->status);
     return nj_packer_end(&p, err);
 }
 

@@ -25,12 +25,6 @@ static void pack_maybe(struct nj_packer *p, const char *text)
         nj_pack_nil(p);
 }
 
-static void pack_key_uint(struct nj_packer *p, const char *key, uint64_t value)
-{
-    nj_pack_text(p, key);
-    nj_pack_uint(p, value);
-}
-
 static void pack_key_text(struct nj_packer *p, const char *key, const char *text)
 {
     nj_pack_text(p, key);
@@ -47,15 +41,15 @@ static void pack_chain(struct nj_packer *p, const struct nj_manifest_role *role)
         pack_key_text(p, "base_url", model->base_url);
         nj_pack_text(p, "betas");
         pack_texts(p, &model->betas);
-        pack_key_uint(p, "context_tokens", model->context_tokens);
-        pack_key_uint(p, "max_tokens", model->max_tokens);
+        nj_pack_put_uint(p, "context_tokens", model->context_tokens);
+        nj_pack_put_uint(p, "max_tokens", model->max_tokens);
         pack_key_text(p, "model", model->model);
         pack_key_text(p, "parameters", model->parameters);
         pack_key_text(p, "provider", nj_manifest_provider_text(model->provider));
         nj_pack_text(p, "refuses");
         pack_texts(p, &model->refuses);
         pack_key_text(p, "script", model->script);
-        pack_key_uint(p, "when", model->when);
+        nj_pack_put_uint(p, "when", model->when);
     }
 }
 
@@ -87,11 +81,11 @@ static void pack_sandbox(struct nj_packer *p, const struct nj_manifest_sandbox *
     nj_pack_text(p, "allowed_domains");
     pack_texts(p, &sandbox->allowed_domains);
     if (sandbox->max_cpu_micro > 0)
-        pack_key_uint(p, "max_cpu_micro", sandbox->max_cpu_micro);
-    pack_key_uint(p, "max_memory_mb", sandbox->max_memory_mb);
-    pack_key_uint(p, "max_processes", sandbox->max_processes);
-    pack_key_uint(p, "max_runtime_seconds", sandbox->max_runtime_seconds);
-    pack_key_uint(p, "max_size_mb", sandbox->max_size_mb);
+        nj_pack_put_uint(p, "max_cpu_micro", sandbox->max_cpu_micro);
+    nj_pack_put_uint(p, "max_memory_mb", sandbox->max_memory_mb);
+    nj_pack_put_uint(p, "max_processes", sandbox->max_processes);
+    nj_pack_put_uint(p, "max_runtime_seconds", sandbox->max_runtime_seconds);
+    nj_pack_put_uint(p, "max_size_mb", sandbox->max_size_mb);
     nj_pack_text(p, "mounts");
     pack_mounts(p, sandbox);
     nj_pack_text(p, "read_only_paths");
@@ -113,16 +107,14 @@ static void pack_tool(struct nj_packer *p, const struct nj_manifest *manifest,
     pack_texts(p, &tool->command);
     pack_key_text(p, "description", tool->description);
     pack_key_text(p, "effect", nj_manifest_effects[tool->effect]);
-    nj_pack_text(p, "idempotent");
-    nj_pack_bool(p, tool->idempotent);
+    nj_pack_put_bool(p, "idempotent", tool->idempotent);
     pack_key_text(p, "input_schema", tool->input_schema);
-    pack_key_uint(p, "languages", tool->languages);
+    nj_pack_put_uint(p, "languages", tool->languages);
     pack_key_text(p, "name", tool->name);
     pack_key_text(p, "on_uncertain", nj_manifest_uncertains[tool->on_uncertain]);
-    nj_pack_text(p, "restartable");
-    nj_pack_bool(p, tool->restartable);
+    nj_pack_put_bool(p, "restartable", tool->restartable);
     pack_key_text(p, "server_url", tool->server_url);
-    pack_key_uint(p, "timeout_seconds", tool->timeout_seconds);
+    nj_pack_put_uint(p, "timeout_seconds", tool->timeout_seconds);
     pack_key_text(p, "type", nj_manifest_tool_type_text(tool->type));
     pack_key_text(p, "url", tool->url);
 }
@@ -135,8 +127,7 @@ static void pack_memory(struct nj_packer *p, const struct nj_manifest_agent *age
     }
     nj_pack_map(p, 2);
     pack_key_text(p, "store", agent->memory_store);
-    nj_pack_text(p, "writable");
-    nj_pack_bool(p, agent->memory_writable);
+    nj_pack_put_bool(p, "writable", agent->memory_writable);
 }
 
 static void pack_one_agent(struct nj_packer *p, const struct nj_manifest *manifest,
@@ -148,7 +139,7 @@ static void pack_one_agent(struct nj_packer *p, const struct nj_manifest *manife
     nj_pack_text(p, "command");
     pack_texts(p, &agent->command);
     pack_key_text(p, "context", nj_manifest_contexts[agent->context]);
-    pack_key_uint(p, "context_at_ppm", agent->context_at_ppm);
+    nj_pack_put_uint(p, "context_at_ppm", agent->context_at_ppm);
     pack_key_text(p, "instructions", agent->instructions);
     nj_pack_text(p, "memory");
     pack_memory(p, agent);
@@ -160,7 +151,7 @@ static void pack_one_agent(struct nj_packer *p, const struct nj_manifest *manife
     nj_pack_array(p, agent->n_tools);
     for (size_t i = 0; i < agent->n_tools; i++)
         pack_tool(p, manifest, &agent->tools[i]);
-    pack_key_uint(p, "turns", agent->limits.turns);
+    nj_pack_put_uint(p, "turns", agent->limits.turns);
 }
 
 /* Each agent that can be called from here, once: two ways to one agent must not double the text. */
@@ -256,10 +247,10 @@ int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, str
         nj_pack_nil(&p);
     } else {
         nj_pack_map(&p, 3);
-        pack_key_uint(&p, "attempts", g->accept_attempts);
+        nj_pack_put_uint(&p, "attempts", g->accept_attempts);
         nj_pack_text(&p, "command");
         pack_texts(&p, &g->accept_command);
-        pack_key_uint(&p, "timeout_seconds", g->accept_timeout_seconds);
+        nj_pack_put_uint(&p, "timeout_seconds", g->accept_timeout_seconds);
     }
     nj_pack_text(&p, "after");
     nj_pack_array(&p, g->n_after);
@@ -280,6 +271,6 @@ int nj_manifest_pack_group(const struct nj_manifest *manifest, size_t group, str
     if (g->override.mark.line > 0)
         pack_override(&p, &g->override);
     if (g->limits.turns > 0)
-        pack_key_uint(&p, "turns", g->limits.turns);
+        nj_pack_put_uint(&p, "turns", g->limits.turns);
     return nj_packer_end(&p, err);
 }

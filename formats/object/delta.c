@@ -35,14 +35,10 @@ int nj_object_delta(const struct nj_object *object, const struct nj_digest *dige
         return 0;
     nj_packer_init(&packer, out);
     nj_pack_map(&packer, 4);
-    nj_pack_text(&packer, "F");
-    nj_pack_digest(&packer, digest);
-    nj_pack_text(&packer, "b");
-    nj_pack_bin(&packer, nj_buf_span(&delta));
-    nj_pack_text(&packer, "d");
-    nj_pack_digest(&packer, &object->digest);
-    nj_pack_text(&packer, "k");
-    nj_pack_uint(&packer, object->kind);
+    nj_pack_put_digest(&packer, "F", digest);
+    nj_pack_put_bin(&packer, "b", nj_buf_span(&delta));
+    nj_pack_put_digest(&packer, "d", &object->digest);
+    nj_pack_put_uint(&packer, "k", object->kind);
     r = nj_packer_end(&packer, err);
     return r < 0 ? r : 1;
 }

@@ -28,8 +28,7 @@ static int node_encode(const struct nj_digest *items, unsigned n_items, unsigned
     nj_pack_array(&packer, n_items);
     for (unsigned i = 0; i < n_items; i++)
         nj_pack_digest(&packer, &items[i]);
-    nj_pack_text(&packer, "l");
-    nj_pack_uint(&packer, level);
+    nj_pack_put_uint(&packer, "l", level);
     return nj_packer_end(&packer, err);
 }
 

@@ -95,16 +95,11 @@ int nj_object_encode(const struct nj_object *object, struct nj_buf *out, struct 
                        NJ_OBJECT_MAX_BYTES);
     nj_packer_init(&packer, out);
     nj_pack_map(&packer, 3 + object->has_earlier);
-    nj_pack_text(&packer, "b");
-    nj_pack_bin(&packer, object->bytes);
-    nj_pack_text(&packer, "d");
-    nj_pack_digest(&packer, &object->digest);
-    if (object->has_earlier) {
-        nj_pack_text(&packer, "f");
-        nj_pack_digest(&packer, &object->earlier);
-    }
-    nj_pack_text(&packer, "k");
-    nj_pack_uint(&packer, object->kind);
+    nj_pack_put_bin(&packer, "b", object->bytes);
+    nj_pack_put_digest(&packer, "d", &object->digest);
+    if (object->has_earlier)
+        nj_pack_put_digest(&packer, "f", &object->earlier);
+    nj_pack_put_uint(&packer, "k", object->kind);
     return nj_packer_end(&packer, err);
 }
 

@@ -65,8 +65,7 @@ int nj_ran_encode(const struct nj_ran *ran, struct nj_buf *out, struct nj_error 
         nj_pack_uint(&packer, file->bytes);
         nj_pack_int(&packer, file->mtime_ns);
     }
-    nj_pack_text(&packer, "m");
-    nj_pack_bool(&packer, ran->more);
+    nj_pack_put_bool(&packer, "m", ran->more);
     return nj_packer_end(&packer, err);
 }
 

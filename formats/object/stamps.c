@@ -19,10 +19,8 @@ int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out, struct 
                        NJ_TREE_ENTRIES_MAX);
     nj_packer_init(&packer, out);
     nj_pack_map(&packer, 2u + stamps->has_ctime + (stamps->next_ino > 0));
-    if (stamps->has_ctime) {
-        nj_pack_text(&packer, "c");
-        nj_pack_int(&packer, stamps->ctime_ns);
-    }
+    if (stamps->has_ctime)
+        nj_pack_put_int(&packer, "c", stamps->ctime_ns);
     nj_pack_text(&packer, "e");
     nj_pack_array(&packer, stamps->n_entries);
     for (size_t i = 0; i < stamps->n_entries; i++) {
@@ -41,12 +39,9 @@ int nj_stamps_encode(const struct nj_stamps *stamps, struct nj_buf *out, struct 
             nj_pack_uint(&packer, stamp->ino);
         }
     }
-    nj_pack_text(&packer, "m");
-    nj_pack_int(&packer, stamps->mtime_ns);
-    if (stamps->next_ino > 0) {
-        nj_pack_text(&packer, "n");
-        nj_pack_uint(&packer, stamps->next_ino);
-    }
+    nj_pack_put_int(&packer, "m", stamps->mtime_ns);
+    if (stamps->next_ino > 0)
+        nj_pack_put_uint(&packer, "n", stamps->next_ino);
     return nj_packer_end(&packer, err);
 }
 

@@ -146,30 +146,20 @@ static void pack_entry(struct nj_packer *packer, const struct nj_tree_entry *ent
     unsigned keys = entry_keys(entry);
 
     nj_pack_map(packer, (size_t)__builtin_popcount(keys));
-    if (keys & KEY_DIGEST) {
-        nj_pack_text(packer, "d");
-        nj_pack_digest(packer, &entry->digest);
-    }
+    if (keys & KEY_DIGEST)
+        nj_pack_put_digest(packer, "d", &entry->digest);
     if (keys & KEY_LINK) {
-        nj_pack_text(packer, "l");
-        nj_pack_bin(packer, entry->target);
+        nj_pack_put_bin(packer, "l", entry->target);
     }
-    if (keys & KEY_MODE) {
-        nj_pack_text(packer, "m");
-        nj_pack_uint(packer, entry->mode);
-    }
-    nj_pack_text(packer, "n");
-    nj_pack_bin(packer, entry->name);
-    if (keys & KEY_PARTS) {
-        nj_pack_text(packer, "p");
-        nj_pack_digest(packer, &entry->parts);
-    }
+    if (keys & KEY_MODE)
+        nj_pack_put_uint(packer, "m", entry->mode);
+    nj_pack_put_bin(packer, "n", entry->name);
+    if (keys & KEY_PARTS)
+        nj_pack_put_digest(packer, "p", &entry->parts);
     if (keys & KEY_SIZE) {
-        nj_pack_text(packer, "s");
-        nj_pack_uint(packer, entry->size);
+        nj_pack_put_uint(packer, "s", entry->size);
     }
-    nj_pack_text(packer, "t");
-    nj_pack_uint(packer, entry->type);
+    nj_pack_put_uint(packer, "t", entry->type);
     if (keys & KEY_XATTRS) {
         nj_pack_text(packer, "x");
         nj_pack_array(packer, entry->n_xattrs);

@@ -31,25 +31,19 @@ static void write_example(struct nj_buf *buf)
     nj_buf_init(buf, ROOM);
     nj_packer_init(&packer, buf);
     nj_pack_map(&packer, 7);
-    nj_pack_text(&packer, "bin");
-    nj_pack_bin(&packer, (struct nj_span){(const uint8_t *)"\xff\x00\xfe", 3});
+    nj_pack_put_bin(&packer, "bin", (struct nj_span){(const uint8_t *)"\xff\x00\xfe", 3});
     nj_pack_text(&packer, "calls");
     nj_pack_array(&packer, 3);
     nj_pack_map(&packer, 1);
-    nj_pack_text(&packer, "timeout_ms");
-    nj_pack_uint(&packer, 5);
+    nj_pack_put_uint(&packer, "timeout_ms", 5);
     nj_pack_int(&packer, -7);
     nj_pack_span(&packer, nj_span_text("tool"));
-    nj_pack_text(&packer, "digest");
-    nj_pack_digest(&packer, &digest);
+    nj_pack_put_digest(&packer, "digest", &digest);
     nj_pack_text(&packer, "nil");
     nj_pack_nil(&packer);
-    nj_pack_text(&packer, "ok");
-    nj_pack_bool(&packer, true);
-    nj_pack_text(&packer, "size");
-    nj_pack_uint(&packer, UINT64_MAX);
-    nj_pack_text(&packer, "text");
-    nj_pack_text(&packer, "gr\xc3\xbc\xc3\x9f");
+    nj_pack_put_bool(&packer, "ok", true);
+    nj_pack_put_uint(&packer, "size", UINT64_MAX);
+    nj_pack_put_text(&packer, "text", "gr\xc3\xbc\xc3\x9f");
     assert_int_equal(nj_packer_end(&packer, &err), 0);
 }
 

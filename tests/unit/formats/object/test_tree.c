@@ -230,8 +230,7 @@ static void claimed_counts_are_checked_before_memory_is_asked_for(void **state)
     nj_pack_array(&packer, NJ_TREE_ENTRIES_MAX + 1);
     for (size_t i = 0; i < NJ_TREE_ENTRIES_MAX + 1; i++)
         nj_pack_nil(&packer);
-    nj_pack_text(&packer, "m");
-    nj_pack_uint(&packer, 0);
+    nj_pack_put_uint(&packer, "m", 0);
     assert_int_equal(nj_packer_end(&packer, &err), 0);
     assert_int_equal(nj_tree_decode(nj_buf_span(&buf), &arena, &found, &err), -NJ_E_CORRUPT);
     assert_non_null(strstr(err.text, "tree.e: 200001 entries"));

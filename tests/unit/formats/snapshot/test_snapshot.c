@@ -409,8 +409,7 @@ static void more_than_the_cap_is_refused(void **state)
     (void)state;
     nj_buf_init(&raw, 2u << 20);
     nj_packer_init(&packer, &raw);
-    nj_pack_text(&packer, "zeros");
-    nj_pack_bin(&packer, (struct nj_span){zeros, NJ_SNAPSHOT_MAX_BYTES});
+    nj_pack_put_bin(&packer, "zeros", (struct nj_span){zeros, NJ_SNAPSHOT_MAX_BYTES});
     snapshot.unknown = nj_buf_span(&raw);
     snapshot.n_unknown = 1;
     nj_buf_init(&packed, 4u << 20);
