@@ -207,7 +207,7 @@ table() {
 target() {
     [ -n "$3" ] && [ -n "$4" ] || return 0
     awk -v what="$1" -v least="$2" -v a="$3" -v b="$4" 'BEGIN {
-        printf "%-58s %8.2f   at least %5.1f  %s\n", what, a / b, least, a / b >= least ? "met" : "missed" }'
+        printf "%-58s %8.2f   at least %5.1f  %s\n", what, a / b, least, (a / b >= least ? "met" : "missed") }'
 }
 
 rate_of() { [ ! -s "$1" ] || steps_a_second "$1" "$2" | median; } # FILE STEPS
