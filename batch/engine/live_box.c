@@ -382,13 +382,14 @@ static void open_box(struct nj_live *live)
     make_room(live->engine);
     live->phase = NJ_BOX_OPENING;
     live->engine->warm++;
-    nj_live_keep_ahead(live->engine);
     if (nj_tool_box_plan(live->seat.session->config, &live->arena, &plan, &err) == 0) {
         if (plan.level > live->engine->level_max)
             plan.level = live->engine->level_max;
         live->box_level = plan.level;
-        if (nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) == 0)
+        if (nj_box_open(live->engine->sandbox, &plan, on_opened, live, &err) == 0) {
+            nj_live_keep_ahead(live->engine); /* not before: the last one may be this session's */
             return;
+        }
     }
     live->engine->warm--;
     live->phase = NJ_BOX_NONE;
