@@ -159,8 +159,9 @@ static int fold_event(struct nj_live *live, struct nj_span payload, struct nj_er
     return nj_session_step(live->seat.session, &event, first, &live->seat.sink, err);
 }
 
-/* The config that the session was opened with. Builds before the reproducible layer recorded none
- * for a job that asks for it: such a session goes on as it began, without. */
+/* The config that the session was opened with. Builds before the reproducible layer recorded none,
+ * and the first ones with it only where the manifest says a level: such a session goes on as it
+ * began, without. */
 static int recorded_config(struct nj_live *live, const struct nj_session_config **ret_config,
                            struct nj_error *err)
 {
