@@ -26,7 +26,8 @@ setup() {
         esac
         : >"items/$(printf '%04d-%s' "$i" "$kind").txt"
     done
-    cat >replies.yaml <<-'YAML'
+    # A short night is slow, so that there is always some of it left to be disturbed.
+    cat >replies.yaml <<-YAML
 	replies:
 	  - {when: {turn: 1, matches: "-fail"}, fail: refusal}
 	  - {when: {turn: 1, attempt: 1, matches: "-once"}, fail: refusal}
@@ -34,10 +35,10 @@ setup() {
 	    call: [{tool: code_execution, input: {language: bash, code: "sleep 1000", timeout_seconds: 1}}]
 	    usage: {input_tokens: 100, output_tokens: 10}
 	  - when: {turn: 1}
-	    delay_ms: 20
+	    delay_ms: $((NIGHT < 500 ? 200 : 20))
 	    call: [{tool: code_execution, input: {language: bash, code: "echo {item.stem} >out", timeout_seconds: 60}}]
 	    usage: {input_tokens: 100, output_tokens: 10}
-	  - {say: "{item.stem} is done", delay_ms: 20, usage: {input_tokens: 120, output_tokens: 5}}
+	  - {say: "{item.stem} is done", delay_ms: $((NIGHT < 500 ? 200 : 20)), usage: {input_tokens: 120, output_tokens: 5}}
 	YAML
     cat >job.yaml <<-YAML
 	nightjar: 1
@@ -106,8 +107,10 @@ go_on() { begin nightjar resume "$run" --quiet; }
     go_on
     a_while "$step"
     if [ "$run" = disk/run ]; then
+        kill -STOP "$begun" # else the rest of a short night may be over before the disk is full
         fallocate -l $(($(df -B1 --output=avail disk | tail -1) - (32 << 20))) disk/ballast
         dd if=/dev/zero of=disk/ballast bs=64k oflag=append conv=notrunc 2>/dev/null || true # it is full from now on
+        kill -CONT "$begun"
         ended 3
         has_err "No space left"
         rm disk/ballast
