@@ -118,7 +118,8 @@ struct nj_order_task {
 struct nj_order_timer {
     pid_t tgid;     /* 0: of nobody, it is a timerfd */
     uint32_t id;    /* of timer_create(); NJ_ORDER_ITIMER: setitimer() and alarm() */
-    pid_t tid;      /* who gets the signal; 0: the process. Of a timerfd: who set it */
+    pid_t tid;      /* who gets the signal; 0: the process. Of a timerfd: who has it open under the
+                       number id; 0: it is not looked for, and may be */
     int fd;         /* a pidfd of it; a copy of the timerfd */
     int signal;     /* 0: none */
     uint64_t value; /* sigval */

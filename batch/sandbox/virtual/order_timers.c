@@ -10,8 +10,10 @@
  * sees: so it is left to the kernel, and looked up in /proc when the timer is set. A signal of such
  * a timer carries its value, as the kernel's own would. A timerfd is an open file, which dup() and
  * fork() share, so it is known by a copy of it and by no number; reading it, and waiting until it
- * can be read, stay the kernel's. One that nobody has open any more is kept until it expired, and
- * does nothing.
+ * can be read, stay the kernel's. Our copy keeps one alive that the program has closed, and an
+ * epoll still lists it: so before one expires it is looked for, and the copy of one that nobody has
+ * is closed. It may be on its way in a message of a socket, where nobody is seen to have it: there
+ * it expires all the same, and if it does so again and again, by the kernel's time.
  *
  * After the order was given up timerfds are the kernel's, and what else is pending fires in real
  * time from here, until it is set anew.
@@ -41,6 +43,7 @@
 #define FAR_NS (NJ_CLOCK_MAX_NS / 4)                 /* no timer is later than that */
 #define TIME_MAX_NS (INT64_C(9000000000) * NS_PER_S) /* the year 2255 */
 #define TURNS_NS (50 * NS_PER_US) /* shorter intervals pass together, or the clock would crawl */
+#define SEARCH_MAX 8192           /* descriptors; one that is not among them may be open */
 
 static struct nj_order_timer *find(struct nj_order *o, pid_t tgid, uint32_t id)
 {
@@ -393,22 +396,69 @@ static void expire(struct nj_virtual *v, const struct nj_order_timer *timer, uin
     (void)ioctl(timer->fd, TFD_IOC_SET_TICKS, &ticks);
 }
 
-/* hand_over - to the kernel, which runs it in real time from here on */
-static void hand_over(struct nj_virtual *v, const struct nj_order_timer *timer)
+/* arm - the kernel runs it in real time from here on; what it was not read of stays */
+static void arm(struct nj_virtual *v, const struct nj_order_timer *timer, int64_t value_ns)
 {
-    int64_t value_ns = timer->due_ns - nj_clock_read(v);
-    int64_t times[4] = {timer->interval_ns / NS_PER_S, timer->interval_ns % NS_PER_S};
+    const int64_t times[4] = {timer->interval_ns / NS_PER_S, timer->interval_ns % NS_PER_S,
+                              value_ns / NS_PER_S, value_ns % NS_PER_S};
     uint64_t unread = 0;
     int clock;
 
-    value_ns = value_ns > 0 ? value_ns : 1;
-    times[2] = value_ns / NS_PER_S;
-    times[3] = value_ns % NS_PER_S;
     (void)read_timerfd(v, getpid(), timer->fd, &clock, &unread);
     (void)syscall(SYS_timerfd_settime, timer->fd, 0, times, NULL);
     if (unread > 0)
         expire(v, timer, unread);
+}
+
+static void hand_over(struct nj_virtual *v, const struct nj_order_timer *timer)
+{
+    int64_t value_ns = timer->due_ns - nj_clock_read(v);
+
+    value_ns = value_ns > 0 ? value_ns : 1;
+    arm(v, timer, value_ns);
     nj_timers_add(v, timer->tid, NJ_TIMER_OF_FD(timer->id), value_ns, timer->interval_ns);
+}
+
+static bool has(pid_t tid, uint32_t fd, const struct nj_order_timer *timer)
+{
+    return syscall(SYS_kcmp, tid, getpid(), KCMP_FILE, fd, timer->fd) == 0;
+}
+
+/* find_open - somebody has it open: as a rule who set it, by the number that it was set by */
+static bool find_open(struct nj_virtual *v, struct nj_order_timer *timer)
+{
+    struct nj_order *o = v->order;
+    unsigned left = SEARCH_MAX;
+
+    if (timer->tid == 0 || has(timer->tid, timer->id, timer))
+        return true;
+    for (size_t i = 0; i < NJ_ORDER_BUCKETS; i++) {
+        const struct nj_order_task *task;
+
+        LIST_FOREACH(task, &o->tasks[i], bucket)
+        {
+            char status[NJ_PROC_STATUS_BYTES];
+            long n;
+
+            if (task->tid != task->process->tgid && nj_order_find(o, task->process->tgid))
+                continue; /* what its process's first thread has */
+            n = nj_proc_read(v, task->tid, "status", status, sizeof(status))
+                    ? nj_proc_number(status, "\nFDSize:")
+                    : 0;
+            for (long fd = 0; fd < n; fd++) {
+                if (left-- == 0) {
+                    timer->tid = 0;
+                    return true;
+                }
+                if (!has(task->tid, (uint32_t)fd, timer))
+                    continue;
+                timer->tid = task->tid;
+                timer->id = (uint32_t)fd;
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* ---- all of them ---- */
@@ -483,6 +533,7 @@ bool nj_order_timers_fire(struct nj_virtual *v)
         int64_t now_ns = o->keeps ? nj_clock_read(v) : nj_virtual_now_ns(CLOCK_MONOTONIC),
                 turns = 1;
         struct nj_order_timer *first = NULL;
+        bool closed = false;
 
         for (size_t i = 0; i < o->n_timers; i++) {
             if (!first || o->timers[i].due_ns < first->due_ns)
@@ -495,13 +546,16 @@ bool nj_order_timers_fire(struct nj_virtual *v)
         if (first->interval_ns > 0)
             turns = (now_ns - first->due_ns) / first->interval_ns + 1;
         if (first->tgid == 0) {
+            closed = !find_open(v, first);
+            if (closed && first->interval_ns > 0)
+                arm(v, first, first->interval_ns);
             expire(v, first, (uint64_t)turns);
         } else {
             send_signal(first);
             look_for_signal(v, first);
         }
         any = true;
-        if (first->interval_ns > 0) {
+        if (first->interval_ns > 0 && !closed) {
             first->due_ns += turns * first->interval_ns;
             first->clock_ns += turns * first->interval_ns;
         } else {

@@ -252,6 +252,35 @@ static void timers_that_are_files_are_the_same(void **state)
                         "errors -9 -22 -22 -22\n");
 }
 
+static void a_timer_that_was_closed_expires_for_nobody(void **state)
+{
+    (void)state;
+    /* Closed, an epoll lists it no more; moved to another number or sent away it is open. */
+    run_equal(TIMERFD_PROGRAM(
+        "#include <string.h>\n#include <sys/socket.h>\n"
+        "static int timer(int e) { int fd = timerfd_create(CLOCK_MONOTONIC, 0);\n"
+        "  struct epoll_event ev = {EPOLLIN, {.fd = fd}}; epoll_ctl(e, EPOLL_CTL_ADD, fd, &ev);\n"
+        "  set(fd, 0, 10, 3); return fd; }\n"
+        "int main(void) {\n"
+        "  int e = epoll_create1(0), fd = timer(e), to, s[2]; struct epoll_event ev; char c = 0;\n"
+        "  char control[CMSG_SPACE(sizeof fd)]; struct iovec v = {&c, 1};\n"
+        "  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control,\n"
+        "                     .msg_controllen = sizeof control};\n"
+        "  struct cmsghdr *h = CMSG_FIRSTHDR(&m);\n"
+        "  close(fd); printf(\"closed %d\\n\", epoll_wait(e, &ev, 1, 60000));\n"
+        "  fd = timer(e); to = dup2(fd, 99); close(fd); sleep(14);\n"
+        "  printf(\"moved %d\", epoll_wait(e, &ev, 1, 60000)); printf(\" %ld\\n\", turns(to));\n"
+        "  close(to);\n"
+        "  fd = timerfd_create(CLOCK_MONOTONIC, 0); set(fd, 0, 10, 0);\n"
+        "  h->cmsg_len = CMSG_LEN(sizeof fd); h->cmsg_level = SOL_SOCKET;\n"
+        "  h->cmsg_type = SCM_RIGHTS; memcpy(CMSG_DATA(h), &fd, sizeof fd);\n"
+        "  if (socketpair(AF_UNIX, SOCK_STREAM, 0, s) || sendmsg(s[0], &m, 0) != 1) return 1;\n"
+        "  close(fd); sleep(20); if (recvmsg(s[1], &m, 0) != 1) return 1;\n"
+        "  memcpy(&fd, CMSG_DATA(h), sizeof fd); printf(\"sent %ld\\n\", turns(fd));\n"
+        "  return 0; }"));
+    assert_string_equal(h.out, "closed 0\nmoved 1 2\nsent 1\n");
+}
+
 static void timers_go_on_behind_a_lost_order(void **state)
 {
     (void)state;
@@ -529,6 +558,7 @@ static int run_cases(const char *name)
         BOX_TEST(waiting_takes_no_time),
         BOX_TEST(timers_of_a_program_are_the_same),
         BOX_TEST(timers_that_are_files_are_the_same),
+        BOX_TEST(a_timer_that_was_closed_expires_for_nobody),
         BOX_TEST(timers_go_on_behind_a_lost_order),
         BOX_TEST(signals_reach_who_is_parked),
         BOX_TEST(births_and_programs_come_in_storms),
