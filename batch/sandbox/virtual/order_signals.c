@@ -193,8 +193,11 @@ void nj_order_after_signals(struct nj_virtual *v)
 
             if (task == o->holder || task->process->unsettled || !is_meant(o, task))
                 continue;
+            /* On its way out it takes the signal before it is seen dead, and leaves its call before
+             * that: so the call is asked for behind the signal. */
             if (!read_pending(v, task->tid, &pending) || pending.own & BIT(SIGKILL) ||
-                pending.state == 'Z' || pending.state == 'X')
+                pending.state == 'Z' || pending.state == 'X' ||
+                (task->state == NJ_ORDER_PARKED && !nj_virtual_is_alive(v, &task->notif)))
                 nj_order_ends(v, task, true);
             else
                 task->look_for_signal = true;
