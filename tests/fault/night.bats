@@ -49,7 +49,7 @@ setup() {
 	  tester: {model: worker, sandbox: {filesystem: {max_size_mb: 8}}, tools: [{type: code_execution, languages: [bash]}]}
 	sessions:
 	  - {name: rows, agent: tester, for_each: {glob: "items/*.txt"}, key: "{item.stem}", input: "Row {item.stem}.", outputs: [/workspace/out]}
-	limits: {sessions: $((NIGHT < 500 ? 8 : 32)), disk_free_mb: 0} # the disk is filled in earnest: no waiting for room
+	limits: {sessions: $((NIGHT < 500 ? 4 : 32)), disk_free_mb: 0} # the disk is filled in earnest: no waiting for room
 	retry: {attempts: 2, on: [model, engine], backoff_seconds: 0}
 	YAML
 }
