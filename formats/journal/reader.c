@@ -220,11 +220,15 @@ int nj_journal_corrupt(struct nj_error *err, uint32_t segment, uint64_t offset, 
                    (unsigned long long)offset, what);
 }
 
-/* no_header - the file has no whole header: is that a segment that was never used, or damage? */
+/* no_header - the file has no whole header: is that a segment that was never used, or damage?
+ *
+ * Header and first batch are one write. Until that is synced the disk may hold any part of it: of
+ * the header a beginning, or nothing, and behind it even the batch's own commit. */
 static int no_header(const struct nj_journal *journal, int fd, uint32_t number,
                      const uint8_t bytes[NJ_SEGMENT_HEADER_BYTES], size_t got, struct nj_error *err)
 {
     struct nj_journal_tail tail;
+    bool has_end, synced;
     int r;
 
     if (got < NJ_SEGMENT_HEADER_BYTES)
@@ -235,9 +239,10 @@ static int no_header(const struct nj_journal *journal, int fd, uint32_t number,
         return r;
     if (tail.end == NJ_SEGMENT_HEADER_BYTES)
         return NJ_HEADER_NONE;
-    /* Header and first batch are one write. A header that is there in part, with frames behind it,
-     * or a header that is gone with a whole commit behind it, was whole before. */
-    if (!nj_journal_all_zero(bytes, NJ_SEGMENT_HEADER_BYTES) || tail.commit)
+    has_end = bytes[NJ_SEGMENT_HEADER_BYTES - 1] != 0;
+    synced = tail.commit && (tail.commit_start != NJ_SEGMENT_HEADER_BYTES ||
+                             tail.commit_end == tail.file_bytes); /* cut behind it by closing */
+    if (has_end || synced)
         return nj_journal_corrupt(err, number, 0, "the segment's header is damaged");
     return NJ_HEADER_NONE;
 }

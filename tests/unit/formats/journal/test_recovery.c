@@ -417,6 +417,45 @@ static void a_lost_header_before_commits_is_damage(void **state)
     image_done(&image);
 }
 
+/* A segment's header and its first batch are one write, and a power cut may lose the beginning. */
+static void a_lost_header_before_its_own_commit_is_torn(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_start start = start_small();
+    struct nj_journal_writer *writer = NULL;
+    uint8_t header[NJ_SEGMENT_HEADER_BYTES];
+    struct nj_error err = {0};
+    struct image image;
+    unsigned batches = 0, frames = 0;
+
+    start.run_id[0] = 1; /* for a header whose last byte is none of its own zeros */
+    must(nj_journal_writer_open(fixture->dir_fd, &start, &writer, &err), &err);
+    do
+        append_and_commit(writer, batches++, 1);
+    while (nj_journal_durable_segment(writer) < 2);
+    image_load(fixture->dir_fd, &image);
+    nj_journal_writer_close(writer);
+    memcpy(header, image.bytes[1].data, sizeof(header));
+    assert_int_not_equal(header[sizeof(header) - 1], 0);
+    for (size_t kept = 0; kept < sizeof(header); kept++) {
+        struct nj_journal_recovery recovery;
+
+        memset(image.bytes[1].data, 0, sizeof(header));
+        memcpy(image.bytes[1].data, header, kept);
+        image_restore(fixture->dir_fd, &image);
+        assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_TORN);
+        assert_int_equal(frames, batches - 1);
+        must(nj_journal_recover(fixture->dir_fd, &recovery, &err), &err);
+        assert_int_equal(recovery.next.commits, batches - 1);
+        assert_true(recovery.torn_bytes > 0);
+    }
+    memcpy(image.bytes[1].data, header, sizeof(header));
+    image.bytes[1].data[NJ_SEGMENT_AT_CAPACITY] ^= 1; /* with its end: that is no power cut */
+    image_restore(fixture->dir_fd, &image);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), -NJ_E_CORRUPT);
+    image_done(&image);
+}
+
 static void files_that_are_no_segments_are_ignored(void **state)
 {
     static const char *const names[] = {"README",     "1.njj",      "0000001.njj",
@@ -534,6 +573,7 @@ int main(void)
         T(an_epoch_never_goes_back),
         T(a_missing_segment_is_damage),
         T(a_lost_header_before_commits_is_damage),
+        T(a_lost_header_before_its_own_commit_is_torn),
         T(files_that_are_no_segments_are_ignored),
         T(a_segment_that_is_no_file_is_refused),
         T(what_was_promised_survives_a_kill_at_every_point),
