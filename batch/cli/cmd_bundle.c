@@ -68,7 +68,8 @@ static int write_bundle(const struct nj_archive *archive, const struct nj_bundle
 
 static int map_file(int dir_fd, const char *name, struct nj_span *ret_bytes, struct nj_error *err)
 {
-    nj_auto_close int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    nj_auto_close int fd =
+        openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     void *map;
 
@@ -87,10 +88,12 @@ static int map_file(int dir_fd, const char *name, struct nj_span *ret_bytes, str
 static int copy_bundle(const struct nj_run_dir *dir, const char *name, const char *path,
                        struct nj_error *err)
 {
+    const char *dot = name ? strrchr(name, '.') : NULL;
     struct nj_span bytes;
     int r;
 
-    if (!name || strchr(name, '/'))
+    /* The name is the run's, and @path may be it: no run has a shell's start-up file written. */
+    if (!dot || strchr(name, '/') || strcmp(dot, ".njb") != 0)
         return nj_fail(err, NJ_E_INPUT,
                        "it has ended, its frames have left the journal, and no bundle is named");
     if (map_file(dir->bundles_fd, name, &bytes, err) < 0)
