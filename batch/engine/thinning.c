@@ -3,8 +3,8 @@
  *
  * The one complication is that places of frames are kept in three ways: by sessions that live, by
  * those that a resume has not begun again, and in the orders of workers. The first two are moved at
- * the swap; the third is why it waits until no
- * worker is at work, and no taker, which reads earlier content.
+ * the swap; the third is why it waits until no worker is at work, and no taker, which reads earlier
+ * content.
  */
 #include "batch/engine/thinning.h"
 
