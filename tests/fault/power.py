@@ -8,8 +8,9 @@ The model is stricter than any one file system. What a sync found is there. Of e
   none  nothing: each file and folder as it was at its last sync
   all   everything: a kill rather than a power cut
   some  by chance (SEED): writes are lost or torn by sectors of 512 bytes and in any order, a sector at
-        times in its middle; sizes and preallocation likewise, and a file may have got its length and
-        zeros for what was lost; a folder's changes survive up to some moment, or one by one
+        times in its middle; sizes and preallocation likewise, but what was written within a file's length
+        is found with that length; a file may have got its length and zeros for what was lost; a folder's
+        changes survive up to some moment, or one by one
 A file's content and its name are independent: a name may survive without the content, and the other way round.
 """
 
@@ -49,20 +50,27 @@ class File:
         content = bytearray(self.synced)
         share = chance.choice((0, 0.5, 0.9, 1)) if variant == "some" else 1
         lengthens = variant == "some" and chance.random() < 0.5
+        size = len(content)  # if nothing of it were lost
         for _, op, offset, what in self.pending if variant != "none" else ():
+            before, size = size, what if op == "truncate" else max(size, offset + (what if op == "allocate" else len(what)))
             if share == 1 or (op != "write" and chance.random() < share):
                 self.apply(content, op, offset, what)
             elif op == "write":
                 at = 0
+                found = False
                 while at < len(what):
                     end = min(len(what), at + SECTOR - (offset + at) % SECTOR)
                     if chance.random() < share:
                         self.apply(content, op, offset + at, what[at:end])
+                        found = True
                     elif chance.random() < 0.1:  # the power failed in the middle of it
                         self.apply(content, op, offset + at, what[at : chance.randint(at, end)])
+                        found = True
                     at = end
+                if found and size == before:  # what was preallocated is found with that length or not at all
+                    self.apply(content, "allocate", 0, size)
                 if lengthens:
-                    content.extend(bytes(max(0, offset + len(what) - len(content))))
+                    self.apply(content, "allocate", offset, len(what))
         return content
 
 
