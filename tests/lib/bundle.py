@@ -279,7 +279,7 @@ def main():
     if command == "raw":
         members = read_members(source)
         for statement in rest[1:]:
-            exec(statement, {"m": members, "json": json, "zstd": zstd, "pack": pack})
+            exec(statement, {"m": members, "json": json, "zstd": zstd, "pack": pack, "unpack_all": unpack_all})
         write_members(rest[0], members)
         return
     bundle = Bundle(source)
