@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -102,7 +103,7 @@ static void start_load(struct bench *b)
 
         if (pid == 0) {
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-            (void)nice(5);
+            (void)setpriority(PRIO_PROCESS, 0, 5);
             be_busy((unsigned)getpid());
         }
         b->busy[b->n_busy] = pid;
