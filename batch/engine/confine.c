@@ -75,6 +75,23 @@ static int allow_below(int ruleset_fd, const int *fds, size_t n, uint64_t rights
     return 0;
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* The search for leaks at the end lists this process's threads. */
+static int allow_sanitizer(int ruleset_fd, struct nj_error *err)
+{
+    nj_auto_close int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 ? 0 : allow_below(ruleset_fd, &fd, 1, FS_READ_FILE | FS_READ_DIR, err);
+}
+#else
+static int allow_sanitizer(int ruleset_fd, struct nj_error *err)
+{
+    (void)ruleset_fd;
+    (void)err;
+    return 0;
+}
+#endif
+
 /* Returns 1 where the kernel cannot. */
 static int restrict_paths(const struct nj_confinement *confinement, struct nj_error *err)
 {
@@ -102,7 +119,8 @@ static int restrict_paths(const struct nj_confinement *confinement, struct nj_er
         return nj_fail_errno(err, errno, "Landlock: make a set of rules");
     if (allow_below(fd, confinement->read_fds, confinement->n_read, FS_READ_FILE | FS_READ_DIR,
                     err) < 0 ||
-        allow_below(fd, confinement->write_fds, confinement->n_write, writing, err) < 0)
+        allow_below(fd, confinement->write_fds, confinement->n_write, writing, err) < 0 ||
+        allow_sanitizer(fd, err) < 0)
         return -(int)err->code;
     if (syscall(SYS_landlock_restrict_self, fd, 0u) < 0)
         return nj_fail_errno(err, errno, "Landlock: keep the rules");
@@ -167,7 +185,7 @@ static const char fatal[] =
 /* The search for leaks at the end is done by a thread that stops and reads this process. */
 #define SANITIZER                                                                                  \
     "clone clone3 ptrace openat open readlink readlinkat wait4 kill tgkill arch_prctl prctl "      \
-    "sched_getparam "
+    "sched_getparam getdents "
 #else
 #define SANITIZER ""
 #endif
