@@ -1,6 +1,7 @@
 """recount.py - a run recounted from its journal alone, beside what the run itself tells
 
-usage: recount.py RUN [STATUS]    STATUS: what `nightjar status RUN --json` printed
+usage: recount.py RUN [STATUS [JOURNAL]]    STATUS: what `nightjar status RUN --json` printed; JOURNAL: where its segments
+                                           are also as they were before they were thinned
 
 A second reader of formats/journal/FORMAT.md: segments, frames, commits, msgpack and zstd are read here without a line of
 the program's. It checks that every session is accounted for exactly once in results.jsonl, joblog.tsv and junit.xml, and
@@ -64,11 +65,13 @@ def unpack(data):
     return value()
 
 
-def frames(folder):
+def frames(folder, whole_only):
     """Kind, session and payload (of events and archived, reopened frames) of every frame that a commit covers."""
     for name in sorted(n for n in os.listdir(folder) if n.endswith(".njj")):
         with open(os.path.join(folder, name), "rb") as file:
             data = file.read()
+        if whole_only and data[8:12] != bytes(4):
+            continue
         at, batch = 64, []
         while data[at : at + 4] == b"NJF\xb7":
             kind, flags, _, stored, payload, session = struct.unpack_from("<BBHIII", data, at + 4)
@@ -93,9 +96,9 @@ class Session:
         self.all_steps, self.calls, self.turns = 0, 0, 0
 
 
-def fold(folder):
+def fold(folder, whole_only):
     sessions = collections.defaultdict(Session)
-    for kind, number, payload in frames(folder):
+    for kind, number, payload in frames(folder, whole_only):
         s = sessions[number]
         if kind == REOPENED:
             s.status = None
@@ -118,14 +121,14 @@ def fold(folder):
     return {s.key: s for s in sessions.values()}
 
 
-def main(run, status=None):
+def main(run, status=None, journal=None):
     wrong = []
 
     def same(what, told, counted):
         if told != counted:
             wrong.append(f"{what}: told {told}, recounted {counted}")
 
-    sessions = fold(os.path.join(run, "journal"))
+    sessions = fold(journal or os.path.join(run, "journal"), journal is not None)
     with open(os.path.join(run, "results.jsonl"), encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     keys = [row["key"] for row in rows]
