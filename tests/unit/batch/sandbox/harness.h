@@ -77,6 +77,20 @@ static inline long difference(const char *a, const char *b)
     return a[at] == b[at] ? -1 : at;
 }
 
+static inline pid_t parent_of(pid_t pid)
+{
+    char path[64];
+    FILE *file;
+    int parent = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
+    (void)fclose(file);
+    return parent;
+}
+
 static inline void run_until_done(struct harness *h)
 {
     while (!h->done) {

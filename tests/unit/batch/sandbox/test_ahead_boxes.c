@@ -32,20 +32,6 @@ static size_t children_of(pid_t pid, pid_t *pids)
     return n;
 }
 
-static pid_t parent_of(pid_t pid)
-{
-    char path[64];
-    FILE *file;
-    int parent = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
-    (void)fclose(file);
-    return parent;
-}
-
 /* go_on - the loop, for a moment in which nobody asks for anything */
 static void go_on(void)
 {

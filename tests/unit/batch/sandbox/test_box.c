@@ -485,20 +485,6 @@ static bool status_says(pid_t pid, const char *line)
     return strstr((char *)text.data, line) != NULL;
 }
 
-static pid_t parent_of(pid_t pid)
-{
-    char path[64];
-    FILE *file;
-    int parent = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %d", &parent), 1);
-    (void)fclose(file);
-    return parent;
-}
-
 static void a_supervisor_is_confined(void **state)
 {
     char command[128];
