@@ -212,10 +212,10 @@ BASH
 @test "nothing of this host's files is seen but the system" {
     echo secret >"$BATS_TEST_TMPDIR/secret-of-the-host"
     inbox <<BASH
-cat "$BATS_TEST_TMPDIR/secret-of-the-host" "$HOME"/* /root/* /home/*/* 2>/dev/null
+cat "$BATS_TEST_TMPDIR/secret-of-the-host" "$HOME"/* /{root,home/*}/* 2>/dev/null
 cat /etc/shadow 2>/dev/null
 ls /var /srv /mnt /media /boot 2>/dev/null
-cat /proc/1/environ /proc/1/root/etc/shadow 2>/dev/null
+cat /proc/1/{environ,root/etc/shadow} 2>/dev/null
 env | grep -c -E 'BATS|NJ_|SECRET|TOKEN'
 echo end
 BASH
