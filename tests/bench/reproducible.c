@@ -13,9 +13,10 @@
  * (names, contents, modes), then their times and order.
  *
  * It fails (1) when a call does not exit with 0, when runs differ at a level at which the workload
- * claims that they do not, or when another seed and hour leave the same where they must not. What a
- * level costs is the median of its times in quiet beside that of D0; both are in the same run, so
- * only the ratio means something.
+ * claims that they do not (in times and order of files, too, from the level that it names for
+ * them), or when another seed and hour leave the same where they must not. What a level costs is
+ * the median of its times in quiet beside that of D0; both are in the same run, so only the ratio
+ * means something.
  */
 #include <getopt.h>
 #include <grp.h>
@@ -41,6 +42,16 @@
 enum { QUIET, LOADED, ELSEWHERE, LOADS };
 static const char *const load_names[LOADS] = {"quiet", "loaded", "elsewhere"};
 
+/* Workloads at one level under one load, of the whole bench. */
+struct tally {
+    size_t workloads;
+    size_t says, leaves, stamps;     /* equal in all runs */
+    size_t claims, kept;             /* equal output, status and files are claimed, and so */
+    size_t times_claims, times_kept; /* likewise equal times and order of files */
+    size_t lowered;                  /* some run did not reach the level */
+    char *odd;                       /* which were unequal in output, status or files */
+};
+
 /* One workload at one level under one load. */
 struct cell {
     struct mark marks[RUNS_MAX];
@@ -63,6 +74,7 @@ struct bench {
     size_t n_busy;
     double costs[LEVELS][WORKLOADS_MAX]; /* ratios to D0 */
     size_t n_costs[LEVELS];
+    struct tally tallies[LOADS * LEVELS];
     const char *dearest[LEVELS];
     double dearest_ratio[LEVELS];
     FILE *told; /* failures: printed below the table's row that they belong to */
@@ -260,8 +272,36 @@ static void run_once(struct bench *b, const struct workload *w, unsigned level, 
     else
         run_workload(&b->runner, w, &request, mark);
     cell->n++;
-    if (!cell->odd && !alike(mark, &cell->marks[0]))
+    if (!cell->odd &&
+        (!alike(mark, &cell->marks[0]) ||
+         (level >= w->times_from && !nj_digest_equal(&mark->stamps, &cell->marks[0].stamps))))
         cell->odd = mark;
+}
+
+/* count - the cell among all others; @equal: of says, leaves and stamps, of @n runs */
+static void count(struct tally *tally, const struct workload *w, unsigned level, size_t n,
+                  const size_t equal[3], unsigned reached)
+{
+    bool same = equal[0] == n && equal[1] == n, claims = level >= w->equal_from;
+
+    tally->workloads++;
+    tally->says += equal[0] == n;
+    tally->leaves += equal[1] == n;
+    tally->stamps += equal[2] == n;
+    tally->lowered += reached < level;
+    tally->claims += claims;
+    tally->kept += claims && same;
+    tally->times_claims += level >= w->times_from;
+    tally->times_kept += level >= w->times_from && equal[2] == n;
+    if (!same) {
+        char *longer = NULL;
+
+        if (asprintf(&longer, "%s%s%s %zu/%zu", tally->odd ? tally->odd : "",
+                     tally->odd ? ", " : "", w->name, equal[0], equal[1]) >= 0) {
+            free(tally->odd);
+            tally->odd = longer;
+        }
+    }
 }
 
 /* judge - a line of the table's for the cell, and whether what the workload claims is so */
@@ -289,11 +329,15 @@ static void judge(struct bench *b, const struct workload *w, unsigned level, uns
             lowered = cell->marks[i].lowered;
         }
     }
-    if (level >= w->equal_from && (says < cell->n || leaves < cell->n)) {
-        snprintf(why, sizeof(why), "%zu runs: stdout and status equal in %zu, files in %zu%s%s",
-                 cell->n, says, leaves, *lowered ? "; " : "", lowered);
+    if ((level >= w->equal_from && (says < cell->n || leaves < cell->n)) ||
+        (level >= w->times_from && stamps < cell->n)) {
+        snprintf(why, sizeof(why),
+                 "%zu runs: stdout and status equal in %zu, files in %zu, their times in %zu%s%s",
+                 cell->n, says, leaves, stamps, *lowered ? "; " : "", lowered);
         fail(b, w, level, load_names[load], why);
     }
+    count(&b->tallies[load * LEVELS + level], w, level, cell->n,
+          (const size_t[]){says, leaves, stamps}, reached);
     if (b->tsv)
         fprintf(b->tsv, "%s\t%d\tD%u\t%s\t%zu\t%zu\t%zu\t%zu\tD%u\t%s\t%.2f\n", w->name,
                 w->held_out, level, load_names[load], cell->n, says, leaves, stamps, reached,
@@ -344,6 +388,13 @@ static void tell_failures(struct bench *b)
     rewind(b->told);
 }
 
+static const char *level_text(unsigned level)
+{
+    static const char *const texts[LEVELS] = {"D0", "D1", "D2", "D3"};
+
+    return level < LEVELS ? texts[level] : "--";
+}
+
 static void run_one(struct bench *b, const struct workload *w)
 {
     const char *missing = workload_missing(w);
@@ -370,9 +421,8 @@ static void run_one(struct bench *b, const struct workload *w)
         }
         stop_load(b);
     }
-    printf("%-24s%c %c%c", w->name, w->held_out ? '*' : ' ',
-           w->equal_from == LEVEL_NEVER ? '-' : 'D',
-           w->equal_from == LEVEL_NEVER ? '-' : (char)('0' + w->equal_from));
+    printf("%-24s%c %s %s", w->name, w->held_out ? '*' : ' ', level_text(w->equal_from),
+           level_text(w->times_from));
     for (unsigned level = 0; level < LEVELS; level++) {
         if (b->levels[level]) {
             printf("  |");
@@ -395,7 +445,7 @@ static void run_one(struct bench *b, const struct workload *w)
 
 static void print_head(const struct bench *b)
 {
-    printf("%-24s%3s", "equal of", "");
+    printf("%-24s%6s", "equal of", "");
     for (unsigned level = 0; level < LEVELS; level++) {
         if (!b->levels[level])
             continue;
@@ -406,8 +456,7 @@ static void print_head(const struct bench *b)
         }
     }
     printf("\n(stdout+status / files / their times and order; * held out; then the level from "
-           "which on equality is "
-           "claimed; ratio of time to D0)\n");
+           "which on equality is claimed, and that of times and order; ratio of time to D0)\n");
 }
 
 static void print_costs(struct bench *b)
@@ -417,6 +466,27 @@ static void print_costs(struct bench *b)
             printf("D%u costs %.2f times D0 (median of %zu workloads; most: %.2f, %s)\n", level,
                    median(b->costs[level], b->n_costs[level]), b->n_costs[level],
                    b->dearest_ratio[level], b->dearest[level]);
+    }
+}
+
+/* print_tallies - a line or two a level and load: what a note can take over as it is */
+static void print_tallies(struct bench *b)
+{
+    for (unsigned level = 0; level < LEVELS; level++) {
+        for (unsigned load = 0; load < LOADS; load++) {
+            struct tally *t = &b->tallies[load * LEVELS + level];
+
+            if (t->workloads == 0)
+                continue;
+            printf("D%u %s, %zu runs: of %zu workloads %zu equal in output and status, %zu in "
+                   "files, %zu in times and order; of %zu that claim it %zu kept (times: of %zu "
+                   "%zu); %zu lowered\n",
+                   level, load_names[load], b->runs, t->workloads, t->says, t->leaves, t->stamps,
+                   t->claims, t->kept, t->times_claims, t->times_kept, t->lowered);
+            if (t->odd)
+                printf("  unequal in output, status or files: %s\n", t->odd);
+            free(t->odd);
+        }
     }
 }
 
@@ -510,6 +580,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < b.n_workloads; i++)
         run_one(&b, &b.workloads[i]);
     runner_stop(&b.runner);
+    print_tallies(&b);
     print_costs(&b);
     printf("%zu workloads, %zu skipped, %zu failures\n", b.n_workloads, b.skipped, b.failures);
     for (size_t i = 0; i < b.n_workloads; i++)

@@ -85,6 +85,11 @@ static bool cut_calls(struct workload *w)
     return true;
 }
 
+static unsigned level_of(const char *text)
+{
+    return text[0] == 'D' ? (unsigned)(text[1] - '0') : LEVEL_NEVER;
+}
+
 bool workload_read(const char *path, struct workload *ret_workload)
 {
     const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
@@ -106,7 +111,10 @@ bool workload_read(const char *path, struct workload *ret_workload)
         return false;
     }
     memcpy(w.name, base, name_len);
-    w.equal_from = value[0] == 'D' ? (unsigned)(value[1] - '0') : LEVEL_NEVER;
+    w.equal_from = level_of(value);
+    w.times_from = w.equal_from < NJ_LEVEL_FILE_TIMES ? NJ_LEVEL_FILE_TIMES : w.equal_from;
+    if (header(w.text, "times: ", value, sizeof(value)))
+        w.times_from = level_of(value);
     w.varies = header(w.text, "varies", value, sizeof(value));
     (void)header(w.text, "needs: ", w.needs, sizeof(w.needs));
     *ret_workload = w;
@@ -191,6 +199,42 @@ static void keep_tree(struct run *run)
 
     if (nj_tree_walk(&source, &run->ref.tree, list_entry, file, &err) < 0)
         die("list of files", &err);
+}
+
+/* list_stamps - times and numbers of what is in the directory @path, in the order of its listing */
+static void list_stamps(struct run *run, FILE *file, const char *path,
+                        const struct nj_digest *digest)
+{
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    struct nj_stamps stamps;
+    struct nj_error err;
+
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+    if (get_object(run, digest, &bytes, &err) < 0 ||
+        nj_stamps_decode(nj_buf_span(&bytes), &arena, &stamps, &err) < 0)
+        die("times of files", &err);
+    fprintf(file, "%s/ %" PRId64 " %" PRId64 " next %" PRIu64 "\n", path, stamps.mtime_ns,
+            stamps.ctime_ns, stamps.next_ino);
+    for (size_t i = 0; i < stamps.n_entries; i++) {
+        const struct nj_stamp *entry = &stamps.entries[i];
+        const char *name = nj_arena_printf(&arena, "%s/%.*s", path, (int)entry->name.len,
+                                           (const char *)entry->name.data);
+
+        if (!name)
+            die("times of files", &err);
+        fprintf(file, "%s %" PRId64 " %" PRId64 " ino %" PRIu64 "\n", name, entry->mtime_ns,
+                entry->ctime_ns, entry->ino);
+        if (entry->has_stamps)
+            list_stamps(run, file, name, &entry->stamps);
+    }
+}
+
+static void keep_stamps(struct run *run)
+{
+    nj_auto_fclose FILE *file = keep_file(run->request, "stamps");
+
+    list_stamps(run, file, "", &run->ref.stamps);
 }
 
 /* all_objects - of the run so far, in one memfd, as a restore wants them */
@@ -392,6 +436,7 @@ void run_workload(struct runner *runner, const struct workload *workload,
     nj_box_close(runner->box);
     if (request->keep) {
         keep_tree(&run);
+        keep_stamps(&run);
         (void)fclose(run.out);
         (void)fclose(run.errors);
     }

@@ -5,6 +5,7 @@
  * the same box. Lines at its head say what is claimed of it:
  *
  *     # equal: D2               from this level on all runs leave the same ("never": at none)
+ *     # times: D3               ... and the same times and order of files; else from there or D2 on
  *     # varies                  another seed and hour must leave something else
  *     # needs: gcc make         programs without which it is skipped
  *
@@ -31,6 +32,7 @@ struct workload {
     struct nj_span calls[CALLS_MAX];
     size_t n_calls;
     unsigned equal_from;
+    unsigned times_from;
     bool varies;
     bool held_out;
 };
@@ -69,7 +71,7 @@ void runner_start(struct runner *runner);
 void runner_stop(struct runner *runner);
 
 /* What is asked of a run. keep, where not NULL, is the beginning of file names: stdout, stderr and
- * a list of the files go to KEEP.out, KEEP.err and KEEP.tree. */
+ * lists of the files and of their times go to KEEP.out, KEEP.err, KEEP.tree and KEEP.stamps. */
 struct request {
     unsigned level;
     const char *seed; /* any text */

@@ -1,5 +1,6 @@
 # tar, gzip and zip hold the times of what they pack.
 # equal: D2
+# times: D3 (of a.tgz: gzip opens it while tar asks the time)
 # varies
 # needs: tar gzip python3
 set -eu

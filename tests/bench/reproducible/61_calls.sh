@@ -1,5 +1,6 @@
 # The clocks over the calls of a session: never backwards, and each call starts at its own hour.
 # equal: D1
+# times: D3 (of before: tee opens it while date asks the time)
 # varies
 # needs: python3
 set -eu

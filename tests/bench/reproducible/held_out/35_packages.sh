@@ -1,5 +1,6 @@
 # Archives that are made by other tools than tar: ar with times, gzip with name and time, zip, cpio, a Debian package.
 # equal: D2
+# times: D3 (of p.cpio: cpio opens it while find asks the time)
 # varies
 # needs: ar gzip python3
 set -eu
