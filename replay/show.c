@@ -148,13 +148,17 @@ static int field(struct nj_buf *out, const char *name, const char *value, struct
     return nj_buf_text(out, "\n", err);
 }
 
-/* What the agent declares; what was reached, verify tells. */
-static int field_level(struct nj_buf *out, const char *level, bool applied, struct nj_error *err)
+/* What the agent declares, and whether its boxes were built for it (at D0 there is nothing to
+ * build); what was reached, verify tells. */
+static int field_level(struct nj_buf *out, const struct nj_session_config *config,
+                       struct nj_error *err)
 {
+    bool as_declared = config->layer > 0 || strcmp(config->reproducible, "D0") == 0;
+
     if (nj_buf_text(out, "level     ", err) < 0 ||
-        nj_render_line(out, nj_span_text(level), err) < 0)
+        nj_render_line(out, nj_span_text(config->reproducible), err) < 0)
         return -(int)err->code;
-    return nj_buf_printf(out, err, applied ? ", as declared\n" : ", declared, not applied\n");
+    return nj_buf_text(out, as_declared ? ", as declared\n" : ", declared, not applied\n", err);
 }
 
 static int field_digest(struct nj_buf *out, const char *name, const struct nj_digest *digest,
@@ -201,8 +205,7 @@ static int header(struct nj_show *show, struct nj_buf *out, struct nj_error *err
         field(out, "agent", info->agent, err) < 0 || field(out, "job", info->job, err) < 0 ||
         field(out, "run", info->run, err) < 0 ||
         field(out, "status", info->status ? nj_status_text(info->status) : "not ended", err) < 0 ||
-        field_level(out, timeline->config->reproducible, timeline->config->layer > 0, err) < 0 ||
-        field_totals(show, out, err) < 0 ||
+        field_level(out, timeline->config, err) < 0 || field_totals(show, out, err) < 0 ||
         field_digest(out, "identity", &info->identity, err) < 0 ||
         field_digest(out, "content", &info->digests.content, err) < 0 ||
         field_digest(out, "record", &info->digests.record, err) < 0 ||

@@ -181,6 +181,18 @@ static uint64_t compact_at(const struct nj_manifest *manifest,
     return manifest->roles[agent->role].chain[0].context_tokens * agent->context_at_ppm / 1000000;
 }
 
+/* level_of - what the agent declares, or what a test wants of all */
+static unsigned level_of(const struct nj_manifest_agent *agent)
+{
+    const char *forced = getenv("NJ_TEST_REPRODUCIBLE");
+
+    for (unsigned level = 0; forced && level < sizeof(levels) / sizeof(levels[0]); level++) {
+        if (strcmp(forced, levels[level]) == 0)
+            return level;
+    }
+    return agent->reproducible;
+}
+
 int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_group *group,
                        struct nj_session_config *ret_config, struct nj_error *err)
 {
@@ -191,9 +203,9 @@ int nj_planning_config(struct nj_planning *planning, const struct nj_manifest_gr
         .agent = agent->name,
         .role = agent->role == NJ_MANIFEST_NONE ? "" : planning->manifest->roles[agent->role].name,
         .instructions = agent->instructions,
-        .reproducible = levels[agent->reproducible],
+        .reproducible = levels[level_of(agent)],
         /* Told so, as builds before the layer planned: their runs are to be resumed. */
-        .layer = getenv("NJ_TEST_NO_LAYER") ? NJ_D0 : agent->reproducible,
+        .layer = getenv("NJ_TEST_NO_LAYER") ? NJ_D0 : level_of(agent),
         .turns_max = group->limits.turns ? group->limits.turns : agent->limits.turns,
         .max_size_bytes = sandbox->max_size_mb << 20,
         .max_memory_bytes = sandbox->max_memory_mb << 20,

@@ -148,6 +148,8 @@ except ValueError:
     expect 0 nightjar run job.yaml --run-dir run
     expect 1 nightjar-replay verify "$(bundle one)"
     has "standard output"
+    expect 0 nightjar-replay show "$(bundle one)"
+    has_out "level     D0, as declared"
 }
 
 @test "a byte of recorded output is found" {
