@@ -17,6 +17,8 @@
 #define RECEIVE_BUFFER_BYTES 2048L
 #define KEEPALIVE_IDLE_S 60L
 #define KEEPALIVE_INTERVAL_S 30L
+#define KEPT_MAX_S 118L /* libcurl's own figure: just below the two minutes many servers keep to   \
+                         */
 
 uint64_t nj_http_now_ms(void)
 {
@@ -182,6 +184,26 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
                   address->protocol);
 }
 
+/* Where a kept connection closes without a byte of an answer libcurl sends the request again by
+ * itself, up to five times. But the server may have done what was asked, and nobody would know: so
+ * what has been sent is sent once, and whether again is for whoever began the exchange. */
+static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int own_port)
+{
+    struct nj_http_call *call = ctx;
+    long sent = 0;
+
+    (void)peer;
+    (void)own;
+    (void)peer_port;
+    (void)own_port;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+    if (sent == 0)
+        return CURL_PREREQFUNC_OK;
+    call->unanswered = true;
+    call->http->dead_ms = nj_http_now_ms();
+    return CURL_PREREQFUNC_ABORT;
+}
+
 /* ---- its end ---- */
 
 enum nj_http_end nj_http_call_end(const struct nj_http_call *call, CURLcode code)
@@ -193,6 +215,8 @@ enum nj_http_end nj_http_call_end(const struct nj_http_call *call, CURLcode code
     /* libcurl is content with headers that the connection's end cut off. */
     if (code == CURLE_OK)
         return call->head_done ? NJ_HTTP_WHOLE : NJ_HTTP_CUT;
+    if (call->unanswered)
+        return NJ_HTTP_CUT;
     if (call->address_refused && code == CURLE_COULDNT_CONNECT)
         return NJ_HTTP_REFUSED;
     switch ((int)code) {
@@ -256,6 +280,9 @@ void nj_http_call_tell(struct nj_http_call *call, CURLcode code, enum nj_http_en
     }
     if (call->address_refused && end == NJ_HTTP_REFUSED)
         (void)snprintf(call->text, sizeof(call->text), "its address is not allowed");
+    else if (call->unanswered)
+        (void)snprintf(call->text, sizeof(call->text),
+                       "a connection kept from an earlier call was closed without an answer");
     else if (!call->text[0])
         (void)snprintf(call->text, sizeof(call->text), "%s",
                        code == CURLE_OK ? "the connection ended within the answer's headers"
@@ -352,6 +379,15 @@ static bool set_exchange(struct nj_http_call *call, const struct nj_http_request
             curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK);
 }
 
+/* How long a connection may have lain idle to be used again. Where one was found dead those that
+ * lay beside it are not trusted either: each would cost a call another try. */
+static long kept_max_s(const struct nj_http *http)
+{
+    uint64_t since_s = (nj_http_now_ms() - http->dead_ms) / 1000;
+
+    return !http->dead_ms || since_s > KEPT_MAX_S ? KEPT_MAX_S : (long)since_s;
+}
+
 /* What holds for every exchange. */
 static bool set_rules(struct nj_http_call *call)
 {
@@ -365,6 +401,9 @@ static bool set_rules(struct nj_http_call *call)
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK && set_receive_buffer(easy) &&
+           curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_about_to_ask) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kept_max_s(call->http)) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S) == CURLE_OK &&

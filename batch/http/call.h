@@ -24,7 +24,8 @@ struct nj_http {
     struct call_list starting; /* begun inside a callback */
     CURL *idle[NJ_HTTP_IDLE_HANDLES_MAX];
     size_t n_idle;
-    unsigned inside; /* libcurl is on the stack */
+    uint64_t dead_ms; /* when a kept connection was last found dead; 0: never */
+    unsigned inside;  /* libcurl is on the stack */
 };
 
 struct nj_http_call {
@@ -53,6 +54,7 @@ struct nj_http_call {
     uint64_t first_byte_ms, idle_ms, deadline_ms;
     enum nj_http_end end; /* when it was we who ended it: not WHOLE */
     bool address_refused;
+    bool unanswered;            /* libcurl would have sent it once more */
     char text[CURL_ERROR_SIZE]; /* libcurl writes here why */
 };
 

@@ -227,6 +227,64 @@ static void an_answer_cut_short_is_no_answer(void **state)
                NULL, NULL, NJ_HTTP_CUT, "");
 }
 
+/* libcurl would ask again by itself, which nobody would see. */
+static void what_a_kept_connection_swallowed_is_not_sent_again(void **state)
+{
+    static const struct stub_answer closes = {.close = true}, resets = {.reset = true};
+    static const size_t sizes[] = {100, NJ_HTTP_FLAT_MAX_BYTES + 1}; /* in one piece, and read */
+    static uint8_t bytes[NJ_HTTP_FLAT_MAX_BYTES + 1];
+    struct nj_http_options options = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        const struct nj_span body = {bytes, sizes[i % 2]};
+        struct nj_http_request request = {.method = "POST", .body = &body, .n_body = 1};
+        struct stage stage;
+        struct seen seen = {0};
+
+        stage_init(&stage, &options);
+        stage.stub.answers[1] = i < 2 ? &closes : &resets;
+        stage.stub.answers[2] = &stage.answer;
+        stage.stub.n_answers = 3;
+        say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        request.url = stage.url;
+        for (size_t k = 1; k <= 3; k++) {
+            ask(&stage, &seen, &request);
+            turn(&stage, &seen, k);
+            assert_int_equal(stage.stub.n_requests, k);
+            assert_int_equal(seen.end, k == 2 ? NJ_HTTP_CUT : NJ_HTTP_WHOLE);
+            if (k == 2)
+                assert_non_null(strstr(seen.text, "was closed without an answer"));
+        }
+        nj_buf_done(&seen.body);
+        stage_done(&stage);
+    }
+}
+
+/* One that closed while it lay idle is known to be gone: nothing is sent there. */
+static void a_connection_that_closed_between_calls_costs_nothing(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stage stage;
+    struct seen seen = {0};
+
+    (void)state;
+    stage_init(&stage, &options);
+    stage.answer.close = true;
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    for (size_t k = 1; k <= 3; k++) {
+        ask(&stage, &seen, NULL);
+        turn(&stage, &seen, k);
+        assert_int_equal(seen.end, NJ_HTTP_WHOLE);
+        while (stage.stub.peers)
+            (void)event_base_loop(stage.base, EVLOOP_ONCE);
+    }
+    assert_int_equal(stage.stub.n_requests, 3);
+    assert_int_equal(stage.stub.n_connections, 3);
+    nj_buf_done(&seen.body);
+    stage_done(&stage);
+}
+
 static void time_limits_end_silence_and_trickles_alike(void **state)
 {
     static const struct stub_answer holds = {.hold = true};
@@ -437,6 +495,8 @@ int main(void)
         cmocka_unit_test(header_lines_are_split_strictly),
         cmocka_unit_test(an_answer_comes_with_its_headers_and_body),
         cmocka_unit_test(bodies_arrive_byte_for_byte_in_one_piece_or_many),
+        cmocka_unit_test(what_a_kept_connection_swallowed_is_not_sent_again),
+        cmocka_unit_test(a_connection_that_closed_between_calls_costs_nothing),
         cmocka_unit_test(an_answer_cut_short_is_no_answer),
         cmocka_unit_test(time_limits_end_silence_and_trickles_alike),
         cmocka_unit_test(caps_hold_for_headers_and_body),
