@@ -102,22 +102,31 @@ int vault_answer_header(const struct vault_inside *inside, const struct vault_as
 
 #define MASK_LEAST_BYTES 8u
 
+/* How many bytes of @text are @secret, or its beginning and enough of it to matter; 0: too few. */
+static size_t secret_in(const struct vault_secret *secret, const char *text, size_t len)
+{
+    size_t least = secret->len < MASK_LEAST_BYTES ? secret->len : MASK_LEAST_BYTES, run = 0;
+
+    while (secret->value && run < secret->len && run < len && text[run] == secret->value[run])
+        run++;
+    return run >= least ? run : 0;
+}
+
+/* A secret may begin within what looked like the beginning of one, so each byte is blotted out only
+ * once it has been compared as the first, and everything behind it is still as it came. */
 void vault_mask_text(const struct vault_inside *inside, char *text, size_t len)
 {
-    for (size_t k = 0; k < inside->manifest->n_credentials; k++) {
-        const struct vault_secret *secret = &inside->secrets[k];
-        size_t least = secret->len < MASK_LEAST_BYTES ? secret->len : MASK_LEAST_BYTES;
+    size_t end = 0; /* of what has to go */
 
-        for (size_t i = 0; secret->value && i + least <= len; i++) {
-            size_t run = 0;
+    for (size_t i = 0; i < len; i++) {
+        for (size_t k = 0; k < inside->manifest->n_credentials; k++) {
+            size_t run = secret_in(&inside->secrets[k], text + i, len - i);
 
-            while (run < secret->len && i + run < len && text[i + run] == secret->value[run])
-                run++;
-            if (run >= least) {
-                memset(text + i, '*', run);
-                i += run - 1;
-            }
+            if (end < i + run)
+                end = i + run;
         }
+        if (i < end)
+            text[i] = '*';
     }
 }
 

@@ -556,6 +556,35 @@ static void the_process_is_locked_filtered_and_deaf_to_signals(void **state)
     nj_manifest_free(manifest);
 }
 
+/* What looks like a secret's beginning may hide where it truly begins. */
+static void secrets_that_overlap_are_masked_whole(void **state)
+{
+    static const struct {
+        const char *text, *masked;
+    } cases[] = {
+        {"-ababababcd-", "-**********-"},
+        {"-abababababcd-", "-************-"},
+        {"-abababababab-", "-************-"},
+        {"-ababababcdefgh-", "-**************-"},
+        {"-bababab-abababa", "-bababab-abababa"},
+        {"cdefg-abcdefgh-", "cdefg-ab******-"},
+        {"ababababcdefghcdefgh", "********************"},
+    };
+    const struct nj_manifest manifest = {.n_credentials = 2};
+    struct vault_secret secrets[] = {{.value = (char[]){"ababababcd"}, .len = 10},
+                                     {.value = (char[]){"cdefgh"}, .len = 6}};
+    struct vault_inside inside = {.manifest = &manifest, .secrets = secrets};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[32];
+
+        (void)snprintf(text, sizeof(text), "%s", cases[i].text);
+        vault_mask_text(&inside, text, strlen(text));
+        assert_string_equal(text, cases[i].masked);
+    }
+}
+
 static void a_malformed_question_is_refused(void **state)
 {
     struct vault_secret secret = {.value = (char[]){"x"}, .len = 1};
@@ -595,6 +624,7 @@ int main(void)
         cmocka_unit_test(bad_sources_are_named_with_their_place),
         cmocka_unit_test(a_credential_goes_to_its_hosts_and_methods_only),
         cmocka_unit_test(a_secret_is_masked_wherever_it_lies),
+        cmocka_unit_test(secrets_that_overlap_are_masked_whole),
         cmocka_unit_test(many_questions_are_answered_each_once_and_in_order),
         cmocka_unit_test(a_vault_that_dies_fails_all_who_wait),
         cmocka_unit_test(a_vault_that_is_late_once_answers_nobody_again),
