@@ -131,6 +131,7 @@ void nj_show_count(const struct nj_show *show, struct nj_counts *ret_counts)
         counts.calls += row->kind == NJ_EVENT_TOOL_DONE;
         counts.checks += row->kind == NJ_EVENT_JUDGED;
         counts.cost_micro_usd += row->cost_micro_usd;
+        counts.lost_micro_usd += row->kind == NJ_EVENT_REPLY ? 0 : row->cost_micro_usd;
         counts.time_last_ns = row->time_ns;
     }
     *ret_counts = counts;
@@ -175,6 +176,16 @@ static const char *plural(uint64_t n)
     return n == 1 ? "" : "s";
 }
 
+static int put_cost(const struct nj_counts *counts, struct nj_buf *out, struct nj_error *err)
+{
+    if (nj_render_money(out, counts->cost_micro_usd, err) < 0 || counts->lost_micro_usd == 0)
+        return -(int)err->code;
+    if (nj_buf_text(out, ", of it ", err) < 0 ||
+        nj_render_money(out, counts->lost_micro_usd, err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(out, " without a reply", err);
+}
+
 static int field_totals(struct nj_show *show, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_row *first = &show->timeline->rows[0];
@@ -188,9 +199,8 @@ static int field_totals(struct nj_show *show, struct nj_buf *out, struct nj_erro
             "steps     %zu: %" PRIu64 " %s, %" PRIu64 " call%s, %" PRIu64 " check%s\ncost      ",
             show->timeline->n_steps, counts.replies, counts.replies == 1 ? "reply" : "replies",
             counts.calls, plural(counts.calls), counts.checks, plural(counts.checks)) < 0 ||
-        nj_render_money(out, counts.cost_micro_usd, err) < 0 ||
-        nj_buf_text(out, "\nbegan     ", err) < 0 || nj_render_time(out, first->time_ns, err) < 0 ||
-        nj_buf_text(out, ", took ", err) < 0 ||
+        put_cost(&counts, out, err) < 0 || nj_buf_text(out, "\nbegan     ", err) < 0 ||
+        nj_render_time(out, first->time_ns, err) < 0 || nj_buf_text(out, ", took ", err) < 0 ||
         nj_render_duration(out, nj_shown_offset_ms(show, &last), err) < 0)
         return -(int)err->code;
     return nj_buf_text(out, "\n", err);

@@ -46,6 +46,7 @@ struct nj_counts {
     uint64_t calls;
     uint64_t checks;
     uint64_t cost_micro_usd;
+    uint64_t lost_micro_usd; /* of it: spent without a reply, by failed tries and lost calls */
     int64_t time_last_ns;
 };
 void nj_show_count(const struct nj_show *show, struct nj_counts *ret_counts);

@@ -57,6 +57,7 @@ static json_t *session_json(struct nj_show *show)
          set_number(object, "replies", counts.replies) &&
          set_number(object, "calls", counts.calls) && set_number(object, "checks", counts.checks) &&
          set_number(object, "cost_micro_usd", counts.cost_micro_usd) &&
+         set_number(object, "lost_micro_usd", counts.lost_micro_usd) &&
          nj_json_set(object, "time_ns", json_integer(timeline->rows[0].time_ns));
     if (ok && nj_record_damage(timeline->record))
         ok = set_text(object, "damage", nj_record_damage(timeline->record));

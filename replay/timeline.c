@@ -58,7 +58,10 @@ static int add_row(struct nj_timeline *timeline, struct growth *growth, const st
 
 static struct nj_row row_of(const struct nj_event *event, uint64_t sequence)
 {
-    struct nj_row row = {.kind = event->kind, .sequence = sequence, .time_ns = event->time_ns};
+    struct nj_row row = {.kind = event->kind,
+                         .sequence = sequence,
+                         .time_ns = event->time_ns,
+                         .cost_micro_usd = nj_event_cost(event)};
 
     switch (event->kind) {
     case NJ_EVENT_OPENED:
@@ -68,7 +71,6 @@ static struct nj_row row_of(const struct nj_event *event, uint64_t sequence)
         row.is_step = true;
         row.turn = event->reply.turn;
         row.duration_ms = event->reply.duration_ms;
-        row.cost_micro_usd = event->reply.cost_micro_usd;
         break;
     case NJ_EVENT_TOOL_DONE:
         row.is_step = true;

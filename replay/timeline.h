@@ -26,7 +26,7 @@ struct nj_row {
     uint64_t call;     /* TOOL_DONE: in the turn, from 0; JUDGED: the round, from 1 */
     int64_t time_ns;   /* wall clock at its end */
     uint64_t duration_ms;
-    uint64_t cost_micro_usd;
+    uint64_t cost_micro_usd; /* a reply's, or what was spent without one: nj_event_cost() */
 };
 
 struct nj_timeline {
