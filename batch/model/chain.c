@@ -241,8 +241,9 @@ static enum nj_retry_next what_next(struct nj_model_call *call, const struct nj_
 
     if (tried->verdict == NJ_TRY_OVER)
         return NJ_RETRY_OVER;
-    if (again && call->headers.should_retry == NJ_RATE_DO_NOT)
-        again = false;
+    /* The service's own word is before what its status says, but a key it does not take stays. */
+    if (tried->verdict != NJ_TRY_STOP && call->headers.should_retry != NJ_RATE_UNSAID)
+        again = call->headers.should_retry == NJ_RATE_RETRY;
     next = nj_retry_failed(&call->walk.retry, call->role->spec, tried->cause, !again);
     if (next == NJ_RETRY_OVER && again && model_of(call)->gate &&
         (tried->cause == NJ_CAUSE_RATE_LIMITED || tried->cause == NJ_CAUSE_OVERLOADED) &&

@@ -24,7 +24,7 @@ A REPLY:
 
 The journal is appended to, a JSON object a line, each written before anything is sent:
     asked      n, connection, inflight, api, path, session, depth (blocks or messages so far), turn, attempt, model, stream,
-               first (60 characters), digest of the body, key (digest), traceparent, cached
+               fields (of the body), first (60 characters), digest of the body, key (digest), traceparent, cached
     answered   n, status, whole (a sound reply: whoever has read all of it finds this line), bytes, fault
     refused    n, status, why
 """
@@ -314,7 +314,7 @@ class Connection:
         try:
             server.note(event="asked", n=n, connection=self.number, inflight=server.inflight, api=api.__name__[13:], path=path,
                         session=call["session"], depth=call["depth"], turn=call["turn"], attempt=call["attempt"], model=call["model"],
-                        stream=call["stream"], first=call["first"][:60], digest=hashlib.sha256(raw).hexdigest()[:32],
+                        stream=call["stream"], fields=sorted(parsed[1]), first=call["first"][:60], digest=hashlib.sha256(raw).hexdigest()[:32],
                         key=digest(key)[:16], traceparent=traceparent, tokens=call["tokens"], at=round(time.time(), 3))
             if counting:
                 await self.send(200, [("content-type", "application/json")], [json.dumps({"input_tokens": call["tokens"]}).encode()])
