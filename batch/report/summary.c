@@ -14,6 +14,7 @@
 #define CAUSES_SHOWN_MAX 10
 #define CAUSE_COLUMNS_MAX 200 /* what went wrong is told in words, on as many lines as it takes */
 #define LABEL_COLUMNS 10
+#define MODELS_SHOWN_MAX 4
 
 struct writer {
     const struct nj_ledger *ledger;
@@ -218,6 +219,34 @@ static void put_cached(struct writer *w)
     }
 }
 
+/* What each model's replies cost; what is left brought none: tries that failed, calls lost. */
+static void put_models(struct writer *w)
+{
+    const struct nj_tally *tally = w->tally;
+    uint64_t left = tally->all.cost_micro_usd;
+
+    for (size_t i = 0; i < tally->n_models; i++) {
+        const struct nj_facts_model *model = &tally->models[i];
+
+        left -= model->cost_micro_usd < left ? model->cost_micro_usd : left;
+        if (tally->n_models == 1 || i >= MODELS_SHOWN_MAX)
+            continue;
+        label(w, "");
+        put_money(w, model->cost_micro_usd);
+        put(w, "  ");
+        put_shown(w, model->name, 40);
+        put(w, ", ");
+        put_count(w, model->calls, model->calls == 1 ? " call" : " calls");
+        end_line(w);
+    }
+    if (left == 0)
+        return;
+    label(w, "");
+    put_money(w, left);
+    put(w, "  without a reply: failed tries, lost calls");
+    end_line(w);
+}
+
 static void put_cost(struct writer *w)
 {
     const struct nj_tally_sum *all = &w->tally->all;
@@ -238,16 +267,7 @@ static void put_cost(struct writer *w)
         put(w, " out");
     end_line(w);
     put_cached(w);
-    for (size_t i = 0; w->tally->n_models > 1 && i < w->tally->n_models && i < 4; i++) {
-        label(w, "");
-        put_money(w, w->tally->models[i].cost_micro_usd);
-        put(w, "  ");
-        put_shown(w, w->tally->models[i].name, 40);
-        put(w, ", ");
-        put_count(w, w->tally->models[i].calls,
-                  w->tally->models[i].calls == 1 ? " call" : " calls");
-        end_line(w);
-    }
+    put_models(w);
     if (all->box_held_ms > 0) {
         label(w, "runtime");
         put_duration(w, all->box_held_ms);
