@@ -1,6 +1,6 @@
 /*
- * inside.h - a journal's reader, for reader.c (whole batches or nothing), place.c, recovery.c,
- * thin.c and salvage.c (whatever is whole); private to them
+ * inside.h - a journal's reader, for reader.c (whole batches or nothing), segment.c (one file),
+ * place.c, recovery.c, thin.c and salvage.c (whatever is whole); private to them
  */
 #ifndef NJ_JOURNAL_INSIDE_H
 #define NJ_JOURNAL_INSIDE_H
@@ -51,9 +51,8 @@ struct nj_journal {
     char damage[NJ_ERROR_TEXT_MAX_BYTES];
 };
 
-/* ---- reader.c ---- */
+/* ---- segment.c ---- */
 
-enum nj_journal_batch_state { NJ_BATCH_WHOLE = 0, NJ_BATCH_BROKEN = 1 };
 enum nj_journal_header_state { NJ_HEADER_WHOLE = 0, NJ_HEADER_NONE = 1, NJ_HEADER_ABSENT = 2 };
 
 /* What lies behind the last whole batch of a file. */
@@ -77,6 +76,22 @@ int nj_journal_segment_look(const struct nj_journal *journal, uint32_t number, i
 int nj_journal_tail_scan(int fd, uint64_t offset, uint64_t seed, uint32_t epoch,
                          struct nj_journal_tail *ret_tail, struct nj_error *err) NJ_MUST_USE;
 
+int nj_journal_file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_read_up_to - as many bytes as the file has, at most @len */
+int nj_journal_read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t *ret_len,
+                          struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_last_segment - the highest number in the folder, 0 when there is none */
+int nj_journal_last_segment(const struct nj_journal *journal, uint32_t *ret_number,
+                            struct nj_error *err) NJ_MUST_USE;
+
+bool nj_journal_all_zero(const uint8_t *data, size_t len);
+
+/* ---- reader.c ---- */
+
+enum nj_journal_batch_state { NJ_BATCH_WHOLE = 0, NJ_BATCH_BROKEN = 1 };
+
 /* nj_journal_enter - go to the beginning of @segment, whatever was read before */
 int nj_journal_enter(struct nj_journal *journal, uint32_t segment,
                      struct nj_error *err) NJ_MUST_USE;
@@ -91,17 +106,7 @@ int nj_journal_batch_next(struct nj_journal *journal, struct nj_error *err) NJ_M
 /* nj_journal_hold_entered - of a reader that holds: the segment that was entered (place.c) */
 void nj_journal_hold_entered(struct nj_journal *journal);
 
-int nj_journal_file_bytes(int fd, uint64_t *ret_bytes, struct nj_error *err) NJ_MUST_USE;
-
-/* nj_journal_read_up_to - as many bytes as the file has, at most @len */
-int nj_journal_read_up_to(int fd, uint64_t offset, uint8_t *data, size_t len, size_t *ret_len,
-                          struct nj_error *err) NJ_MUST_USE;
-
-/* nj_journal_last_segment - the highest number in the folder, 0 when there is none */
-int nj_journal_last_segment(const struct nj_journal *journal, uint32_t *ret_number,
-                            struct nj_error *err) NJ_MUST_USE;
-
-bool nj_journal_all_zero(const uint8_t *data, size_t len);
+/* ---- salvage.c ---- */
 
 /* nj_journal_salvage_next - nj_journal_next() of a journal that was opened to be salvaged */
 int nj_journal_salvage_next(struct nj_journal *journal, struct nj_frame *ret_frame,
