@@ -24,7 +24,7 @@
 
 #include "formats/base/banned.h"
 
-#define STARTS_PER_ROUND 8
+#define STARTS_PER_ROUND 2
 
 void nj_engine_fail(struct nj_engine *engine, const struct nj_error *err)
 {

@@ -151,6 +151,7 @@ int nj_live_new(struct nj_engine *engine, const struct nj_plan_session *plan,
     live->owner = ++engine->owners;
     live->plan = plan;
     live->restore_fd = -1;
+    live->index.share = true;
     nj_buf_init(&live->began, NJ_CONFIG_MAX_BYTES);
     live->seat.world = &engine->world;
     live->seat.sink = (struct nj_object_sink){.put = put_object, .ctx = live};

@@ -38,7 +38,7 @@
 #define NJ_PARK_AFTER_S 30 /* a box idle for longer is evicted */
 #define NJ_TAKERS_MAX 4    /* threads for what calls leave; one for each processor but one */
 #define NJ_RESTORE_INLINE_BYTES                                                                    \
-    (256u << 10) /* journal bytes that the loop reads itself; more: a worker */
+    (64u << 10) /* journal bytes that the loop reads itself; more: a worker */
 
 enum nj_box_phase {
     NJ_BOX_NONE,

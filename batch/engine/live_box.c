@@ -257,14 +257,14 @@ static int fill_restore(struct nj_live *live, const struct nj_workspace_ref *wor
 }
 
 /* In a worker. */
-static int fill_ordered(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
+static int fill_ordered(void *ctx, const struct nj_worker_order *sent, struct nj_error *err)
 {
     NJ_AUTO(nj_order_done) struct nj_live live = {0};
     const struct nj_order *order;
 
-    if (nj_order_read(ctx, bytes, &order, &live, err) < 0)
+    if (nj_order_read(ctx, sent, &order, &live, err) < 0)
         return -(int)err->code;
-    return fill_restore(&live, &order->workspace, fd, err);
+    return fill_restore(&live, &order->workspace, sent->fd, err);
 }
 
 static void on_restored(void *ctx, const struct nj_error *err)
@@ -297,15 +297,6 @@ static void on_filled(void *ctx, const struct nj_error *err)
         box_not_ready(live, &restore_err);
 }
 
-static uint64_t journal_bytes(const struct nj_object_index *index)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < index->cap; i++)
-        sum += index->slots[i].place.bytes;
-    return sum;
-}
-
 static int start_filling(struct nj_live *live, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
@@ -314,8 +305,8 @@ static int start_filling(struct nj_live *live, struct nj_error *err)
     if (nj_order_new(live, false, &bytes, &order, err) < 0)
         return -(int)err->code;
     order->workspace = live->seat.session->workspace;
-    return nj_worker_start(live->engine->pool, fill_ordered, nj_buf_span(&bytes), live->restore_fd,
-                           on_filled, live, &live->worker, err);
+    return nj_order_start(live, fill_ordered, nj_buf_span(&bytes), live->restore_fd, on_filled,
+                          err);
 }
 
 static void restore(struct nj_live *live)
@@ -329,7 +320,7 @@ static void restore(struct nj_live *live)
         box_not_ready(live, &err);
         return;
     }
-    if (journal_bytes(&live->index) > NJ_RESTORE_INLINE_BYTES) {
+    if (live->index.bytes > NJ_RESTORE_INLINE_BYTES) {
         live->restore_held = nj_thinning_holds(live->engine);
         if (!live->restore_held && start_filling(live, &err) < 0)
             box_not_ready(live, &err);

@@ -1,5 +1,5 @@
 /*
- * order.c - a session's places and objects, copied for a worker
+ * order.c - a session's places and objects, for a worker: copied where they are few
  */
 #include "batch/engine/order.h"
 
@@ -28,43 +28,62 @@ int nj_order_new(const struct nj_live *live, bool with_places, struct nj_buf *ou
 {
     struct nj_order order = {.session = live->plan->number - 1,
                              .n_places = with_places ? live->n_places : 0,
-                             .n_objects = live->index.count};
+                             .n_objects = live->index.count,
+                             .n_slots = live->index.mapped ? live->index.cap : 0};
     size_t places_bytes = order.n_places * sizeof(*live->places);
-    size_t slots_bytes = order.n_objects * sizeof(*live->index.slots);
+    size_t slots_bytes = order.n_slots > 0 ? 0 : order.n_objects * sizeof(*live->index.slots);
 
     nj_buf_init(out, ORDER_MAX_BYTES);
     if (nj_buf_reserve(out, sizeof(order) + places_bytes + slots_bytes, err) < 0 ||
         nj_buf_append(out, &order, sizeof(order), err) < 0 ||
         nj_buf_append(out, live->places, places_bytes, err) < 0 ||
-        append_objects(&live->index, out, err) < 0)
+        (order.n_slots == 0 && append_objects(&live->index, out, err) < 0))
         return nj_wrap(err, "an order for session %s", live->plan->key);
     *ret_order = (struct nj_order *)out->data;
     return 0;
 }
 
-int nj_order_read(struct nj_engine *engine, struct nj_span bytes, const struct nj_order **ret_order,
-                  struct nj_live *ret_live, struct nj_error *err)
+int nj_order_start(struct nj_live *live, nj_worker_main work, struct nj_span order, int fd,
+                   nj_worker_done done, struct nj_error *err)
 {
-    const struct nj_order *order = (const struct nj_order *)bytes.data;
-    uint8_t *behind = (uint8_t *)bytes.data + sizeof(*order); /* only read: the map is read-only */
-    const struct nj_object_index_slot *objects;
+    const struct nj_worker_order sent = {
+        .bytes = order, .fd = fd, .pages = live->index.mapped ? live->index.fd : -1};
+
+    return nj_worker_start(live->engine->pool, work, &sent, done, live, &live->worker, err);
+}
+
+static int read_objects(const struct nj_order *order, const struct nj_worker_order *sent,
+                        const struct nj_object_index_slot *objects, struct nj_object_index *index,
+                        struct nj_error *err)
+{
+    if (order->n_slots > 0)
+        return nj_object_index_map(sent->pages, order->n_slots, order->n_objects, index, err);
+    for (size_t i = 0; i < order->n_objects; i++)
+        if (nj_object_index_add(index, &objects[i].digest, &objects[i].place, err) < 0) {
+            nj_object_index_done(index);
+            return -(int)err->code;
+        }
+    return 0;
+}
+
+int nj_order_read(struct nj_engine *engine, const struct nj_worker_order *sent,
+                  const struct nj_order **ret_order, struct nj_live *ret_live, struct nj_error *err)
+{
+    const struct nj_order *order = (const struct nj_order *)sent->bytes.data;
+    struct nj_journal_place *places =
+        (struct nj_journal_place *)(uintptr_t)(order + 1); /* only read: the map is read-only */
 
     nj_journal_forget(engine->reader, 0); /* of what was thinned since its last order */
     *ret_live = (struct nj_live){
         .engine = engine,
         .plan = &engine->plan->sessions[order->session],
-        .places = (struct nj_journal_place *)behind,
+        .places = places,
         .n_places = order->n_places,
     };
-    objects =
-        (const struct nj_object_index_slot *)(behind + order->n_places * sizeof(*ret_live->places));
-    for (size_t i = 0; i < order->n_objects; i++)
-        if (nj_object_index_add(&ret_live->index, &objects[i].digest, &objects[i].place, err) < 0) {
-            nj_object_index_done(&ret_live->index);
-            return -(int)err->code;
-        }
     *ret_order = order;
-    return 0;
+    return read_objects(order, sent,
+                        (const struct nj_object_index_slot *)(places + order->n_places),
+                        &ret_live->index, err);
 }
 
 void nj_order_done(struct nj_live *live)

@@ -97,13 +97,12 @@ static int publish_session(struct nj_live *live, const struct nj_order *order, s
 }
 
 /* In the worker. */
-static int publish(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
+static int publish(void *ctx, const struct nj_worker_order *sent, struct nj_error *err)
 {
     NJ_AUTO(nj_order_done) struct nj_live live = {0};
     const struct nj_order *order;
 
-    (void)fd;
-    if (nj_order_read(ctx, bytes, &order, &live, err) < 0)
+    if (nj_order_read(ctx, sent, &order, &live, err) < 0)
         return -(int)err->code;
     return publish_session(&live, order, err);
 }
@@ -195,8 +194,7 @@ static int start_worker(struct nj_live *live, struct nj_error *err)
     order->has_outputs = live->closed.closed.has_outputs;
     order->outputs = live->closed.closed.outputs;
     nj_live_own_bundle_name(live, order->bundle, sizeof(order->bundle));
-    return nj_worker_start(live->engine->pool, publish, nj_buf_span(&bytes), -1, on_published, live,
-                           &live->worker, err);
+    return nj_order_start(live, publish, nj_buf_span(&bytes), -1, on_published, err);
 }
 
 void nj_live_start_publishing(struct nj_engine *engine)

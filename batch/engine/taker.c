@@ -22,7 +22,7 @@
 
 #include "formats/base/banned.h"
 
-#define ITEMS_MAX 1024u              /* of a piece */
+#define ITEMS_MAX 256u               /* of a piece: half a millisecond of the loop */
 #define READ_PIECE_BYTES (1u << 20)  /* of objects, known ones too: that ends it as well */
 #define STORED_MAX_BYTES (64u << 20) /* of a piece: one object is never cut */
 

@@ -62,10 +62,10 @@ static bool lives(void *ctx, const struct nj_frame *frame)
            order->lives[frame->session];
 }
 
-static int thin(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
+static int thin(void *ctx, const struct nj_worker_order *sent, struct nj_error *err)
 {
     const struct nj_engine *engine = ctx;
-    const struct order *order = (const struct order *)bytes.data;
+    const struct order *order = (const struct order *)sent->bytes.data;
     struct nj_journal_thin how = {.lives = lives, .ctx = (void *)order};
     struct nj_journal_thinned thinned;
     struct answer answer;
@@ -76,9 +76,9 @@ static int thin(void *ctx, struct nj_span bytes, int fd, struct nj_error *err)
         return r;
     answer = (struct answer){.bytes = r == NJ_JOURNAL_THIN_READY ? thinned.bytes_after : 0,
                              .n_moves = thinned.moves ? thinned.n_moves : 0};
-    r = nj_fsio_write(fd, &answer, sizeof(answer), err);
+    r = nj_fsio_write(sent->fd, &answer, sizeof(answer), err);
     if (r == 0 && answer.n_moves > 0)
-        r = nj_fsio_write(fd, thinned.moves, answer.n_moves * sizeof(*thinned.moves), err);
+        r = nj_fsio_write(sent->fd, thinned.moves, answer.n_moves * sizeof(*thinned.moves), err);
     free(thinned.moves);
     return r;
 }
@@ -175,6 +175,7 @@ static int start(struct nj_engine *engine, uint32_t segment, struct nj_error *er
     size_t n = engine->plan->n_sessions;
     size_t bytes = sizeof(struct order) + n + 1;
     nj_auto_free struct order *order = calloc(1, bytes);
+    struct nj_worker_order sent = NJ_WORKER_ORDER_EMPTY;
 
     if (!order)
         return nj_fail_nomem(err);
@@ -182,9 +183,11 @@ static int start(struct nj_engine *engine, uint32_t segment, struct nj_error *er
     order->n_sessions = (uint32_t)n;
     for (size_t i = 0; i < n; i++)
         order->lives[i + 1] = !has_ended(&engine->seats[i]);
-    if (nj_fsio_memfd("moves", &thinning->moves_fd, err) < 0 ||
-        nj_worker_start(engine->pool, thin, (struct nj_span){(const uint8_t *)order, bytes},
-                        thinning->moves_fd, on_thinned, engine, &thinning->worker, err) < 0)
+    if (nj_fsio_memfd("moves", &thinning->moves_fd, err) < 0)
+        return -(int)err->code;
+    sent.bytes = (struct nj_span){(const uint8_t *)order, bytes};
+    sent.fd = thinning->moves_fd;
+    if (nj_worker_start(engine->pool, thin, &sent, on_thinned, engine, &thinning->worker, err) < 0)
         return -(int)err->code;
     thinning->segment = segment;
     return 0;

@@ -50,9 +50,10 @@ struct message {
     nj_worker_main work;
     size_t order_bytes;
     bool has_fd;
+    bool has_pages;
 };
 
-#define MESSAGE_DESCRIPTORS_MAX 3 /* the order, @fd where there is one, what is lent */
+#define MESSAGE_DESCRIPTORS_MAX 4 /* the order, what comes with it, what is lent */
 
 /* ---- in the worker ---- */
 
@@ -80,19 +81,25 @@ static void close_others(const struct nj_workers_setup *setup, int fd)
 
 static int work_on(void *ctx, const struct message *message, const int *fds, struct nj_error *err)
 {
-    struct nj_span order = {.len = message->order_bytes};
+    struct nj_worker_order order = NJ_WORKER_ORDER_EMPTY;
     void *map = NULL;
     int r;
 
-    if (order.len > 0) {
-        map = mmap(NULL, order.len, PROT_READ, MAP_PRIVATE, fds[0], 0);
+    order.bytes.len = message->order_bytes;
+    if (order.bytes.len > 0) {
+        map = mmap(NULL, order.bytes.len, PROT_READ, MAP_PRIVATE, *fds, 0);
         if (map == MAP_FAILED)
             return nj_fail_errno(err, errno, "map an order");
-        order.data = map;
+        order.bytes.data = map;
     }
-    r = message->work(ctx, order, message->has_fd ? fds[1] : -1, err);
+    fds++;
+    if (message->has_fd)
+        order.fd = *fds++;
+    if (message->has_pages)
+        order.pages = *fds;
+    r = message->work(ctx, &order, err);
     if (map)
-        (void)munmap(map, order.len);
+        (void)munmap(map, order.bytes.len);
     return r;
 }
 
@@ -105,7 +112,7 @@ static _Noreturn void serve(const struct nj_workers_setup *setup, int fd)
         size_t len = 0, n_fds = MESSAGE_DESCRIPTORS_MAX;
 
         if (nj_fsio_recvmsg(fd, &message, sizeof(message), &len, fds, &n_fds, &err) != 0 ||
-            len != sizeof(message) || n_fds < (message.has_fd ? 2 : 1))
+            len != sizeof(message) || n_fds < (size_t)1 + message.has_fd + message.has_pages)
             _exit(0); /* the engine ends, or has ended */
         if (work_on(setup->ctx, &message, fds, &err) == 0)
             err = (struct nj_error){0};
@@ -293,11 +300,14 @@ static int worker_send(struct nj_worker *worker, const struct message *message, 
     return 0;
 }
 
-int nj_worker_start(struct nj_workers *workers, nj_worker_main work, struct nj_span order, int fd,
-                    nj_worker_done done, void *done_ctx, struct nj_worker **ret_worker,
-                    struct nj_error *err)
+int nj_worker_start(struct nj_workers *workers, nj_worker_main work,
+                    const struct nj_worker_order *order, nj_worker_done done, void *done_ctx,
+                    struct nj_worker **ret_worker, struct nj_error *err)
 {
-    struct message message = {.work = work, .order_bytes = order.len, .has_fd = fd >= 0};
+    struct message message = {.work = work,
+                              .order_bytes = order->bytes.len,
+                              .has_fd = order->fd >= 0,
+                              .has_pages = order->pages >= 0};
     nj_auto_close int order_fd = -1;
     struct nj_worker *worker;
     int fds[MESSAGE_DESCRIPTORS_MAX];
@@ -305,11 +315,14 @@ int nj_worker_start(struct nj_workers *workers, nj_worker_main work, struct nj_s
     int r;
 
     if (nj_fsio_memfd("order", &order_fd, err) < 0 ||
-        (order.len > 0 && nj_fsio_write(order_fd, order.data, order.len, err) < 0))
+        (order->bytes.len > 0 &&
+         nj_fsio_write(order_fd, order->bytes.data, order->bytes.len, err) < 0))
         return nj_wrap(err, "an order for a worker");
     fds[n_fds++] = order_fd;
-    if (fd >= 0)
-        fds[n_fds++] = fd;
+    if (order->fd >= 0)
+        fds[n_fds++] = order->fd;
+    if (order->pages >= 0)
+        fds[n_fds++] = order->pages;
     if (workers->setup.lent >= 0)
         fds[n_fds++] = workers->setup.lent;
     for (;;) {

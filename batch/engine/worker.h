@@ -28,9 +28,17 @@ struct event_base;
 struct nj_workers;
 struct nj_worker;
 
-/* In the worker. @order is what was sent, aligned for any type, gone afterwards; @fd too, -1 when
- * none was. Returns 0 or negative. */
-typedef int (*nj_worker_main)(void *ctx, struct nj_span order, int fd, struct nj_error *err);
+/* What is sent: bytes, which are copied, and descriptors, which are borrowed; -1: none. */
+struct nj_worker_order {
+    struct nj_span bytes;
+    int fd;    /* to write into */
+    int pages; /* memory to look at: what is too long to be copied by the loop */
+};
+#define NJ_WORKER_ORDER_EMPTY ((struct nj_worker_order){.fd = -1, .pages = -1})
+
+/* In the worker. What is in @order is gone afterwards; its bytes are aligned for any type. Returns
+ * 0 or negative. */
+typedef int (*nj_worker_main)(void *ctx, const struct nj_worker_order *order, struct nj_error *err);
 typedef void (*nj_worker_done)(void *ctx,
                                const struct nj_error *err); /* in the loop; NULL: all well */
 
@@ -50,11 +58,10 @@ int nj_workers_new(struct event_base *base, const struct nj_workers_setup *setup
 /* nj_workers_free - ends all processes; work under way must have been cancelled. Accepts NULL. */
 void nj_workers_free(struct nj_workers *workers);
 
-/* nj_worker_start - @order is copied, @fd (or -1) borrowed. There is no limit on how many work at
- * once: that is the caller's. */
-int nj_worker_start(struct nj_workers *workers, nj_worker_main work, struct nj_span order, int fd,
-                    nj_worker_done done, void *done_ctx, struct nj_worker **ret_worker,
-                    struct nj_error *err) NJ_MUST_USE;
+/* nj_worker_start - there is no limit on how many work at once: that is the caller's */
+int nj_worker_start(struct nj_workers *workers, nj_worker_main work,
+                    const struct nj_worker_order *order, nj_worker_done done, void *done_ctx,
+                    struct nj_worker **ret_worker, struct nj_error *err) NJ_MUST_USE;
 
 /* nj_worker_cancel - kill and reap its process; @done will not be called; accepts NULL. A worker
  * that has ended is gone by itself. */

@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -129,6 +132,77 @@ static void done_leaves_an_empty_index(void **state)
     nj_object_index_done(&index);
 }
 
+static bool all_are_found(const struct nj_object_index *index)
+{
+    for (unsigned n = 0; n < MANY; n++) {
+        struct nj_digest digest = digest_of(n);
+        const struct nj_journal_place *place = nj_object_index_find(index, &digest);
+
+        if (!place || place->offset != place_of(n).offset)
+            return false;
+    }
+    return true;
+}
+
+static void a_large_one_is_seen_by_another_process_without_a_copy(void **state)
+{
+    NJ_AUTO(nj_object_index_done) struct nj_object_index index = {.share = true};
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    for (unsigned n = 0; n < 1000; n++)
+        add(&index, n);
+    assert_false(index.mapped); /* a descriptor each is too much for small ones */
+    for (unsigned n = 1000; n < MANY; n++)
+        add(&index, n);
+    assert_true(index.mapped);
+    assert_true(all_are_found(&index));
+    pid = fork();
+    if (pid == 0) {
+        struct nj_object_index seen;
+        struct nj_error err = {0};
+        bool found = nj_object_index_map(index.fd, index.cap, index.count, &seen, &err) == 0 &&
+                     all_are_found(&seen);
+
+        nj_object_index_done(&seen);
+        _exit(found ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(all_are_found(&index));
+}
+
+static void without_descriptors_a_large_one_lies_in_the_heap(void **state)
+{
+    NJ_AUTO(nj_object_index_done) struct nj_object_index index = {.share = true};
+    struct rlimit before, none;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (unsigned n = 0; n < MANY; n++)
+        add(&index, n);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_false(index.mapped);
+    assert_true(all_are_found(&index));
+}
+
+static void it_knows_how_long_its_frames_are(void **state)
+{
+    NJ_AUTO(nj_object_index_done) struct nj_object_index index = {0};
+    uint64_t sum = 0;
+
+    (void)state;
+    for (unsigned n = 0; n < 100; n++) {
+        add(&index, n);
+        sum += place_of(n).bytes;
+    }
+    assert_int_equal(index.bytes, sum);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +210,9 @@ int main(void)
         cmocka_unit_test(every_object_is_found_where_it_was_put_however_many_come),
         cmocka_unit_test(digests_that_begin_alike_are_told_apart),
         cmocka_unit_test(sorted_gives_them_in_the_order_they_were_written),
+        cmocka_unit_test(a_large_one_is_seen_by_another_process_without_a_copy),
+        cmocka_unit_test(without_descriptors_a_large_one_lies_in_the_heap),
+        cmocka_unit_test(it_knows_how_long_its_frames_are),
         cmocka_unit_test(done_leaves_an_empty_index),
     };
 

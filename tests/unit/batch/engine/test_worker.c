@@ -72,17 +72,18 @@ static void on_done(void *ctx, const struct nj_error *err)
         stage.err = *err;
 }
 
-static void start_with(nj_worker_main work, struct nj_span order, int fd)
+static void start_with(nj_worker_main work, struct nj_span order, int fd, int pages)
 {
     struct nj_error err = {0};
+    const struct nj_worker_order sent = {.bytes = order, .fd = fd, .pages = pages};
 
-    if (nj_worker_start(stage.workers, work, order, fd, on_done, &stage, &stage.worker, &err) < 0)
+    if (nj_worker_start(stage.workers, work, &sent, on_done, &stage, &stage.worker, &err) < 0)
         fail_msg("%s", err.text);
 }
 
 static void start(nj_worker_main work)
 {
-    start_with(work, (struct nj_span){0}, -1);
+    start_with(work, (struct nj_span){0}, -1, -1);
 }
 
 static void turn(int done)
@@ -95,40 +96,36 @@ static void turn(int done)
     assert_int_equal(stage.done, done);
 }
 
-static int works(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int works(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     struct stage *seen = ctx;
 
     (void)order;
-    (void)fd;
     (void)err;
     seen->done = 1000; /* ours alone: the engine's memory does not change */
     return 0;
 }
 
-static int fails(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int fails(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     (void)ctx;
     (void)order;
-    (void)fd;
     return nj_fail_errno(err, ENOSPC, "write the bundle");
 }
 
-static int dies(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int dies(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     (void)ctx;
     (void)order;
-    (void)fd;
     (void)err;
     (void)raise(SIGKILL);
     return 0;
 }
 
-static int waits_for_ever(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int waits_for_ever(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     (void)ctx;
     (void)order;
-    (void)fd;
     (void)err;
     while (pause() < 0) /* as it always is, after a signal that does not kill */
         continue;
@@ -208,10 +205,10 @@ static void many_at_once_leave_no_descriptor_behind(void **state)
 
 /* ---- orders ---- */
 
-static int copies(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int copies(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     (void)ctx;
-    return nj_fsio_pwrite(fd, order.data, order.len, 0, err);
+    return nj_fsio_pwrite(order->fd, order->bytes.data, order->bytes.len, 0, err);
 }
 
 static void an_order_and_a_descriptor_come_whole(void **state)
@@ -224,14 +221,42 @@ static void an_order_and_a_descriptor_come_whole(void **state)
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(i * 7 + i / 251);
     assert_int_equal(nj_fsio_memfd("copy", &fd, &err), 0);
-    start_with(copies, (struct nj_span){bytes, sizeof(bytes)}, fd);
+    start_with(copies, (struct nj_span){bytes, sizeof(bytes)}, fd, -1);
     turn(1);
     assert_false(stage.failed);
     assert_int_equal(nj_fsio_pread(fd, back, sizeof(back), 0, &err), 0);
     assert_memory_equal(back, bytes, sizeof(bytes));
 }
 
-static int tells_pid_and_descriptors(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int copies_pages(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
+{
+    char text[6];
+
+    (void)ctx;
+    if (nj_fsio_pread(order->pages, text, sizeof(text), 0, err) < 0)
+        return -(int)err->code;
+    return nj_fsio_pwrite(order->fd, text, sizeof(text), 0, err);
+}
+
+static void what_is_to_be_looked_at_and_what_is_to_be_written_are_told_apart(void **state)
+{
+    nj_auto_close int fd = -1, pages = -1;
+    struct nj_error err = {0};
+    char back[6];
+
+    (void)state;
+    assert_int_equal(nj_fsio_memfd("copy", &fd, &err), 0);
+    assert_int_equal(nj_fsio_memfd("pages", &pages, &err), 0);
+    assert_int_equal(nj_fsio_pwrite(pages, "shared", 6, 0, &err), 0);
+    start_with(copies_pages, (struct nj_span){(const uint8_t *)"x", 1}, fd, pages);
+    turn(1);
+    assert_false(stage.failed);
+    assert_int_equal(nj_fsio_pread(fd, back, sizeof(back), 0, &err), 0);
+    assert_memory_equal(back, "shared", 6);
+}
+
+static int tells_pid_and_descriptors(void *ctx, const struct nj_worker_order *order,
+                                     struct nj_error *err)
 {
     char text[64];
     int n = descriptors();
@@ -239,7 +264,7 @@ static int tells_pid_and_descriptors(void *ctx, struct nj_span order, int fd, st
     (void)ctx;
     (void)order;
     (void)snprintf(text, sizeof(text), "%d %d\n", (int)getpid(), n);
-    return nj_fsio_write(fd, text, strlen(text), err);
+    return nj_fsio_write(order->fd, text, strlen(text), err);
 }
 
 static void told(int fd, int *ret_pid, int *ret_descriptors)
@@ -248,7 +273,7 @@ static void told(int fd, int *ret_pid, int *ret_descriptors)
 
     assert_int_equal(ftruncate(fd, 0), 0);
     assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-    start_with(tells_pid_and_descriptors, (struct nj_span){0}, fd);
+    start_with(tells_pid_and_descriptors, (struct nj_span){0}, fd, -1);
     turn(stage.done + 1);
     assert_false(stage.failed);
     assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
@@ -338,21 +363,20 @@ static void a_lock_lasts_while_somebody_works(void **state)
 
 /* ---- signals ---- */
 
-static int ignores_an_interrupt(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int ignores_an_interrupt(void *ctx, const struct nj_worker_order *order,
+                                struct nj_error *err)
 {
     (void)ctx;
     (void)order;
-    (void)fd;
     if (raise(SIGINT) != 0)
         return nj_fail(err, NJ_E_SYSTEM, "raise");
     return 0;
 }
 
-static int ends_by_a_term(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int ends_by_a_term(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     (void)ctx;
     (void)order;
-    (void)fd;
     (void)raise(SIGTERM);
     return nj_fail(err, NJ_E_SYSTEM, "still alive");
 }
@@ -392,10 +416,10 @@ static void a_signal_of_the_terminal_is_the_engines_alone(void **state)
 
 static pid_t *shared_pid; /* of the worker of an engine that will be killed */
 
-static int tells_its_pid(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int tells_its_pid(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     *shared_pid = getpid();
-    return waits_for_ever(ctx, order, fd, err);
+    return waits_for_ever(ctx, order, err);
 }
 
 static void it_does_not_outlive_the_engine(void **state)
@@ -443,13 +467,12 @@ static void it_does_not_outlive_the_engine(void **state)
 
 /* ---- faults ---- */
 
-static int writes_once(void *ctx, struct nj_span order, int fd, struct nj_error *err)
+static int writes_once(void *ctx, const struct nj_worker_order *order, struct nj_error *err)
 {
     nj_auto_close int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     (void)ctx;
     (void)order;
-    (void)fd;
     return nj_fsio_write(null_fd, "x", 1, err);
 }
 
@@ -484,6 +507,7 @@ int main(void)
         CASE(who_is_cancelled_is_never_told_of),
         CASE(many_at_once_leave_no_descriptor_behind),
         CASE(an_order_and_a_descriptor_come_whole),
+        CASE(what_is_to_be_looked_at_and_what_is_to_be_written_are_told_apart),
         CASE(one_process_does_one_work_after_the_other),
         CASE(one_that_dies_while_it_waits_is_replaced),
         CASE(it_holds_no_descriptor_of_the_engine),
