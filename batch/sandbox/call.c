@@ -58,7 +58,7 @@ static int start(struct nj_running *call, const struct nj_msg_in *in, struct nj_
 {
     struct nj_supervisor *s = call->supervisor;
     const struct nj_init_word word = {'C', s->share->number};
-    int fds[5] = {s->null_fd, -1, -1, -1, -1};
+    int fds[4] = {s->null_fd, -1, -1, -1};
     size_t n_fds = 3, next = 0;
     int writing[2] = {-1, -1}, r = 0;
 
@@ -70,8 +70,6 @@ static int start(struct nj_running *call, const struct nj_msg_in *in, struct nj_
     }
     if (in->msg.call.has_input)
         fds[0] = in->fds[next];
-    if (s->virtual->level > 0)
-        fds[n_fds++] = s->virtual->pair[1];
     for (int i = 0; r >= 0 && i < 2; i++) {
         int ends[2];
 
@@ -339,16 +337,16 @@ static int run(struct nj_running *call, struct nj_error *err)
             {call->streams[1].fd, POLLIN, 0},
             {now >= call->next_drain_ns ? nj_changes_fd(s->changes) : -1, POLLIN, 0},
             {s->files.fd, POLLIN, 0},
-            {s->virtual->listener_fd < 0 ? s->virtual->pair[0] : -1, POLLIN, 0},
+            {s->virtual->listener_fd < 0 ? s->virtual->socket_fd : -1, POLLIN, 0},
             {s->virtual->listener_fd, POLLIN, 0},
         };
         int r;
 
         r = nj_virtual_poll(s->virtual, polled, 8, wait_ms(call, now, unsent), err);
-        if (r >= 0 && polled[6].revents)
-            r = nj_virtual_listen(s->virtual, err);
         if (r < 0)
             return r;
+        if (polled[6].revents)
+            nj_virtual_listen(s->virtual);
         nj_virtual_serve(s->virtual, polled[7].revents);
         if (polled[5].revents)
             nj_files_serve(&s->files);

@@ -85,7 +85,6 @@ int nj_running_fill(struct nj_running *call, struct nj_error *err)
                                   : plan->n_writable_paths > 0 ? plan->writable_paths[0]
                                                                : "/");
     share->script_at = request->script_name ? fill_text(&f, request->script_name) : 0;
-    share->level = call->supervisor->virtual->level;
     share->number++;
     share->stage = NJ_INIT_NONE;
     share->sys_errno = 0;

@@ -163,7 +163,7 @@ static void prepare(struct start *start)
     struct failure failure = {NJ_INIT_NONE, 0, 0};
 
     do_ops(init->ops, 0, late, &failure);
-    if (failure.stage == NJ_INIT_NONE && late == init->ops->n_call && init->level == 0)
+    if (failure.stage == NJ_INIT_NONE && late == init->ops->n_call)
         return;
     nj_payload_take(init, &start->call);
     do_ops(init->ops, late, init->ops->n_call, &failure);

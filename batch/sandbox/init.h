@@ -11,16 +11,17 @@
  * the box: the supervisor fills the request part, the box the answer part. A payload loses the
  * mapping at exec.
  *
- * Two sockets between them. A call comes by the second, as the word 'C' with stdin, stdout, stderr,
- * perhaps the script, and at a level above 0 the socket for the payload's listener; whoever is
- * ready for it takes it: a payload that waits for it, or a reaper that has still to do for it. On
- * the first, supervisor -> init: the byte 'G' go on (mapped and limited), then words (struct
- * nj_init_word): 'P' prepare a reaper ahead of its call, 'K' end this call, 'X' end what was
- * prepared (and answer so: the workspace is about to be replaced); init -> supervisor: the byte 'R'
- * ready, with the workspace's directory and, where the kernel lets init have it, a fanotify
- * descriptor that hears it; 'F' failed, see share; then the word 'D' (from the reaper itself, or
- * from init when it could not): that call is over, all its processes are gone. One call may be told
- * twice, when a reaper is killed while it speaks.
+ * Two sockets between them. A call comes by the second, as the word 'C' with stdin, stdout, stderr
+ * and perhaps the script; whoever is ready for it takes it: a payload that waits for it, or a
+ * reaper that has still to do for it. The other way payloads of a level above 0 send their
+ * listeners, ahead of their calls where they wait for them: the byte 'L', without a descriptor
+ * where the kernel gave none. On the first, supervisor -> init: the byte 'G' go on (mapped and
+ * limited), then words (struct nj_init_word): 'P' prepare a reaper ahead of its call, 'K' end this
+ * call, 'X' end what was prepared (and answer so: the workspace is about to be replaced); init ->
+ * supervisor: the byte 'R' ready, with the workspace's directory and, where the kernel lets init
+ * have it, a fanotify descriptor that hears it; 'F' failed, see share; then the word 'D' (from the
+ * reaper itself, or from init when it could not): that call is over, all its processes are gone.
+ * One call may be told twice, when a reaper is killed while it speaks.
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H
@@ -69,6 +70,9 @@ struct nj_init_limits {
 };
 
 struct nj_init_share {
+    /* written by the supervisor before the first word */
+    uint32_t level; /* of reproducibility; above 0 payloads send their listeners */
+
     /* the request, written by the supervisor before 'C' */
     uint32_t n_args;
     uint32_t n_env;
@@ -76,7 +80,6 @@ struct nj_init_share {
     uint32_t env_at[NJ_INIT_ENV_MAX + 1];
     uint32_t cwd_at;
     uint32_t script_at; /* 0: none */
-    uint32_t level;     /* of reproducibility; above 0 the payload sends its listener */
     uint32_t number;    /* of the call; they count from 1 */
     char text[NJ_INIT_TEXT_MAX_BYTES + 4096];
 

@@ -1,10 +1,11 @@
 /*
  * payload.c - a payload up to exec
  *
- * The complication is what it may do when. Limits, capabilities and, at level 0, the filter are
- * set before the call is known; what follows is within the filter's list. Only the bound of a
- * file's size comes later, because the script may be larger than a small workspace allows. Above
- * level 0 everything waits for the call: its listener belongs to one call.
+ * The complication is what it may do when. Limits, capabilities and filters are set before the call
+ * is known; what follows is within the list, and where the second filter tells the supervisor of it
+ * that lets it pass, until the first exec. What belongs to the call comes later: the bound of a
+ * file's size, because the script may be larger than a small workspace allows, the processor, and
+ * what the supervisor does at the exec, which is when time and randomness begin.
  */
 #include "batch/sandbox/payload.h"
 
@@ -139,16 +140,14 @@ static void stay_on_cpu(void)
     }
 }
 
-/* give_rights_up - what needs no call; returns 0 or the negative errno */
-static int give_rights_up(const struct nj_init *init)
+/* give_rights_up - returns 0 or the negative errno */
+static int give_rights_up(const struct nj_init_limits *limits)
 {
     int r;
 
-    if (init->level > 0)
-        stay_on_cpu();
     (void)setsid(); /* pid 2 leads nothing yet, so this cannot fail */
     (void)umask(022);
-    r = set_limits(&init->limits);
+    r = set_limits(limits);
     if (r >= 0)
         r = nj_payload_set_caps(0); /* the bounding set is empty since init dropped it */
     if (r < 0)
@@ -188,6 +187,19 @@ static int give_listener(unsigned level, int socket_fd)
         return -errno;
     fd = nj_virtual_install(level);
     return send_listener(socket_fd, fd);
+}
+
+/* confine - all that needs no call; returns 0 or the negative errno */
+static int confine(const struct nj_init *init)
+{
+    int r;
+
+    r = give_rights_up(&init->limits);
+    if (r >= 0)
+        r = nj_filter_install(init->filter);
+    if (r >= 0 && init->share->level > 0)
+        r = give_listener(init->share->level, init->call_fd);
+    return r;
 }
 
 /* ---- exec ---- */
@@ -234,17 +246,15 @@ static void exec_call(const struct nj_init_share *share)
     exec_in_path(argv, env);
 }
 
-/* place_fds - 0, 1, 2, and 3 for the listener's socket where the call has one; nothing else */
-static int place_fds(const struct nj_init_share *share, const int *fds)
+/* place_fds - 0, 1, 2, and nothing else */
+static int place_fds(const int *fds)
 {
     /* Received descriptors are 3 and up: 0, 1, 2 were kept busy with /dev/null by init. */
     for (int i = 0; i < 3; i++) {
         if (dup2(fds[i], i) < 0)
             return -1;
     }
-    if (share->level > 0 && dup2(fds[share->script_at != 0 ? 4 : 3], 3) < 0)
-        return -1;
-    return close_range(share->level > 0 ? 4 : 3, ~0u, 0);
+    return close_range(3, ~0u, 0);
 }
 
 static enum nj_init_stage failed(enum nj_init_stage stage, int r)
@@ -253,56 +263,35 @@ static enum nj_init_stage failed(enum nj_init_stage stage, int r)
     return stage;
 }
 
-/* wait_confined - all that can be done ahead, then the call. That something failed ahead is told to
- * the call, too. */
-static enum nj_init_stage wait_confined(const struct nj_init *init, struct nj_payload_call *call)
-{
-    int r;
-
-    r = give_rights_up(init);
-    if (r >= 0)
-        r = nj_filter_install(init->filter);
-    nj_payload_take(init, call);
-    if (r < 0)
-        return failed(NJ_INIT_PRIVILEGES, r);
-    r = nj_payload_write_script(init, call);
-    return r < 0 ? failed(NJ_INIT_SCRIPT, r) : NJ_INIT_NONE;
-}
-
 enum nj_init_stage nj_payload_run(const struct nj_init *init, struct nj_payload_call *call)
 {
     const struct nj_init_share *share = init->share;
     bool ahead = call->n_fds == 0;
-    enum nj_init_stage stage;
-    int r = 0;
+    int r;
 
-    if (ahead) {
-        stage = wait_confined(init, call);
-        if (stage != NJ_INIT_NONE)
-            return stage;
-    } else {
-        r = give_rights_up(init);
-    }
-    if (r >= 0)
-        r = set_limit(RLIMIT_FSIZE, init->limits.file_bytes);
+    r = confine(init);
+    if (ahead)
+        nj_payload_take(init, call); /* which is told, too, of what failed ahead of it */
     if (r < 0)
         return failed(NJ_INIT_PRIVILEGES, r);
-    if (place_fds(share, call->fds) < 0)
+    if (ahead) {
+        r = nj_payload_write_script(init, call);
+        if (r < 0)
+            return failed(NJ_INIT_SCRIPT, r);
+    }
+    r = set_limit(RLIMIT_FSIZE, init->limits.file_bytes);
+    if (r < 0)
+        return failed(NJ_INIT_PRIVILEGES, r);
+    if (place_fds(call->fds) < 0)
         return NJ_INIT_FORK;
     if (chdir(share->text + share->cwd_at) < 0)
         return NJ_INIT_CWD;
-    if (share->level > 0) {
-        /* Its first exec is to be followed, which needs a process that may be looked into: its
-         * memory is a copy that nobody but the supervisor could see. */
-        if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
-            return NJ_INIT_PRIVILEGES;
-        r = give_listener(share->level, 3);
-    }
-    if (r >= 0 && !ahead)
-        r = nj_filter_install(init->filter);
-    if (r < 0)
-        return failed(NJ_INIT_PRIVILEGES, r);
-    (void)close_range(3, ~0u, 0);
+    if (init->level > 0)
+        stay_on_cpu();
+    /* Its first exec is to be followed, which needs a process that may be looked into: its memory
+     * is a copy that nobody but the supervisor could see. */
+    if (share->level > 0 && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        return NJ_INIT_PRIVILEGES;
     exec_call(share);
     return NJ_INIT_EXEC;
 }

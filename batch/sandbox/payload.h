@@ -11,9 +11,8 @@
 
 #include "batch/sandbox/init.h"
 
-/* What comes with a call: stdin, stdout, stderr, perhaps the script, and at a level above 0 the
- * socket for the payload's listener. */
-#define NJ_PAYLOAD_FDS_MAX 5
+/* What comes with a call: stdin, stdout, stderr, perhaps the script. */
+#define NJ_PAYLOAD_FDS_MAX 4
 struct nj_payload_call {
     int fds[NJ_PAYLOAD_FDS_MAX];
     size_t n_fds; /* 0: not taken yet */

@@ -317,9 +317,10 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     }
     nj_close_auto(&setup->alive_fd); /* only init's and the reapers' copies count */
     setup->alive_fd = -1;
-    r = nj_virtual_new(setup->plan, &s->virtual, err);
+    r = nj_virtual_new(setup->plan, s->call_fd, &s->virtual, err);
     if (r < 0)
         return r;
+    s->share->level = s->virtual->level;
     r = confine(s, workspace_fd, err);
     if (r < 0)
         return r;
@@ -426,6 +427,7 @@ static int unprepare(struct nj_supervisor *s, struct nj_error *err)
         else
             r = 0;
     }
+    nj_virtual_forget(s->virtual);
     return r;
 }
 
@@ -508,10 +510,13 @@ static int serve(struct nj_supervisor *s, struct nj_error *err)
     static struct nj_msg_in in; /* large */
 
     for (;;) {
-        struct pollfd polled[3] = {
-            {s->engine_fd, POLLIN, 0}, {s->init_fd, POLLIN, 0}, {s->files.fd, POLLIN, 0}};
+        struct pollfd polled[5] = {{s->engine_fd, POLLIN, 0},
+                                   {s->init_fd, POLLIN, 0},
+                                   {s->files.fd, POLLIN, 0},
+                                   {s->virtual->socket_fd, POLLIN, 0},
+                                   {s->virtual->listener_fd, POLLIN, 0}};
         bool idle = s->placed && !s->prepared;
-        int r = poll(polled, 3, idle ? PREPARE_AFTER_MS : -1);
+        int r = poll(polled, 5, idle ? PREPARE_AFTER_MS : -1);
 
         if (r < 0) {
             if (errno == EINTR)
@@ -527,6 +532,9 @@ static int serve(struct nj_supervisor *s, struct nj_error *err)
         }
         if (polled[2].revents)
             nj_files_serve(&s->files);
+        nj_virtual_serve(s->virtual, polled[4].revents); /* what is prepared waits for its call */
+        if (polled[3].revents)
+            nj_virtual_listen(s->virtual);
         if (!polled[0].revents)
             continue;
         r = nj_msg_receive(s->engine_fd, &in, err);

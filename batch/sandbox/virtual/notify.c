@@ -356,6 +356,11 @@ void nj_virtual_serve_call(struct nj_virtual *v, const struct seccomp_notif *not
     nj_virtual_answer(v, &response);
 }
 
+static bool begins_program(const struct seccomp_notif *notif)
+{
+    return notif->data.nr == SYS_execve || notif->data.nr == SYS_execveat;
+}
+
 /* serve_one - returns whether there was one */
 static bool serve_one(struct nj_virtual *v)
 {
@@ -363,6 +368,12 @@ static bool serve_one(struct nj_virtual *v)
 
     if (ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &notif) < 0)
         return errno == ENOENT || errno == EINTR; /* killed before we read of it */
+    if (!v->launched && !begins_program(&notif)) {
+        nj_virtual_answer(v, &(struct seccomp_notif_resp){
+                                 .id = notif.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+        return true;
+    }
+    v->launched = true;
     v->notified++;
     if (!v->order || !nj_virtual_is_alive(v, &notif) || !nj_order_enter(v, &notif))
         nj_virtual_serve_call(v, &notif);

@@ -13,7 +13,6 @@
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -102,14 +101,14 @@ static int await_children(struct nj_error *err)
     return 0;
 }
 
-int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtual,
+int nj_virtual_new(const struct nj_box_plan *plan, int socket_fd, struct nj_virtual **ret_virtual,
                    struct nj_error *err)
 {
     struct nj_virtual *v = calloc(1, sizeof(*v));
 
     if (!v)
         return nj_fail_nomem(err);
-    v->proc_fd = v->listener_fd = v->page_fd = v->pair[0] = v->pair[1] = -1;
+    v->proc_fd = v->listener_fd = v->page_fd = v->socket_fd = -1;
     v->memory_bytes = plan->max_memory_bytes;
     v->level = wanted_level(plan, &v->host);
     *ret_virtual = v;
@@ -118,8 +117,9 @@ int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtu
     v->vdso_call_offset = find_vdso_call();
     v->patches = nj_patch_is_possible();
     v->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (v->proc_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, v->pair) < 0)
-        return nj_fail_errno(err, errno, "box: set the reproducible layer up");
+    if (v->proc_fd < 0)
+        return nj_fail_errno(err, errno, "box: open /proc");
+    v->socket_fd = socket_fd;
     return await_children(err);
 }
 
@@ -192,32 +192,45 @@ int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call, struc
     v->notified = 0;
     if (v->level == 0)
         return 0;
+    if (v->refused)
+        nj_virtual_lower(v, 0, NJ_LOWERED_LISTENER);
     v->started_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
     v->start_ns = call->clock_ns;
     make_key(v, call);
     return make_page(v, call->clock_ns, err);
 }
 
-int nj_virtual_listen(struct nj_virtual *v, struct nj_error *err)
+void nj_virtual_forget(struct nj_virtual *v)
+{
+    nj_close_auto(&v->listener_fd);
+    v->listener_fd = -1;
+    v->refused = v->launched = false;
+}
+
+void nj_virtual_listen(struct nj_virtual *v)
 {
     int fds[1], r;
     size_t n_fds = 1, len;
+    struct nj_error ignored;
     char byte;
 
-    r = nj_fsio_recvmsg(v->pair[0], &byte, 1, &len, fds, &n_fds, err);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    if (n_fds == 1 && v->listener_fd < 0) {
+    r = nj_fsio_recvmsg(v->socket_fd, &byte, 1, &len, fds, &n_fds, &ignored);
+    if (r > 0)
+        return;
+    if (r < 0 || len == 0) {
+        v->socket_fd = -1; /* init is gone, which others see */
+        return;
+    }
+    nj_virtual_forget(v);
+    if (n_fds == 1) {
         v->listener_fd = fds[0];
         /* A notified task waits for us: we run at once, on its processor. Older kernels wake us
          * some time later. */
         (void)ioctl(v->listener_fd, NJ_NOTIF_SET_FLAGS, NJ_NOTIF_SYNC_WAKE_UP);
     } else {
-        for (size_t i = 0; i < n_fds; i++)
-            (void)close(fds[i]);
-        nj_virtual_lower(v, 0, NJ_LOWERED_LISTENER); /* the payload says that it has none */
+        v->refused = true;
+        nj_virtual_lower(v, 0, NJ_LOWERED_LISTENER);
     }
-    return 0;
 }
 
 void nj_virtual_lower(struct nj_virtual *v, unsigned level, enum nj_lowered why)
@@ -262,6 +275,6 @@ void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
         (void)munmap(v->page, NJ_LAYOUT_CLOCK_BYTES);
     v->page = NULL;
     nj_close_auto(&v->page_fd);
-    nj_close_auto(&v->listener_fd);
-    v->page_fd = v->listener_fd = -1;
+    v->page_fd = -1;
+    nj_virtual_forget(v);
 }

@@ -6,8 +6,8 @@
  * calls that ask for time or randomness and of each exec; virtual.h is how call.c runs all of that:
  *
  *   nj_virtual_new()        once, before the supervisor confines itself
+ *   nj_virtual_listen()     a payload sent its listener, perhaps ahead of its call
  *   nj_virtual_begin()      before a call starts: a fresh clock page, the call's key
- *   nj_virtual_listen()     the payload sent its listener
  *   nj_virtual_serve()      each time the loop turns: answers what is waiting, follows execs
  *   nj_virtual_poll()       how the loop sleeps
  *   nj_virtual_end()        all processes are gone: where the clock ended, what was reached
@@ -112,15 +112,19 @@ struct nj_virtual {
     unsigned level;            /* of this box: min(plan, what the host has) */
     enum nj_lowered host;      /* why the host has no more */
     int proc_fd;               /* the host's /proc */
-    int pair[2];               /* ours, and the payload's end, by which it sends its listener */
+    int socket_fd;             /* by which payloads send their listeners; borrowed; -1: none come */
     bool patches;              /* calls may be led into the image */
     uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
     uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
 
+    /* of the payload, also of one that waits for its call */
+    int listener_fd; /* -1: no payload yet, or none is left */
+    bool refused;    /* it says that it has none */
+    bool launched;   /* it came to its first exec; until then it is ours, and the kernel's alone */
+
     /* of the call under way */
     unsigned reached;
     enum nj_lowered lowered;
-    int listener_fd; /* -1: no payload yet, or none is left */
     int page_fd;
     struct nj_clock_page *page;
     int64_t started_ns; /* CLOCK_MONOTONIC of the host */
@@ -138,9 +142,10 @@ struct nj_virtual {
     uint64_t notified;      /* for tests and measurements */
 };
 
-/* nj_virtual_new - what a box of @level needs; opens /proc. @ret_virtual has level 0 where the host
- * lacks something: .host says what. */
-int nj_virtual_new(const struct nj_box_plan *plan, struct nj_virtual **ret_virtual,
+/* nj_virtual_new - what a box of @plan's level needs; opens /proc. Its payloads send their
+ * listeners to @socket_fd. @ret_virtual has level 0 where the host lacks something: .host says
+ * what. */
+int nj_virtual_new(const struct nj_box_plan *plan, int socket_fd, struct nj_virtual **ret_virtual,
                    struct nj_error *err) NJ_MUST_USE;
 
 int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call,
@@ -161,11 +166,15 @@ void nj_programs_begin(struct nj_virtual *v, dev_t workspace_device, bool lists)
 int nj_programs_tell(struct nj_virtual *v, const struct nj_object_sink *sink,
                      struct nj_call_meta *meta, struct nj_error *err) NJ_MUST_USE;
 
-/* nj_virtual_listen - take the listener from the payload's socket. Returns 0 also when there is
- * none yet. */
-int nj_virtual_listen(struct nj_virtual *v, struct nj_error *err) NJ_MUST_USE;
+/* nj_virtual_listen - take a payload's listener from v->socket_fd. The newest one counts: whoever
+ * sent an earlier one is gone. */
+void nj_virtual_listen(struct nj_virtual *v);
 
-/* nj_virtual_serve - @listener_events: what poll() said about v->listener_fd */
+/* nj_virtual_forget - the payload is gone, and with it its listener */
+void nj_virtual_forget(struct nj_virtual *v);
+
+/* nj_virtual_serve - @listener_events: what poll() said about v->listener_fd. Between calls it lets
+ * a payload that waits for its call do so. */
 void nj_virtual_serve(struct nj_virtual *v, short listener_events);
 
 /* nj_virtual_poll - poll(), which ends as well when a stopped task has news or a timer is due.

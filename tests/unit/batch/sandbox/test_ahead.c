@@ -12,8 +12,20 @@
 #include "formats/base/banned.h"
 
 #define WAIT_MS 60000
+#define START_NS INT64_C(1767225600000000000) /* 2026-01-01 */
 
 static struct harness h;
+
+static void open_at(unsigned level)
+{
+    struct nj_box_plan plan;
+
+    nj_box_close(h.box);
+    h.box = NULL;
+    nj_box_plan_default(&plan);
+    plan.level = level;
+    open_box(&h, &plan);
+}
 
 /* child_of - the only one; 0: none (yet) */
 static pid_t child_of(pid_t pid)
@@ -85,16 +97,20 @@ static void until_gone(pid_t pid)
 
 static void a_call_is_prepared_after_the_opening_and_after_each_call(void **state)
 {
-    struct ahead first, second;
-
     (void)state;
-    open_box(&h, NULL);
-    first = prepared();
-    sh_ok(&h, "echo $$ /proc/[0-9]*; test -w /workspace -a -w /tmp");
-    assert_string_equal(h.out, "2 /proc/1 /proc/2\n"); /* the reaper and bash */
-    second = prepared();
-    assert_int_not_equal(first.reaper, second.reaper);
-    sh_ok(&h, "true");
+    for (unsigned level = 0; level <= NJ_LEVEL_MAX; level++) {
+        struct ahead first, second;
+
+        open_at(level);
+        if (level >= NJ_LEVEL_FILE_TIMES)
+            sh_ok(&h, "true"); /* before it the box has no directories to mount */
+        first = prepared();
+        sh_ok(&h, "echo $$ /proc/[0-9]*; test -w /workspace -a -w /tmp");
+        assert_string_equal(h.out, "2 /proc/1 /proc/2\n"); /* the reaper and bash */
+        second = prepared();
+        assert_int_not_equal(first.reaper, second.reaper);
+        sh_ok(&h, "true");
+    }
 }
 
 static void what_was_prepared_before_a_restore_does_not_see_what_was_replaced(void **state)
@@ -118,14 +134,67 @@ static void what_was_prepared_before_a_restore_does_not_see_what_was_replaced(vo
 static void who_waits_for_a_call_may_be_killed_without_harm(void **state)
 {
     (void)state;
-    open_box(&h, NULL);
-    for (int i = 0; i < 3; i++) {
-        struct ahead ahead = prepared();
+    for (unsigned level = 0; level <= NJ_LEVEL_MAX; level++) {
+        unsigned reached;
 
-        assert_int_equal(kill(ahead.reaper, SIGKILL), 0);
-        until_gone(ahead.reaper); /* before, the call is its, and ends with it */
-        sh_ok(&h, "echo fine");
-        assert_string_equal(h.out, "fine\n");
+        open_at(level);
+        sh_ok(&h, "true");
+        reached = h.meta.level;
+        for (int i = 0; i < 4; i++) {
+            struct ahead ahead = prepared();
+
+            assert_int_equal(kill(i % 2 ? ahead.payload : ahead.reaper, SIGKILL), 0);
+            until_gone(ahead.reaper); /* before, the call is its, and ends with it */
+            sh_ok(&h, "echo fine");
+            assert_string_equal(h.out, "fine\n");
+            assert_int_equal(h.meta.level, reached);
+        }
+    }
+}
+
+/* run_step - what a call of a step of its own says of time and randomness */
+static char *run_step(uint8_t step)
+{
+    const char *const argv[] = {"bash", "-c",
+                                "date +%s.%N; mktemp -u; od -An -tx1 -N8 /dev/urandom", NULL};
+    struct nj_box_call call = shell_call(argv);
+    char *out;
+
+    call.step = step;
+    call.clock_ns = START_NS + step;
+    memset(call.seed, step, sizeof(call.seed));
+    call_with(&h, &call);
+    if (h.failed || h.outcome.status != 0)
+        fail_msg("%s%s", h.err.text, h.errors);
+    out = strdup(h.out);
+    assert_non_null(out);
+    return out;
+}
+
+static void a_prepared_call_has_the_time_and_the_randomness_of_its_own_step(void **state)
+{
+    (void)state;
+    for (unsigned level = 1; level <= NJ_LEVEL_MAX; level++) {
+        char *earlier, *ahead, *other;
+        struct ahead ended;
+
+        open_at(level);
+        earlier = run_step(1);
+        (void)prepared();
+        ahead = run_step(2);
+        open_at(level);
+        free(run_step(1));
+        ended = prepared();
+        assert_int_equal(kill(ended.reaper, SIGKILL), 0);
+        until_gone(ended.reaper);
+        other = run_step(2);    /* by processes that were made for it */
+        if (h.meta.level > 0) { /* else the host has no such layer */
+            assert_string_equal(ahead, other);
+            assert_string_not_equal(ahead, earlier);
+        }
+        free(earlier);
+        free(ahead);
+        free(other);
     }
 }
 
@@ -136,19 +205,22 @@ static void a_call_that_nobody_took_can_be_cancelled(void **state)
     struct nj_error err;
 
     (void)state;
-    open_box(&h, NULL);
-    assert_int_equal(kill(prepared().payload, SIGSTOP), 0);
-    h.done = false;
-    must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
-    pause_ms(20);
-    nj_box_cancel(h.box);
-    run_until_done(&h);
-    if (h.failed)
-        fail_msg("%s", h.err.text);
-    assert_int_equal(h.outcome.exit, NJ_EXIT_SIGNALLED);
-    assert_int_equal(h.outcome.status, SIGKILL);
-    sh_ok(&h, "ls /workspace");
-    assert_string_equal(h.out, "");
+    for (unsigned level = 0; level <= NJ_LEVEL_MAX; level++) {
+        open_at(level);
+        sh_ok(&h, "true");
+        assert_int_equal(kill(prepared().payload, SIGSTOP), 0);
+        h.done = false;
+        must(nj_box_call(h.box, &call, NULL, on_called, &h, &err), &err);
+        pause_ms(20);
+        nj_box_cancel(h.box);
+        run_until_done(&h);
+        if (h.failed)
+            fail_msg("%s", h.err.text);
+        assert_int_equal(h.outcome.exit, NJ_EXIT_SIGNALLED);
+        assert_int_equal(h.outcome.status, SIGKILL);
+        sh_ok(&h, "ls /workspace");
+        assert_string_equal(h.out, "");
+    }
 }
 
 static void what_cannot_be_had_ahead_is_told_to_the_call(void **state)
@@ -178,6 +250,7 @@ static int run(const char *name)
         BOX_TEST(a_call_is_prepared_after_the_opening_and_after_each_call),
         BOX_TEST(what_was_prepared_before_a_restore_does_not_see_what_was_replaced),
         BOX_TEST(who_waits_for_a_call_may_be_killed_without_harm),
+        BOX_TEST(a_prepared_call_has_the_time_and_the_randomness_of_its_own_step),
         BOX_TEST(a_call_that_nobody_took_can_be_cancelled),
         BOX_TEST(what_cannot_be_had_ahead_is_told_to_the_call),
     };
