@@ -1,8 +1,10 @@
 /*
  * scratch.h - a folder of its own for a test that works on real files
  *
- * Header only. scratch_make() in a setup, scratch_remove() in its teardown; paths are relative to
- * the folder. Every helper fails the test when the file system refuses.
+ * Header only. SCRATCH_TEST(name, &scratch) lists a case before which the folder is made, and
+ * behind which it is removed; a setup that does more calls scratch_make(), and its teardown
+ * scratch_remove(). Paths are relative to the folder. Every helper fails the test when the file
+ * system refuses.
  */
 #ifndef NJ_TESTS_SCRATCH_H
 #define NJ_TESTS_SCRATCH_H
@@ -47,6 +49,21 @@ static inline void scratch_remove(struct scratch *scratch)
     if (nj_fsio_remove_tree(AT_FDCWD, scratch->path, &err) < 0)
         fail_msg("%s", err.text);
 }
+
+static inline int scratch_setup(void **state)
+{
+    scratch_make(*state);
+    return 0;
+}
+
+static inline int scratch_teardown(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
+#define SCRATCH_TEST(name, scratch)                                                                \
+    cmocka_unit_test_prestate_setup_teardown(name, scratch_setup, scratch_teardown, scratch)
 
 /* scratch_parents - the folders that @path is in */
 static inline void scratch_parents(const struct scratch *scratch, const char *path)

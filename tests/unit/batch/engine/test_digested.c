@@ -13,6 +13,7 @@
 #include "formats/base/banned.h"
 
 static struct nj_error err;
+static struct scratch scratch;
 
 static void must(int r)
 {
@@ -64,7 +65,6 @@ static void a_program_is_told_by_digest_package_and_loader(void **state)
 
 static void only_the_file_that_ran_is_read(void **state)
 {
-    struct scratch *scratch = *state;
     char *path = NULL;
     NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
     NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
@@ -72,11 +72,12 @@ static void only_the_file_that_ran_is_read(void **state)
     struct nj_ran_file ran_file;
     const struct nj_ran ran = {&ran_file, 1, false};
 
-    assert_true(asprintf(&path, "%s/program", scratch->path) > 0);
-    scratch_file(scratch, "program", "one", 0755);
+    (void)state;
+    assert_true(asprintf(&path, "%s/program", scratch.path) > 0);
+    scratch_file(&scratch, "program", "one", 0755);
     ran_file = of(path);
     must(nj_digested_new(&digested, &err));
-    scratch_file(scratch, "program", "another",
+    scratch_file(&scratch, "program", "another",
                  0755); /* an upgrade between the call and the bundle */
     must(nj_digested_add(digested, &ran, &err));
     file = nj_digested_find(digested, nj_span_text(path));
@@ -138,27 +139,11 @@ static void a_path_that_is_no_text_is_left_out(void **state)
     assert_string_equal(text.data, ",\"ran\":{\"/tmp/\xc3\xbc\":{\"sha256\":null}}");
 }
 
-static int folder_made(void **state)
-{
-    static struct scratch scratch;
-
-    scratch_make(&scratch);
-    *state = &scratch;
-    return 0;
-}
-
-static int folder_removed(void **state)
-{
-    scratch_remove(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_is_told_by_digest_package_and_loader),
-        cmocka_unit_test_setup_teardown(only_the_file_that_ran_is_read, folder_made,
-                                        folder_removed),
+        SCRATCH_TEST(only_the_file_that_ran_is_read, &scratch),
         cmocka_unit_test(what_is_no_file_is_not_opened_for_long),
         cmocka_unit_test(of_no_list_nothing_is_written),
         cmocka_unit_test(a_path_that_is_no_text_is_left_out),

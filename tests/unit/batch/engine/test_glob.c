@@ -10,20 +10,6 @@
 
 static struct scratch scratch;
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&scratch);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&scratch);
-    return 0;
-}
-
 /* ---- one part ---- */
 
 static void parts_match_names(void **state)
@@ -429,8 +415,6 @@ static void documentation_of_this_machine_expands_without_being_allowed(void **s
     }
 }
 
-#define over_folders(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,15 +422,15 @@ int main(void)
         cmocka_unit_test(patterns_match_paths),
         cmocka_unit_test(many_stars_and_a_deep_path_take_no_time),
         cmocka_unit_test(too_many_parts_are_refused),
-        over_folders(files_come_in_the_order_of_bytes),
-        over_folders(the_order_is_that_of_whole_paths),
-        over_folders(double_stars_go_down_but_not_through_links),
-        over_folders(links_are_followed_only_inside_the_roots),
-        over_folders(absolute_and_climbing_patterns_need_an_allowed_root),
-        over_folders(names_that_no_text_can_hold_are_faults),
-        over_folders(fifos_and_devices_are_no_matches),
-        over_folders(a_folder_that_cannot_be_read_is_said_and_not_skipped),
-        over_folders(documentation_of_this_machine_expands_without_being_allowed),
+        SCRATCH_TEST(files_come_in_the_order_of_bytes, &scratch),
+        SCRATCH_TEST(the_order_is_that_of_whole_paths, &scratch),
+        SCRATCH_TEST(double_stars_go_down_but_not_through_links, &scratch),
+        SCRATCH_TEST(links_are_followed_only_inside_the_roots, &scratch),
+        SCRATCH_TEST(absolute_and_climbing_patterns_need_an_allowed_root, &scratch),
+        SCRATCH_TEST(names_that_no_text_can_hold_are_faults, &scratch),
+        SCRATCH_TEST(fifos_and_devices_are_no_matches, &scratch),
+        SCRATCH_TEST(a_folder_that_cannot_be_read_is_said_and_not_skipped, &scratch),
+        SCRATCH_TEST(documentation_of_this_machine_expands_without_being_allowed, &scratch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,20 +7,6 @@
 
 static struct scratch scratch;
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&scratch);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&scratch);
-    return 0;
-}
-
 static void paths_become_normal(void **state)
 {
     static const struct {
@@ -173,17 +159,15 @@ static void magic_links_are_not_followed(void **state)
     assert_int_equal(fd, -1);
 }
 
-#define with_folder(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_become_normal),
-        with_folder(the_innermost_allowed_root_holds_a_path),
-        with_folder(a_root_that_is_a_link_answers_to_both_of_its_names),
-        with_folder(an_allowed_directory_that_is_none_is_refused_by_name),
-        with_folder(only_regular_files_inside_are_read),
-        with_folder(magic_links_are_not_followed),
+        SCRATCH_TEST(the_innermost_allowed_root_holds_a_path, &scratch),
+        SCRATCH_TEST(a_root_that_is_a_link_answers_to_both_of_its_names, &scratch),
+        SCRATCH_TEST(an_allowed_directory_that_is_none_is_refused_by_name, &scratch),
+        SCRATCH_TEST(only_regular_files_inside_are_read, &scratch),
+        SCRATCH_TEST(magic_links_are_not_followed, &scratch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

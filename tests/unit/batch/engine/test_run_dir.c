@@ -15,20 +15,6 @@
 
 static struct scratch scratch;
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&scratch);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&scratch);
-    return 0;
-}
-
 static void must(int r, const struct nj_error *err)
 {
     if (r < 0)
@@ -298,7 +284,7 @@ static void all_in_the_folder_is_given_but_no_other_name_of_a_file(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) SCRATCH_TEST(name, &scratch)
     const struct CMUnitTest tests[] = {
         CASE(a_folder_is_made_with_its_parents_and_for_nobody_else),
         CASE(a_run_without_a_name_gets_one_of_time_and_job),

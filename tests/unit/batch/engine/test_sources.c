@@ -8,20 +8,6 @@
 
 static struct scratch scratch;
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&scratch);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&scratch);
-    return 0;
-}
-
 static void answers_survive_the_host(void **state)
 {
     NJ_AUTO(memory_objects_done) struct memory_objects objects = {0};
@@ -160,7 +146,7 @@ static void damaged_lines_are_refused_by_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(answers_survive_the_host, setup, teardown),
+        SCRATCH_TEST(answers_survive_the_host, &scratch),
         cmocka_unit_test(damaged_lines_are_refused_by_number),
     };
 
