@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "batch/engine/confine.h"
 #include "batch/engine/outputs.h"
@@ -22,13 +24,18 @@
 #include "formats/base/banned.h"
 
 #define NAME_MAX_BYTES 256
-#define CHECK_MAX_MS 1800000 /* a bundle of gigabytes on a busy machine takes minutes */
+/* What reading a bundle may take by its size, far more than it does; what goes beyond that, as on a
+ * busy machine, is taken from one allowance for all bundles of a run. */
+#define FAIR_MS 1000
+#define FAIR_BYTES_PER_MS 1000
+#define OVERTIME_MAX_MS 1800000
 
 struct nj_reused_checker {
     pid_t pid;
     int fd;
     const struct nj_plan *plan;
     int outputs_fd;
+    int64_t overtime_ms; /* that is left */
 };
 
 /* Engine to child, with the bundle's descriptor; both ends are one program. */
@@ -199,8 +206,11 @@ int nj_reused_checker_new(const struct nj_plan *plan, int outputs_fd,
 
     if (!checker)
         return nj_fail_nomem(err);
-    *checker =
-        (struct nj_reused_checker){.pid = -1, .fd = -1, .plan = plan, .outputs_fd = outputs_fd};
+    *checker = (struct nj_reused_checker){.pid = -1,
+                                          .fd = -1,
+                                          .plan = plan,
+                                          .outputs_fd = outputs_fd,
+                                          .overtime_ms = OVERTIME_MAX_MS};
     *ret_checker = checker;
     return 0;
 }
@@ -213,15 +223,37 @@ void nj_reused_checker_free(struct nj_reused_checker *checker)
     free(checker);
 }
 
-/* await_verdict - returns whether there is one, or the child's end */
-static bool await_verdict(const struct nj_reused_checker *checker)
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t fair_ms(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 || st.st_size > FAIR_BYTES_PER_MS * (int64_t)OVERTIME_MAX_MS
+               ? OVERTIME_MAX_MS
+               : FAIR_MS + st.st_size / FAIR_BYTES_PER_MS;
+}
+
+/* await_verdict - returns whether there is one, or the child's end, after at most *@ret_max_ms */
+static bool await_verdict(struct nj_reused_checker *checker, int fd, int64_t *ret_max_ms)
 {
     struct pollfd polled = {checker->fd, POLLIN, 0};
+    int64_t fair = fair_ms(fd), began = now_ms(), over;
     int r;
 
+    *ret_max_ms = fair + checker->overtime_ms;
     do {
-        r = poll(&polled, 1, CHECK_MAX_MS);
+        r = poll(&polled, 1, (int)*ret_max_ms);
     } while (r < 0 && errno == EINTR);
+    over = now_ms() - began - fair;
+    if (over > 0)
+        checker->overtime_ms -= over < checker->overtime_ms ? over : checker->overtime_ms;
     return r > 0;
 }
 
@@ -231,6 +263,7 @@ int nj_reused_check(struct nj_reused_checker *checker, const struct nj_plan_sess
     struct question question = {.session = session->number - 1};
     struct nj_error verdict;
     size_t len = 0, no_fds = 0;
+    int64_t max_ms;
 
     if (checker->pid < 0 && start_child(checker, err) < 0)
         return -(int)err->code;
@@ -239,11 +272,11 @@ int nj_reused_check(struct nj_reused_checker *checker, const struct nj_plan_sess
         end_child(checker);
         return nj_wrap(err, "bundle %s: the reading process", name);
     }
-    if (!await_verdict(checker)) {
+    if (!await_verdict(checker, fd, &max_ms)) {
         (void)kill(checker->pid, SIGKILL); /* it may be busy for ever with what it read */
         end_child(checker);
-        return nj_fail(err, NJ_E_SYSTEM, "bundle %s: not read within %d minutes", name,
-                       CHECK_MAX_MS / 60000);
+        return nj_fail(err, NJ_E_SYSTEM, "bundle %s: not read within %d s", name,
+                       (int)(max_ms / 1000));
     }
     if (nj_fsio_recvmsg(checker->fd, &verdict, sizeof(verdict), &len, NULL, &no_fds, err) < 0) {
         end_child(checker);
