@@ -99,8 +99,14 @@ supervisors() {
         END { for (pid in parent) if (parent[parent[pid]] == engine && name[pid] == "nj-box") print pid }'
 }
 
+# lost_thrice - the sessions that lost three boxes: a call ends with the third, as it may be the call's own doing
+lost_thrice() { awk '$2 " " $3 == "box lost" && ++n[$1] == 3 { print $1 }' events; }
+
+# but_for PATTERN - what is told of other sessions than these (an extended expression; empty for none)
+but_for() { grep -Ev "${1:+\"($1)\"|outputs/($1)/|bundle ($1)-}${1:-^$}"; }
+
 @test "supervisors killed at random moments: the run goes on to the same end" {
-    local killed=0 pids pid
+    local killed=0 status=0 pids pid thrice
     many_undisturbed
     export NJ_SCRIPT_LOG=$PWD/log
     begin nightjar run job.yaml --run-dir run
@@ -110,13 +116,15 @@ supervisors() {
             pid=${pids[RANDOM % ${#pids[@]}]}
             kill -KILL "$pid" 2>/dev/null && killed=$((killed + 1))
         fi
-        # Three in a row would meet one call only by a malicious chance: a call takes a twentieth of this.
         sleep 0.1
     done
-    ended 0
-    [ "$killed" -gt 0 ] || complain "no supervisor was found"
-    facts run | diff facts-plain -
-    same "$(sort log)" "$(sort log-plain)" "delivered replies"
+    wait "$begun" || status=$?
     "$NJ_JOURNAL_EVENTS" run/journal >events
+    [ "$killed" -gt 0 ] || complain "no supervisor was found"
     echo "killed $killed, noticed $(grep -c ' box lost$' events)"
+    # On a busy machine chance may meet one session three times. That one is told so; all others end as undisturbed.
+    thrice=$(lost_thrice | paste -sd'|')
+    [ "$status" -eq 0 ] || [ -n "$thrice" ] || complain "exit status $status, though no session lost three boxes"
+    diff <(but_for "$thrice" <facts-plain) <(facts run | but_for "$thrice")
+    same "$(but_for "$thrice" <log | sort)" "$(but_for "$thrice" <log-plain | sort)" "delivered replies"
 }
