@@ -102,7 +102,7 @@ supervisors() {
 # lost_thrice - the sessions that lost three boxes: a call ends with the third, as it may be the call's own doing
 lost_thrice() { awk '$2 " " $3 == "box lost" && ++n[$1] == 3 { print $1 }' events; }
 
-# but_for PATTERN - what is told of other sessions than these (an extended expression; empty for none)
+# but_for PATTERN - what is told of other sessions than these (an extended expression, or nothing)
 but_for() { grep -Ev "${1:+\"($1)\"|outputs/($1)/|bundle ($1)-}${1:-^$}"; }
 
 @test "supervisors killed at random moments: the run goes on to the same end" {
