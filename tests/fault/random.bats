@@ -103,7 +103,7 @@ supervisors() {
 lost_thrice() { awk '$2 " " $3 == "box lost" && ++n[$1] == 3 { print $1 }' events; }
 
 # but_for PATTERN - what is told of other sessions than these (an extended expression, or nothing)
-but_for() { grep -Ev "${1:+\"($1)\"|outputs/($1)/|bundle ($1)-}${1:-^$}"; }
+but_for() { grep -Ev "\"(${1:-none})\"|outputs/(${1:-none})/|bundle (${1:-none})-"; }
 
 @test "supervisors killed at random moments: the run goes on to the same end" {
     local killed=0 status=0 pids pid thrice
