@@ -17,7 +17,7 @@
 
 #include "formats/base/banned.h"
 
-#define TOLD_PER_TURN 8
+#define TOLD_PER_TURN 4
 
 struct nj_committer {
     struct nj_journal_writer *writer;

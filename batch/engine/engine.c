@@ -153,6 +153,7 @@ static void on_schedule(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    nj_engine_note_piece(engine);
     if (!engine->stopping) {
         nj_live_grant_slots(engine);
         nj_money_grant(engine);

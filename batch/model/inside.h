@@ -21,9 +21,10 @@ struct nj_models_group {
 struct nj_models_gate {
     struct nj_gate gate;
     const struct nj_manifest_model *spec; /* the first that named it */
-    struct event *timer;                  /* when to look who may go */
-    struct nj_token_rate rate;            /* what it makes of a prompt's bytes */
-    struct nj_models_group *groups;       /* of jobs, as they come */
+    const struct nj_model_services *services;
+    struct event *timer;            /* when to look who may go */
+    struct nj_token_rate rate;      /* what it makes of a prompt's bytes */
+    struct nj_models_group *groups; /* of jobs, as they come */
     struct nj_models_gate *next;
 };
 

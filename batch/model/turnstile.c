@@ -12,7 +12,7 @@
 
 #include "formats/base/banned.h"
 
-#define ADMITTED_PER_TURN 8
+#define ADMITTED_PER_TURN 2
 
 uint64_t nj_turnstile_now_ms(void)
 {
@@ -60,6 +60,7 @@ int nj_turnstile_open(struct nj_models *models, struct nj_model *model, struct n
         return nj_fail_nomem(err);
     nj_gate_init(&gate->gate, &limits, models->retry_base_ms, nj_turnstile_now_ms());
     gate->spec = model->spec;
+    gate->services = &models->services;
     gate->next = models->gates;
     models->gates = gate;
     model->gate = gate;
@@ -85,15 +86,17 @@ static uint64_t follow(struct nj_models_gate *gate)
 static void on_timer(int fd, short what, void *ctx)
 {
     struct nj_models_gate *gate = ctx;
-    uint64_t follow_ms = follow(gate);
+    uint64_t follow_ms, wait_ms;
     struct nj_gate_place *place;
     struct timeval delay;
-    uint64_t wait_ms;
 
     (void)fd;
     (void)what;
-    /* Sending takes a good tenth of a millisecond each: many who come at once go in several turns
-     * of the loop. */
+    if (gate->services->on_piece)
+        gate->services->on_piece(gate->services->piece_ctx);
+    follow_ms = follow(gate);
+    /* Sending takes some tenths of a millisecond, and as much again when libcurl connects: many who
+     * come at once go in several turns of the loop. */
     for (unsigned sent = 0; (place = nj_gate_next(&gate->gate, nj_turnstile_now_ms(), &wait_ms));) {
         nj_chain_admit(place);
         if (++sent == ADMITTED_PER_TURN) {
