@@ -320,18 +320,23 @@ static int read_lists(struct nj_digested *digested, struct nj_error *err)
     return r;
 }
 
-/* line_value - behind "KEY: " at the beginning of a line of @paragraph; empty: none */
-static struct nj_span line_value(struct nj_span paragraph, const char *key)
+struct nj_span nj_line_value(struct nj_span text, const char *key)
 {
     size_t key_len = strlen(key);
 
-    for (size_t at = 0; at < paragraph.len;) {
-        const uint8_t *line = paragraph.data + at;
-        const uint8_t *end = memchr(line, '\n', paragraph.len - at);
-        size_t len = end ? (size_t)(end - line) : paragraph.len - at;
+    for (size_t at = 0; at < text.len;) {
+        const uint8_t *line = text.data + at;
+        const uint8_t *end = memchr(line, '\n', text.len - at);
+        size_t len = end ? (size_t)(end - line) : text.len - at;
+        const uint8_t *colon = memchr(line, ':', len);
 
-        if (len > key_len && memcmp(line, key, key_len) == 0)
-            return (struct nj_span){line + key_len, len - key_len};
+        if (colon && len > key_len && memcmp(line, key, key_len) == 0 &&
+            (line[key_len] == '\t' || line[key_len] == ' ' || line[key_len] == ':')) {
+            size_t from = (size_t)(colon - line) + 1;
+
+            from += from < len && line[from] == ' ';
+            return (struct nj_span){line + from, len - from};
+        }
         at += len + 1;
     }
     return (struct nj_span){NULL, 0};
@@ -369,10 +374,10 @@ static int read_versions(struct nj_digested *digested, struct nj_error *err)
         const uint8_t *end = memmem(from, status.len - at, "\n\n", 2);
         size_t len = end ? (size_t)(end - from) : status.len - at;
         struct nj_span paragraph = {from, len};
-        struct nj_span version = line_value(paragraph, "Version: ");
+        struct nj_span version = nj_line_value(paragraph, "Version");
 
         if (version.len > 0 && version.len < NAME_MAX)
-            r = name_versions(digested, line_value(paragraph, "Package: "), version, err);
+            r = name_versions(digested, nj_line_value(paragraph, "Package"), version, err);
         at += len + 2;
     }
     return r;

@@ -9,6 +9,7 @@
 #include <linux/limits.h>
 #include <sys/utsname.h>
 
+#include "batch/engine/digested.h"
 #include "batch/engine/plan.h"
 #include "formats/base/fsio.h"
 
@@ -89,30 +90,6 @@ static int add_interpreter(const char *name, bool *first, struct nj_buf *out, st
     return 0;
 }
 
-/* The value behind "KEY ... :" of the first line that begins with @key; empty when there is none.
- */
-static struct nj_span value_of(struct nj_span text, const char *key)
-{
-    size_t key_len = strlen(key);
-
-    for (size_t at = 0; at < text.len;) {
-        const uint8_t *line = text.data + at;
-        const uint8_t *end = memchr(line, '\n', text.len - at);
-        size_t len = end ? (size_t)(end - line) : text.len - at;
-        const uint8_t *colon = memchr(line, ':', len);
-
-        if (colon && len > key_len && memcmp(line, key, key_len) == 0 &&
-            (line[key_len] == '\t' || line[key_len] == ' ' || line[key_len] == ':')) {
-            size_t from = (size_t)(colon - line) + 1;
-
-            from += from < len && line[from] == ' ';
-            return (struct nj_span){line + from, len - from};
-        }
-        at += len + 1;
-    }
-    return (struct nj_span){NULL, 0};
-}
-
 static int add_text(struct nj_buf *out, const char *key, struct nj_span value,
                     const struct nj_digest *digest, struct nj_error *err)
 {
@@ -139,8 +116,8 @@ static int add_cpu(struct nj_buf *out, struct nj_error *err)
     nj_buf_init(&text, CPUINFO_MAX_BYTES);
     if (nj_fsio_read_file(AT_FDCWD, "/proc/cpuinfo", &text, &ignored) < 0)
         return 0; /* not every host tells */
-    model = value_of(nj_buf_span(&text), "model name");
-    flags = value_of(nj_buf_span(&text), "flags");
+    model = nj_line_value(nj_buf_span(&text), "model name");
+    flags = nj_line_value(nj_buf_span(&text), "flags");
     if (model.len == 0 || model.len > NAME_MAX)
         return 0;
     nj_digest_bytes(flags.len ? (const void *)flags.data : "", flags.len, &digest);
