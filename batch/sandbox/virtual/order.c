@@ -241,6 +241,8 @@ static void choose(struct nj_virtual *v)
             return;
         nj_order_settle_lost(v);
         (void)nj_order_timers_fire(v);
+        if (!o->keeps)
+            return;
         nj_order_after_signals(v);
         if (o->n_unsettled > 0 || walk(v))
             continue;
@@ -413,6 +415,7 @@ bool nj_order_enter(struct nj_virtual *v, const struct seccomp_notif *notif)
     }
     task->notif = *notif;
     o->served++;
+    nj_order_timers_sent(v, task);
     if (task != o->holder) {
         arrives(o, task);
         return true;
@@ -423,6 +426,8 @@ bool nj_order_enter(struct nj_virtual *v, const struct seccomp_notif *notif)
         (void)nj_clock_tick(v);
     }
     (void)nj_order_timers_fire(v);
+    if (!o->keeps)
+        return false;
     nj_order_after_signals(v);
     nj_order_settle_lost(v);
     if (o->n_unsettled == 0) /* else whom it killed may be dead for this call, or not yet */

@@ -126,6 +126,7 @@ struct nj_order_timer {
     int64_t due_ns; /* of the virtual clock; released: of the host's */
     int64_t clock_ns;
     int64_t interval_ns;
+    bool sent; /* a timerfd that a message carried */
 };
 #define NJ_ORDER_ITIMER UINT32_MAX
 
@@ -165,6 +166,7 @@ struct nj_order {
     pid_t kill_target;  /* as the sender names it; 0: anybody */
     struct nj_order_timer timers[NJ_ORDER_TIMERS_MAX];
     size_t n_timers;
+    bool sent_other; /* a timerfd that was not set then, or more than we look through */
     struct nj_order_outputs outputs;
     struct stat output_stat[2];
     struct nj_order_turns turns;
@@ -270,7 +272,9 @@ void nj_order_futex_recheck(struct nj_virtual *v, const struct nj_order_process 
 
 enum nj_order_verdict nj_order_timer(struct nj_virtual *v, struct nj_order_task *task,
                                      struct seccomp_notif_resp *response);
-bool nj_order_timers_fire(struct nj_virtual *v);
+/* nj_order_timers_sent - @task makes a call that may send timerfds */
+void nj_order_timers_sent(struct nj_virtual *v, const struct nj_order_task *task);
+bool nj_order_timers_fire(struct nj_virtual *v);         /* may give the order up */
 int64_t nj_order_timers_due(const struct nj_virtual *v); /* or NJ_ORDER_NEVER */
 void nj_order_timers_drop(struct nj_virtual *v, pid_t tgid);
 void nj_order_timers_execed(struct nj_virtual *v, pid_t tgid); /* of timer_create(): none is left */

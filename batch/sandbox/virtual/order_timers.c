@@ -13,7 +13,8 @@
  * can be read, stay the kernel's. Our copy keeps one alive that the program has closed, and an
  * epoll still lists it: so before one expires it is looked for, and the copy of one that nobody has
  * is closed. It may be on its way in a message of a socket, where nobody is seen to have it: there
- * it expires all the same, and if it does so again and again, by the kernel's time.
+ * it expires all the same, and for one that is to do so again and again the order is given up.
+ * (What sendmmsg() sends is not seen: such a one goes on by the kernel's time.)
  *
  * After the order was given up timerfds are the kernel's, and what else is pending fires in real
  * time from here, until it is set anew.
@@ -23,6 +24,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -44,6 +46,7 @@
 #define TIME_MAX_NS (INT64_C(9000000000) * NS_PER_S) /* the year 2255 */
 #define TURNS_NS (50 * NS_PER_US) /* shorter intervals pass together, or the clock would crawl */
 #define SEARCH_MAX 8192           /* descriptors; one that is not among them may be open */
+#define CONTROL_BYTES 4096        /* of a message, looked through for descriptors */
 
 static struct nj_order_timer *find(struct nj_order *o, pid_t tgid, uint32_t id)
 {
@@ -524,6 +527,53 @@ static void look_for_signal(struct nj_virtual *v, const struct nj_order_timer *t
     o->killed = true;
 }
 
+/* note_sent - descriptor @fd of @task is sent */
+static void note_sent(struct nj_virtual *v, const struct nj_order_task *task, int fd)
+{
+    nj_auto_close int copy = nj_order_copy(task, fd);
+    struct nj_order_timer *timer = copy < 0 ? NULL : find_timerfd(v->order, copy);
+    uint64_t ticks;
+    int clock;
+
+    if (timer)
+        timer->sent = true;
+    else
+        v->order->sent_other |= read_timerfd(v, task->tid, fd, &clock, &ticks);
+}
+
+void nj_order_timers_sent(struct nj_virtual *v, const struct nj_order_task *task)
+{
+    const struct seccomp_data *call = &task->notif.data;
+    uint8_t control[CONTROL_BYTES];
+    struct msghdr message;
+    struct cmsghdr head;
+    size_t len;
+    int fd;
+
+    if (call->nr != SYS_sendmsg ||
+        !nj_virtual_read(task->tid, call->args[1], &message, sizeof(message)) ||
+        message.msg_controllen == 0)
+        return;
+    len = message.msg_controllen < sizeof(control) ? message.msg_controllen : sizeof(control);
+    v->order->sent_other |= message.msg_controllen > len;
+    if (!nj_virtual_read(task->tid, (uint64_t)(uintptr_t)message.msg_control, control, len))
+        return;
+    for (size_t at = 0; len - at >= sizeof(head); at += CMSG_ALIGN(head.cmsg_len)) {
+        memcpy(&head, control + at, sizeof(head));
+        if (head.cmsg_len < sizeof(head) || head.cmsg_len > len - at)
+            return; /* the kernel will refuse it */
+        for (size_t i = sizeof(head);
+             head.cmsg_level == SOL_SOCKET && head.cmsg_type == SCM_RIGHTS &&
+             head.cmsg_len - i >= sizeof(fd);
+             i += sizeof(fd)) {
+            memcpy(&fd, control + at + i, sizeof(fd));
+            note_sent(v, task, fd);
+        }
+        if (CMSG_ALIGN(head.cmsg_len) > len - at)
+            return;
+    }
+}
+
 bool nj_order_timers_fire(struct nj_virtual *v)
 {
     struct nj_order *o = v->order;
@@ -547,6 +597,10 @@ bool nj_order_timers_fire(struct nj_virtual *v)
             turns = (now_ns - first->due_ns) / first->interval_ns + 1;
         if (first->tgid == 0) {
             closed = !find_open(v, first);
+            if (closed && first->interval_ns > 0 && o->keeps && (first->sent || o->sent_other)) {
+                nj_order_release(v); /* which gives it to the kernel */
+                continue;
+            }
             if (closed && first->interval_ns > 0)
                 arm(v, first, first->interval_ns);
             expire(v, first, (uint64_t)turns);

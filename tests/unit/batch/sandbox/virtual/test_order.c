@@ -255,33 +255,47 @@ static void timers_that_are_files_are_the_same(void **state)
                         "errors -9 -22 -22 -22\n");
 }
 
+/* send_away - descriptor fd into the socket s[0]; it comes out of s[1] */
+#define SENDING                                                                                    \
+    "#include <string.h>\n#include <sys/socket.h>\n"                                               \
+    "static char c, control[CMSG_SPACE(sizeof(int))]; static struct iovec v = {&c, 1};\n"          \
+    "static struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control,\n"          \
+    "                          .msg_controllen = sizeof control};\n"                               \
+    "static int s[2];\n"                                                                           \
+    "static int send_away(int fd) { struct cmsghdr *h = CMSG_FIRSTHDR(&m);\n"                      \
+    "  h->cmsg_len = CMSG_LEN(sizeof fd); h->cmsg_level = SOL_SOCKET;\n"                           \
+    "  h->cmsg_type = SCM_RIGHTS; memcpy(CMSG_DATA(h), &fd, sizeof fd);\n"                         \
+    "  return !socketpair(AF_UNIX, SOCK_STREAM, 0, s) && sendmsg(s[0], &m, 0) == 1 &&\n"           \
+    "         !close(fd); }\n"                                                                     \
+    "static int receive(void) { int fd; if (recvmsg(s[1], &m, 0) != 1) return -1;\n"               \
+    "  memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd); return fd; }\n"
+
 static void a_timer_that_was_closed_expires_for_nobody(void **state)
 {
     (void)state;
     /* Closed, an epoll lists it no more; moved to another number or sent away it is open. */
     run_equal(TIMERFD_PROGRAM(
-        "#include <string.h>\n#include <sys/socket.h>\n"
+        SENDING
         "static int timer(int e) { int fd = timerfd_create(CLOCK_MONOTONIC, 0);\n"
         "  struct epoll_event ev = {EPOLLIN, {.fd = fd}}; epoll_ctl(e, EPOLL_CTL_ADD, fd, &ev);\n"
         "  set(fd, 0, 10, 3); return fd; }\n"
         "int main(void) {\n"
-        "  int e = epoll_create1(0), fd = timer(e), to, s[2]; struct epoll_event ev; char c = 0;\n"
-        "  char control[CMSG_SPACE(sizeof fd)]; struct iovec v = {&c, 1};\n"
-        "  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control,\n"
-        "                     .msg_controllen = sizeof control};\n"
-        "  struct cmsghdr *h = CMSG_FIRSTHDR(&m);\n"
+        "  int e = epoll_create1(0), fd = timer(e), to; struct epoll_event ev;\n"
         "  close(fd); printf(\"closed %d\\n\", epoll_wait(e, &ev, 1, 60000));\n"
         "  fd = timer(e); to = dup2(fd, 99); close(fd); sleep(14);\n"
         "  printf(\"moved %d\", epoll_wait(e, &ev, 1, 60000)); printf(\" %ld\\n\", turns(to));\n"
         "  close(to);\n"
         "  fd = timerfd_create(CLOCK_MONOTONIC, 0); set(fd, 0, 10, 0);\n"
-        "  h->cmsg_len = CMSG_LEN(sizeof fd); h->cmsg_level = SOL_SOCKET;\n"
-        "  h->cmsg_type = SCM_RIGHTS; memcpy(CMSG_DATA(h), &fd, sizeof fd);\n"
-        "  if (socketpair(AF_UNIX, SOCK_STREAM, 0, s) || sendmsg(s[0], &m, 0) != 1) return 1;\n"
-        "  close(fd); sleep(20); if (recvmsg(s[1], &m, 0) != 1) return 1;\n"
-        "  memcpy(&fd, CMSG_DATA(h), sizeof fd); printf(\"sent %ld\\n\", turns(fd));\n"
+        "  if (!send_away(fd)) return 1;\n"
+        "  sleep(20); printf(\"sent %ld\\n\", turns(receive()));\n"
         "  return 0; }"));
     assert_string_equal(h.out, "closed 0\nmoved 1 2\nsent 1\n");
+    /* What goes on by itself where nobody is seen to have it, only the kernel can keep. */
+    run_lowered(TIMERFD_PROGRAM(SENDING
+                                "int main(void) { int fd = timerfd_create(CLOCK_MONOTONIC, 0);\n"
+                                "  set(fd, 0, 1, 1); if (!send_away(fd)) return 1;\n"
+                                "  sleep(2); return turns(receive()) < 1; }"));
+    assert_int_equal(h.outcome.status, 0);
 }
 
 static void timers_go_on_behind_a_lost_order(void **state)
