@@ -119,10 +119,27 @@ size_t nj_fixed_files(const struct nj_box_plan *plan, struct nj_arena *arena,
 
 const char *const *nj_fixed_masks(const struct nj_box_plan *plan)
 {
-    static const char *const masks[] = {"/proc/interrupts", "/proc/softirqs", "/proc/schedstat",
-                                        "/proc/diskstats", NULL};
+    static const char *const masks[] = {"/proc/interrupts",
+                                        "/proc/softirqs",
+                                        "/proc/schedstat",
+                                        "/proc/diskstats",
+                                        "/proc/buddyinfo",
+                                        "/proc/zoneinfo",
+                                        "/proc/cgroups",
+                                        "/proc/sys/fs/dentry-state",
+                                        "/proc/sys/fs/file-nr",
+                                        "/proc/sys/fs/inode-nr",
+                                        "/proc/sys/fs/inode-state",
+                                        NULL};
 
     return plan->level > 0 ? masks : masks + sizeof(masks) / sizeof(masks[0]) - 1;
+}
+
+const char *const *nj_fixed_hidden(const struct nj_box_plan *plan)
+{
+    static const char *const hidden[] = {"/proc/pressure", "/proc/irq", "/proc/fs", NULL};
+
+    return plan->level > 0 ? hidden : hidden + sizeof(hidden) / sizeof(hidden[0]) - 1;
 }
 
 int nj_fixed_print(const struct nj_box_plan *plan, struct nj_buf *out, struct nj_error *err)
@@ -151,5 +168,7 @@ int nj_fixed_print(const struct nj_box_plan *plan, struct nj_buf *out, struct nj
         r = nj_buf_printf(out, err, "  %s: %s\n", files[i].target, files[i].reason);
     for (const char *const *mask = nj_fixed_masks(plan); r >= 0 && *mask; mask++)
         r = nj_buf_printf(out, err, "  %s: empty, no counters of the host\n", *mask);
+    for (const char *const *hidden = nj_fixed_hidden(plan); r >= 0 && *hidden; hidden++)
+        r = nj_buf_printf(out, err, "  %s: an empty directory, no counters of the host\n", *hidden);
     return r;
 }

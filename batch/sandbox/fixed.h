@@ -13,6 +13,7 @@
 
 /* Where the files lie until a call covers procfs with them: gone from a payload's view. */
 #define NJ_FIXED_DIR NJ_BOX_HIDDEN "/fixed"
+#define NJ_FIXED_EMPTY_DIR NJ_FIXED_DIR "/empty"
 
 struct nj_fixed_file {
     const char *target; /* of procfs */
@@ -30,6 +31,9 @@ size_t nj_fixed_files(const struct nj_box_plan *plan, struct nj_arena *arena,
 /* nj_fixed_masks - counters of the host that no program needs: empty. Ends with NULL; none below D1
  */
 const char *const *nj_fixed_masks(const struct nj_box_plan *plan);
+
+/* nj_fixed_hidden - likewise, directories */
+const char *const *nj_fixed_hidden(const struct nj_box_plan *plan);
 
 /* nj_fixed_print - a line for each value that is fixed, with its reason */
 int nj_fixed_print(const struct nj_box_plan *plan, struct nj_buf *out,

@@ -493,6 +493,7 @@ static void add_fixed(struct builder *b, const struct nj_box_plan *plan)
                           NJ_OP_NOEXEC, 0});
     for (size_t i = 0; i < n; i++)
         add_file(b, nj_arena_printf(b->arena, NJ_FIXED_DIR "/%s", files[i].name), files[i].text);
+    add(b, (struct nj_op){NJ_OP_DIR, NJ_FIXED_EMPTY_DIR, NULL, 0, 0555});
     add(b, (struct nj_op){NJ_OP_SEAL, NJ_FIXED_DIR, NULL, 0, 0});
     add(b, (struct nj_op){NJ_OP_DIR, NJ_FILES_DIR, NULL, 0, 0755});
 }
@@ -513,6 +514,8 @@ static void cover_fixed(struct builder *b, const struct nj_box_plan *plan)
     }
     for (const char *const *mask = nj_fixed_masks(plan); *mask; mask++)
         add(b, (struct nj_op){NJ_OP_MASK, *mask, NULL, 0, 0});
+    for (const char *const *hidden = nj_fixed_hidden(plan); *hidden; hidden++)
+        add(b, (struct nj_op){NJ_OP_COVER, *hidden, NJ_FIXED_EMPTY_DIR, 0, 0});
 }
 
 static void add_open(struct builder *b, const struct nj_box_plan *plan, const char *store)
