@@ -201,6 +201,19 @@ static int note_level(struct nj_recorded *recorded, const struct nj_call_meta *n
     return 0;
 }
 
+/* note_figures - a program opened files in which the kernel tells figures of its own */
+static void note_figures(struct nj_recorded *recorded, uint32_t figures)
+{
+    char *likely = recorded->result.likely, names[NJ_FIGURES_TEXT_BYTES];
+    size_t len = strlen(likely), size = sizeof(recorded->result.likely) - len;
+
+    nj_figures_text(figures, names);
+    if (names[0])
+        (void)snprintf(likely + len, size,
+                       "; a program opened in /proc/PID, where figures are the kernel's: %s",
+                       names);
+}
+
 /* note_hint - what the files that ran add to it */
 static void note_hint(struct nj_recorded *recorded, const struct nj_call_meta *then,
                       const struct nj_call_meta *now, enum nj_likely source)
@@ -253,6 +266,8 @@ static void note_likely(struct nj_recorded *recorded, const struct nj_call_outco
                        nj_lowered_text(lowered));
     else
         (void)snprintf(likely, size, "%s", text);
+    if (recorded->result.environment.len == 0)
+        note_figures(recorded, meta_then->figures | meta->figures);
     if (recorded->result.environment.len == 0 && !lowered && meta->has_ran &&
         recorded->hall->digested)
         note_hint(recorded, meta_then, meta, source);

@@ -132,6 +132,12 @@ static bool add_outcome(json_t *object, const struct nj_shown *shown, bool full)
              set_number(object, "level_reached", meta->level) &&
              nj_json_set(object, "lowered", json_string(nj_lowered_text(meta->lowered))) &&
              nj_json_set(object, "clock_ns", json_integer(meta->clock_ns));
+    if (ok && meta->figures) {
+        char names[NJ_FIGURES_TEXT_BYTES];
+
+        nj_figures_text(meta->figures, names);
+        ok = nj_json_set(object, "kernel_figures", json_string(names));
+    }
     if (ok && meta->has_order)
         ok = nj_json_set(object, "order", nj_json_digest(&meta->order));
     if (ok && full)

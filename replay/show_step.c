@@ -82,6 +82,8 @@ static int say_stream(const char *name, const struct nj_stream *stream, struct n
 /* How far the reproducible layer reached, and when the call's own clock ended. */
 static int say_level(const struct nj_call_meta *meta, struct nj_buf *out, struct nj_error *err)
 {
+    char names[NJ_FIGURES_TEXT_BYTES];
+
     if (meta->applied == 0)
         return 0;
     if (nj_buf_printf(out, err, "level D%u", meta->level) < 0)
@@ -92,6 +94,12 @@ static int say_level(const struct nj_call_meta *meta, struct nj_buf *out, struct
     if (meta->clock_ns > 0 && (nj_buf_text(out, ", the box's clock ended at ", err) < 0 ||
                                nj_render_time(out, meta->clock_ns, err) < 0))
         return -(int)err->code;
+    if (meta->figures) {
+        nj_figures_text(meta->figures, names);
+        if (nj_buf_printf(out, err, "\nopened in /proc/PID, where figures are the kernel's: %s",
+                          names) < 0)
+            return -(int)err->code;
+    }
     return nj_buf_text(out, "\n", err);
 }
 

@@ -126,7 +126,7 @@ static const struct family supervisor_allowed[] = {
      "openat openat2 fstat newfstatat statx getdents64 readlinkat mkdirat unlinkat linkat "
      "symlinkat mknodat renameat renameat2 fchmod fchmodat fchmodat2 utimensat ftruncate "
      "fallocate fstatfs flistxattr fgetxattr fsetxattr fremovexattr memfd_create fchdir "
-     "inotify_add_watch"},
+     "inotify_add_watch inotify_rm_watch"},
     {"memory", "the allocator",
      "brk mmap munmap mremap mprotect madvise futex getrandom membarrier"},
     {"facts", "what the C library asks on its own",

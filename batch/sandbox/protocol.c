@@ -126,13 +126,14 @@ static void put_called(struct nj_packer *pk, const struct nj_msg *msg)
     const struct nj_call_outcome *outcome = &msg->called.outcome;
     const struct nj_call_meta *meta = &msg->called.meta;
 
-    nj_pack_map(pk, 21);
+    nj_pack_map(pk, 22);
     nj_pack_put_int(pk, "clock_ns", meta->clock_ns);
     nj_pack_put_uint(pk, "cpu_ms", meta->cpu_ms);
     nj_pack_put_uint(pk, "duration_ms", meta->duration_ms);
     nj_pack_text(pk, "errors");
     put_stream(pk, &outcome->errors, msg->called.spilled);
     nj_pack_put_uint(pk, "exit", (uint64_t)outcome->exit);
+    nj_pack_put_uint(pk, "figures", meta->figures);
     nj_pack_put_uint(pk, "files_hashed", msg->called.files_hashed);
     nj_pack_put_uint(pk, "level", meta->level);
     nj_pack_put_uint(pk, "limit", (uint64_t)outcome->limit);

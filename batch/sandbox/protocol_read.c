@@ -316,7 +316,7 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
 {
     struct nj_call_outcome *outcome = &msg->called.outcome;
     struct nj_call_meta *meta = &msg->called.meta;
-    uint64_t exit_kind, level, limit, lowered, status;
+    uint64_t exit_kind, figures, level, limit, lowered, status;
     int r;
 
     r = nj_pack_get_bool(map, "spilled", &msg->called.spilled, err);
@@ -340,6 +340,10 @@ static int get_called(const struct nj_pack_at *map, struct nj_msg *msg, struct n
     if (exit_kind < NJ_EXIT_EXITED)
         return nj_pack_fail(map, err, "exit: no such kind");
     outcome->exit = (enum nj_exit_kind)exit_kind;
+    r = nj_pack_get_uint(map, "figures", NJ_FIGURES_MAX, &figures, err);
+    if (r < 0)
+        return r;
+    meta->figures = (uint32_t)figures;
     r = nj_pack_get_uint(map, "files_hashed", UINT64_MAX, &msg->called.files_hashed, err);
     if (r < 0)
         return r;

@@ -187,6 +187,7 @@ void nj_tool_note_level(struct nj_call_meta *meta, unsigned applied)
     if (meta->level > applied)
         meta->level = applied;
     meta->has_ran &= applied > 0;
+    meta->figures = applied > 0 ? meta->figures : 0;
     meta->has_order &= applied >= NJ_LEVEL_MAX && meta->level >= NJ_LEVEL_MAX;
     if (meta->clock_ns < 0 || meta->clock_ns > NJ_CLOCK_MAX_NS)
         meta->clock_ns = NJ_CLOCK_MAX_NS;

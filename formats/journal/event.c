@@ -1,6 +1,8 @@
 /*
  * event.c - what events are called, what they may say, and what they cost
  */
+#include <stdio.h>
+
 #include "formats/journal/event_inside.h"
 
 #include "formats/base/banned.h"
@@ -42,6 +44,26 @@ const char *nj_lowered_text(enum nj_lowered lowered)
 #undef X
     }
     return "?";
+}
+
+void nj_figures_text(uint32_t figures, char text[NJ_FIGURES_TEXT_BYTES])
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } names[] = {
+#define X(enumerator, bit, name) {UINT32_C(1) << (bit), name},
+        NJ_FIGURES(X)
+#undef X
+    };
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (figures & names[i].bit) /* all of them fit */
+            len += (size_t)snprintf(text + len, NJ_FIGURES_TEXT_BYTES - len, "%s%s",
+                                    len > 0 ? ", " : "", names[i].name);
+    }
 }
 
 const char *nj_limit_key(enum nj_limit limit)
@@ -151,7 +173,7 @@ static const char *meta_fault(const struct nj_call_meta *meta)
     if (meta->applied > NJ_LEVEL_MAX)
         return "no such level";
     if (meta->applied == 0)
-        return meta->has_ran ? "what ran is told by the reproducible layer" : NULL;
+        return meta->has_ran || meta->figures ? "what ran is told by the reproducible layer" : NULL;
     if (meta->level > meta->applied)
         return "a call reaches at most the level that is applied";
     if (meta->clock_ns < 0 || meta->clock_ns > NJ_CLOCK_MAX_NS)

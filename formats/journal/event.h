@@ -105,6 +105,37 @@ const char *nj_lowered_text(enum nj_lowered lowered); /* "?" for an unknown numb
 
 #define NJ_LOWERED_MAX 255 /* a number above the list's is a later build's, and kept */
 
+/* Files that /proc has of each process and in which the kernel tells figures of its own (times,
+ * counters, pages, numbers of mounts), which differ from run to run: enumerator, bit, name. */
+#define NJ_FIGURES(X)                                                                              \
+    X(STAT, 0, "stat")                                                                             \
+    X(STATM, 1, "statm")                                                                           \
+    X(STATUS, 2, "status")                                                                         \
+    X(SCHED, 3, "sched")                                                                           \
+    X(SCHEDSTAT, 4, "schedstat")                                                                   \
+    X(IO, 5, "io")                                                                                 \
+    X(SMAPS, 6, "smaps")                                                                           \
+    X(SMAPS_ROLLUP, 7, "smaps_rollup")                                                             \
+    X(NUMA_MAPS, 8, "numa_maps")                                                                   \
+    X(MOUNTINFO, 9, "mountinfo")                                                                   \
+    X(MOUNTS, 10, "mounts")                                                                        \
+    X(UID_MAP, 11, "uid_map")                                                                      \
+    X(GID_MAP, 12, "gid_map")                                                                      \
+    X(AUTOGROUP, 13, "autogroup")                                                                  \
+    X(FDINFO, 14, "fdinfo")
+
+enum {
+#define X(name, bit, text) NJ_FIGURE_##name = 1 << (bit),
+    NJ_FIGURES(X)
+#undef X
+};
+
+#define NJ_FIGURES_MAX UINT32_MAX /* a bit above the list's is a later build's, and kept */
+#define NJ_FIGURES_TEXT_BYTES 160 /* of all names */
+
+/* nj_figures_text - the names of those in @figures: "stat, status" */
+void nj_figures_text(uint32_t figures, char text[NJ_FIGURES_TEXT_BYTES]);
+
 #define NJ_LEVEL_MAX 3        /* of reproducibility: D0 to D3 */
 #define NJ_LEVEL_FILE_TIMES 2 /* from here on: file times */
 #define NJ_SEED_BYTES 32
@@ -120,6 +151,7 @@ struct nj_call_meta {
     int64_t clock_ns;        /* where the virtual wall clock ended; 0: there was none (D0) */
     unsigned level;          /* reached in this call, 0 to NJ_LEVEL_MAX */
     enum nj_lowered lowered; /* what keeps it below the plan's level */
+    uint32_t figures;        /* which of NJ_FIGURES programs opened */
     bool has_order;
     struct nj_digest order; /* at D3, of two outputs: how they took turns (FORMAT.md) */
     bool has_ran;

@@ -95,6 +95,12 @@ static void get_call_meta(struct fields *meta, struct nj_call_meta *call)
     call->level = (unsigned)get_small(meta, "level");
     if (meta->r == 0)
         meta->r = nj_pack_get_int(meta->map, "clock_ns", &call->clock_ns, meta->err);
+    if (nj_pack_has(meta->map, "figures") && meta->r == 0) {
+        uint64_t figures = 0;
+
+        meta->r = nj_pack_get_uint(meta->map, "figures", NJ_FIGURES_MAX, &figures, meta->err);
+        call->figures = (uint32_t)figures;
+    }
     if (nj_pack_has(meta->map, "lowered"))
         call->lowered = (enum nj_lowered)get_small(meta, "lowered");
     call->has_order = nj_pack_has(meta->map, "order");

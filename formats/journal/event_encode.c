@@ -172,9 +172,10 @@ static size_t meta_extra(const struct nj_event *event, const struct nj_call_meta
     if (event->kind == NJ_EVENT_JUDGED)
         *ret_call = &event->judged.meta;
     if (*ret_call)
-        return 5 + ((*ret_call)->applied > 0 ? 3u + ((*ret_call)->lowered > 0) +
-                                                   (*ret_call)->has_ran + (*ret_call)->has_order
-                                             : 0);
+        return 5 + ((*ret_call)->applied > 0
+                        ? 3u + ((*ret_call)->figures > 0) + ((*ret_call)->lowered > 0) +
+                              (*ret_call)->has_ran + (*ret_call)->has_order
+                        : 0);
     if (event->kind == NJ_EVENT_OPENED)
         return 2;
     return event->kind == NJ_EVENT_REPLY || nj_event_cost(event) > 0 ? 1 : 0;
@@ -196,6 +197,8 @@ static void put_call_meta(struct nj_packer *packer, const struct nj_call_meta *c
         nj_pack_put_int(packer, "clock_ns", call->clock_ns);
     nj_pack_put_uint(packer, "cpu_ms", call->cpu_ms);
     nj_pack_put_uint(packer, "duration_ms", call->duration_ms);
+    if (call->applied > 0 && call->figures > 0)
+        nj_pack_put_uint(packer, "figures", call->figures);
     if (call->applied > 0)
         nj_pack_put_uint(packer, "level", call->level);
     nj_pack_put_uint(packer, "limit_used", call->limit_used);

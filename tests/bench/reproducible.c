@@ -313,6 +313,7 @@ static void judge(struct bench *b, const struct workload *w, unsigned level, uns
     size_t stamps = equal(cell, offsetof(struct mark, stamps));
     unsigned reached = level;
     const char *lowered = "";
+    char names[NJ_FIGURES_TEXT_BYTES];
     char why[256];
 
     for (size_t i = 0; i < cell->n; i++) {
@@ -345,6 +346,9 @@ static void judge(struct bench *b, const struct workload *w, unsigned level, uns
     printf("  %3zu/%-3zu/%-3zu", says, leaves, stamps);
     if (reached < level)
         printf(" (D%u: %s)", reached, lowered);
+    nj_figures_text(cell->marks[0].figures, names);
+    if (names[0])
+        printf(" (/proc: %s)", names);
 }
 
 /* vary - another seed and hour must show, or what is equal is only constant */

@@ -371,6 +371,7 @@ static void on_called(void *ctx, const struct nj_box_result *result, const struc
                  outcome->exit == NJ_EXIT_EXITED ? "status" : "signal", outcome->status,
                  outcome->limit ? ", limit " : "", nj_limit_key(outcome->limit));
     }
+    mark->figures |= meta->figures;
     if (meta->level < mark->level) {
         mark->level = meta->level;
         snprintf(mark->lowered, sizeof(mark->lowered), "%s", nj_lowered_text(meta->lowered));

@@ -56,6 +56,7 @@ struct mark {
     char trouble[160]; /* otherwise, which did not */
     unsigned level;    /* the lowest that a call reached */
     char lowered[48];  /* and what lowered it */
+    uint32_t figures;  /* of the kernel's own that programs looked at */
     double ms;         /* of all calls together */
 };
 

@@ -188,6 +188,16 @@ killed_in_its_call() {
     [ -n "$one" ] && [ "$one" != "$two" ]
 }
 
+@test "a program that looks at the kernel's own figures is named when it differs" {
+    sed -i 's/date +%s.%N; echo $RANDOM.*nproc; /cat \/proc\/self\/schedstat; /' replies.yaml
+    run_it
+    expect 0 nightjar-replay show "$B@2"
+    [[ $out == *"level D1"* ]] || skip "this host cannot follow programs"
+    has_out "the kernel's: schedstat"
+    expect 1 nightjar-replay verify "$B"
+    has_out "a program opened in /proc/PID"
+}
+
 @test "without the layer it differs, and verify says in what" {
     run_it NJ_TEST_LEVEL=0
     expect 1 nightjar-replay verify "$B"

@@ -212,12 +212,14 @@ static bool program_begins(struct nj_virtual *v, struct nj_task *task)
     struct auxiliary auxiliary = {0};
     struct user_regs_struct regs;
     struct nj_error ignored; /* what matters is that it was not done */
+    uint32_t pid = nj_virtual_pid(v, task->tid);
     uint8_t random[16];
 
+    nj_figures_began(v, task->tid, pid);
     if (task->fd < 0 || v->vdso_call_offset == 0 ||
         ptrace(PTRACE_GETREGS, task->tid, NULL, &regs) < 0 ||
         !read_auxiliary(task->tid, regs.rsp, &auxiliary) ||
-        nj_random_bytes(v, nj_virtual_pid(v, task->tid), random, sizeof(random), &ignored) < 0 ||
+        nj_random_bytes(v, pid, random, sizeof(random), &ignored) < 0 ||
         !nj_virtual_write(task->tid, auxiliary.random_at, random, sizeof(random)) ||
         ptrace(PTRACE_GETSIGMASK, task->tid, (void *)KERNEL_SIGSET_BYTES, &task->mask) < 0 ||
         !set_mask(task->tid, UINT64_MAX))

@@ -108,12 +108,13 @@ int nj_virtual_new(const struct nj_box_plan *plan, int socket_fd, struct nj_virt
 
     if (!v)
         return nj_fail_nomem(err);
-    v->proc_fd = v->listener_fd = v->page_fd = v->socket_fd = -1;
+    v->proc_fd = v->listener_fd = v->page_fd = v->socket_fd = v->figures.fd = -1;
     v->memory_bytes = plan->max_memory_bytes;
     v->level = wanted_level(plan, &v->host);
     *ret_virtual = v;
     if (v->level == 0)
         return 0;
+    nj_figures_init(v);
     v->vdso_call_offset = find_vdso_call();
     v->patches = nj_patch_is_possible();
     v->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -264,6 +265,7 @@ void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
     meta->level = v->reached;
     meta->lowered = v->lowered;
     nj_virtual_stopped(v);
+    meta->figures = nj_figures_end(v);
     nj_order_tell_turns(v, meta);
     nj_order_end(v);
     v->n_tasks = v->n_timers = 0;

@@ -16,8 +16,8 @@
  * on. Nothing here is needed for safety: the box is as closed without it. Parts: notify (which
  * calls, and the listener), exec (a program gets the vDSO), clock, wait (timed waits and timers),
  * random, stat (times of files, from level 2 on, with the table in times.h), patch (stats that need
- * no notification), programs (which files run, and what they hold), vdso (the image), layout.h
- * (what both sides share).
+ * no notification), programs (which files run, and what they hold), figures (which of the kernel's
+ * own figures were looked at), vdso (the image), layout.h (what both sides share).
  */
 #ifndef NJ_VIRTUAL_H
 #define NJ_VIRTUAL_H
@@ -106,6 +106,16 @@ struct nj_programs {
     unsigned n_sought;
 };
 
+#define NJ_FIGURES_WATCHED_MAX 64 /* the newest programs'; a user has some thousand watches */
+
+/* Who looked at what /proc has of processes. */
+struct nj_figures {
+    int fd;          /* inotify; -1: none is to be had, and nothing is told */
+    uint32_t opened; /* NJ_FIGURE_..., in this call so far */
+    int watches[NJ_FIGURES_WATCHED_MAX];
+    size_t n; /* watches made in this call */
+};
+
 struct nj_order;
 
 struct nj_virtual {
@@ -138,6 +148,7 @@ struct nj_virtual {
     size_t n_draws, draws_size;
     struct nj_virtual_files files;
     struct nj_programs programs;
+    struct nj_figures figures;
     struct nj_order *order; /* level 3 (order.h), else NULL */
     uint64_t notified;      /* for tests and measurements */
 };
@@ -246,6 +257,14 @@ void nj_virtual_stopped(struct nj_virtual *v); /* carry on with all tasks that s
 void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task); /* WAIT reached its stop */
 void nj_programs_began(struct nj_virtual *v, pid_t tid); /* a program is in its first stop */
 void nj_programs_end(struct nj_virtual *v);
+
+/* nj_figures_init - once, before the supervisor confines itself */
+void nj_figures_init(struct nj_virtual *v);
+/* nj_figures_began - a program, number @pid in the call, is in its first stop; moves the working
+ * directory */
+void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid);
+/* nj_figures_end - all processes are gone: what was opened, as bits of NJ_FIGURES */
+uint32_t nj_figures_end(struct nj_virtual *v);
 
 /* nj_virtual_slot - a free slot of the stopped task for going back by the image; 0: none */
 struct user_regs_struct;

@@ -96,6 +96,35 @@ static void a_reader_in_the_middle_can_be_killed(void **state)
     assert_string_equal(h.out, "100000\n");
 }
 
+/* Not from procfs as it was mounted, where they would differ each time. */
+static void counters_of_the_host_are_not_shown(void **state)
+{
+    (void)state;
+    open_level(1);
+    sh_ok(&h, "cd /proc; cat buddyinfo zoneinfo cgroups sys/fs/file-nr sys/fs/inode-state | wc -c;"
+              "for d in pressure irq fs; do ls -A $d 2>/dev/null; done | wc -l;"
+              "(: >pressure/x) 2>/dev/null || echo shut");
+    assert_string_equal(h.out, "0\n0\nshut\n");
+}
+
+static void figures_of_the_kernel_that_a_program_looks_at_are_named(void **state)
+{
+    (void)state;
+    open_level(1);
+    sh_ok(&h, "true; cat /proc/self/maps /proc/uptime >/dev/null");
+    if (h.meta.level == 0)
+        skip(); /* no program can be followed here */
+    assert_int_equal(h.meta.figures, 0);
+    sh_ok(&h, "cat /proc/self/stat >/dev/null; cd /proc/self; ls fdinfo >/dev/null");
+    assert_int_equal(h.meta.figures, NJ_FIGURE_STAT | NJ_FIGURE_FDINFO);
+    /* Of many programs the newest are watched, and what was heard before is kept. */
+    sh_ok(&h, "read -r line </proc/mounts; for i in $(seq 100); do /bin/true; done;"
+              "cat /proc/self/schedstat >/dev/null");
+    assert_int_equal(h.meta.figures, NJ_FIGURE_MOUNTS | NJ_FIGURE_SCHEDSTAT);
+    sh_ok(&h, "true");
+    assert_int_equal(h.meta.figures, 0);
+}
+
 static void below_d1_the_host_s_own_values_are_seen(void **state)
 {
     (void)state;
@@ -111,6 +140,8 @@ static int run(const char *name)
         BOX_TEST(the_fixed_values_cannot_be_changed_and_last_over_calls),
         BOX_TEST(random_devices_follow_the_seed_and_read_like_devices),
         BOX_TEST(a_reader_in_the_middle_can_be_killed),
+        BOX_TEST(counters_of_the_host_are_not_shown),
+        BOX_TEST(figures_of_the_kernel_that_a_program_looks_at_are_named),
         BOX_TEST(below_d1_the_host_s_own_values_are_seen),
     };
 

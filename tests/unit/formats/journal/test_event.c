@@ -144,6 +144,7 @@ static void what_the_reproducible_layer_reached_is_kept(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0}, again = {0};
     struct nj_event event = sample_event(NJ_EVENT_TOOL_DONE), decoded;
+    char names[NJ_FIGURES_TEXT_BYTES];
     struct nj_error err = {0};
 
     (void)state;
@@ -168,6 +169,17 @@ static void what_the_reproducible_layer_reached_is_kept(void **state)
     assert_true(nj_digest_equal(&decoded.tool_done.meta.ran, &event.tool_done.meta.ran));
     encode(&decoded, &again);
     assert_true(nj_span_equal(nj_buf_span(&bytes), nj_buf_span(&again)));
+    assert_int_equal(decoded.tool_done.meta.figures, 0);
+    event.tool_done.meta.figures = NJ_FIGURE_STAT | NJ_FIGURE_MOUNTS | UINT32_C(1) << 31;
+    encode(&event, &bytes);
+    golden_check("event/v0/tool-done-figures.msgpack", nj_buf_span(&bytes));
+    must(nj_event_decode(nj_buf_span(&bytes), &decoded, &err), &err);
+    nj_figures_text(decoded.tool_done.meta.figures, names);
+    assert_string_equal(names, "stat, mounts");
+    assert_true(decoded.tool_done.meta.figures == event.tool_done.meta.figures);
+    nj_figures_text(NJ_FIGURES_MAX, names);
+    assert_non_null(strstr(names, "gid_map, autogroup, fdinfo"));
+    event.tool_done.meta.figures = 0;
     assert_false(decoded.tool_done.meta.has_order);
     event.tool_done.meta.applied = event.tool_done.meta.level = NJ_LEVEL_MAX;
     event.tool_done.meta.lowered = NJ_LOWERED_NONE;
@@ -265,6 +277,9 @@ static void impossible_events_are_not_written(void **state)
     event.tool_done.meta.has_ran = true;
     not_encoded(event, "what ran is told by the reproducible layer");
     event.tool_done.meta.has_ran = false;
+    event.tool_done.meta.figures = NJ_FIGURE_STAT;
+    not_encoded(event, "what ran is told by the reproducible layer");
+    event.tool_done.meta.figures = 0;
     event.tool_done.meta.has_order = true;
     not_encoded(event, "the order of outputs is told at level 3");
     event.tool_done.meta.has_order = false;

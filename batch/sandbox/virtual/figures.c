@@ -1,0 +1,93 @@
+/*
+ * figures.c - which of the kernel's own figures the programs of a call looked at
+ *
+ * What /proc tells of a process holds times, counters and numbers that differ from run to run, and
+ * no file of ours can cover it: processes come and go, and the kernel makes the text as it is read.
+ * Telling of each open() would cost every program what the layer must not. So each program's
+ * directory is watched from its first stop on (inotify, which procfs does not refuse as it refuses
+ * fanotify): whoever opens a file there, by whatever path, is heard, and nobody waits.
+ *
+ * Not heard: files of processes that run no program of their own (a fork without exec), of single
+ * threads (task/, thread-self), what lies deeper (fdinfo/0; that fdinfo/ itself was listed is
+ * heard), and a directory that the kernel forgot and made again, short of memory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "batch/sandbox/virtual/virtual.h"
+#include "formats/base/cleanup.h"
+
+#include "formats/base/banned.h"
+
+#define EVENTS_BYTES 4096
+
+static uint32_t bit_of(const char *name)
+{
+#define X(enumerator, bit, text)                                                                   \
+    if (strcmp(name, text) == 0)                                                                   \
+        return UINT32_C(1) << (bit);
+    NJ_FIGURES(X)
+#undef X
+    return 0;
+}
+
+void nj_figures_init(struct nj_virtual *v)
+{
+    v->figures.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* -1: as many as the user may have */
+}
+
+/* drain - names are all that is asked, so a queue that ran over was told enough */
+static void drain(struct nj_figures *figures)
+{
+    uint8_t events[EVENTS_BYTES] __attribute__((aligned(8)));
+    ssize_t n;
+
+    while ((n = read(figures->fd, events, sizeof(events))) > 0 || (n < 0 && errno == EINTR)) {
+        struct inotify_event event;
+
+        for (size_t at = 0; n > 0 && at < (size_t)n; at += sizeof(event) + event.len) {
+            memcpy(&event, events + at, sizeof(event));
+            if (event.len > 0) /* the kernel ends a name with NULs */
+                figures->opened |= bit_of((const char *)events + at + sizeof(event));
+        }
+    }
+}
+
+void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid)
+{
+    struct nj_figures *figures = &v->figures;
+    int *watch = &figures->watches[figures->n % NJ_FIGURES_WATCHED_MAX];
+    nj_auto_close int fd = -1;
+    char name[64];
+
+    if (figures->fd < 0)
+        return;
+    (void)snprintf(name, sizeof(name), "%d/root/proc/%u", tid, pid); /* fits */
+    fd = openat(v->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fchdir(fd) < 0)
+        return;
+    if (figures->n >= NJ_FIGURES_WATCHED_MAX) { /* the oldest makes room */
+        drain(figures);
+        (void)inotify_rm_watch(figures->fd, *watch);
+    }
+    *watch = inotify_add_watch(figures->fd, ".", IN_OPEN | IN_ONLYDIR);
+    if (*watch >= 0)
+        figures->n++;
+}
+
+uint32_t nj_figures_end(struct nj_virtual *v)
+{
+    uint32_t opened;
+
+    if (v->figures.fd >= 0)
+        drain(&v->figures);
+    opened = v->figures.opened;
+    /* The watches went with the call's own procfs. */
+    v->figures.opened = 0;
+    v->figures.n = 0;
+    return opened;
+}
