@@ -67,13 +67,6 @@ int nj_source_drop_privileges(const struct nj_source *sources, size_t n_sources,
     return nj_drop_privileges(NULL, NULL, err);
 }
 
-static bool is_ours(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && st.st_uid == geteuid();
-}
-
 /* Where a box's programs come from; what is no folder of its own leads below the first. */
 static const char *const system_folders[] = {"/usr", "/bin", "/sbin", "/lib", "/lib64"};
 
@@ -96,32 +89,22 @@ int nj_source_confine(const struct nj_source *sources, size_t n_sources, int wri
                       struct nj_error *err)
 {
     nj_auto_free int *read_fds = calloc(n_sources + SYSTEM_FOLDERS, sizeof(*read_fds));
-    struct nj_confinement confinement = {
-        .read_fds = read_fds, .write_fds = &write_fd, .n_write = write_fd >= 0, .loop = loop};
     struct nj_error ignored = {0};
-    size_t n_system;
+    size_t n_system, n;
     int r;
 
     if (!read_fds)
         return nj_fail_nomem(err);
-    n_system = confinement.n_read = loop ? open_system(read_fds) : 0;
-    for (size_t i = 0; i < n_sources; i++) {
-        if (!sources[i].where.key)
-            continue;
-        read_fds[confinement.n_read++] = sources[i].dir.fd;
-        if (!is_ours(sources[i].dir.fd))
-            confinement.capabilities |= 1u << CAP_DAC_READ_SEARCH;
-    }
-    if (write_fd >= 0 && !is_ours(write_fd))
-        confinement.capabilities |= 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER;
+    n = n_system = loop ? open_system(read_fds) : 0;
+    for (size_t i = 0; i < n_sources; i++)
+        if (sources[i].where.key)
+            read_fds[n++] = sources[i].dir.fd;
     /* Only what is large needs it: the message comes when it is missed. */
     (void)!nj_spool_reserve(&ignored);
-    r = nj_confine(&confinement, err);
+    r = nj_confine_reader(read_fds, n, write_fd, loop, err);
     for (size_t i = 0; i < n_system; i++)
         (void)close(read_fds[i]);
-    if (r == 1)
-        nj_log(NJ_LOG_INFO, "reading without Landlock: this kernel has none that fits");
-    return r < 0 ? r : 0;
+    return r;
 }
 
 int nj_source_record(const struct nj_source *source, unsigned flags, struct nj_record **ret_record,

@@ -4,8 +4,11 @@
  * Everything comes from the run's journal up to its last commit. How many sessions are planned is
  * told by run.json, because the journal does not know those that have not begun.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "batch/cli/cmd.h"
@@ -16,18 +19,32 @@
 
 enum { OPT_JSON = 1, OPT_HTML };
 
-/* The page as a file, whole or not there; "-" is standard output. */
-static int write_page(const struct nj_view *view, const struct nj_tally *tally, const char *path,
-                      struct nj_error *err)
+/* open_folder - that of the file @path, before the run is read; -1 where there is no file to be */
+static int open_folder(const char *path, int *ret_fd, struct nj_error *err)
+{
+    nj_auto_free char *folder = path ? strdup(path) : NULL;
+
+    if (!path || strcmp(path, "-") == 0)
+        return 0;
+    if (!folder)
+        return nj_fail_nomem(err);
+    *ret_fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *ret_fd < 0 ? nj_fail_errno(err, errno, "open the folder of %s", path) : 0;
+}
+
+/* The page as a file, whole or not there; without a folder it goes to standard output. */
+static int write_page(const struct nj_view *view, const struct nj_tally *tally, int folder_fd,
+                      const char *path, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    const char *slash = strrchr(path, '/');
 
     nj_buf_init(&out, SIZE_MAX / 2);
     if (nj_html_write(&view->ledger, tally, &out, err) < 0)
         return -(int)err->code;
-    if (strcmp(path, "-") == 0)
+    if (folder_fd < 0)
         return nj_command_print(&out, err);
-    return nj_fsio_publish(AT_FDCWD, path, nj_buf_span(&out), 0600, err);
+    return nj_fsio_publish(folder_fd, slash ? slash + 1 : path, nj_buf_span(&out), 0600, err);
 }
 
 static int report(const char *run_path, bool json, const char *html, struct nj_error *err)
@@ -36,13 +53,15 @@ static int report(const char *run_path, bool json, const char *html, struct nj_e
     NJ_AUTO(nj_tally_done) struct nj_tally tally = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
     struct nj_summary_style style = nj_view_style(STDOUT_FILENO);
+    nj_auto_close int folder_fd = -1;
     int r;
 
-    if (nj_view_open(run_path, &view, err) < 0 || nj_view_read(&view, err) < 0 ||
+    if (open_folder(html, &folder_fd, err) < 0 ||
+        nj_view_open(run_path, folder_fd, &view, err) < 0 || nj_view_read(&view, err) < 0 ||
         nj_tally_new(&view.ledger, nj_view_now_ns(), &tally, err) < 0)
         return -(int)err->code;
     if (html)
-        return write_page(&view, &tally, html, err);
+        return write_page(&view, &tally, folder_fd, html, err);
     nj_buf_init(&out, SIZE_MAX / 2);
     r = json ? nj_summary_json(&view.ledger, &tally, &out, err)
              : nj_summary_write(&view.ledger, &tally, &style, &out, err);

@@ -439,7 +439,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
         else if (r == OPT_JSON)
             json = true;
     }
-    if (r < 0 || nj_view_open(args->operands[0], &view, err) < 0)
+    if (r < 0 || nj_view_open(args->operands[0], -1, &view, err) < 0)
         return -(int)err->code;
     if (watching)
         return watch(&view, json, err);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "batch/engine/confine.h"
 #include "batch/report/text.h"
 #include "formats/manifest/manifest.h"
 
@@ -56,13 +57,15 @@ static uint64_t runtime_price(const struct nj_view *view)
     return (uint64_t)manifest->runtime_micro_usd_per_hour;
 }
 
-int nj_view_open(const char *run_path, struct nj_view *ret_view, struct nj_error *err)
+int nj_view_open(const char *run_path, int write_fd, struct nj_view *ret_view, struct nj_error *err)
 {
     static const struct nj_view empty = NJ_VIEW_EMPTY;
     NJ_AUTO(nj_view_done) struct nj_view view = empty;
 
     nj_ledger_init(&view.ledger);
-    if (nj_run_dir_open(run_path, false, &view.dir, err) < 0 || nj_view_refresh(&view, err) < 0 ||
+    if (nj_run_dir_open(run_path, false, &view.dir, err) < 0 ||
+        nj_confine_reader(&view.dir.fd, 1, write_fd, false, err) < 0 ||
+        nj_view_refresh(&view, err) < 0 ||
         nj_journal_open(view.dir.journal_fd, &view.journal, err) < 0)
         return -(int)err->code;
     view.ledger.usd_per_hour_micro = runtime_price(&view);

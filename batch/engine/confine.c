@@ -14,11 +14,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "formats/base/cleanup.h"
+#include "formats/base/log.h"
 
 #include "formats/base/banned.h"
 
@@ -284,4 +286,32 @@ int nj_confine(const struct nj_confinement *confinement, struct nj_error *err)
         restrict_calls(confinement, err) < 0)
         return nj_wrap(err, "confine this process");
     return paths;
+}
+
+static bool is_ours(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid();
+}
+
+int nj_confine_reader(const int *read_fds, size_t n_read, int write_fd, bool loop,
+                      struct nj_error *err)
+{
+    struct nj_confinement confinement = {.read_fds = read_fds,
+                                         .n_read = n_read,
+                                         .write_fds = &write_fd,
+                                         .n_write = write_fd >= 0,
+                                         .loop = loop};
+    int r;
+
+    for (size_t i = 0; i < n_read; i++)
+        if (!is_ours(read_fds[i]))
+            confinement.capabilities |= 1u << CAP_DAC_READ_SEARCH;
+    if (write_fd >= 0 && !is_ours(write_fd))
+        confinement.capabilities |= 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER;
+    r = nj_confine(&confinement, err);
+    if (r == 1)
+        nj_log(NJ_LOG_INFO, "reading without Landlock: this kernel has none that fits");
+    return r < 0 ? r : 0;
 }

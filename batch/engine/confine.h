@@ -42,4 +42,12 @@ struct nj_confinement {
  */
 int nj_confine(const struct nj_confinement *confinement, struct nj_error *err) NJ_MUST_USE;
 
+/*
+ * nj_confine_reader - nj_confine() with what reading these folders and writing into @write_fd (-1:
+ * nowhere) takes: where one is another user's, the capabilities for that, of those that are there.
+ * That the kernel has no Landlock that fits is logged.
+ */
+int nj_confine_reader(const int *read_fds, size_t n_read, int write_fd, bool loop,
+                      struct nj_error *err) NJ_MUST_USE;
+
 #endif

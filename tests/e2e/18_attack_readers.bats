@@ -1,5 +1,6 @@
-# Who reads a bundle, which may be hostile, holds nothing that reading does not take: each command of nightjar-replay is
-# held up half-way and looked at through /proc. What such a process can still do is tried by the unit test of confine.
+# Who reads a bundle or another's run, which may be hostile, holds nothing that reading does not take: each command of
+# nightjar-replay, and `status`, is held up half-way and looked at through /proc. What such a process can still do is
+# tried by the unit test of confine.
 
 load ../lib/common
 
@@ -9,12 +10,19 @@ setup() {
 }
 teardown() { nj_teardown; }
 
-# confined PID FILTERS - the reading process: no rights, no way to new ones, filters, no network of the host
-confined() {
+# rightless PID - no rights, no way to new ones, filters
+rightless() {
     local status
     status=$(<"/proc/$1/status")
     grep -qxE 'NoNewPrivs:\s1' <<<"$status" && grep -qxE 'Seccomp:\s2' <<<"$status" &&
         [ "$(grep -cE '^Cap(Inh|Prm|Eff|Amb):\s0{16}$' <<<"$status")" -eq 4 ] || complain "$status"
+}
+
+# confined PID FILTERS - the reading process: besides, no network of the host
+confined() {
+    local status
+    rightless "$1"
+    status=$(<"/proc/$1/status")
     if [ "$(id -u)" -eq 0 ]; then
         [ "${2-}" = keeps-user ] || ! grep -qE '^Uid:.*\b0\b' <<<"$status" || complain "$status"
         [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ] || complain "in the host's network"
@@ -90,6 +98,18 @@ record() {
     until_true 10 waiting "$begun"
     confined "$begun"
     ended 0
+}
+
+@test "status confines itself before it reads a run" {
+    DELAY_MS=600000 job_many 1
+    begin nightjar run job.yaml --run-dir run
+    until_true 20 test -e run/run.json
+    begin nightjar status run --watch
+    until_true 10 waiting "$begun"
+    rightless "$begun"
+    kill -INT "$begun"
+    ended 0
+    has_out "running"
 }
 
 @test "a file whose path escapes to a terminal is shown, listed and told escaped" {
