@@ -4,12 +4,15 @@
 #include "batch/cli/view.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "batch/engine/confine.h"
+#include "batch/engine/drop.h"
 #include "batch/report/text.h"
 #include "formats/manifest/manifest.h"
 
@@ -57,6 +60,24 @@ static uint64_t runtime_price(const struct nj_view *view)
     return (uint64_t)manifest->runtime_micro_usd_per_hour;
 }
 
+/* become_owner - who only reads a run needs no right that its owner has not; root's own stays
+ * root's
+ */
+static int become_owner(int dir_fd, struct nj_error *err)
+{
+    char user[32];
+    struct stat st;
+
+    if (geteuid() != 0)
+        return 0;
+    if (fstat(dir_fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at the run's folder");
+    if (st.st_uid == 0)
+        return 0;
+    (void)snprintf(user, sizeof(user), "%u", st.st_uid);
+    return nj_drop_privileges(user, NULL, err);
+}
+
 int nj_view_open(const char *run_path, int write_fd, struct nj_view *ret_view, struct nj_error *err)
 {
     static const struct nj_view empty = NJ_VIEW_EMPTY;
@@ -64,6 +85,7 @@ int nj_view_open(const char *run_path, int write_fd, struct nj_view *ret_view, s
 
     nj_ledger_init(&view.ledger);
     if (nj_run_dir_open(run_path, false, &view.dir, err) < 0 ||
+        (write_fd < 0 && become_owner(view.dir.fd, err) < 0) ||
         nj_confine_reader(&view.dir.fd, 1, write_fd, false, err) < 0 ||
         nj_view_refresh(&view, err) < 0 ||
         nj_journal_open(view.dir.journal_fd, &view.journal, err) < 0)

@@ -22,7 +22,7 @@ struct nj_view {
 
 /* nj_view_open - read folder and run.json; the ledger is empty still. Before it reads it confines
  * this process (confine.h): from then on the run can be read, and files made below @write_fd (-1:
- * none), and that is all. */
+ * none, and root becomes the run's owner), and that is all. */
 int nj_view_open(const char *run_path, int write_fd, struct nj_view *ret_view,
                  struct nj_error *err) NJ_MUST_USE;
 void nj_view_done(struct nj_view *view);

@@ -165,6 +165,7 @@ assert "<b>&\"\x27 --日]]>" in names, names'
     DELAY_MS=300 SESSIONS=2 job_many 6
     begin nightjar run job.yaml --run-dir run
     until_true 30 grep -q succeeded run/joblog.tsv
+    kill -STOP "$begun" # it must not end before it is killed
     expect 0 nightjar status run
     has_out "running, pid $begun"
     has_out "nightjar stop run"
