@@ -17,8 +17,8 @@
 #define RECEIVE_BUFFER_BYTES 2048L
 #define KEEPALIVE_IDLE_S 60L
 #define KEEPALIVE_INTERVAL_S 30L
-#define KEPT_MAX_S 118L /* libcurl's own figure: just below the two minutes many servers keep to   \
-                         */
+/* libcurl's own figure, just below the two minutes that many servers keep to. */
+#define KEPT_MAX_S 118L
 
 uint64_t nj_http_now_ms(void)
 {
@@ -197,7 +197,11 @@ static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int 
     (void)peer_port;
     (void)own_port;
     (void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
-    if (sent == 0)
+    if (!call->asked) {
+        call->asked = true;
+        call->sent_before = sent;
+    }
+    if (sent == call->sent_before) /* where it is anew: the old connection took nothing of it */
         return CURL_PREREQFUNC_OK;
     call->unanswered = true;
     call->http->dead_ms = nj_http_now_ms();

@@ -54,7 +54,9 @@ struct nj_http_call {
     uint64_t first_byte_ms, idle_ms, deadline_ms;
     enum nj_http_end end; /* when it was we who ended it: not WHOLE */
     bool address_refused;
-    bool unanswered;            /* libcurl would have sent it once more */
+    bool asked;                 /* libcurl was about to send it... */
+    long sent_before;           /* ...with so many bytes sent before, to get through a proxy */
+    bool unanswered;            /* ...and once more, for lack of an answer */
     char text[CURL_ERROR_SIZE]; /* libcurl writes here why */
 };
 
