@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "batch/engine/recent.h"
 #include "formats/base/fsio.h"
 #include "formats/journal/event.h"
 
@@ -46,24 +47,63 @@ static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf 
                  : nj_fail(err, NJ_E_CORRUPT, "it is missing");
 }
 
+/* Objects are added in the order they were written, and most are changes of one a few before: that
+ * was put together already. */
+struct adding {
+    const struct nj_archive *archive;
+    struct nj_recent *recent;
+};
+
+static int read_object_again(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                             struct nj_error *err)
+{
+    const struct adding *adding = ctx;
+    int r = nj_recent_get(adding->recent, 0, digest, out, err);
+
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return read_object((void *)(uintptr_t)adding->archive, digest, out, err);
+}
+
+/* Whether others may be changes of it: of a file that never changed nothing is. */
+static bool may_be_base(const struct nj_object *object, unsigned chain)
+{
+    return chain > 0 || object->kind == NJ_OBJECT_LIST || object->kind == NJ_OBJECT_TREE ||
+           object->kind == NJ_OBJECT_STAMPS;
+}
+
+static int add_object(const struct adding *adding, const struct nj_digest *digest,
+                      struct nj_buf *bytes, struct nj_bundle_writer *writer, struct nj_error *err)
+{
+    const struct nj_object_shelf shelf = {read_object_again, (void *)(uintptr_t)adding};
+    struct nj_object object;
+    unsigned chain;
+
+    nj_buf_clear(bytes);
+    if (nj_object_load(&shelf, digest, bytes, &object, &chain, err) < 0)
+        return -(int)err->code;
+    if (may_be_base(&object, chain))
+        nj_recent_note(adding->recent, 0, &object, chain, NULL);
+    return nj_bundle_writer_object(writer, &object, err);
+}
+
 static int add_objects(const struct nj_archive *archive, struct nj_bundle_writer *writer,
                        struct nj_error *err)
 {
-    const struct nj_object_shelf shelf = {read_object, (void *)(uintptr_t)archive};
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
+    NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
     nj_auto_free struct nj_object_index_slot *sorted = nj_object_index_sorted(archive->index);
+    struct adding adding = {.archive = archive};
 
     if (!sorted)
         return nj_fail_nomem(err);
+    if (nj_recent_new(NJ_RECENT_MAX_BYTES, &recent, err) < 0)
+        return -(int)err->code;
+    adding.recent = recent;
     nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
-    for (size_t i = 0; i < archive->index->count; i++) {
-        struct nj_object object;
-
-        nj_buf_clear(&bytes);
-        if (nj_object_load(&shelf, &sorted[i].digest, &bytes, &object, NULL, err) < 0 ||
-            nj_bundle_writer_object(writer, &object, err) < 0)
+    for (size_t i = 0; i < archive->index->count; i++)
+        if (add_object(&adding, &sorted[i].digest, &bytes, writer, err) < 0)
             return nj_wrap(err, "object %zu", i + 1);
-    }
     return 0;
 }
 

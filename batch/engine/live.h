@@ -63,8 +63,7 @@ struct nj_live {
     size_t cap_places;
     uint64_t sequence;
     size_t last_snapshot; /* recovering: its place in places, from 1; 0: none */
-    struct nj_record_digests digests;
-    struct nj_fold fold; /* its figures so far */
+    struct nj_fold fold;  /* its figures so far */
     struct nj_commit_waiter waiter;
 
     /* what is under way */

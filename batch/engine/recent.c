@@ -22,6 +22,7 @@ struct kept {
     uint32_t owner;
     unsigned chain;
     bool has_base;
+    enum nj_object_kind kind;
     struct nj_digest base;
     struct nj_digest digest;
     size_t len;
@@ -101,6 +102,19 @@ bool nj_recent_has(struct nj_recent *recent, uint32_t owner, const struct nj_dig
     return *place_of(recent, owner, digest) != NULL;
 }
 
+int nj_recent_get(struct nj_recent *recent, uint32_t owner, const struct nj_digest *digest,
+                  struct nj_buf *out, struct nj_error *err)
+{
+    const struct kept *kept = find(recent, owner, digest);
+    struct nj_object object;
+
+    if (!kept)
+        return 0;
+    object = (struct nj_object){
+        .kind = kept->kind, .digest = kept->digest, .bytes = {kept->bytes, kept->len}};
+    return nj_object_encode(&object, out, err) < 0 ? -(int)err->code : 1;
+}
+
 void nj_recent_note(struct nj_recent *recent, uint32_t owner, const struct nj_object *object,
                     unsigned chain, const struct nj_digest *base)
 {
@@ -116,6 +130,7 @@ void nj_recent_note(struct nj_recent *recent, uint32_t owner, const struct nj_ob
     *kept = (struct kept){.owner = owner,
                           .chain = chain,
                           .has_base = base,
+                          .kind = object->kind,
                           .digest = object->digest,
                           .len = object->bytes.len};
     if (base)

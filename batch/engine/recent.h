@@ -30,6 +30,11 @@ NJ_DEFINE_AUTO_PTR(struct nj_recent, nj_recent_free);
 /* nj_recent_has - is it here, as @owner put it? */
 bool nj_recent_has(struct nj_recent *recent, uint32_t owner, const struct nj_digest *digest);
 
+/* nj_recent_get - append it to @out, encoded whole: for a shelf that need not read it again.
+ * Returns 1, or 0 when it is not here. */
+int nj_recent_get(struct nj_recent *recent, uint32_t owner, const struct nj_digest *digest,
+                  struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
 /* nj_recent_note - @owner has stored @object as the @chain-th delta behind a whole one; @base: of
  * that delta, or NULL. The bytes are copied. Without memory, or room, nothing is kept. */
 void nj_recent_note(struct nj_recent *recent, uint32_t owner, const struct nj_object *object,

@@ -36,8 +36,9 @@
 
 #include "formats/base/banned.h"
 
-#define WORKERS_AHEAD                                                                              \
+#define PUBLISHERS_AHEAD                                                                           \
     4u /* forked at the start, when it is cheap; more only where they are needed */
+#define THINNERS 1u
 #define BOXES_PER_SLOT                                                                             \
     4 /* warm boxes by default: enough for sessions that wait between two calls */
 
@@ -404,6 +405,8 @@ static void begin_worker(void *ctx)
         _exit(1); /* out of memory: whoever wants work of it finds it dead */
 }
 
+/* One more than publish is there from the start: while all of them did, thinning forked the engine
+ * each second, and what the loop wrote afterwards was copied page by page. */
 static int start_workers(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_workers_setup setup = {
@@ -413,10 +416,11 @@ static int start_workers(struct nj_engine *engine, struct nj_error *err)
                  engine->dir.outputs_fd},
         .n_keep = 4,
         .lent = engine->dir.fd,
-        .ahead = engine->workers_max < WORKERS_AHEAD ? engine->workers_max : WORKERS_AHEAD,
-        .kept = engine->workers_max,
+        .kept = engine->workers_max + THINNERS + (unsigned)engine->tool_slots,
     };
 
+    setup.ahead = THINNERS +
+                  (engine->workers_max < PUBLISHERS_AHEAD ? engine->workers_max : PUBLISHERS_AHEAD);
     return nj_workers_new(engine->base, &setup, &engine->pool, err);
 }
 

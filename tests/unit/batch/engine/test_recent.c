@@ -233,6 +233,34 @@ static void what_was_dropped_is_read_again_with_its_base(void **state)
     assert_false(nj_recent_fetch(recent, 1, &shelf, &directory.object, DIRECTORY_BYTES - 1));
 }
 
+static void what_is_here_is_given_whole_to_its_owner_only(void **state)
+{
+    NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
+    NJ_AUTO(stored_done) struct stored stored = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct directory directory;
+    struct nj_object found;
+    struct nj_error err = {0};
+    size_t len;
+
+    (void)state;
+    nj_buf_init(&out, NJ_OBJECT_MAX_BYTES);
+    assert_int_equal(nj_recent_new(1u << 20, &recent, &err), 0);
+    for (unsigned n = 0; n < 3; n++) {
+        change(&directory, n);
+        put(recent, 1, &stored, &directory.object); /* the last two: as changes */
+    }
+    assert_int_equal(nj_recent_get(recent, 2, &directory.object.digest, &out, &err), 0);
+    assert_int_equal(nj_recent_get(recent, 1, &directory.object.digest, &out, &err), 1);
+    assert_int_equal(nj_object_decode(nj_buf_span(&out), true, &found, &len, &err), 0);
+    assert_int_equal(found.kind, NJ_OBJECT_TREE);
+    assert_true(nj_span_equal(found.bytes, directory.object.bytes));
+    nj_recent_clear(recent);
+    nj_buf_clear(&out);
+    assert_int_equal(nj_recent_get(recent, 1, &directory.object.digest, &out, &err), 0);
+    assert_int_equal(out.len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_base_is_never_another_sessions),
         cmocka_unit_test(another_attempt_begins_with_whole_objects),
         cmocka_unit_test(what_was_dropped_is_read_again_with_its_base),
+        cmocka_unit_test(what_is_here_is_given_whole_to_its_owner_only),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
