@@ -40,7 +40,23 @@ struct making {
     size_t n_pending;
     size_t room_pending;
     struct nj_buf path;
+    struct nj_changes *changes; /* they hear what is made here; NULL: nobody does */
+    unsigned unheard;           /* entries made since that was thrown away */
 };
+
+/* ---- our own changes ---- */
+
+/* The kernel looks for each event among those of its queue that it could be joined with: in a full
+ * one that is an eighth of a restore's time. */
+#define UNHEARD_MAX 256u
+
+static void forget_own(struct making *m)
+{
+    if (!m->changes || ++m->unheard < UNHEARD_MAX)
+        return;
+    nj_changes_forget_own(m->changes);
+    m->unheard = 0;
+}
 
 /* ---- hard links ---- */
 
@@ -476,6 +492,7 @@ static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_d
             return r;
         m->path.len = path_len;
         m->path.data[path_len] = '\0';
+        forget_own(m);
     }
     return set_time(m, dir_fd, NULL,
                     (struct dates){opened.stamps.mtime_ns, opened.stamps.has_ctime
@@ -582,8 +599,10 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     struct both both = {objects, &held};
     struct nj_object_source source = {get_both, &both};
     NJ_AUTO(making_done)
-    struct making m = {
-        .root_fd = workspace->root_fd, .dates_all = workspace->times, .source = &source};
+    struct making m = {.root_fd = workspace->root_fd,
+                       .dates_all = workspace->times,
+                       .source = &source,
+                       .changes = workspace->changes};
     const struct table_dir *root = workspace->table.root;
     uint64_t next_ino = 0;
     bool is_plain = false;

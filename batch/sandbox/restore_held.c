@@ -80,6 +80,7 @@ int restore_wipe(struct nj_workspace *workspace, struct nj_error *err)
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         r = nj_fsio_remove_tree(workspace->root_fd, entry->d_name, err);
+        nj_changes_forget_own(workspace->changes);
     }
     (void)closedir(dir);
     return r;
