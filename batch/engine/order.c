@@ -73,7 +73,6 @@ int nj_order_read(struct nj_engine *engine, const struct nj_worker_order *sent,
     struct nj_journal_place *places =
         (struct nj_journal_place *)(uintptr_t)(order + 1); /* only read: the map is read-only */
 
-    nj_journal_forget(engine->reader, 0); /* of what was thinned since its last order */
     *ret_live = (struct nj_live){
         .engine = engine,
         .plan = &engine->plan->sessions[order->session],
@@ -88,5 +87,7 @@ int nj_order_read(struct nj_engine *engine, const struct nj_worker_order *sent,
 
 void nj_order_done(struct nj_live *live)
 {
+    if (live->engine) /* what it kept open may be thinned before its next order */
+        nj_journal_forget(live->engine->reader, 0);
     nj_object_index_done(&live->index);
 }

@@ -58,6 +58,7 @@ struct nj_taker {
     struct take_list queued;
     struct take_list done;
     bool forget; /* what is remembered may be wrong */
+    bool stale;  /* so may be the files that the reader keeps open */
     bool stop;
 };
 
@@ -169,6 +170,13 @@ static void *take_all(void *arg)
     while (!taker->stop) {
         struct nj_take *take = TAILQ_FIRST(&taker->queued);
 
+        if (taker->stale) {
+            taker->stale = false;
+            pthread_mutex_unlock(&taker->lock);
+            nj_journal_forget(taker->reader, 0);
+            pthread_mutex_lock(&taker->lock);
+            continue;
+        }
         if (!take) {
             pthread_cond_wait(&taker->changed, &taker->lock);
             continue;
@@ -179,9 +187,6 @@ static void *take_all(void *arg)
             nj_recent_clear(taker->recent);
         taker->forget = false;
         pthread_mutex_unlock(&taker->lock);
-        if (take->rest.data == take->map)
-            nj_journal_forget(taker->reader, 0); /* of what was thinned since the last take */
-
         work(take);
 
         pthread_mutex_lock(&taker->lock);
@@ -261,6 +266,14 @@ int nj_taker_new(struct event_base *base, int journal_fd, struct nj_taker **ret_
     taker->runs = true;
     *ret_taker = nj_steal_ptr(&taker);
     return 0;
+}
+
+void nj_taker_forget(struct nj_taker *taker)
+{
+    pthread_mutex_lock(&taker->lock);
+    taker->stale = true;
+    pthread_cond_broadcast(&taker->changed);
+    pthread_mutex_unlock(&taker->lock);
 }
 
 void nj_taker_free(struct nj_taker *taker)

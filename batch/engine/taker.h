@@ -52,6 +52,10 @@ typedef void (*nj_take_ready)(void *ctx, const struct nj_take_piece *piece,
 int nj_taker_new(struct event_base *base, int journal_fd, struct nj_taker **ret_taker,
                  struct nj_error *err) NJ_MUST_USE;
 
+/* nj_taker_forget - no take is under way, and segments were thinned: the old ones are not kept open
+ * any more, soon */
+void nj_taker_forget(struct nj_taker *taker);
+
 /* nj_taker_free - every take must have been cancelled; accepts NULL */
 void nj_taker_free(struct nj_taker *taker);
 NJ_DEFINE_AUTO_PTR(struct nj_taker, nj_taker_free);

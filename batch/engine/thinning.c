@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 
+#include "batch/engine/taker.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"
@@ -305,6 +306,8 @@ static int swap(struct nj_engine *engine, struct nj_error *err)
     if (nj_journal_thin_swap(engine->dir.journal_fd, moves.segment, err) < 0)
         return -(int)err->code;
     nj_journal_forget(engine->reader, moves.segment);
+    for (size_t i = 0; i < engine->n_takers; i++)
+        nj_taker_forget(engine->takers[i]);
     thinning->seen[moves.segment].bytes = (uint32_t)answer.bytes;
     moves.only_look = false;
     return move_all(engine, &moves, err);
