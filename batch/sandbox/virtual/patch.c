@@ -1,10 +1,10 @@
 /*
  * patch.c - calls that a program makes often are led into the image
  *
- * A notification costs some 15 us, the call itself less than one. So at the first notified stat
- * from some instruction that instruction is replaced, in this process's own copy of its text, by
- * a jump to the image, which makes the call without us (image/look.c). What is recognised is the
- * end of a C library's wrapper, eight or seven bytes:
+ * A notification costs some 15 us, the call itself less than one. So at the third notified stat of
+ * a program, and each behind it, the instruction that it came from is replaced, in this process's
+ * own copy of its text, by a jump to the image, which makes the call without us (image/look.c).
+ * What is recognised is the end of a C library's wrapper, eight or seven bytes:
  *
  *   syscall; cmp $-4096 or -4095, %rax    becomes    xor %ecx, %ecx; jmp way; nop
  *   syscall; cmp $-4096, %eax                        xor %ecx, %ecx; jmp way
@@ -43,6 +43,7 @@
 
 #define SITES_MAX (NJ_LAYOUT_SITES_BYTES / NJ_SITE_BYTES - 1) /* the first place counts them */
 #define CALL_BYTES 2                                          /* of the instruction syscall */
+#define FREQUENT 3
 
 static const uint8_t call_bytes[CALL_BYTES] = {0x0f, 0x05};
 
@@ -140,6 +141,17 @@ static bool force(int fd, uint64_t at, const void *data, size_t len)
     return pwrite(fd, data, len, (off_t)at) == (ssize_t)len;
 }
 
+/* is_frequent - what is to be asked and written costs about two notifications, and most programs
+ * that end soon make no more: their loader looks at two libraries. */
+static bool is_frequent(struct nj_virtual *v, pid_t tid)
+{
+    struct nj_told_task *task = &v->told[(unsigned)tid % NJ_VIRTUAL_TOLD_MAX];
+
+    if (task->tid != tid)
+        *task = (struct nj_told_task){.tid = tid};
+    return ++task->n >= FREQUENT;
+}
+
 void nj_patch_site(struct nj_virtual *v, const struct seccomp_notif *notif)
 {
     const pid_t tid = (pid_t)notif->pid;
@@ -150,7 +162,7 @@ void nj_patch_site(struct nj_virtual *v, const struct seccomp_notif *notif)
     char name[32];
     uint64_t n, way_at;
 
-    if (!v->patches || site_at - NJ_LAYOUT_BASE < NJ_LAYOUT_BYTES)
+    if (!v->patches || site_at - NJ_LAYOUT_BASE < NJ_LAYOUT_BYTES || !is_frequent(v, tid))
         return;
     if (!nj_virtual_read(tid, site_at, code, sizeof(code)))
         return;

@@ -75,6 +75,13 @@ struct nj_draw {
     uint32_t count;
 };
 
+/* How often a task was told what it asked of files. */
+struct nj_told_task {
+    pid_t tid;
+    unsigned n;
+};
+#define NJ_VIRTUAL_TOLD_MAX 256
+
 /* What tells of the workspace's files; all borrowed. */
 struct nj_virtual_files {
     struct nj_times *times; /* NULL: files have the kernel's times */
@@ -119,11 +126,12 @@ struct nj_figures {
 struct nj_order;
 
 struct nj_virtual {
-    unsigned level;            /* of this box: min(plan, what the host has) */
-    enum nj_lowered host;      /* why the host has no more */
-    int proc_fd;               /* the host's /proc */
-    int socket_fd;             /* by which payloads send their listeners; borrowed; -1: none come */
-    bool patches;              /* calls may be led into the image */
+    unsigned level;       /* of this box: min(plan, what the host has) */
+    enum nj_lowered host; /* why the host has no more */
+    int proc_fd;          /* the host's /proc */
+    int socket_fd;        /* by which payloads send their listeners; borrowed; -1: none come */
+    bool patches;         /* calls may be led into the image */
+    struct nj_told_task told[NJ_VIRTUAL_TOLD_MAX]; /* by number; a collision counts anew */
     uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
     uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
 
