@@ -116,5 +116,5 @@ for line in sys.stdin:
         skip "npm could not install: $(tail -n 1 "$node_modules/npm.log")"
     many html 51 >page.html
     many html 20 >small.html
-    expect 0 timeout 300 node "$node_modules/check.mjs" "$PWD/page.html" "$PWD/small.html"
+    expect 0 timeout 450 node "$node_modules/check.mjs" "$PWD/page.html" "$PWD/small.html"
 }

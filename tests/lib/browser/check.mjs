@@ -5,9 +5,12 @@ import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 import { HtmlValidate } from "html-validate";
 
+const PATIENCE_MS = 240_000; // a browser beside other suites on two processors takes its time
+
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({
   executablePath: process.env.NJ_CHROMIUM,
+  timeout: PATIENCE_MS,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
@@ -16,6 +19,7 @@ const faults = [];
 async function look(path, width, colorScheme) {
   const where = `${path} at ${width}, ${colorScheme}`;
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   page.on("console", (message) => faults.push(`${where}: console: ${message.text()}`));
   page.on("pageerror", (error) => faults.push(`${where}: ${error}`));
@@ -42,6 +46,7 @@ async function look(path, width, colorScheme) {
 
 async function use(path) {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(`file://${path}`);
   const count = () => page.locator("#sessions-table tbody tr").count();
   const all = await count();
