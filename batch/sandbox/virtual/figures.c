@@ -24,6 +24,7 @@
 #include "formats/base/banned.h"
 
 #define EVENTS_BYTES 4096
+#define READS_MAX 256 /* a whole queue; who opens on and on keeps us no longer */
 
 static uint32_t bit_of(const char *name)
 {
@@ -44,11 +45,13 @@ void nj_figures_init(struct nj_virtual *v)
 static void drain(struct nj_figures *figures)
 {
     uint8_t events[EVENTS_BYTES] __attribute__((aligned(8)));
-    ssize_t n;
+    struct inotify_event event;
 
-    while ((n = read(figures->fd, events, sizeof(events))) > 0 || (n < 0 && errno == EINTR)) {
-        struct inotify_event event;
+    for (int i = 0; i < READS_MAX; i++) {
+        ssize_t n = read(figures->fd, events, sizeof(events));
 
+        if (n < 0 && errno == EAGAIN)
+            return;
         for (size_t at = 0; n > 0 && at < (size_t)n; at += sizeof(event) + event.len) {
             memcpy(&event, events + at, sizeof(event));
             if (event.len > 0) /* the kernel ends a name with NULs */
