@@ -96,7 +96,9 @@ record() {
     expect 0 nightjar run job.yaml --run-dir run
     begin nightjar-replay verify run:one
     until_true 10 waiting "$begun"
+    kill -STOP "$begun" # it must not end while it is looked at
     confined "$begun"
+    kill -CONT "$begun"
     ended 0
 }
 
