@@ -2,8 +2,9 @@
  * call.c - one exchange as libcurl sees it: its handle, its callbacks, what its end means
  *
  * Memory is counted: a call that waits for its first byte holds its easy handle, a receive buffer
- * of 2 KiB, and its request. An upload buffer (16 KiB, libcurl's least) exists only for large
- * bodies.
+ * and its request. The buffer has 8 KiB, so that most answers are read at once; where so many calls
+ * are under way that their memory matters, those that come then have 2 KiB. An upload buffer (16
+ * KiB, libcurl's least) exists only for large bodies.
  */
 #include "batch/http/call.h"
 
@@ -14,7 +15,9 @@
 
 #include "formats/base/banned.h"
 
-#define RECEIVE_BUFFER_BYTES 2048L
+#define RECEIVE_BYTES 8192L
+#define RECEIVE_SMALL_BYTES 2048L
+#define CALLS_MANY 128u /* from here on the small buffer */
 #define KEEPALIVE_IDLE_S 60L
 #define KEEPALIVE_INTERVAL_S 30L
 /* libcurl's own figure, just below the two minutes that many servers keep to. */
@@ -38,9 +41,11 @@ static void wipe_lines(struct curl_slist *lines)
 }
 
 /* Whether @easy takes the size of its receive buffer: it must not hold one yet. */
-static bool set_receive_buffer(CURL *easy)
+static bool set_receive_buffer(const struct nj_http *http, CURL *easy)
 {
-    return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES) == CURLE_OK;
+    long bytes = http->n_calls < CALLS_MANY ? RECEIVE_BYTES : RECEIVE_SMALL_BYTES;
+
+    return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, bytes) == CURLE_OK;
 }
 
 /* A transfer that left an HTTP/2 connection to others keeps its receive buffer in libcurl 7.88,
@@ -50,7 +55,7 @@ static void recycle(struct nj_http *http, CURL *easy)
     if (!easy)
         return;
     curl_easy_reset(easy);
-    if (http->n_idle == NJ_HTTP_IDLE_HANDLES_MAX || !set_receive_buffer(easy)) {
+    if (http->n_idle == NJ_HTTP_IDLE_HANDLES_MAX || !set_receive_buffer(http, easy)) {
         curl_easy_cleanup(easy);
         return;
     }
@@ -68,6 +73,7 @@ void nj_http_call_free(struct nj_http_call *call)
     nj_buf_done(&call->head);
     free(call->spans);
     free(call->flat);
+    call->http->n_calls--;
     free(call);
 }
 
@@ -404,7 +410,8 @@ static bool set_rules(struct nj_http_call *call)
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK && set_receive_buffer(easy) &&
+           curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           set_receive_buffer(call->http, easy) &&
            curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_about_to_ask) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kept_max_s(call->http)) == CURLE_OK &&
@@ -423,6 +430,7 @@ int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request
     if (!call)
         return nj_fail_nomem(err);
     call->http = http;
+    http->n_calls++;
     call->callbacks = *callbacks;
     nj_buf_init(&call->head, NJ_HTTP_HEADER_MAX_BYTES);
     call->received_max_bytes =

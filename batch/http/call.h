@@ -24,6 +24,7 @@ struct nj_http {
     struct call_list starting; /* begun inside a callback */
     CURL *idle[NJ_HTTP_IDLE_HANDLES_MAX];
     size_t n_idle;
+    size_t n_calls;   /* made and not freed */
     uint64_t dead_ms; /* when a kept connection was last found dead; 0: never */
     unsigned inside;  /* libcurl is on the stack */
 };
