@@ -178,8 +178,10 @@ static const char *plural(uint64_t n)
 
 static int put_cost(const struct nj_counts *counts, struct nj_buf *out, struct nj_error *err)
 {
-    if (nj_render_money(out, counts->cost_micro_usd, err) < 0 || counts->lost_micro_usd == 0)
+    if (nj_render_money(out, counts->cost_micro_usd, err) < 0)
         return -(int)err->code;
+    if (counts->lost_micro_usd == 0)
+        return 0;
     if (nj_buf_text(out, ", of it ", err) < 0 ||
         nj_render_money(out, counts->lost_micro_usd, err) < 0)
         return -(int)err->code;
