@@ -78,6 +78,7 @@ static void random_devices_follow_the_seed_and_read_like_devices(void **state)
     assert_memory_not_equal(h.out, h.out + 49, 48); /* the second opening is another stream */
     call_seeded(4, command);
     assert_string_not_equal(h.out, first);
+    nj_box_close(h.box);
     open_level(1);
     call_seeded(3, command);
     assert_string_equal(h.out, first);
