@@ -12,8 +12,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-#include "batch/engine/slug.h"
-#include "batch/engine/state.h"
+#include "batch/plan/slug.h"
+#include "batch/run/state.h"
 
 #include "formats/base/banned.h"
 

@@ -10,8 +10,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-#include "batch/engine/inputs.h"
-#include "batch/engine/scan.h"
+#include "batch/plan/inputs.h"
+#include "batch/run/scan.h"
 
 #include "formats/base/banned.h"
 

@@ -14,8 +14,8 @@
 #ifndef NJ_REPLAY_RECORD_H
 #define NJ_REPLAY_RECORD_H
 
-#include "batch/engine/run_dir.h"
-#include "batch/engine/scan.h"
+#include "batch/run/run_dir.h"
+#include "batch/run/scan.h"
 #include "formats/bundle/bundle.h"
 
 struct nj_record;

@@ -4,7 +4,7 @@
 #ifndef NJ_REPLAY_RECORDED_INSIDE_H
 #define NJ_REPLAY_RECORDED_INSIDE_H
 
-#include "batch/engine/object_index.h"
+#include "batch/run/object_index.h"
 #include "batch/tools/tool.h"
 #include "replay/world_recorded.h"
 

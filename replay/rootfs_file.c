@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "batch/engine/inputs.h"
+#include "batch/plan/inputs.h"
 #include "batch/sandbox/protocol.h"
 #include "formats/base/fsio.h"
 

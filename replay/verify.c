@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "batch/engine/plan.h"
+#include "batch/plan/plan.h"
 #include "replay/isolate.h"
 
 #include "formats/base/banned.h"

@@ -13,10 +13,10 @@
 
 #include "batch/cli/cmd.h"
 #include "batch/engine/archive.h"
-#include "batch/engine/inputs.h"
-#include "batch/engine/plan.h"
-#include "batch/engine/run_dir.h"
-#include "batch/engine/scan.h"
+#include "batch/plan/inputs.h"
+#include "batch/plan/plan.h"
+#include "batch/run/run_dir.h"
+#include "batch/run/scan.h"
 #include "batch/session/config.h"
 
 #include "formats/base/banned.h"

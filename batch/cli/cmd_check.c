@@ -12,7 +12,7 @@
 #include "batch/cli/faults.h"
 #include "batch/cli/job_options.h"
 #include "batch/cli/rows.h"
-#include "batch/engine/job.h"
+#include "batch/plan/job.h"
 #include "batch/engine/secrets.h"
 #include "batch/model/probe.h"
 #include "formats/manifest/schema.h"

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "batch/cli/cmd.h"
-#include "batch/engine/gc.h"
+#include "batch/run/gc.h"
 
 #include "formats/base/banned.h"
 

@@ -12,7 +12,7 @@
 #include "batch/cli/forecast.h"
 #include "batch/cli/job_options.h"
 #include "batch/cli/rows.h"
-#include "batch/engine/job.h"
+#include "batch/plan/job.h"
 
 #include "formats/base/banned.h"
 

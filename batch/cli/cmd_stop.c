@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "batch/cli/cmd.h"
-#include "batch/engine/stop.h"
+#include "batch/run/stop.h"
 
 #include "formats/base/banned.h"
 

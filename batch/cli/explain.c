@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "batch/cli/rows.h"
-#include "batch/engine/deadline.h"
+#include "batch/plan/deadline.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"

@@ -8,8 +8,8 @@
 #ifndef NJ_CLI_EXPLAIN_H
 #define NJ_CLI_EXPLAIN_H
 
-#include "batch/engine/plan.h"
-#include "batch/engine/table.h"
+#include "batch/plan/plan.h"
+#include "batch/plan/table.h"
 
 /* What the host has, as of now. */
 struct nj_explain_host {

@@ -9,7 +9,7 @@
 #ifndef NJ_CLI_FORECAST_H
 #define NJ_CLI_FORECAST_H
 
-#include "batch/engine/reuse.h"
+#include "batch/plan/reuse.h"
 
 /* @reuse is NULL without an earlier run; lines of text are broken to fit @columns. */
 int nj_forecast_text(const struct nj_plan *plan, struct nj_reuse *reuse, size_t columns,

@@ -10,7 +10,7 @@
 #ifndef NJ_CLI_FORECAST_COST_H
 #define NJ_CLI_FORECAST_COST_H
 
-#include "batch/engine/reuse.h"
+#include "batch/plan/reuse.h"
 #include "batch/model/price.h"
 
 struct nj_forecast_cost {

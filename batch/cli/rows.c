@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "batch/engine/shown.h"
+#include "batch/plan/shown.h"
 #include "batch/report/text.h"
 
 #include "formats/base/banned.h"

@@ -6,9 +6,9 @@
 #ifndef NJ_CLI_VIEW_H
 #define NJ_CLI_VIEW_H
 
-#include "batch/engine/holder.h"
-#include "batch/engine/run_dir.h"
-#include "batch/engine/state.h"
+#include "batch/run/holder.h"
+#include "batch/run/run_dir.h"
+#include "batch/run/state.h"
 #include "batch/report/summary.h"
 
 struct nj_view {

@@ -6,7 +6,7 @@
 #define NJ_ARCHIVE_H
 
 #include "batch/engine/digested.h"
-#include "batch/engine/object_index.h"
+#include "batch/run/object_index.h"
 #include "formats/bundle/bundle.h"
 
 /* Where a session's record lies. Everything is borrowed. */

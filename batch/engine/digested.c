@@ -320,28 +320,6 @@ static int read_lists(struct nj_digested *digested, struct nj_error *err)
     return r;
 }
 
-struct nj_span nj_line_value(struct nj_span text, const char *key)
-{
-    size_t key_len = strlen(key);
-
-    for (size_t at = 0; at < text.len;) {
-        const uint8_t *line = text.data + at;
-        const uint8_t *end = memchr(line, '\n', text.len - at);
-        size_t len = end ? (size_t)(end - line) : text.len - at;
-        const uint8_t *colon = memchr(line, ':', len);
-
-        if (colon && len > key_len && memcmp(line, key, key_len) == 0 &&
-            (line[key_len] == '\t' || line[key_len] == ' ' || line[key_len] == ':')) {
-            size_t from = (size_t)(colon - line) + 1;
-
-            from += from < len && line[from] == ' ';
-            return (struct nj_span){line + from, len - from};
-        }
-        at += len + 1;
-    }
-    return (struct nj_span){NULL, 0};
-}
-
 static int name_versions(struct nj_digested *digested, struct nj_span name, struct nj_span version,
                          struct nj_error *err)
 {
@@ -374,10 +352,10 @@ static int read_versions(struct nj_digested *digested, struct nj_error *err)
         const uint8_t *end = memmem(from, status.len - at, "\n\n", 2);
         size_t len = end ? (size_t)(end - from) : status.len - at;
         struct nj_span paragraph = {from, len};
-        struct nj_span version = nj_line_value(paragraph, "Version");
+        struct nj_span version = nj_span_line_value(paragraph, "Version");
 
         if (version.len > 0 && version.len < NAME_MAX)
-            r = name_versions(digested, nj_line_value(paragraph, "Package"), version, err);
+            r = name_versions(digested, nj_span_line_value(paragraph, "Package"), version, err);
         at += len + 2;
     }
     return r;

@@ -50,8 +50,4 @@ const struct nj_digested_file *nj_digested_find(const struct nj_digested *digest
 int nj_digested_write(struct nj_digested *digested, const struct nj_ran *ran, struct nj_buf *out,
                       struct nj_error *err) NJ_MUST_USE;
 
-/* nj_line_value - the value behind "KEY ... :" of the first line that begins with @key, as dpkg and
- * /proc write them; empty: there is none */
-struct nj_span nj_line_value(struct nj_span text, const char *key);
-
 #endif

@@ -4,7 +4,7 @@
 #ifndef NJ_DROP_H
 #define NJ_DROP_H
 
-#include "batch/engine/run_dir.h"
+#include "batch/run/run_dir.h"
 
 /*
  * nj_drop_privileges - as root: hand @dir over and become that user; as anybody else: only

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "batch/engine/allowed.h"
+#include "batch/plan/allowed.h"
 #include "batch/engine/start.h"
 #include "batch/engine/recent.h"
 #include "batch/engine/taker.h"

@@ -6,8 +6,8 @@
  */
 #include "batch/engine/outputs.h"
 
-#include "batch/engine/glob.h"
-#include "batch/engine/shown.h"
+#include "batch/plan/glob.h"
+#include "batch/plan/shown.h"
 
 #include "formats/base/banned.h"
 

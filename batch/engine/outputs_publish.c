@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "batch/engine/shown.h"
+#include "batch/plan/shown.h"
 #include "formats/base/fault.h"
 #include "formats/base/fsio.h"
 

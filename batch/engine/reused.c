@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "batch/engine/reuse.h"
+#include "batch/plan/reuse.h"
 #include "batch/engine/reused_check.h"
 #include "formats/base/log.h"
 #include "formats/bundle/bundle.h"

@@ -9,7 +9,7 @@
 #ifndef NJ_REUSED_CHECK_H
 #define NJ_REUSED_CHECK_H
 
-#include "batch/engine/plan.h"
+#include "batch/plan/plan.h"
 
 struct nj_reused_checker;
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "batch/engine/roots.h"
+#include "batch/plan/roots.h"
 
 #include "formats/base/banned.h"
 

@@ -22,15 +22,15 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
-#include "batch/engine/allowed.h"
-#include "batch/engine/deadline.h"
+#include "batch/plan/allowed.h"
+#include "batch/plan/deadline.h"
 #include "batch/engine/drop.h"
-#include "batch/engine/gc.h"
-#include "batch/engine/job.h"
-#include "batch/engine/reuse.h"
+#include "batch/run/gc.h"
+#include "batch/plan/job.h"
+#include "batch/plan/reuse.h"
 #include "batch/engine/reused.h"
 #include "batch/engine/secrets.h"
-#include "batch/engine/slug.h"
+#include "batch/plan/slug.h"
 #include "batch/engine/taker.h"
 #include "formats/base/log.h"
 

@@ -22,7 +22,7 @@
 #ifndef NJ_TAKER_H
 #define NJ_TAKER_H
 
-#include "batch/engine/object_index.h"
+#include "batch/run/object_index.h"
 
 #define NJ_TAKE_PIECE_BYTES (128u << 10) /* stored bytes behind which a piece ends */
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "batch/engine/holder.h"
+#include "batch/run/holder.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"

@@ -220,3 +220,25 @@ char *nj_span_dup(struct nj_span span)
     copy[span.len] = '\0';
     return copy;
 }
+
+struct nj_span nj_span_line_value(struct nj_span text, const char *key)
+{
+    size_t key_len = strlen(key);
+
+    for (size_t at = 0; at < text.len;) {
+        const uint8_t *line = text.data + at;
+        const uint8_t *end = memchr(line, '\n', text.len - at);
+        size_t len = end ? (size_t)(end - line) : text.len - at;
+        const uint8_t *colon = memchr(line, ':', len);
+
+        if (colon && len > key_len && memcmp(line, key, key_len) == 0 &&
+            (line[key_len] == '\t' || line[key_len] == ' ' || line[key_len] == ':')) {
+            size_t from = (size_t)(colon - line) + 1;
+
+            from += from < len && line[from] == ' ';
+            return (struct nj_span){line + from, len - from};
+        }
+        at += len + 1;
+    }
+    return (struct nj_span){NULL, 0};
+}

@@ -69,6 +69,10 @@ static inline bool nj_span_is(struct nj_span a, const char *text)
     return nj_span_equal(a, nj_span_text(text));
 }
 
+/* nj_span_line_value - the value behind "KEY ... :" of the first line that begins with @key, as
+ * dpkg and /proc write them; empty: there is none */
+struct nj_span nj_span_line_value(struct nj_span text, const char *key);
+
 /* nj_span_dup - a NUL-terminated heap copy, NULL when memory is gone */
 char *nj_span_dup(struct nj_span span);
 

@@ -51,10 +51,15 @@ teardown() {
     includes formats/snapshot | { grep -E ': formats/journal/journal' || true; } | none
 }
 
-@test "model, sandbox and tools meet only in the engine" {
-    includes batch/model | { grep -E ': batch/(sandbox|engine|tools|report|cli)/' || true; } | none
-    includes batch/sandbox | { grep -E ': batch/(model|engine|tools|report|cli)/' || true; } | none
-    includes batch/tools | { grep -E ': batch/(model|engine|report|cli)/' || true; } | none
+@test "model, sandbox and tools meet only in the plan and in the engine" {
+    includes batch/model | { grep -E ': batch/(sandbox|plan|run|engine|tools|report|cli)/' || true; } | none
+    includes batch/sandbox | { grep -E ': batch/(model|plan|run|engine|tools|report|cli)/' || true; } | none
+    includes batch/tools | { grep -E ': batch/(model|plan|run|engine|report|cli)/' || true; } | none
+}
+
+@test "a plan knows no run, and neither of them the engine" {
+    includes batch/plan | { grep -E ': batch/(run|engine|report|cli)/' || true; } | none
+    includes batch/run | { grep -vE ': (formats|batch/run)/' || true; } | none
 }
 
 @test "the HTTP client knows no model, box or session" {
@@ -63,17 +68,17 @@ teardown() {
 }
 
 @test "reports read the journal and nothing else of batch" {
-    includes batch/report | { grep -E ': batch/(model|engine|tools|sandbox|cli)/' || true; } | none
+    includes batch/report | { grep -E ': batch/(model|plan|run|engine|tools|sandbox|cli)/' || true; } | none
 }
 
 @test "the command table knows no command, and only programs know it" {
     includes batch/command | { grep -vE ': (formats|batch/command)/' || true; } | none
-    includes batch/session batch/engine batch/model batch/tools batch/sandbox batch/report | { grep -E ': batch/command/' || true; } | none
+    includes batch/session batch/plan batch/run batch/engine batch/model batch/tools batch/sandbox batch/report | { grep -E ': batch/command/' || true; } | none
 }
 
 @test "nobody includes a command" {
     includes formats batch replay | { grep -E ': (batch/cli|replay)/.*\.c$' || true; } | none
-    includes formats batch/session batch/engine batch/model batch/tools batch/sandbox batch/report replay | { grep -E ': batch/cli/' || true; } | none
+    includes formats batch/session batch/plan batch/run batch/engine batch/model batch/tools batch/sandbox batch/report replay | { grep -E ': batch/cli/' || true; } | none
 }
 
 @test "each storey is one target and links only to its left" {

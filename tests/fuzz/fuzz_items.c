@@ -6,8 +6,8 @@
  */
 #include <stdlib.h>
 
-#include "batch/engine/csv.h"
-#include "batch/engine/item_json.h"
+#include "batch/plan/csv.h"
+#include "batch/plan/item_json.h"
 
 #include "formats/base/banned.h"
 

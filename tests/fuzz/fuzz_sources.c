@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "batch/engine/sources.h"
+#include "batch/plan/sources.h"
 
 #include "formats/base/banned.h"
 

@@ -21,7 +21,7 @@
 #include <cmocka.h>
 
 #include "batch/engine/outputs.h"
-#include "batch/engine/run_dir.h"
+#include "batch/run/run_dir.h"
 #include "batch/session/session.h"
 #include "formats/base/fsio.h"
 #include "formats/bundle/bundle.h"

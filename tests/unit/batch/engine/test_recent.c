@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "batch/engine/object_index.h"
+#include "batch/run/object_index.h"
 #include "batch/engine/recent.h"
 
 #include "formats/base/banned.h"
