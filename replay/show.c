@@ -171,11 +171,6 @@ static int field_digest(struct nj_buf *out, const char *name, const struct nj_di
     return field(out, name, hex, err);
 }
 
-static const char *plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static int put_cost(const struct nj_counts *counts, struct nj_buf *out, struct nj_error *err)
 {
     if (nj_render_money(out, counts->cost_micro_usd, err) < 0)
@@ -200,7 +195,7 @@ static int field_totals(struct nj_show *show, struct nj_buf *out, struct nj_erro
             out, err,
             "steps     %zu: %" PRIu64 " %s, %" PRIu64 " call%s, %" PRIu64 " check%s\ncost      ",
             show->timeline->n_steps, counts.replies, counts.replies == 1 ? "reply" : "replies",
-            counts.calls, plural(counts.calls), counts.checks, plural(counts.checks)) < 0 ||
+            counts.calls, nj_plural(counts.calls), counts.checks, nj_plural(counts.checks)) < 0 ||
         put_cost(&counts, out, err) < 0 || nj_buf_text(out, "\nbegan     ", err) < 0 ||
         nj_render_time(out, first->time_ns, err) < 0 || nj_buf_text(out, ", took ", err) < 0 ||
         nj_render_duration(out, nj_shown_offset_ms(show, &last), err) < 0)

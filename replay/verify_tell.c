@@ -15,11 +15,6 @@ static bool declares_reproduction(const struct nj_verified *verified)
     return verified->level[0] == 'D' && verified->level[1] > '0';
 }
 
-static const char *plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static int say_work(const struct nj_verified *verified, struct nj_buf *out, struct nj_error *err)
 {
     const struct nj_recorded_result *result = verified->result;
@@ -27,9 +22,9 @@ static int say_work(const struct nj_verified *verified, struct nj_buf *out, stru
     if (nj_buf_printf(out, err,
                       "%" PRIu64 " step%s: %" PRIu64 " repl%s from the record, %" PRIu64
                       " call%s and %" PRIu64 " check%s run again",
-                      result->steps, plural(result->steps), result->replies,
-                      result->replies == 1 ? "y" : "ies", result->calls, plural(result->calls),
-                      result->checks, plural(result->checks)) < 0)
+                      result->steps, nj_plural(result->steps), result->replies,
+                      result->replies == 1 ? "y" : "ies", result->calls, nj_plural(result->calls),
+                      result->checks, nj_plural(result->checks)) < 0)
         return -(int)err->code;
     if (result->refusals > 0 &&
         nj_buf_printf(out, err, ", %" PRIu64 " refused as before", result->refusals) < 0)
@@ -68,7 +63,7 @@ static int say_differences(const struct nj_verified *verified, bool all, struct 
     if (!all && more > 0)
         return nj_buf_printf(out, err,
                              "  and %" PRIu64 " more step%s differ%s (--all names them)\n", more,
-                             plural(more), more == 1 ? "s" : "");
+                             nj_plural(more), more == 1 ? "s" : "");
     return 0;
 }
 

@@ -76,4 +76,10 @@ struct nj_span nj_span_line_value(struct nj_span text, const char *key);
 /* nj_span_dup - a NUL-terminated heap copy, NULL when memory is gone */
 char *nj_span_dup(struct nj_span span);
 
+/* nj_plural - "%zu session%s": what a counted English word ends with */
+static inline const char *nj_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 #endif
