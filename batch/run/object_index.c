@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "formats/base/bytes.h"
 #include "formats/base/fsio.h"
@@ -52,7 +53,15 @@ bool nj_object_index_has_room(const struct nj_object_index *index, size_t more)
     return (index->count + more) * 4 <= index->cap * 3;
 }
 
-/* slots_share - zeroed slots in pages that have a descriptor. False where there is none to be had:
+/* The upper half of the descriptors is for boxes and connections, which cannot do without. */
+static bool is_to_spare(int fd)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd < limit.rlim_cur / 2;
+}
+
+/* slots_share - zeroed slots in pages that have a descriptor. False where there is none to spare:
  * then they are copied, which only takes longer. */
 static bool slots_share(struct nj_object_index *index)
 {
@@ -61,7 +70,8 @@ static bool slots_share(struct nj_object_index *index)
     nj_auto_close int fd = -1;
     void *map;
 
-    if (nj_fsio_memfd("objects", &fd, &ignored) < 0 || ftruncate(fd, (off_t)bytes) < 0)
+    if (nj_fsio_memfd("objects", &fd, &ignored) < 0 || !is_to_spare(fd) ||
+        ftruncate(fd, (off_t)bytes) < 0)
         return false;
     map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)

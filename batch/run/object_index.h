@@ -18,8 +18,8 @@ struct nj_object_index_slot {
     struct nj_journal_place place; /* bytes 0: the slot is free */
 };
 
-/* Slots from which on a table is shared: copying fewer is some 0.1 ms, and a descriptor each is too
- * many for thousands of small sessions. */
+/* Slots from which on a table is shared, while half of the descriptors are free: copying fewer is
+ * some 0.1 ms, and a descriptor each is too many for thousands of small sessions. */
 #define NJ_OBJECT_INDEX_SHARED_SLOTS 4096u
 
 struct nj_object_index {

@@ -160,7 +160,7 @@ static void a_large_one_is_seen_by_another_process_without_a_copy(void **state)
     assert_true(all_are_found(&index));
     pid = fork();
     if (pid == 0) {
-        struct nj_object_index seen;
+        struct nj_object_index seen = {0};
         struct nj_error err = {0};
         bool found = nj_object_index_map(index.fd, index.cap, index.count, &seen, &err) == 0 &&
                      all_are_found(&seen);
@@ -190,6 +190,25 @@ static void without_descriptors_a_large_one_lies_in_the_heap(void **state)
     assert_true(all_are_found(&index));
 }
 
+static void the_last_descriptors_are_left_to_others(void **state)
+{
+    NJ_AUTO(nj_object_index_done) struct nj_object_index index = {.share = true};
+    struct rlimit before, few;
+    int next = dup(STDOUT_FILENO);
+
+    (void)state;
+    assert_true(next > 0);
+    assert_int_equal(close(next), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){.rlim_cur = 2 * (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (unsigned n = 0; n < MANY; n++)
+        add(&index, n);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_false(index.mapped);
+    assert_true(all_are_found(&index));
+}
+
 static void it_knows_how_long_its_frames_are(void **state)
 {
     NJ_AUTO(nj_object_index_done) struct nj_object_index index = {0};
@@ -212,6 +231,7 @@ int main(void)
         cmocka_unit_test(sorted_gives_them_in_the_order_they_were_written),
         cmocka_unit_test(a_large_one_is_seen_by_another_process_without_a_copy),
         cmocka_unit_test(without_descriptors_a_large_one_lies_in_the_heap),
+        cmocka_unit_test(the_last_descriptors_are_left_to_others),
         cmocka_unit_test(it_knows_how_long_its_frames_are),
         cmocka_unit_test(done_leaves_an_empty_index),
     };
