@@ -76,6 +76,8 @@ static bool slots_share(struct nj_object_index *index)
     map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return false;
+    /* Whoever is forked could write into it, and would keep its pages behind the session's end. */
+    (void)madvise(map, bytes, MADV_DONTFORK);
     index->slots = map;
     index->mapped = true;
     index->fd = nj_steal_fd(&fd);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -209,6 +210,32 @@ static void the_last_descriptors_are_left_to_others(void **state)
     assert_true(all_are_found(&index));
 }
 
+static bool is_mapped(const void *address)
+{
+    unsigned char resident;
+
+    return mincore((void *)(uintptr_t)address, 1, &resident) == 0;
+}
+
+static void a_process_that_is_forked_has_no_share_of_it(void **state)
+{
+    NJ_AUTO(nj_object_index_done) struct nj_object_index index = {.share = true};
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    for (unsigned n = 0; n < MANY; n++)
+        add(&index, n);
+    assert_true(index.mapped);
+    assert_true(is_mapped(index.slots));
+    pid = fork();
+    if (pid == 0)
+        _exit(is_mapped(index.slots) ? 1 : 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void it_knows_how_long_its_frames_are(void **state)
 {
     NJ_AUTO(nj_object_index_done) struct nj_object_index index = {0};
@@ -232,6 +259,7 @@ int main(void)
         cmocka_unit_test(a_large_one_is_seen_by_another_process_without_a_copy),
         cmocka_unit_test(without_descriptors_a_large_one_lies_in_the_heap),
         cmocka_unit_test(the_last_descriptors_are_left_to_others),
+        cmocka_unit_test(a_process_that_is_forked_has_no_share_of_it),
         cmocka_unit_test(it_knows_how_long_its_frames_are),
         cmocka_unit_test(done_leaves_an_empty_index),
     };
