@@ -189,6 +189,7 @@ killed_in_its_call() {
 }
 
 @test "a program that looks at the kernel's own figures is named when it differs" {
+    grep -qvx '0 0 0' /proc/self/schedstat 2>/dev/null || skip "this kernel keeps no figures in schedstat"
     sed -i 's/date +%s.%N; echo $RANDOM.*nproc; /cat \/proc\/self\/schedstat; /' replies.yaml
     run_it
     expect 0 nightjar-replay show "$B@2"
