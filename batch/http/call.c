@@ -159,7 +159,8 @@ static size_t on_read(char *to, size_t size, size_t count, void *ctx)
     return done;
 }
 
-/* A kept connection may turn out dead once the body is under way: libcurl then asks for it anew. */
+/* A kept connection may turn out dead once the body is under way: libcurl then goes back to where
+ * the body begins, and only then asks whether it may send it (on_about_to_ask). */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
     struct nj_http_call *call = ctx;
@@ -192,7 +193,9 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 
 /* Where a kept connection closes without a byte of an answer libcurl sends the request again by
  * itself, up to five times. But the server may have done what was asked, and nobody would know: so
- * what has been sent is sent once, and whether again is for whoever began the exchange. */
+ * what has been sent is sent once, and whether again is for whoever began the exchange. HTTP/2's
+ * REFUSED_STREAM and HTTP_1_1_REQUIRED would allow it, but libcurl does not tell which it was: the
+ * first costs a try, and a call that is told the second fails however often it is tried. */
 static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int own_port)
 {
     struct nj_http_call *call = ctx;
