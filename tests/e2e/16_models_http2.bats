@@ -103,7 +103,7 @@ all_done() { # SESSIONS
 @test "a stream that stalls ends by its limit; the others of its connection are not held up" {
     serve_h2 '{"2": "stall"}'
     ITEMS=8 job_models
-    sed -i 's/model: m1,/model: m1, timeout_seconds: 3,/' job.yaml
+    sed -i 's/model: m1,/model: m1, timeout_seconds: 8,/' job.yaml
     expect 0 nightjar run job.yaml --run-dir run
     models_sound
     all_done 8
