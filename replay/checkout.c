@@ -151,7 +151,7 @@ static int settle(struct writing *writing, int fd, unsigned mode, const int64_t 
 
 static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
 {
-    return nj_fsio_write(*(const int *)ctx, piece.data, piece.len, err);
+    return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
 }
 
 /* With --force what is in the way goes first, unless it is a folder; a link goes itself, not what
@@ -173,6 +173,7 @@ static int write_file(struct writing *writing, int dir_fd, const char *name,
                       const struct nj_tree_entry *entry, const struct nj_stamp *stamp,
                       struct nj_error *err)
 {
+    struct nj_fsio_sparse file = {0};
     nj_auto_close int fd = -1;
 
     if (make_way(writing, dir_fd, name, err) < 0)
@@ -180,7 +181,9 @@ static int write_file(struct writing *writing, int dir_fd, const char *name,
     fd = open_beneath(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
     if (fd < 0)
         return nj_fail_errno(err, errno, "create %s", shown_path(writing));
-    if (nj_parts_each(&writing->checkout->source, entry, write_piece, &fd, err) < 0) {
+    file.fd = fd;
+    if (nj_parts_each(&writing->checkout->source, entry, write_piece, &file, err) < 0 ||
+        nj_fsio_sparse_end(&file, err) < 0) {
         (void)unlinkat(dir_fd, name, 0); /* half a file would be taken for a whole one */
         return nj_wrap(err, "%s", shown_path(writing));
     }

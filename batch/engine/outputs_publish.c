@@ -83,13 +83,14 @@ static int report_link(struct publishing *out, const char *path, struct nj_span 
 
 static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
 {
-    return nj_fsio_write(*(int *)ctx, piece.data, piece.len, err);
+    return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
 }
 
 static int publish_file(struct publishing *out, int dir_fd, const char *name,
                         const struct nj_tree_entry *entry, struct nj_error *err)
 {
     mode_t mode = entry->mode & 0111 ? 0700 : 0600;
+    struct nj_fsio_sparse file = {0};
     nj_auto_close int fd = -1;
     int r;
 
@@ -98,7 +99,10 @@ static int publish_file(struct publishing *out, int dir_fd, const char *name,
         return nj_fail_errno(err, errno, "create");
     if (fchmod(fd, mode) < 0) /* whatever the umask */
         return nj_fail_errno(err, errno, "chmod");
-    r = nj_parts_each(out->source, entry, write_piece, &fd, err);
+    file.fd = fd;
+    r = nj_parts_each(out->source, entry, write_piece, &file, err);
+    if (r == 0)
+        r = nj_fsio_sparse_end(&file, err);
     return r < 0 ? r : nj_fsio_fdatasync(fd, err);
 }
 

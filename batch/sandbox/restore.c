@@ -21,8 +21,6 @@
 
 #include "formats/base/banned.h"
 
-#define HOLE_BYTES 4096
-
 struct pending {
     const char *target; /* the file's path; NULL: free */
     const char *holder; /* a name of its inode that exists already */
@@ -165,43 +163,9 @@ static int make_hardlink(struct making *m, int dir_fd, const char *name,
 
 /* ---- files ---- */
 
-struct writing {
-    int fd;
-    uint64_t at;
-};
-
-static bool all_zero(const uint8_t *data, size_t len)
-{
-    return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
-}
-
-/* write_piece - zeros stay holes: a sparse file must not take more room than it did */
 static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
 {
-    struct writing *writing = ctx;
-    size_t at = 0;
-
-    while (at < piece.len) {
-        size_t end = at, len;
-        int r;
-
-        while (end < piece.len) {
-            len = piece.len - end < HOLE_BYTES ? piece.len - end : HOLE_BYTES;
-            if (all_zero(piece.data + end, len))
-                break;
-            end += len;
-        }
-        if (end > at) {
-            r = nj_fsio_pwrite(writing->fd, piece.data + at, end - at, writing->at + at, err);
-            if (r < 0)
-                return r;
-        }
-        at = end;
-        if (at < piece.len)
-            at += piece.len - at < HOLE_BYTES ? piece.len - at : HOLE_BYTES;
-    }
-    writing->at += piece.len;
-    return 0;
+    return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
 }
 
 static int set_xattrs(int fd, const struct nj_tree_entry *entry, struct nj_error *err)
@@ -305,7 +269,7 @@ static int make_file(struct making *m, int dir_fd, const char *name,
 {
     struct pending *pending = NULL;
     nj_auto_close int fd = -1;
-    struct writing writing = {0};
+    struct nj_fsio_sparse file = {0};
     int r;
 
     if (m->n_pending > 0 && m->path.len <= NJ_OBJECT_TARGET_MAX_BYTES)
@@ -321,12 +285,12 @@ static int make_file(struct making *m, int dir_fd, const char *name,
     }
     if (fd < 0)
         return nj_fail_errno(err, errno, "create");
-    writing.fd = fd;
-    r = nj_parts_each(m->source, entry, write_piece, &writing, err);
+    file.fd = fd;
+    r = nj_parts_each(m->source, entry, write_piece, &file, err);
+    if (r == 0)
+        r = nj_fsio_sparse_end(&file, err);
     if (r < 0)
         return r;
-    if (ftruncate(fd, (off_t)entry->size) < 0) /* a hole at the end */
-        return nj_fail_errno(err, errno, "set a size");
     if (!m->read_only) {
         r = set_xattrs(fd, entry, err);
         if (r < 0)

@@ -17,6 +17,7 @@
 #include "formats/base/banned.h"
 
 #define MESSAGE_FDS_MAX 8u
+#define BLOCK_BYTES 4096u /* of most file systems: a smaller hole would save nothing */
 #define READ_CHUNK_BYTES ((size_t)64 << 10)
 
 /* act_out - set errno as @action wants; true when the system call must not be made */
@@ -93,6 +94,59 @@ int nj_fsio_pwrite(int fd, const void *data, size_t len, uint64_t offset, struct
     int r = offset_of(offset, len, &at, err);
 
     return r < 0 ? r : write_all(fd, data, len, &at, err);
+}
+
+/* zeros_of - how many of the bytes, in whole blocks of the file, are zeros that a hole can stand
+ * for */
+static size_t zeros_of(const uint8_t *data, size_t len, uint64_t at)
+{
+    size_t n = 0;
+
+    while (n < len) {
+        size_t block = BLOCK_BYTES - (size_t)((at + n) % BLOCK_BYTES);
+
+        block = block < len - n ? block : len - n;
+        if (data[n] != 0 || memcmp(data + n, data + n + 1, block - 1) != 0)
+            break;
+        n += block;
+    }
+    return n;
+}
+
+int nj_fsio_sparse_write(struct nj_fsio_sparse *file, const void *data, size_t len,
+                         struct nj_error *err)
+{
+    const uint8_t *bytes = data;
+
+    while (len > 0) {
+        size_t hole = zeros_of(bytes, len, file->at);
+        size_t end = hole;
+        int r;
+
+        while (end < len && zeros_of(bytes + end, len - end, file->at + end) == 0)
+            end += BLOCK_BYTES - (size_t)((file->at + end) % BLOCK_BYTES);
+        end = end < len ? end : len;
+        if (end > hole) {
+            r = nj_fsio_pwrite(file->fd, bytes + hole, end - hole, file->at + hole, err);
+            if (r < 0)
+                return r;
+        }
+        bytes += end;
+        len -= end;
+        file->at += end;
+    }
+    return 0;
+}
+
+int nj_fsio_sparse_end(const struct nj_fsio_sparse *file, struct nj_error *err)
+{
+    struct stat st;
+
+    if (fstat(file->fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at a file that was written");
+    if ((uint64_t)st.st_size < file->at && ftruncate(file->fd, (off_t)file->at) < 0)
+        return nj_fail_errno(err, errno, "set a size"); /* a hole at the end */
+    return 0;
 }
 
 int nj_fsio_fdatasync(int fd, struct nj_error *err)

@@ -19,6 +19,18 @@
 int nj_fsio_write(int fd, const void *data, size_t len, struct nj_error *err) NJ_MUST_USE;
 int nj_fsio_pwrite(int fd, const void *data, size_t len, uint64_t offset,
                    struct nj_error *err) NJ_MUST_USE;
+
+/* A file that is written in pieces from its beginning: blocks of zeros stay holes, so that a sparse
+ * file takes no more room than it did where it was captured. */
+struct nj_fsio_sparse {
+    int fd;      /* borrowed; its own position is not used */
+    uint64_t at; /* bytes so far */
+};
+
+int nj_fsio_sparse_write(struct nj_fsio_sparse *file, const void *data, size_t len,
+                         struct nj_error *err) NJ_MUST_USE;
+int nj_fsio_sparse_end(const struct nj_fsio_sparse *file, struct nj_error *err) NJ_MUST_USE;
+
 int nj_fsio_fdatasync(int fd, struct nj_error *err) NJ_MUST_USE;
 int nj_fsio_sync_dir(int dir_fd, struct nj_error *err) NJ_MUST_USE; /* point "fdatasync" too */
 int nj_fsio_fallocate(int fd, uint64_t offset, uint64_t len, struct nj_error *err) NJ_MUST_USE;

@@ -118,6 +118,9 @@ BASH
     expect 0 nightjar run job.yaml --run-dir run
     told 7340032 end
     [ $((SECONDS - before)) -lt $((60 * NJ_SLOW)) ]
+    expect 0 nightjar-replay checkout run/bundles/*.njb out
+    same "$(stat -c %s out/workspace/kept)" 7340032
+    [ "$(stat -c %b out/workspace/kept)" -lt 64 ] || complain "a hole became $(stat -c %b out/workspace/kept) blocks"
 }
 
 @test "a fork bomb meets the limit, and the session goes on" {

@@ -73,6 +73,33 @@ static void a_write_goes_on_after_short_and_interrupted_calls(void **state)
     assert_int_equal(nj_fsio_write(fd, NULL, 0, &err), 0);
 }
 
+/* Pieces of odd lengths, so that a block of zeros begins in one and ends in another. */
+static void zeros_become_holes_and_every_byte_is_kept(void **state)
+{
+    enum { LEN = 1 << 20, PIECE = 70001 };
+    nj_auto_free uint8_t *want = calloc(1, LEN);
+    nj_auto_free uint8_t *have = malloc(LEN);
+    nj_auto_close int fd = memfd_create("sparse", MFD_CLOEXEC);
+    struct nj_fsio_sparse file = {.fd = fd};
+    struct nj_error err = {0};
+    struct stat st;
+
+    (void)state;
+    assert_true(want && have && fd >= 0);
+    want[0] = 1;
+    want[5000] = 2;
+    memset(want + 300000, 3, 10000);
+    for (size_t at = 0; at < LEN; at += PIECE)
+        assert_return_code(
+            nj_fsio_sparse_write(&file, want + at, LEN - at < PIECE ? LEN - at : PIECE, &err), 0);
+    assert_return_code(nj_fsio_sparse_end(&file, &err), 0);
+    assert_return_code(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, LEN);
+    assert_true(st.st_blocks * 512 < 10000 + 8 * 4096);
+    assert_return_code(nj_fsio_pread(fd, have, LEN, 0, &err), 0);
+    assert_memory_equal(have, want, LEN);
+}
+
 static void a_failed_write_is_told_with_its_errno(void **state)
 {
     nj_auto_close int fd = memory_file();
@@ -370,6 +397,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_teardown(name, disarm)
     const struct CMUnitTest tests[] = {
         CASE(a_write_goes_on_after_short_and_interrupted_calls),
+        CASE(zeros_become_holes_and_every_byte_is_kept),
         CASE(a_failed_write_is_told_with_its_errno),
         CASE(offsets_beyond_the_kernels_are_refused),
         CASE(a_failed_sync_is_not_tried_again),
