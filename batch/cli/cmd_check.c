@@ -12,9 +12,9 @@
 #include "batch/cli/faults.h"
 #include "batch/cli/job_options.h"
 #include "batch/cli/rows.h"
-#include "batch/plan/job.h"
 #include "batch/engine/secrets.h"
 #include "batch/model/probe.h"
+#include "batch/plan/job.h"
 #include "formats/manifest/schema.h"
 
 #include "formats/base/banned.h"

@@ -10,8 +10,8 @@
 #ifndef NJ_CLI_FORECAST_COST_H
 #define NJ_CLI_FORECAST_COST_H
 
-#include "batch/plan/reuse.h"
 #include "batch/model/price.h"
+#include "batch/plan/reuse.h"
 
 struct nj_forecast_cost {
     size_t run;       /* sessions that would */

@@ -6,10 +6,10 @@
 #ifndef NJ_CLI_VIEW_H
 #define NJ_CLI_VIEW_H
 
+#include "batch/report/summary.h"
 #include "batch/run/holder.h"
 #include "batch/run/run_dir.h"
 #include "batch/run/state.h"
-#include "batch/report/summary.h"
 
 struct nj_view {
     struct nj_run_dir dir;

@@ -13,12 +13,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "batch/plan/allowed.h"
-#include "batch/engine/start.h"
 #include "batch/engine/recent.h"
+#include "batch/engine/start.h"
 #include "batch/engine/taker.h"
 #include "batch/engine/thinning.h"
 #include "batch/engine/views.h"
+#include "batch/plan/allowed.h"
 #include "formats/base/fault.h"
 #include "formats/base/log.h"
 

@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "batch/plan/reuse.h"
 #include "batch/engine/reused_check.h"
+#include "batch/plan/reuse.h"
 #include "formats/base/log.h"
 #include "formats/bundle/bundle.h"
 

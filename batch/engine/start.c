@@ -22,16 +22,16 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
-#include "batch/plan/allowed.h"
-#include "batch/plan/deadline.h"
 #include "batch/engine/drop.h"
-#include "batch/run/gc.h"
-#include "batch/plan/job.h"
-#include "batch/plan/reuse.h"
 #include "batch/engine/reused.h"
 #include "batch/engine/secrets.h"
-#include "batch/plan/slug.h"
 #include "batch/engine/taker.h"
+#include "batch/plan/allowed.h"
+#include "batch/plan/deadline.h"
+#include "batch/plan/job.h"
+#include "batch/plan/reuse.h"
+#include "batch/plan/slug.h"
+#include "batch/run/gc.h"
 #include "formats/base/log.h"
 
 #include "formats/base/banned.h"

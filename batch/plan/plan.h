@@ -21,10 +21,10 @@
 #ifndef NJ_PLAN_H
 #define NJ_PLAN_H
 
+#include "batch/model/model.h"
 #include "batch/plan/items.h"
 #include "batch/plan/slug.h"
 #include "batch/plan/sources.h"
-#include "batch/model/model.h"
 #include "batch/session/config.h"
 #include "formats/manifest/manifest.h"
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "batch/run/object_index.h"
 #include "batch/engine/recent.h"
+#include "batch/run/object_index.h"
 
 #include "formats/base/banned.h"
 
