@@ -27,8 +27,9 @@ NJ_DEFINE_AUTO_PTR(struct nj_reused_checker, nj_reused_checker_free);
  * published
  *
  * Waits. Fails as reading, comparing and publishing do, and with NJ_E_SYSTEM when the child
- * was ended by what it read or is not through with it in time: a second for each megabyte, and half
- * an hour more for all bundles of a checker together. The next check has a new child.
+ * was ended by what it read or is not through with it in time: a second and one more for each
+ * megabyte, at most a minute, and half an hour more for all bundles of a checker together. The next
+ * check has a new child.
  */
 int nj_reused_check(struct nj_reused_checker *checker, const struct nj_plan_session *session,
                     int fd, const char *name, struct nj_error *err) NJ_MUST_USE;
