@@ -441,12 +441,16 @@ static void enter_deferred(struct nj_virtual *v)
 {
     struct nj_order *o = v->order;
     struct nj_order_task *task = o->holder;
+    struct seccomp_notif notif;
 
     if (!o->deferred || o->n_unsettled > 0)
         return;
     o->deferred = false;
-    if (task && !enter(v, task))
-        nj_virtual_serve_call(v, &task->notif);
+    if (!task)
+        return;
+    notif = task->notif; /* the task is gone when this gives the order up */
+    if (!enter(v, task))
+        nj_virtual_serve_call(v, &notif);
 }
 
 /* ---- the watchdog ---- */
