@@ -530,15 +530,19 @@ static void look_for_signal(struct nj_virtual *v, const struct nj_order_timer *t
 /* note_sent - descriptor @fd of @task is sent */
 static void note_sent(struct nj_virtual *v, const struct nj_order_task *task, int fd)
 {
-    nj_auto_close int copy = nj_order_copy(task, fd);
-    struct nj_order_timer *timer = copy < 0 ? NULL : find_timerfd(v->order, copy);
+    struct nj_order_timer *timer;
+    nj_auto_close int copy = -1;
     uint64_t ticks;
     int clock;
 
+    if (!read_timerfd(v, task->tid, fd, &clock, &ticks))
+        return;
+    copy = nj_order_copy(task, fd);
+    timer = copy < 0 ? NULL : find_timerfd(v->order, copy);
     if (timer)
         timer->sent = true;
     else
-        v->order->sent_other |= read_timerfd(v, task->tid, fd, &clock, &ticks);
+        v->order->sent_other = true;
 }
 
 void nj_order_timers_sent(struct nj_virtual *v, const struct nj_order_task *task)

@@ -298,6 +298,18 @@ static void a_timer_that_was_closed_expires_for_nobody(void **state)
     assert_int_equal(h.outcome.status, 0);
 }
 
+static void a_random_device_can_be_sent_away(void **state)
+{
+    (void)state;
+    /* Closed by nobody before: the kernel asks about the first close, and whoever waits for the
+     * answer must not be who gives it. */
+    run_equal(TIMERFD_PROGRAM(SENDING
+                              "#include <fcntl.h>\n"
+                              "int main(void) { char b; int fd = open(\"/dev/urandom\", 0);\n"
+                              "  if (fd < 0 || !send_away(fd)) return 1;\n"
+                              "  return read(receive(), &b, 1) != 1; }"));
+}
+
 static void timers_go_on_behind_a_lost_order(void **state)
 {
     (void)state;
@@ -579,6 +591,7 @@ static int run_cases(const char *name)
         BOX_TEST(timers_of_a_program_are_the_same),
         BOX_TEST(timers_that_are_files_are_the_same),
         BOX_TEST(a_timer_that_was_closed_expires_for_nobody),
+        BOX_TEST(a_random_device_can_be_sent_away),
         BOX_TEST(timers_go_on_behind_a_lost_order),
         BOX_TEST(signals_reach_who_is_parked),
         BOX_TEST(births_and_programs_come_in_storms),
