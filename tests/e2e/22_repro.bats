@@ -191,8 +191,12 @@ killed_in_its_call() {
 @test "a program that looks at the kernel's own figures is named when it differs" {
     grep -qvx '0 0 0' /proc/self/schedstat 2>/dev/null || skip "this kernel keeps no figures in schedstat"
     sed -i 's/date +%s.%N; echo $RANDOM.*nproc; /cat \/proc\/self\/schedstat; /' replies.yaml
-    run_it
-    expect 0 nightjar-replay show "$B@2"
+    for _ in 1 2 3; do # another suite of this user may just have all the inotify instances that it is allowed
+        rm -rf run
+        run_it
+        expect 0 nightjar-replay show "$B@2"
+        [[ $out != *"the kernel's: schedstat"* ]] || break
+    done
     [[ $out == *"level D1"* ]] || skip "this host cannot follow programs"
     has_out "the kernel's: schedstat"
     expect 1 nightjar-replay verify "$B"

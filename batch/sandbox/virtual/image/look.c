@@ -2,7 +2,7 @@
  * look.c - stat() without the supervisor: the program asks the kernel and is told what the
  * supervisor would tell
  *
- * At a program's first notified stat the supervisor turns the call's instruction into a jump to
+ * At a program's third notified stat the supervisor turns the call's instruction into a jump to
  * here (patch.c). The call is then made from an instruction of the image, which nobody is told of,
  * and what the kernel answered is rewritten in place. That is possible because nearly all that a
  * program looks at did not change in this call: then the inode itself carries what is to be told,
