@@ -26,7 +26,7 @@ setup() {
         esac
         : >"items/$(printf '%04d-%s' "$i" "$kind").txt"
     done
-    # A short night is slow, so that there is always some of it left to be disturbed.
+    # A short night is slow, three times as long as a busy machine takes to disturb it, so that there is always some of it left.
     cat >replies.yaml <<-YAML
 	replies:
 	  - {when: {turn: 1, matches: "-fail"}, fail: refusal}
@@ -35,10 +35,10 @@ setup() {
 	    call: [{tool: code_execution, input: {language: bash, code: "sleep 1000", timeout_seconds: 1}}]
 	    usage: {input_tokens: 100, output_tokens: 10}
 	  - when: {turn: 1}
-	    delay_ms: $((NIGHT < 500 ? 200 : 20))
+	    delay_ms: $((NIGHT < 500 ? 600 : 20))
 	    call: [{tool: code_execution, input: {language: bash, code: "echo {item.stem} >out", timeout_seconds: 60}}]
 	    usage: {input_tokens: 100, output_tokens: 10}
-	  - {say: "{item.stem} is done", delay_ms: $((NIGHT < 500 ? 200 : 20)), usage: {input_tokens: 120, output_tokens: 5}}
+	  - {say: "{item.stem} is done", delay_ms: $((NIGHT < 500 ? 600 : 20)), usage: {input_tokens: 120, output_tokens: 5}}
 	YAML
     cat >job.yaml <<-YAML
 	nightjar: 1
@@ -75,11 +75,11 @@ have_ended() { keep; [ "$(ended_rows)" -ge "$1" ] || ! kill -0 "$begun" 2>/dev/n
 
 # keep - a second name for every segment file there is: one is thinned, under its first name, once its sessions are archived
 keep() {
-    local segment name
-    for segment in "$run"/journal/*.njj; do
-        name=$(stat -c "${segment##*/}.%i.njj" "$segment" 2>/dev/null) || continue
-        [ -e "$run.whole/$name" ] || ln "$segment" "$run.whole/$name"
-    done
+    local segment inode name
+    while read -r inode segment; do
+        name=$run.whole/${segment##*/}.$inode.njj
+        [ -e "$name" ] || ln "$segment" "$name" || true
+    done < <(stat -c '%i %n' "$run"/journal/*.njj 2>/dev/null)
 }
 is_over() { keep; ! kill -0 "$begun" 2>/dev/null; }
 
@@ -92,7 +92,7 @@ a_while() {
 go_on() { begin nightjar resume "$run" --quiet; }
 
 @test "a disturbed night is accounted for to the last row" {
-    local step=$((NIGHT / 10)) pid
+    local step=$((NIGHT / 20)) pid
     run=run
     mkdir disk
     if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o "size=$((600 + NIGHT / 4))m,mode=0777" tmpfs disk; then
