@@ -28,8 +28,7 @@
  * busy machine, is taken from one allowance for all bundles of a run. */
 #define FAIR_MS 1000
 #define FAIR_BYTES_PER_MS 1000
-#define FAIR_MAX_MS 60000 /* whoever makes a bundle chooses its size: a sparse one costs nothing   \
-                           */
+#define FAIR_MAX_MS 60000 /* whoever makes a bundle chooses its size */
 #define OVERTIME_MAX_MS 1800000
 
 struct nj_reused_checker {
