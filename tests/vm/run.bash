@@ -218,7 +218,7 @@ power_cut() {
     report $? "$kernel_name: no durable reply was asked for again after a power cut at reply $after"
 }
 
-echo "# software emulation: some 15 minutes a kernel on two processors, at most $BOOT_SECONDS s a boot"
+echo "# software emulation: some 5 minutes a kernel on two quiet processors, at most $BOOT_SECONDS s a boot"
 make_disk || { echo "not ok 1 the guest's disk can be made"; exit 1; }
 for pattern in "${KERNELS[@]}"; do
     if ! kernel "$pattern"; then
