@@ -9,7 +9,8 @@
  *
  * Not heard: files of processes that run no program of their own (a fork without exec), of single
  * threads (task/, thread-self), what lies deeper (fdinfo/0; that fdinfo/ itself was listed is
- * heard), and a directory that the kernel forgot and made again, short of memory.
+ * heard), a directory that the kernel forgot and made again, short of memory, and what is opened
+ * behind thousands of others before anybody drained the queue.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,7 @@ void nj_figures_init(struct nj_virtual *v)
     v->figures.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* -1: as many as the user may have */
 }
 
-/* drain - names are all that is asked, so a queue that ran over was told enough */
+/* drain - what is opened while the queue is full is not heard; the kernel's holds 16,384 */
 static void drain(struct nj_figures *figures)
 {
     uint8_t events[EVENTS_BYTES] __attribute__((aligned(8)));
