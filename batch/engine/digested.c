@@ -1,13 +1,11 @@
 /*
- * digested.c - a table of files by path, and dpkg's lists
+ * digested.c - a table of files by path
  *
- * The one complication is dpkg, which keeps a list of paths a package and none of packages a path:
- * all lists are read, once for all new files together. It names files as the packages did before
- * /lib and /bin moved below /usr, so both spellings count.
+ * The one complication is that dpkg is slow to ask (packages.h): it is asked once for all new files
+ * together.
  */
 #include "batch/engine/digested.h"
 
-#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "batch/engine/packages.h"
 #include "batch/sandbox/instructions.h"
-#include "formats/base/fsio.h"
 #include "formats/base/utf8.h"
 
 #include "formats/base/banned.h"
@@ -25,8 +23,6 @@
 #define FILE_MAX_BYTES (1u << 30) /* a longer one has no digest */
 #define READ_BYTES ((size_t)256 << 10)
 #define LOADER_MAX_BYTES 255
-#define LIST_MAX_BYTES (16u << 20) /* dpkg's, of one package */
-#define STATUS_MAX_BYTES (64u << 20)
 #define NS_PER_S INT64_C(1000000000)
 
 struct nj_digested {
@@ -253,127 +249,27 @@ int nj_digested_add(struct nj_digested *digested, const struct nj_ran *ran, stru
 
 /* ---- dpkg ---- */
 
-static const char info_folder[] = "/var/lib/dpkg/info";
-static const char status_file[] = "/var/lib/dpkg/status";
-
-/* wanted - the file that a line of a package's list names, if its package is asked for */
-static struct nj_digested_file *wanted(const struct nj_digested *digested, struct nj_span line)
-{
-    char below_usr[NJ_RAN_PATH_MAX_BYTES + 1];
-    struct nj_digested_file *file;
-    bool found;
-    size_t at = place_of(digested, line, &found);
-    int len;
-
-    if (!found && line.len < sizeof(below_usr) - sizeof("/usr")) {
-        len = snprintf(below_usr, sizeof(below_usr), "/usr%.*s", (int)line.len,
-                       (const char *)line.data);
-        at = place_of(digested, (struct nj_span){(const uint8_t *)below_usr, (size_t)len}, &found);
-    }
-    file = found ? digested->files[at] : NULL;
-    return file && file->is_there && !file->asked && !file->package ? file : NULL;
-}
-
-static int read_list(struct nj_digested *digested, const char *package, struct nj_buf *list,
-                     struct nj_error *err)
-{
-    for (size_t at = 0; at < list->len;) {
-        const uint8_t *line = list->data + at;
-        const uint8_t *end = memchr(line, '\n', list->len - at);
-        size_t len = end ? (size_t)(end - line) : list->len - at;
-        struct nj_digested_file *file = wanted(digested, (struct nj_span){line, len});
-
-        if (file) {
-            file->package = strdup(package);
-            if (!file->package)
-                return nj_fail_nomem(err);
-        }
-        at += len + 1;
-    }
-    return 0;
-}
-
-/* read_lists - each package whose list names a file; another kind of host has none */
-static int read_lists(struct nj_digested *digested, struct nj_error *err)
-{
-    DIR *folder = opendir(info_folder);
-    NJ_AUTO(nj_buf_done) struct nj_buf list = {0};
-    const struct dirent *entry;
-    int r = 0;
-
-    nj_buf_init(&list, LIST_MAX_BYTES);
-    while (folder && r == 0 && (entry = readdir(folder))) {
-        size_t len = strlen(entry->d_name);
-        char name[NAME_MAX + 1];
-        struct nj_error ignored = {0};
-
-        if (len < 6 || strcmp(entry->d_name + len - 5, ".list") != 0)
-            continue;
-        (void)snprintf(name, sizeof(name), "%.*s", (int)(len - 5), entry->d_name);
-        name[strcspn(name, ":")] = '\0'; /* the architecture */
-        nj_buf_clear(&list);
-        if (nj_fsio_read_file(dirfd(folder), entry->d_name, &list, &ignored) == 0)
-            r = read_list(digested, name, &list, err);
-    }
-    if (folder)
-        (void)closedir(folder);
-    return r;
-}
-
-static int name_versions(struct nj_digested *digested, struct nj_span name, struct nj_span version,
-                         struct nj_error *err)
-{
-    for (size_t i = 0; i < digested->n; i++) {
-        struct nj_digested_file *file = digested->files[i];
-        char *text = NULL;
-
-        if (file->asked || !file->package || !nj_span_is(name, file->package))
-            continue;
-        if (asprintf(&text, "%s %.*s", file->package, (int)version.len,
-                     (const char *)version.data) < 0)
-            return nj_fail_nomem(err);
-        free(file->package);
-        file->package = text;
-    }
-    return 0;
-}
-
-static int read_versions(struct nj_digested *digested, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf status = {0};
-    struct nj_error ignored = {0};
-    int r = 0;
-
-    nj_buf_init(&status, STATUS_MAX_BYTES);
-    if (nj_fsio_read_file(AT_FDCWD, status_file, &status, &ignored) < 0)
-        return 0;
-    for (size_t at = 0; r == 0 && at < status.len;) {
-        const uint8_t *from = status.data + at;
-        const uint8_t *end = memmem(from, status.len - at, "\n\n", 2);
-        size_t len = end ? (size_t)(end - from) : status.len - at;
-        struct nj_span paragraph = {from, len};
-        struct nj_span version = nj_span_line_value(paragraph, "Version");
-
-        if (version.len > 0 && version.len < NAME_MAX)
-            r = name_versions(digested, nj_span_line_value(paragraph, "Package"), version, err);
-        at += len + 2;
-    }
-    return r;
-}
-
+/* ask_packages - of all files that it has not been asked of yet */
 static int ask_packages(struct nj_digested *digested, struct nj_error *err)
 {
-    bool any = false;
+    nj_auto_free struct nj_packages_file *files = calloc(digested->n + 1, sizeof(*files));
+    size_t n = 0;
+    int r;
 
-    for (size_t i = 0; i < digested->n; i++)
-        any |= digested->files[i]->is_there && !digested->files[i]->asked;
-    if (!any)
-        return 0;
-    if (read_lists(digested, err) < 0 || read_versions(digested, err) < 0)
-        return nj_wrap(err, "packages");
-    for (size_t i = 0; i < digested->n; i++)
+    if (!files)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < digested->n; i++) {
+        if (digested->files[i]->is_there && !digested->files[i]->asked)
+            files[n++].path = digested->files[i]->path;
+    }
+    r = n > 0 ? nj_packages_find(files, n, err) : 0;
+    for (size_t i = 0, asked = 0; i < digested->n && asked < n; i++) {
+        if (digested->files[i]->path != files[asked].path)
+            continue;
         digested->files[i]->asked = true;
-    return 0;
+        digested->files[i]->package = files[asked++].package;
+    }
+    return r < 0 ? nj_wrap(err, "packages") : 0;
 }
 
 /* ---- writing ---- */
