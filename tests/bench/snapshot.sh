@@ -2,6 +2,8 @@
 #
 # snapshot.sh - what a step's snapshot costs beside git, restic and borg, and a restore beside git and restic
 #
+# Three trees: many files of which few change, few files, and one long file that is edited in its midst.
+#
 # Each side changes the same number of files of the same tree and then keeps it; what the change itself takes is left out. This
 # program's time is told by its own record: from one tool call's end to the next one's, less how long the call ran. In it are the
 # reply between them, the call's set-up in the box, the capture, and the synced journal, so the ratios say too little rather than
@@ -13,7 +15,6 @@ NJ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P) || exit 2
 # shellcheck source=../lib/install.bash
 . "$NJ_ROOT/tests/lib/install.bash"
 . "$NJ_ROOT/tests/bench/common.bash"
-ROUNDS=${BENCH_ROUNDS:-3}
 STEPS=20
 PATH=${BENCH_BIN:-$NJ_ROOT/build/release/bin}:$PATH
 bench_enter snapshot
@@ -50,6 +51,14 @@ make_tree() {
 	BASH
 }
 change_tree() { printf 'for i in {1..%d}; do printf %%0200d $RANDOM$RANDOM >>tree/d$((RANDOM %% %d + 1))/f$((RANDOM %% %d + 1)); done' "$3" "$1" "$2"; }
+
+# One file of 64 MB, of lines that differ; edits that leave its length alone.
+make_long() {
+    cat <<-'BASH'
+	mkdir tree; awk 'BEGIN { srand(7); for (i = 0; n < 64e6; i++) { s = sprintf("line %d holds %d and %d", i, rand() * 1e9, rand() * 1e9); n += length(s) + 1; print s } }' >tree/long
+	BASH
+}
+change_long() { printf 'for i in {1..%d}; do printf %%0200d $RANDOM$RANDOM | dd of=tree/long bs=200 count=1 seek=$((RANDOM * 9)) conv=notrunc iflag=fullblock status=none; done' "$1"; }
 
 # job NAME TURNS MAKE CHANGE
 job() {
@@ -95,11 +104,10 @@ where_git() { echo tree/.git; }
 where_restic() { echo restic; }
 where_borg() { echo borg; }
 
-# compare DIRS FILES BYTES CHANGED PEER...
+# compare MAKE CHANGE PEER...
 compare() {
-    local change make ours whole before after i peer
-    make=$(make_tree "$1" "$2" "$3") change=$(change_tree "$1" "$2" "$4")
-    shift 4
+    local make=$1 change=$2 ours whole before after i peer
+    shift 2
     job many $((STEPS + 1)) "$make" "$change"
     job few 1 "$make" "$change"
     ours=$(for ((i = 0; i < ROUNDS; i++)); do
@@ -122,7 +130,7 @@ compare() {
 }
 
 printf 'a snapshot of 10,000 files, 200 MB, 20 changed (wanted: git 10, restic 100, borg 200)\n'
-compare 100 100 20000 20 git restic borg
+compare "$(make_tree 100 100 20000)" "$(change_tree 100 100 20)" git restic borg
 # The last tree of each is still here: all of it comes back into an empty directory.
 printf 'the whole of it restored into an empty directory (wanted: git 1.3, restic 4)\n'
 bundle=$(find few/run/bundles -name '*.njb')
@@ -147,4 +155,8 @@ beside "nightjar, into a new box, a step" "$built" '' "$ours"
 rm -rf many few tree tree.* restic borg back.*
 
 printf 'a snapshot of 50 files, 1 MB, 5 changed\n'
-compare 5 10 20000 5 git
+compare "$(make_tree 5 10 20000)" "$(change_tree 5 10 5)" git
+rm -rf many few tree
+
+printf 'a snapshot of one file of 64 MB, 20 edits of 200 bytes\n'
+compare "$(make_long)" "$(change_long 20)" git restic borg
