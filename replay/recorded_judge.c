@@ -212,6 +212,10 @@ static void note_figures(struct nj_recorded *recorded, uint32_t figures)
         (void)snprintf(likely + len, size,
                        "; a program opened in /proc/PID, where figures are the kernel's: %s",
                        names);
+    else if (figures & NJ_FIGURE_UNHEARD)
+        (void)snprintf(
+            likely + len, size,
+            "; whether a program opened in /proc/PID what is the kernel's was not heard");
 }
 
 /* note_hint - what the files that ran add to it */

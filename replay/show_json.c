@@ -136,7 +136,9 @@ static bool add_outcome(json_t *object, const struct nj_shown *shown, bool full)
         char names[NJ_FIGURES_TEXT_BYTES];
 
         nj_figures_text(meta->figures, names);
-        ok = nj_json_set(object, "kernel_figures", json_string(names));
+        ok = nj_json_set(object, "kernel_figures", json_string(names)) &&
+             nj_json_set(object, "kernel_figures_all_heard",
+                         json_boolean(!(meta->figures & NJ_FIGURE_UNHEARD)));
     }
     if (ok && meta->has_order)
         ok = nj_json_set(object, "order", nj_json_digest(&meta->order));

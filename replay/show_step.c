@@ -94,12 +94,14 @@ static int say_level(const struct nj_call_meta *meta, struct nj_buf *out, struct
     if (meta->clock_ns > 0 && (nj_buf_text(out, ", the box's clock ended at ", err) < 0 ||
                                nj_render_time(out, meta->clock_ns, err) < 0))
         return -(int)err->code;
-    if (meta->figures) {
-        nj_figures_text(meta->figures, names);
-        if (nj_buf_printf(out, err, "\nopened in /proc/PID, where figures are the kernel's: %s",
-                          names) < 0)
-            return -(int)err->code;
-    }
+    nj_figures_text(meta->figures, names);
+    if (names[0] &&
+        nj_buf_printf(out, err, "\nopened in /proc/PID, where figures are the kernel's: %s",
+                      names) < 0)
+        return -(int)err->code;
+    if (meta->figures & NJ_FIGURE_UNHEARD &&
+        nj_buf_text(out, "\nwhat programs opened in /proc/PID was not all heard", err) < 0)
+        return -(int)err->code;
     return nj_buf_text(out, "\n", err);
 }
 

@@ -128,12 +128,14 @@ enum {
 #define X(name, bit, text) NJ_FIGURE_##name = 1 << (bit),
     NJ_FIGURES(X)
 #undef X
+    /* Nobody could listen to a program, or heard not all of it: others may have been opened. */
+    NJ_FIGURE_UNHEARD = 1 << 15,
 };
 
 #define NJ_FIGURES_MAX UINT32_MAX /* a bit above the list's is a later build's, and kept */
 #define NJ_FIGURES_TEXT_BYTES 160 /* of all names */
 
-/* nj_figures_text - the names of those in @figures: "stat, status" */
+/* nj_figures_text - the names of those in @figures: "stat, status"; empty when it names none */
 void nj_figures_text(uint32_t figures, char text[NJ_FIGURES_TEXT_BYTES]);
 
 #define NJ_LEVEL_MAX 3        /* of reproducibility: D0 to D3 */

@@ -9,8 +9,8 @@
  *
  * Not heard: files of processes that run no program of their own (a fork without exec), of single
  * threads (task/, thread-self), what lies deeper (fdinfo/0; that fdinfo/ itself was listed is
- * heard), a directory that the kernel forgot and made again, short of memory, and what is opened
- * behind thousands of others before anybody drained the queue.
+ * heard), and a directory that the kernel forgot and made again, short of memory. Where nobody
+ * could listen (the user has no inotify left), or the queue was full, that is said.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,13 +55,17 @@ static void drain(struct nj_figures *figures)
             return;
         for (size_t at = 0; n > 0 && at < (size_t)n; at += sizeof(event) + event.len) {
             memcpy(&event, events + at, sizeof(event));
+            if (event.mask & IN_Q_OVERFLOW)
+                figures->opened |= NJ_FIGURE_UNHEARD;
             if (event.len > 0) /* the kernel ends a name with NULs */
                 figures->opened |= bit_of((const char *)events + at + sizeof(event));
         }
     }
+    figures->opened |= NJ_FIGURE_UNHEARD; /* there may be more */
 }
 
-void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid)
+/* listen_to - false: to this program nobody can */
+static bool listen_to(struct nj_virtual *v, pid_t tid, uint32_t pid)
 {
     struct nj_figures *figures = &v->figures;
     int *watch = &figures->watches[figures->n % NJ_FIGURES_WATCHED_MAX];
@@ -69,11 +73,11 @@ void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid)
     char name[64];
 
     if (figures->fd < 0)
-        return;
+        return false;
     (void)snprintf(name, sizeof(name), "%d/root/proc/%u", tid, pid); /* fits */
     fd = openat(v->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fchdir(fd) < 0)
-        return;
+        return false;
     if (figures->n >= NJ_FIGURES_WATCHED_MAX) { /* the oldest makes room */
         drain(figures);
         (void)inotify_rm_watch(figures->fd, *watch);
@@ -81,6 +85,13 @@ void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid)
     *watch = inotify_add_watch(figures->fd, ".", IN_OPEN | IN_ONLYDIR);
     if (*watch >= 0)
         figures->n++;
+    return *watch >= 0;
+}
+
+void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid)
+{
+    if (!listen_to(v, tid, pid))
+        v->figures.opened |= NJ_FIGURE_UNHEARD;
 }
 
 uint32_t nj_figures_end(struct nj_virtual *v)

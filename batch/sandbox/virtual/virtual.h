@@ -271,7 +271,7 @@ void nj_figures_init(struct nj_virtual *v);
 /* nj_figures_began - a program, number @pid in the call, is in its first stop; moves the working
  * directory */
 void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid);
-/* nj_figures_end - all processes are gone: what was opened, as bits of NJ_FIGURES */
+/* nj_figures_end - all processes are gone: what was opened, as NJ_FIGURE_... bits */
 uint32_t nj_figures_end(struct nj_virtual *v);
 
 /* nj_virtual_slot - a free slot of the stopped task for going back by the image; 0: none */

@@ -177,6 +177,8 @@ static void what_the_reproducible_layer_reached_is_kept(void **state)
     nj_figures_text(decoded.tool_done.meta.figures, names);
     assert_string_equal(names, "stat, mounts");
     assert_true(decoded.tool_done.meta.figures == event.tool_done.meta.figures);
+    nj_figures_text(NJ_FIGURE_UNHEARD, names);
+    assert_string_equal(names, "");
     nj_figures_text(NJ_FIGURES_MAX, names);
     assert_non_null(strstr(names, "gid_map, autogroup, fdinfo"));
     event.tool_done.meta.figures = 0;
