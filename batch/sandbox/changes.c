@@ -24,6 +24,7 @@
 #endif
 
 #define EVENTS_BYTES (64u << 10)
+#define EVENT_BYTES_MAX 1024u      /* two handles and a name, and some */
 #define KEYS_MAX ((size_t)1 << 20) /* 16 MiB of memory; beyond, all is read */
 #define WATCHES_MAX ((size_t)1 << 20)
 
@@ -358,6 +359,8 @@ void nj_changes_drain(struct nj_changes *changes)
             take_all_fanotify(changes, (size_t)n);
         else
             take_all_inotify(changes, (size_t)n);
+        if ((size_t)n <= sizeof(events) - EVENT_BYTES_MAX)
+            return; /* another event would have had room: there was none */
     }
 }
 
