@@ -110,10 +110,7 @@ static void explain_override(struct nj_rows *rows, const struct nj_manifest_over
 
 static void explain_retry(struct nj_rows *rows, const struct nj_manifest_retry *retry)
 {
-    static const struct {
-        unsigned bit;
-        const char *text;
-    } causes[] = {
+    static const struct nj_explain_bit causes[] = {
 #define X(name, bit, text) {bit, text},
         NJ_MANIFEST_RETRY_ON(X)
 #undef X
@@ -124,12 +121,7 @@ static void explain_retry(struct nj_rows *rows, const struct nj_manifest_retry *
         nj_rows_row(rows, "failed");
         return;
     }
-    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
-        if (!(retry->on & causes[i].bit))
-            continue;
-        nj_explain_part(rows);
-        nj_rows_put(rows, "%s", causes[i].text);
-    }
+    nj_explain_bits(rows, retry->on, causes, sizeof(causes) / sizeof(causes[0]));
     nj_rows_put(rows, ": %" PRIu64 " attempts, ", retry->attempts);
     nj_rows_time(rows, retry->backoff_seconds);
     nj_rows_put(rows, " apart, doubling up to ");

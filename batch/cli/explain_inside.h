@@ -14,6 +14,26 @@ static inline void nj_explain_part(struct nj_rows *rows)
     nj_rows_put(rows, "%s", rows->value.len > 0 ? ", " : "");
 }
 
+/* A bit of a manifest's set, and how it is said. */
+struct nj_explain_bit {
+    unsigned bit;
+    const char *text;
+};
+
+/* nj_explain_bits - those of @table that are in @set: "a, b, c" */
+static inline void nj_explain_bits(struct nj_rows *rows, unsigned set,
+                                   const struct nj_explain_bit *table, size_t n)
+{
+    const char *between = "";
+
+    for (size_t i = 0; i < n; i++) {
+        if (!(set & table[i].bit))
+            continue;
+        nj_rows_put(rows, "%s%s", between, table[i].text);
+        between = ", ";
+    }
+}
+
 static inline void nj_explain_list(struct nj_rows *rows, const struct nj_manifest_texts *texts,
                                    const char *between)
 {

@@ -25,22 +25,16 @@ static void explain_price(struct nj_rows *rows, const struct nj_manifest_model *
 
 static void explain_when(struct nj_rows *rows, unsigned when)
 {
-    static const struct {
-        unsigned bit;
-        const char *text;
-    } causes[] = {
+    static const struct nj_explain_bit causes[] = {
 #define X(name, bit, text) {bit, text},
         NJ_MANIFEST_CAUSES(X)
 #undef X
     };
-    bool first = true;
 
-    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
-        if (!(when & causes[i].bit))
-            continue;
-        nj_rows_put(rows, "%s%s", first ? " after " : ", ", causes[i].text);
-        first = false;
-    }
+    if (when == 0)
+        return;
+    nj_rows_put(rows, " after ");
+    nj_explain_bits(rows, when, causes, sizeof(causes) / sizeof(causes[0]));
 }
 
 static void explain_model(struct nj_rows *rows, const struct nj_manifest *manifest,
