@@ -135,7 +135,7 @@ static const struct family supervisor_allowed[] = {
     {"virtual time",
      "memory of the box's programs, which notify and stop for it; a look at files "
      "with no more rights than theirs",
-     "process_vm_readv process_vm_writev kcmp capget capset"},
+     "process_vm_readv process_vm_writev kcmp capget capset sched_setaffinity"},
     {"order", "copies of their descriptors, asked and written to without waiting",
      "pidfd_open pidfd_getfd getsockopt flock pwritev2 timerfd_settime"},
     {"the end", "of init, and one's own", "kill tgkill pidfd_send_signal wait4 waitid sigaltstack"},
@@ -278,9 +278,9 @@ static int add_virtual(scmp_filter_ctx ctx, struct nj_error *err)
     static const unsigned long commands[] = {
         SECCOMP_IOCTL_NOTIF_RECV,  SECCOMP_IOCTL_NOTIF_SEND, SECCOMP_IOCTL_NOTIF_ID_VALID,
         SECCOMP_IOCTL_NOTIF_ADDFD, NJ_NOTIF_SET_FLAGS,       TFD_IOC_SET_TICKS};
-    static const int requests[] = {
-        PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_GETEVENTMSG, PTRACE_GETREGS,    PTRACE_SETREGS,
-        PTRACE_CONT,  PTRACE_DETACH,    PTRACE_SINGLESTEP,  PTRACE_GETSIGMASK, PTRACE_SETSIGMASK};
+    static const int requests[] = {PTRACE_SEIZE,   PTRACE_INTERRUPT, PTRACE_GETEVENTMSG,
+                                   PTRACE_GETREGS, PTRACE_SETREGS,   PTRACE_POKETEXT,
+                                   PTRACE_CONT,    PTRACE_DETACH};
     int r = 0;
 
     for (size_t i = 0; r >= 0 && i < COUNT(commands); i++)

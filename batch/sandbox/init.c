@@ -6,10 +6,9 @@
  * and must not be able to look into the reaper; so all of init's line is undumpable before the
  * first payload exists. Copying init's memory twice would be half of a short call's cost, so a
  * reaper runs in init's memory on a stack of its own, and the payload in the reaper's until exec,
- * which waits for it. They share errno: init makes no call that fails while a reaper lives. Above
- * level 0 the payload has a copy after all, because its exec is followed and init's memory must
- * stay closed. And a reaper is made ahead of its call, so what happens to it may happen to no call,
- * to this one or to the last: numbers tell which.
+ * which waits for it. They share errno: init makes no call that fails while a reaper lives. And a
+ * reaper is made ahead of its call, so what happens to it may happen to no call, to this one or to
+ * the last: numbers tell which.
  */
 #include "batch/sandbox/init.h"
 
@@ -220,10 +219,11 @@ static int reaper_main(void *argument)
     pid_t pid;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a payload may have ended while it showed itself */
     prepare(start);
     clean_stack(payload_stack);
     pid = clone(payload_main, payload_stack + sizeof(payload_stack),
-                (init->level > 0 ? 0 : CLONE_VM | CLONE_VFORK) | SIGCHLD, argument);
+                CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
     if (pid < 0) {
         int errnum = errno;
 

@@ -109,8 +109,7 @@ struct nj_init {
     const struct nj_ops *ops;
     const struct nj_filter *filter;
     const char *hostname;
-    unsigned
-        level; /* of the plan: above 0 payloads stay on one processor and get files.h's files */
+    unsigned level; /* of the plan: above 0 payloads get files.h's files */
     struct nj_init_limits limits;
     struct nj_init_share *share;
 };

@@ -4,8 +4,8 @@
  * The complication is what it may do when. Limits, capabilities and filters are set before the call
  * is known; what follows is within the list, and where the second filter tells the supervisor of it
  * that lets it pass, until the first exec. What belongs to the call comes later: the bound of a
- * file's size, because the script may be larger than a small workspace allows, the processor, and
- * what the supervisor does at the exec, which is when time and randomness begin.
+ * file's size, because the script may be larger than a small workspace allows, and what the
+ * supervisor does at the exec, which is when time and randomness begin.
  */
 #include "batch/sandbox/payload.h"
 
@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -126,20 +125,6 @@ static int set_limits(const struct nj_init_limits *limits)
     return r;
 }
 
-/* stay_on_cpu - one processor, wherever the kernel just put us: so boxes spread over all of them by
- * load, and a program counts one. A mask that is refused leaves more than one to count. */
-static void stay_on_cpu(void)
-{
-    cpu_set_t set;
-    int cpu = sched_getcpu();
-
-    CPU_ZERO(&set);
-    if (cpu >= 0 && cpu < CPU_SETSIZE) {
-        CPU_SET((size_t)cpu, &set);
-        (void)sched_setaffinity(0, sizeof(set), &set);
-    }
-}
-
 /* give_rights_up - returns 0 or the negative errno */
 static int give_rights_up(const struct nj_init_limits *limits)
 {
@@ -177,16 +162,29 @@ static int send_listener(int socket_fd, int listener_fd)
     return sendmmsg(socket_fd, &message, 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
 }
 
+/* show - ourselves to the supervisor, which is to follow our exec and can see nobody whose memory
+ * is closed. Ours is init's, so this is done while no process of an agent is in the box, and a
+ * reaper closes it once more if we end half-way. */
+static int show(void)
+{
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        return -errno;
+    nj_virtual_show();
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
 /* give_listener - the second filter, and its listener to the supervisor, which serves from then on.
  * Where the kernel has no such thing the supervisor is told so. */
 static int give_listener(unsigned level, int socket_fd)
 {
     nj_auto_close int fd = -1;
+    int r;
 
     if (personality(ADDR_NO_RANDOMIZE) < 0) /* the vDSO has a fixed address */
         return -errno;
     fd = nj_virtual_install(level);
-    return send_listener(socket_fd, fd);
+    r = send_listener(socket_fd, fd);
+    return r < 0 || fd < 0 ? r : show();
 }
 
 /* confine - all that needs no call; returns 0 or the negative errno */
@@ -286,12 +284,6 @@ enum nj_init_stage nj_payload_run(const struct nj_init *init, struct nj_payload_
         return NJ_INIT_FORK;
     if (chdir(share->text + share->cwd_at) < 0)
         return NJ_INIT_CWD;
-    if (init->level > 0)
-        stay_on_cpu();
-    /* Its first exec is to be followed, which needs a process that may be looked into: its memory
-     * is a copy that nobody but the supervisor could see. */
-    if (share->level > 0 && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
-        return NJ_INIT_PRIVILEGES;
     exec_call(share);
     return NJ_INIT_EXEC;
 }

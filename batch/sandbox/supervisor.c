@@ -407,6 +407,8 @@ static void prepare(struct nj_supervisor *s)
 /* unprepare - what was mounted ahead may be about directories that a restore replaces */
 static int unprepare(struct nj_supervisor *s, struct nj_error *err)
 {
+    const int64_t until_ns =
+        nj_virtual_now_ns(CLOCK_MONOTONIC) + (int64_t)BUILD_TIMEOUT_MS * 1000000;
     const struct nj_init_word asked = {'X', 0};
     struct nj_init_word word = {0, 0};
     int r;
@@ -419,13 +421,11 @@ static int unprepare(struct nj_supervisor *s, struct nj_error *err)
     while (r == 0 && word.word != 'X') { /* the end of the last call may be told once more */
         struct pollfd polled = {s->init_fd, POLLIN, 0};
 
-        r = poll(&polled, 1, BUILD_TIMEOUT_MS);
-        if (r < 0 && errno == EINTR)
-            r = 0;
-        else if (r <= 0 || !nj_supervisor_hear_init(s, &word))
+        r = nj_virtual_poll(s->virtual, &polled, 1, BUILD_TIMEOUT_MS, err);
+        nj_virtual_stopped(s->virtual); /* init waits for the payload, and that for us */
+        if (r == 0 && (polled.revents ? !nj_supervisor_hear_init(s, &word)
+                                      : nj_virtual_now_ns(CLOCK_MONOTONIC) > until_ns))
             return nj_fail(err, NJ_E_UPSTREAM, "the box was lost: its init did not answer");
-        else
-            r = 0;
     }
     nj_virtual_forget(s->virtual);
     return r;
@@ -515,15 +515,14 @@ static int serve(struct nj_supervisor *s, struct nj_error *err)
                                    {s->files.fd, POLLIN, 0},
                                    {s->virtual->socket_fd, POLLIN, 0},
                                    {s->virtual->listener_fd, POLLIN, 0}};
-        bool idle = s->placed && !s->prepared;
-        int r = poll(polled, 5, idle ? PREPARE_AFTER_MS : -1);
+        bool idle = s->placed && !s->prepared, is_quiet = true;
+        int r = nj_virtual_poll(s->virtual, polled, 5, idle ? PREPARE_AFTER_MS : -1, err);
 
-        if (r < 0) {
-            if (errno == EINTR)
-                continue;
-            return nj_fail_errno(err, errno, "box: poll");
-        }
-        if (r == 0)
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < 5; i++)
+            is_quiet = is_quiet && !polled[i].revents;
+        if (idle && is_quiet)
             prepare(s);
         if (polled[1].revents) {
             r = hear_init(s, err);

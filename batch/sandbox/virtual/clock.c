@@ -138,6 +138,9 @@ enum nj_answer nj_clock_gettime(struct nj_virtual *v, const struct seccomp_notif
             nj_timers_interrupted(v, &slot);
         return NJ_ANSWER_VALUE;
     }
+    case NJ_CLOCK_NO_IMAGE:
+        nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
+        return NJ_ANSWER_VALUE;
     default:
         if (clock >= 0 && clock != CLOCK_PROCESS_CPUTIME_ID && clock != CLOCK_THREAD_CPUTIME_ID)
             return NJ_ANSWER_CONTINUE; /* no such clock */

@@ -7,16 +7,21 @@
  * long as it likes to come to its stop (another thread of it may hold it up), and may be killed at
  * any point; the loop calls nj_virtual_stopped() when SIGCHLD says that something happened.
  *
- * Exec: EVENT_EXEC names the task anew when a thread that is not the leader execs; at the stop
- * after it (registers are only then safe from the kernel's own result) one mmap is stepped, through
- * the system call instruction of the kernel's own vDSO, and the image does the rest itself. The
- * descriptor of the page is put into the process before the exec, the only moment that allows it; a
- * failed exec closes it again, likewise by way of the image.
+ * Exec: a program has one stop, EVENT_EXEC, which also names the task anew when a thread that is
+ * not the leader execs, and takes back the stop that was asked for. A few instructions (enter_image
+ * below) are put over the beginning of the kernel's vDSO, which nobody is told of any more; there
+ * the program begins, maps the image and goes on in it, and nobody waits for that. The descriptor
+ * of the page is put into the process before the exec, the only moment that allows it; a failed
+ * exec closes it again, by way of the old program's image.
+ *
+ * A payload is the exception: until its exec it shares init's memory, which nobody may look into.
+ * So it shows itself while nothing of an agent's runs in the box, and stays seized for its exec.
  */
 #include <elf.h>
 #include <errno.h>
-#include <signal.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -28,8 +33,7 @@
 #include "formats/base/banned.h"
 
 #define STACK_WORDS_MAX (1u << 20) /* arguments and environment: as many as the kernel lets in */
-#define KERNEL_SIGSET_BYTES 8
-#define NO_CALL UINT64_MAX /* nothing for the kernel to start again */
+#define NO_CALL UINT64_MAX         /* nothing for the kernel to start again */
 
 /* ---- tasks ---- */
 
@@ -59,7 +63,8 @@ struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_st
                                      PTRACE_O_TRACECLONE | PTRACE_O_TRACEVFORKDONE;
     struct nj_task *task = nj_virtual_find_stopped(v, tid);
 
-    if (task && task->state != NJ_TASK_FORK) /* a fork that failed leaves it seized */
+    /* A fork that failed leaves it seized, and so it is before its first exec. */
+    if (task && task->state != NJ_TASK_FORK && task->state != NJ_TASK_PAYLOAD)
         return NULL;
     if (!task) {
         if (v->n_tasks == NJ_VIRTUAL_TASKS_MAX ||
@@ -69,7 +74,7 @@ struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_st
         task = &v->tasks[v->n_tasks++];
     }
     *task = (struct nj_task){.tid = tid, .state = state, .fd = -1};
-    if (state == NJ_TASK_FORK)
+    if (state == NJ_TASK_FORK || state == NJ_TASK_PAYLOAD)
         return task;
     /* Fails only for a task that is dead, of which waitpid() tells. */
     (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
@@ -104,6 +109,59 @@ uint64_t nj_virtual_slot(pid_t tid, const struct user_regs_struct *regs,
 
 /* ---- exec ---- */
 
+/* enter_image - the first instructions of a program, in the place of its vDSO's head: a mapping
+ * whose arguments are set already, then the image's own beginning (r14). Where there is no room for
+ * it (rdi), the program begins (r13) without the image and without a vDSO: auxv's entry (rbx) is to
+ * be ignored, the descriptor (r12) closed, and the supervisor told of it (ebp). Not a function:
+ * these are bytes to copy. */
+__asm__(".pushsection .rodata\n"
+        ".balign 8\n"
+        "enter_image:\n"
+        "mov $9, %eax\n" /* mmap */
+        "syscall\n"
+        "cmp %rdi, %rax\n"
+        "jne 1f\n"
+        "jmp *%r14\n"
+        "1: movq $1, (%rbx)\n" /* AT_IGNORE */
+        "mov $3, %eax\n"       /* close */
+        "mov %r12d, %edi\n"
+        "syscall\n"
+        "mov $228, %eax\n" /* clock_gettime */
+        "mov %ebp, %edi\n"
+        "syscall\n"
+        "xor %edx, %edx\n" /* no function to run at the end */
+        "jmp *%r13\n"
+        ".balign 8\n"
+        "enter_image_end:\n"
+        ".popsection\n");
+extern const uint64_t enter_image[], enter_image_end[];
+
+void nj_virtual_payload(struct nj_virtual *v, const struct seccomp_notif *notif)
+{
+    struct nj_task *task = nj_virtual_stop(v, (pid_t)notif->pid, NJ_TASK_PAYLOAD);
+
+    /* Who was seized may be somebody else; a payload that was not is told of at its exec. */
+    if (task && !nj_virtual_is_alive(v, notif)) {
+        task->state = NJ_TASK_LEAVE;
+        (void)ptrace(PTRACE_INTERRUPT, task->tid, NULL, NULL);
+    }
+}
+
+/* stay_on_cpu - one processor, the one where the kernel just put the payload, which woke us there:
+ * so boxes spread over all of them by load, and a program counts one. A mask that is refused leaves
+ * more than one to count. */
+static void stay_on_cpu(pid_t tid)
+{
+    cpu_set_t set;
+    int cpu = sched_getcpu();
+
+    CPU_ZERO(&set);
+    if (cpu >= 0 && cpu < CPU_SETSIZE) {
+        CPU_SET((size_t)cpu, &set);
+        (void)sched_setaffinity(tid, sizeof(set), &set);
+    }
+}
+
 enum nj_answer nj_virtual_exec(struct nj_virtual *v, const struct seccomp_notif *notif,
                                struct seccomp_notif_resp *response)
 {
@@ -115,10 +173,14 @@ enum nj_answer nj_virtual_exec(struct nj_virtual *v, const struct seccomp_notif 
         nj_virtual_lower(v, 0, NJ_LOWERED_EXEC); /* it is being debugged, for one */
         return NJ_ANSWER_CONTINUE;
     }
-    if (!nj_virtual_is_alive(v, notif))
+    if (!nj_virtual_is_alive(v, notif)) {
         task->state = NJ_TASK_LEAVE; /* who was seized may be somebody else */
-    else
-        task->fd = ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+        return NJ_ANSWER_CONTINUE;
+    }
+    task->is_payload = !v->began;
+    if (task->is_payload)
+        stay_on_cpu(task->tid);
+    task->fd = ioctl(v->listener_fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
     return NJ_ANSWER_CONTINUE;
 }
 
@@ -129,10 +191,14 @@ static void exec_failed(struct nj_virtual *v, struct nj_task *task)
     struct nj_wait_slot slot;
     uint64_t at;
 
+    if (task->is_payload) { /* closes it itself, and perhaps tries the next directory */
+        task->state = NJ_TASK_PAYLOAD;
+        (void)ptrace(PTRACE_CONT, task->tid, NULL, NULL);
+        return;
+    }
     if (task->fd >= 0 && ptrace(PTRACE_GETREGS, task->tid, NULL, &regs) == 0) {
         at = nj_virtual_slot(task->tid, &regs, &slot);
         slot.result = (int64_t)regs.rax;
-        /* A payload that has no image yet closes it itself. */
         if (at != 0 && nj_virtual_write(task->tid, at, &slot, sizeof(slot))) {
             regs.rax = SYS_close;
             regs.rdi = (unsigned)task->fd;
@@ -201,14 +267,21 @@ static bool read_auxiliary(pid_t tid, uint64_t rsp, struct auxiliary *ret)
     return false;
 }
 
-static bool set_mask(pid_t tid, uint64_t mask)
+/* put_enter_image - over the vDSO's head; in this process alone, of which it gets a copy */
+static bool put_enter_image(pid_t tid, uint64_t at)
 {
-    return ptrace(PTRACE_SETSIGMASK, tid, (void *)KERNEL_SIGSET_BYTES, &mask) == 0;
+    for (const uint64_t *word = enter_image; word < enter_image_end; word++, at += sizeof(*word)) {
+        if (ptrace(PTRACE_POKETEXT, tid, (void *)(uintptr_t)at, (void *)(uintptr_t)*word) < 0)
+            return false;
+    }
+    return true;
 }
 
-/* program_begins - in its first stop; steps the mapping of the image */
+/* program_begins - in its one stop. Of its registers all keep what they are given here but rax,
+ * where the exec's result goes. */
 static bool program_begins(struct nj_virtual *v, struct nj_task *task)
 {
+    static const uint64_t ours = NJ_LAYOUT_BASE;
     struct auxiliary auxiliary = {0};
     struct user_regs_struct regs;
     struct nj_error ignored; /* what matters is that it was not done */
@@ -216,66 +289,38 @@ static bool program_begins(struct nj_virtual *v, struct nj_task *task)
     uint8_t random[16];
 
     nj_figures_began(v, task->tid, pid);
-    if (task->fd < 0 || v->vdso_call_offset == 0 ||
-        ptrace(PTRACE_GETREGS, task->tid, NULL, &regs) < 0 ||
+    if (task->fd < 0 || ptrace(PTRACE_GETREGS, task->tid, NULL, &regs) < 0 ||
         !read_auxiliary(task->tid, regs.rsp, &auxiliary) ||
         nj_random_bytes(v, pid, random, sizeof(random), &ignored) < 0 ||
         !nj_virtual_write(task->tid, auxiliary.random_at, random, sizeof(random)) ||
-        ptrace(PTRACE_GETSIGMASK, task->tid, (void *)KERNEL_SIGSET_BYTES, &task->mask) < 0 ||
-        !set_mask(task->tid, UINT64_MAX))
+        !put_enter_image(task->tid, auxiliary.vdso) ||
+        !nj_virtual_write(task->tid, auxiliary.vdso_at, &ours, sizeof(ours)))
         return false;
-    task->entry = regs.rip;
-    task->auxv = auxiliary.vdso_at;
-    regs.rip = auxiliary.vdso + v->vdso_call_offset;
-    regs.rax = SYS_mmap;
-    regs.orig_rax = NO_CALL;
+    regs.r12 = (unsigned)task->fd;
+    regs.r13 = regs.rip;
+    regs.r14 = NJ_LAYOUT_SET_UP;
+    regs.rbx = auxiliary.vdso_at - 8;
+    regs.rbp = NJ_CLOCK_NO_IMAGE;
+    regs.rip = auxiliary.vdso;
     regs.rdi = NJ_LAYOUT_BASE;
     regs.rsi = NJ_LAYOUT_BYTES;
-    regs.rdx = 1 | 4;        /* PROT_READ, PROT_EXEC */
-    regs.r10 = 2 | 0x100000; /* MAP_PRIVATE, MAP_FIXED_NOREPLACE */
+    regs.rdx = PROT_READ | PROT_EXEC;
+    regs.r10 = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
     regs.r8 = (unsigned)task->fd;
     regs.r9 = 0;
-    task->state = NJ_TASK_MAP;
-    return ptrace(PTRACE_SETREGS, task->tid, NULL, &regs) == 0 &&
-           ptrace(PTRACE_SINGLESTEP, task->tid, NULL, NULL) == 0;
-}
-
-/* program_mapped - the image is there, or is not; either way the program starts */
-static void program_mapped(struct nj_virtual *v, struct nj_task *task)
-{
-    static const uint64_t ours = NJ_LAYOUT_BASE;
-    struct user_regs_struct regs;
-
-    if (ptrace(PTRACE_GETREGS, task->tid, NULL, &regs) < 0) {
-        nj_virtual_let_go(v, task);
-        return;
-    }
-    if (regs.rax == ours && nj_virtual_write(task->tid, task->auxv, &ours, sizeof(ours))) {
-        regs.rip = NJ_LAYOUT_SET_UP;
-        regs.r12 = (unsigned)task->fd;
-        regs.r13 = task->entry;
-    } else {
-        nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
-        regs.rip = task->entry;
-        regs.rdi = regs.rsi = regs.rdx = regs.r10 = regs.r8 = regs.r9 = 0;
-        regs.rcx = regs.r11 = 0;
-    }
-    regs.rax = 0;
-    regs.orig_rax = NO_CALL;
-    (void)ptrace(PTRACE_SETREGS, task->tid, NULL, &regs);
-    (void)set_mask(task->tid, task->mask);
-    nj_virtual_let_go(v, task);
+    return ptrace(PTRACE_SETREGS, task->tid, NULL, &regs) == 0;
 }
 
 /* ---- stops ---- */
 
-static void renamed(struct nj_virtual *v, pid_t tid)
+/* renamed - the task that came out of exec as @tid; NULL: none of ours */
+static struct nj_task *renamed(struct nj_virtual *v, pid_t tid)
 {
     struct nj_task *task;
     unsigned long before;
 
     if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &before) < 0)
-        return;
+        return NULL;
     if ((pid_t)before != tid) {
         task = nj_virtual_find_stopped(v, tid); /* the leader, which is gone */
         if (task)
@@ -283,11 +328,27 @@ static void renamed(struct nj_virtual *v, pid_t tid)
     }
     nj_order_execed(v, (pid_t)before, tid);
     task = nj_virtual_find_stopped(v, (pid_t)before);
-    if (!task)
+    if (task)
+        task->tid = tid;
+    return task;
+}
+
+/* execed - a new program is in its first stop */
+static void execed(struct nj_virtual *v, pid_t tid)
+{
+    struct nj_task *task = renamed(v, tid);
+
+    if (!task || task->state != NJ_TASK_EXEC) {
+        /* This stop took back the one that was asked for before. */
+        (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+        (void)ptrace(PTRACE_CONT, tid, NULL, NULL);
         return;
-    task->tid = tid;
-    if (task->state == NJ_TASK_EXEC)
-        task->state = NJ_TASK_NEW;
+    }
+    v->began = true;
+    nj_programs_began(v, tid);
+    if (!program_begins(v, task))
+        nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
+    nj_virtual_let_go(v, task);
 }
 
 static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
@@ -296,10 +357,7 @@ static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
     struct nj_task *task;
 
     if (event == PTRACE_EVENT_EXEC) {
-        renamed(v, tid);
-        /* Any stop takes back the one that was asked for before. */
-        (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-        (void)ptrace(PTRACE_CONT, tid, NULL, NULL);
+        execed(v, tid);
         return;
     }
     if (nj_order_stopped(v, tid, status))
@@ -307,25 +365,11 @@ static void one_stopped(struct nj_virtual *v, pid_t tid, int status)
     task = nj_virtual_find_stopped(v, tid);
     if (!task) {
         (void)ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)(event ? 0u : (unsigned)signal));
-        return;
-    }
-    if (task->state == NJ_TASK_MAP && !event && signal == SIGTRAP) {
-        program_mapped(v, task);
-    } else if (task->state == NJ_TASK_MAP) {
-        if (!event)
-            task->signal = signal; /* of those that cannot be blocked */
-        (void)ptrace(PTRACE_SINGLESTEP, tid, NULL, NULL);
     } else if (!event) {
         task->signal = signal; /* not seen here: the asked-for stop comes first */
         nj_virtual_let_go(v, task);
     } else if (task->state == NJ_TASK_EXEC) {
         exec_failed(v, task);
-    } else if (task->state == NJ_TASK_NEW) {
-        nj_programs_began(v, tid);
-        if (!program_begins(v, task)) {
-            nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
-            nj_virtual_let_go(v, task);
-        }
     } else {
         if (task->state == NJ_TASK_WAIT)
             nj_virtual_wait_begin(v, task);

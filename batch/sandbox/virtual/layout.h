@@ -78,6 +78,8 @@
 
 /* A clock_gettime() of this clock is a wait's question how long an interrupted one really took. */
 #define NJ_CLOCK_INTERRUPTED 0x4e4a0001
+/* Of this one it says that a program has no image: there was no room for it. */
+#define NJ_CLOCK_NO_IMAGE 0x4e4a0002
 
 #define NJ_CLOCK_STEP_NS                                                                           \
     10000 /* a query moves the clock by this, about what a trapped one takes                       \

@@ -6,11 +6,9 @@
 
 #include "batch/sandbox/filter.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -25,28 +23,6 @@
 /* No machine answers queries faster than one in this many nanoseconds per processor and thousand:
  * what the clock may have gained at most, in its own nanoseconds for each real one. */
 #define GAIN_MAX 100000
-
-/* find_vdso_call - the kernel's vDSO is the same for every process: where in it is a system call?
- */
-static uint64_t find_vdso_call(void)
-{
-    const uint8_t *image = (const uint8_t *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
-    const Elf64_Ehdr *head = (const Elf64_Ehdr *)(const void *)image;
-    const Elf64_Phdr *part;
-
-    if (!image)
-        return 0;
-    part = (const Elf64_Phdr *)(const void *)(image + head->e_phoff);
-    for (int i = 0; i < head->e_phnum; i++) {
-        if (part[i].p_type != PT_LOAD || !(part[i].p_flags & PF_X))
-            continue;
-        for (uint64_t at = 0; at + 1 < part[i].p_filesz; at++) {
-            if (image[at] == 0x0f && image[at + 1] == 0x05)
-                return at;
-        }
-    }
-    return 0;
-}
 
 static bool has_thread_pidfds(void)
 {
@@ -115,7 +91,6 @@ int nj_virtual_new(const struct nj_box_plan *plan, int socket_fd, struct nj_virt
     if (v->level == 0)
         return 0;
     nj_figures_init(v);
-    v->vdso_call_offset = find_vdso_call();
     v->patches = nj_patch_is_possible();
     v->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (v->proc_fd < 0)
@@ -149,8 +124,10 @@ int nj_virtual_poll(struct nj_virtual *v, struct pollfd *polled, nfds_t n, int w
     return 0;
 }
 
-static int make_page(struct nj_virtual *v, int64_t clock_ns, struct nj_error *err)
+/* make_page - the image, and behind it the clock's page, of no call yet */
+static int make_page(struct nj_virtual *v, struct nj_error *err)
 {
+    static const struct nj_clock_page empty;
     const size_t image_bytes = (size_t)(nj_vdso_image_end - nj_vdso_image);
     int r;
 
@@ -159,22 +136,41 @@ static int make_page(struct nj_virtual *v, int64_t clock_ns, struct nj_error *er
         r = nj_fsio_pwrite(v->page_fd, nj_vdso_image, image_bytes, 0, err);
     if (r < 0)
         return nj_wrap(err, "call: the clock page");
-    /* Of a size that cannot change: a shorter page would be our end, too. */
+    /* Of a size that cannot change: a shorter page would be our end, too; and so would one that the
+     * kernel has no memory for when it is written to by the mapping. */
     if (ftruncate(v->page_fd, NJ_LAYOUT_BYTES) < 0 ||
         fcntl(v->page_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return nj_fail_errno(err, errno, "call: the clock page");
-    v->page = mmap(NULL, NJ_LAYOUT_CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, v->page_fd,
-                   NJ_LAYOUT_CLOCK_OFFSET);
+    r = nj_fsio_pwrite(v->page_fd, &empty, sizeof(empty), NJ_LAYOUT_CLOCK_OFFSET, err);
+    if (r < 0)
+        return nj_wrap(err, "call: the clock page");
+    v->page = mmap(NULL, NJ_LAYOUT_CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                   v->page_fd, NJ_LAYOUT_CLOCK_OFFSET);
     if (v->page == MAP_FAILED) {
         v->page = NULL;
         return nj_fail_errno(err, errno, "call: map the clock page");
     }
-    *v->page = (struct nj_clock_page){
-        .now_ns = clock_ns,
-        .start_ns = clock_ns,
-        .boot_ns = nj_clock_boot(v),
-    };
     return 0;
+}
+
+static void drop_page(struct nj_virtual *v)
+{
+    if (v->page)
+        (void)munmap(v->page, NJ_LAYOUT_CLOCK_BYTES);
+    v->page = NULL;
+    nj_close_auto(&v->page_fd);
+    v->page_fd = -1;
+}
+
+/* begin_page - the call's own, perhaps made ahead of it */
+static int begin_page(struct nj_virtual *v, int64_t clock_ns, struct nj_error *err)
+{
+    int r = v->page ? 0 : make_page(v, err);
+
+    if (r >= 0)
+        *v->page = (struct nj_clock_page){
+            .now_ns = clock_ns, .start_ns = clock_ns, .boot_ns = nj_clock_boot(v)};
+    return r;
 }
 
 static void make_key(struct nj_virtual *v, const struct nj_box_call *call)
@@ -198,14 +194,14 @@ int nj_virtual_begin(struct nj_virtual *v, const struct nj_box_call *call, struc
     v->started_ns = nj_virtual_now_ns(CLOCK_MONOTONIC);
     v->start_ns = call->clock_ns;
     make_key(v, call);
-    return make_page(v, call->clock_ns, err);
+    return begin_page(v, call->clock_ns, err);
 }
 
 void nj_virtual_forget(struct nj_virtual *v)
 {
     nj_close_auto(&v->listener_fd);
     v->listener_fd = -1;
-    v->refused = v->launched = false;
+    v->refused = v->launched = v->began = false;
 }
 
 void nj_virtual_listen(struct nj_virtual *v)
@@ -228,6 +224,8 @@ void nj_virtual_listen(struct nj_virtual *v)
         /* A notified task waits for us: we run at once, on its processor. Older kernels wake us
          * some time later. */
         (void)ioctl(v->listener_fd, NJ_NOTIF_SET_FLAGS, NJ_NOTIF_SYNC_WAKE_UP);
+        if (!v->page && make_page(v, &ignored) < 0) /* begin_page() tries again, and tells */
+            drop_page(v);
     } else {
         v->refused = true;
         nj_virtual_lower(v, 0, NJ_LOWERED_LISTENER);
@@ -273,10 +271,6 @@ void nj_virtual_end(struct nj_virtual *v, struct nj_call_meta *meta)
     free(v->draws);
     v->draws = NULL;
     v->n_draws = v->draws_size = 0;
-    if (v->page)
-        (void)munmap(v->page, NJ_LAYOUT_CLOCK_BYTES);
-    v->page = NULL;
-    nj_close_auto(&v->page_fd);
-    v->page_fd = -1;
+    drop_page(v);
     nj_virtual_forget(v);
 }

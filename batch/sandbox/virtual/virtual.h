@@ -38,23 +38,20 @@
 /* What a stopped task is stopped for. */
 enum nj_task_state {
     NJ_TASK_NONE,
-    NJ_TASK_EXEC,  /* parked in exec: comes out with a new program, or without */
-    NJ_TASK_NEW,   /* a new program: comes to its first stop */
-    NJ_TASK_MAP,   /* maps the image */
-    NJ_TASK_WAIT,  /* out of a timed wait that it is to begin in the image */
-    NJ_TASK_FORK,  /* level 3: about to have a child */
-    NJ_TASK_LEAVE, /* of no more interest */
+    NJ_TASK_PAYLOAD, /* not stopped: waits for its call and its first exec */
+    NJ_TASK_EXEC,    /* parked in exec: comes out with a new program, or without */
+    NJ_TASK_WAIT,    /* out of a timed wait that it is to begin in the image */
+    NJ_TASK_FORK,    /* level 3: about to have a child */
+    NJ_TASK_LEAVE,   /* of no more interest */
 };
 
 struct nj_task {
     pid_t tid;
     enum nj_task_state state;
-    int fd;         /* of EXEC: the clock's descriptor in that process; -1: none */
-    int signal;     /* that came in between, to be handed on */
-    uint64_t entry; /* MAP: where the program starts */
-    uint64_t mask;  /* MAP: the signals it blocks */
-    uint64_t auxv;  /* MAP: where the program is told of its vDSO */
-    int number;     /* WAIT: the call, as it is to be made */
+    bool is_payload; /* EXEC: a failed one leaves it ours */
+    int fd;          /* EXEC: the clock's descriptor in that process; -1: none */
+    int signal;      /* that came in between, to be handed on */
+    int number;      /* WAIT: the call, as it is to be made */
     uint64_t arguments[6];
     int time_argument; /* WAIT: of these the one that points to slot.time; -1: none */
     struct nj_wait_slot slot;
@@ -132,13 +129,13 @@ struct nj_virtual {
     int socket_fd;        /* by which payloads send their listeners; borrowed; -1: none come */
     bool patches;         /* calls may be led into the image */
     struct nj_told_task told[NJ_VIRTUAL_TOLD_MAX]; /* by number; a collision counts anew */
-    uint64_t vdso_call_offset; /* of a system call instruction in the kernel's vDSO */
-    uint64_t memory_bytes;     /* as the plan bounds it, told by sysinfo() */
+    uint64_t memory_bytes;                         /* as the plan bounds it, told by sysinfo() */
 
     /* of the payload, also of one that waits for its call */
     int listener_fd; /* -1: no payload yet, or none is left */
     bool refused;    /* it says that it has none */
     bool launched;   /* it came to its first exec; until then it is ours, and the kernel's alone */
+    bool began;      /* and out of it, as the call's program */
 
     /* of the call under way */
     unsigned reached;
@@ -213,6 +210,10 @@ void nj_virtual_lower(struct nj_virtual *v, unsigned level, enum nj_lowered why)
  * Allocates nothing. */
 int nj_virtual_install(unsigned level) NJ_MUST_USE;
 
+/* nj_virtual_show - in the payload, once the supervisor has the listener and may look into its
+ * memory: from here on that follows its exec */
+void nj_virtual_show(void);
+
 /* ---- between the parts ---- */
 
 /* What is done about a notified call. */
@@ -256,8 +257,11 @@ bool nj_virtual_write(pid_t tid, uint64_t address, const void *data, size_t len)
 /* nj_virtual_pid - the task's number in the innermost pid namespace; 0: gone */
 uint32_t nj_virtual_pid(struct nj_virtual *v, pid_t tid);
 
+/* nj_virtual_payload - a payload shows itself: its exec will be followed */
+void nj_virtual_payload(struct nj_virtual *v, const struct seccomp_notif *notif);
+
 /* nj_virtual_stop - stop @tid at the end of the call it is parked in; NULL: it is not to be had.
- * For FORK it is only seized: asked to stop it would begin its fork again and again. */
+ * For PAYLOAD and FORK it is only seized: asked to stop it would begin its fork again and again. */
 struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state);
 struct nj_task *nj_virtual_find_stopped(struct nj_virtual *v, pid_t tid);
 void nj_virtual_let_go(struct nj_virtual *v, struct nj_task *task); /* it is in its stop */

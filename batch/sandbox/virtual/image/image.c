@@ -121,9 +121,9 @@ int __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused)
 
 /*
  * set_up: the first code of a program, entered from the supervisor's stop after exec with r12 = the
- * descriptor, r13 = the program's entry, and no signal handler in the world. It maps slots and
- * clock page over the rest of the first mapping and closes the descriptor; the program starts with
- * registers that are 0, as the kernel leaves them.
+ * descriptor, r13 = the program's entry, and no signal handler in the world (exec.c). It maps slots
+ * and clock page over the rest of the first mapping and closes the descriptor; the program starts
+ * with registers that are 0, as the kernel leaves them.
  */
 __asm__(
     ".pushsection .nj_set_up, \"ax\"\n"
@@ -170,6 +170,9 @@ __asm__(
                                                                                                                                                                        "xor %r11d, %r11d\n"
                                                                                                                                                                        "xor %r12d, %r12d\n"
                                                                                                                                                                        "xor %r13d, %r13d\n"
+                                                                                                                                                                       "xor %r14d, %r14d\n"
+                                                                                                                                                                       "xor %ebx, %ebx\n"
+                                                                                                                                                                       "xor %ebp, %ebp\n"
                                                                                                                                                                        "jmp *nj_slots_here(%rip)\n"
                                                                                                                                                                        "1: ud2\n" /* no memory for 36 KiB: there is nothing to go on with */
                                                                                                                                                                        ".popsection\n");
