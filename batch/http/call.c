@@ -194,11 +194,13 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 /* Where a kept connection closes without a byte of an answer libcurl sends the request again by
  * itself, up to five times. But the server may have done what was asked, and nobody would know: so
  * what has been sent is sent once, and whether again is for whoever began the exchange. HTTP/2's
- * REFUSED_STREAM and HTTP_1_1_REQUIRED would allow it, but libcurl does not tell which it was: the
- * first costs a try, and a call that is told the second fails however often it is tried. */
+ * REFUSED_STREAM would allow it, but libcurl does not tell it apart. HTTP_1_1_REQUIRED it tells in
+ * its words for the stream's end, before it would ask once more: what is asked of that server from
+ * then on goes by HTTP/1.1, as such a call would fail however often it is tried. */
 static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int own_port)
 {
     struct nj_http_call *call = ctx;
+    char *url = NULL;
     long sent = 0;
 
     (void)peer;
@@ -212,8 +214,14 @@ static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int 
     }
     if (sent == call->sent_before) /* where it is anew: the old connection took nothing of it */
         return CURL_PREREQFUNC_OK;
-    call->unanswered = true;
-    call->http->dead_ms = nj_http_now_ms();
+    call->too_new = strstr(call->text, "HTTP_1_1_REQUIRED");
+    call->unanswered = !call->too_new;
+    if (call->too_new) {
+        (void)curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
+        nj_origins_add(&call->http->old, url ? url : "");
+    } else {
+        call->http->dead_ms = nj_http_now_ms();
+    }
     return CURL_PREREQFUNC_ABORT;
 }
 
@@ -228,7 +236,7 @@ enum nj_http_end nj_http_call_end(const struct nj_http_call *call, CURLcode code
     /* libcurl is content with headers that the connection's end cut off. */
     if (code == CURLE_OK)
         return call->head_done ? NJ_HTTP_WHOLE : NJ_HTTP_CUT;
-    if (call->unanswered)
+    if (call->unanswered || call->too_new)
         return NJ_HTTP_CUT;
     if (call->address_refused && code == CURLE_COULDNT_CONNECT)
         return NJ_HTTP_REFUSED;
@@ -296,6 +304,9 @@ void nj_http_call_tell(struct nj_http_call *call, CURLcode code, enum nj_http_en
     else if (call->unanswered)
         (void)snprintf(call->text, sizeof(call->text),
                        "a connection kept from an earlier call was closed without an answer");
+    else if (call->too_new)
+        (void)snprintf(call->text, sizeof(call->text),
+                       "the server wants HTTP/1.1 (HTTP_1_1_REQUIRED), which the next try uses");
     else if (!call->text[0])
         (void)snprintf(call->text, sizeof(call->text), "%s",
                        code == CURLE_OK ? "the connection ended within the answer's headers"
@@ -402,16 +413,18 @@ static long kept_max_s(const struct nj_http *http)
 }
 
 /* What holds for every exchange. */
-static bool set_rules(struct nj_http_call *call)
+static bool set_rules(struct nj_http_call *call, const char *url)
 {
     CURL *easy = call->easy;
+    long version =
+        nj_origins_have(&call->http->old, url) ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
 
     return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            set_receive_buffer(call->http, easy) &&
@@ -447,7 +460,7 @@ int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request
         return nj_fail_nomem(err);
     if (take_lines(call, request, err) < 0 || take_body(call, request, err) < 0)
         return -(int)err->code;
-    if (!set_rules(call) || !set_exchange(call, request))
+    if (!set_rules(call, request->url) || !set_exchange(call, request))
         return nj_fail(err, NJ_E_SYSTEM, "libcurl does not take a request for %.200s",
                        request->url);
     *ret_call = nj_steal_ptr(&call);

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "batch/http/client.h"
+#include "batch/http/origins.h"
 #include "batch/http/trust.h"
 
 TAILQ_HEAD(call_list, nj_http_call);
@@ -24,9 +25,10 @@ struct nj_http {
     struct call_list starting; /* begun inside a callback */
     CURL *idle[NJ_HTTP_IDLE_HANDLES_MAX];
     size_t n_idle;
-    size_t n_calls;   /* made and not freed */
-    uint64_t dead_ms; /* when a kept connection was last found dead; 0: never */
-    unsigned inside;  /* libcurl is on the stack */
+    size_t n_calls;        /* made and not freed */
+    uint64_t dead_ms;      /* when a kept connection was last found dead; 0: never */
+    struct nj_origins old; /* servers that want HTTP/1.1 */
+    unsigned inside;       /* libcurl is on the stack */
 };
 
 struct nj_http_call {
@@ -57,7 +59,8 @@ struct nj_http_call {
     bool address_refused;
     bool asked;                 /* libcurl was about to send it... */
     long sent_before;           /* ...with so many bytes sent before, to get through a proxy */
-    bool unanswered;            /* ...and once more, for lack of an answer */
+    bool unanswered;            /* ...and once more, for lack of an answer... */
+    bool too_new;               /* ...or as the server wants it by HTTP/1.1 */
     char text[CURL_ERROR_SIZE]; /* libcurl writes here why */
 };
 

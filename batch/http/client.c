@@ -293,6 +293,7 @@ void nj_http_free(struct nj_http *http)
         event_free(http->timer);
     free(http->ca_file);
     nj_trust_free(http->trust);
+    nj_origins_done(&http->old);
     free(http);
 }
 

@@ -13,9 +13,9 @@
  * What is always true: certificates are verified; only http and https; no redirect is followed,
  * since a credential would follow it; proxies of the environment are ignored unless asked for;
  * bodies are asked for and taken uncompressed, so a cap counts what memory holds; HTTP/2 where TLS
- * offers it; what was sent once is not sent again, also where a kept connection closes without an
- * answer, as libcurl alone would. A limit that is 0 is none, apart from the caps, which have
- * defaults.
+ * offers it and does not say, of a call, that it wants HTTP/1.1; what was sent once is not sent
+ * again, also where a kept connection closes without an answer, as libcurl alone would. A limit
+ * that is 0 is none, apart from the caps, which have defaults.
  */
 #ifndef NJ_HTTP_CLIENT_H
 #define NJ_HTTP_CLIENT_H

@@ -110,3 +110,16 @@ all_done() { # SESSIONS
     same "$(front 'len(asked)')" 17
     same "$(front 'len({line["connection"] for line in asked})')" 1 "connections"
 }
+
+@test "a server that wants HTTP/1.1 is asked by it from the next try on" {
+    serve_h2 '{"http1": true}'
+    ITEMS=4 job_models
+    expect 0 nightjar run job.yaml --run-dir run
+    models_sound
+    all_done 4
+    same "$(models_log_of 'len(asked)')" 8 "calls that reached the service"
+    # Calls that were under way when the first was refused, at most.
+    same "$(front '1 <= sum("open" in line for line in asked) <= 4')" true "$(<h2.log)"
+    for key in 001 002 003 004; do nightjar-replay show "$(bundle "$key")"; done >shown
+    grep 'a failed attempt in turn 1' shown | grep -q 'the server wants HTTP/1.1' || complain "$(<shown)"
+}
