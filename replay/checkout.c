@@ -33,8 +33,6 @@ struct writing {
 
 /* One directory of the record, loaded. */
 struct folder {
-    struct nj_buf tree_bytes;
-    struct nj_buf stamps_bytes;
     struct nj_arena arena;
     struct nj_tree tree;
     struct nj_stamps stamps;
@@ -44,8 +42,6 @@ struct folder {
 static void folder_done(struct folder *folder)
 {
     nj_arena_done(&folder->arena);
-    nj_buf_done(&folder->tree_bytes);
-    nj_buf_done(&folder->stamps_bytes);
 }
 NJ_DEFINE_AUTO_VAL(struct folder, folder_done);
 
@@ -63,10 +59,7 @@ static int folder_load(struct folder *folder, struct writing *writing, const str
 {
     const struct nj_object_source *source = &writing->checkout->source;
 
-    nj_buf_init(&folder->tree_bytes, NJ_OBJECT_MAX_BYTES);
-    nj_buf_init(&folder->stamps_bytes, NJ_OBJECT_MAX_BYTES);
-    if (nj_object_get(source, NJ_OBJECT_TREE, tree, &folder->tree_bytes, err) < 0 ||
-        nj_tree_decode(nj_buf_span(&folder->tree_bytes), &folder->arena, &folder->tree, err) < 0)
+    if (nj_tree_load(source, tree, &folder->arena, &folder->tree, NULL, err) < 0)
         return nj_wrap(err, "tree /%s", writing->path.len ? (const char *)writing->path.data : "");
     writing->entries += folder->tree.n_entries;
     if (writing->entries > NJ_TREE_VISITS_MAX)
@@ -74,9 +67,7 @@ static int folder_load(struct folder *folder, struct writing *writing, const str
                        NJ_TREE_VISITS_MAX);
     if (!stamps)
         return 0;
-    if (nj_object_get(source, NJ_OBJECT_STAMPS, stamps, &folder->stamps_bytes, err) < 0 ||
-        nj_stamps_decode(nj_buf_span(&folder->stamps_bytes), &folder->arena, &folder->stamps, err) <
-            0)
+    if (nj_stamps_load(source, stamps, &folder->arena, &folder->stamps, err) < 0)
         return nj_wrap(err, "times of /%s",
                        writing->path.len ? (const char *)writing->path.data : "");
     folder->by_name =

@@ -136,12 +136,15 @@ static int put_dir(struct collecting *in, const struct nj_tree_entry *entries, s
                    struct nj_digest *ret_tree, struct nj_error *err)
 {
     struct nj_tree tree = {.entries = entries, .n_entries = n_entries};
-    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
+    struct nj_dir_stored stored;
     int r;
 
-    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_tree_encode(&tree, &buf, err);
-    return r < 0 ? r : nj_object_put(in->sink, NJ_OBJECT_TREE, nj_buf_span(&buf), ret_tree, err);
+    r = nj_tree_put(in->sink, &tree, NULL, &arena, &stored, err);
+    if (r < 0)
+        return r;
+    *ret_tree = stored.digest;
+    return 0;
 }
 
 static int collect_entries(struct collecting *in, const struct nj_tree *tree,
@@ -173,24 +176,21 @@ static int collect_dir(struct collecting *in, const struct nj_digest *tree,
                        struct nj_digest *ret_tree, bool *ret_empty, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     struct nj_tree decoded;
+    size_t bytes;
     int r;
 
     if (depth > NJ_TREE_DEPTH_MAX)
         return nj_fail(err, NJ_E_LIMIT, "folders deeper than %d", NJ_TREE_DEPTH_MAX);
-    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(in->source, NJ_OBJECT_TREE, tree, &bytes, err);
-    if (r == 0)
-        r = nj_tree_decode(nj_buf_span(&bytes), &arena, &decoded, err);
+    r = nj_tree_load(in->source, tree, &arena, &decoded, &bytes, err);
     if (r < 0)
         return r;
-    if (bytes.len > NJ_TREE_HELD_MAX_BYTES - in->held_bytes)
+    if (bytes > NJ_TREE_HELD_MAX_BYTES - in->held_bytes)
         return nj_fail(err, NJ_E_LIMIT, "folders of more than %u bytes in one path",
                        NJ_TREE_HELD_MAX_BYTES);
-    in->held_bytes += bytes.len;
+    in->held_bytes += bytes;
     r = collect_entries(in, &decoded, states, depth, &arena, ret_tree, ret_empty, err);
-    in->held_bytes -= bytes.len;
+    in->held_bytes -= bytes;
     return r;
 }
 

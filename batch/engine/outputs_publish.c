@@ -177,24 +177,21 @@ static int publish_dir(struct publishing *out, int fd, const struct nj_digest *t
                        const char *path, unsigned depth, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     struct nj_tree decoded;
+    size_t bytes;
     int r;
 
     if (depth > DEPTH_MAX)
         return nj_fail(err, NJ_E_LIMIT, "folders deeper than %d", DEPTH_MAX);
-    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(out->source, NJ_OBJECT_TREE, tree, &bytes, err);
-    if (r == 0)
-        r = nj_tree_decode(nj_buf_span(&bytes), &arena, &decoded, err);
+    r = nj_tree_load(out->source, tree, &arena, &decoded, &bytes, err);
     if (r < 0)
         return r;
-    if (bytes.len > NJ_TREE_HELD_MAX_BYTES - out->held_bytes)
+    if (bytes > NJ_TREE_HELD_MAX_BYTES - out->held_bytes)
         return nj_fail(err, NJ_E_LIMIT, "folders of more than %u bytes in one path",
                        NJ_TREE_HELD_MAX_BYTES);
-    out->held_bytes += bytes.len;
+    out->held_bytes += bytes;
     r = publish_entries(out, fd, &decoded, path, depth, err);
-    out->held_bytes -= bytes.len;
+    out->held_bytes -= bytes;
     return r;
 }
 

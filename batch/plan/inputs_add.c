@@ -213,22 +213,8 @@ static int put_folder(const struct adding *adding, const struct stat *st,
     struct nj_tree tree = {.entries = adding->entries, .n_entries = adding->count};
     struct nj_stamps stamps = {
         .mtime_ns = mtime_ns(st), .entries = adding->stamps, .n_entries = adding->count};
-    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    struct nj_workspace_ref ref;
-    int r;
 
-    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_tree_encode(&tree, &buf, err);
-    if (r == 0)
-        r = nj_object_put(adding->sink, NJ_OBJECT_TREE, nj_buf_span(&buf), &ref.tree, err);
-    nj_buf_clear(&buf);
-    if (r == 0)
-        r = nj_stamps_encode(&stamps, &buf, err);
-    if (r == 0)
-        r = nj_object_put(adding->sink, NJ_OBJECT_STAMPS, nj_buf_span(&buf), &ref.stamps, err);
-    if (r == 0)
-        *ret_ref = ref;
-    return r;
+    return nj_dir_put(adding->sink, &tree, &stamps, ret_ref, err);
 }
 
 static int read_folder(const struct adding *up, const char *path, int fd, const struct stat *st,

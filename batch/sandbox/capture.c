@@ -159,7 +159,7 @@ static int keep_dir(struct walk *w, const struct table_entry *old, unsigned dept
         !walk_count(w, old->dir->bytes, old->dir->files))
         return 2;
     entry->dir = table_dir_ref(old->dir);
-    entry->tree.digest = old->dir->tree;
+    entry->tree.digest = old->dir->tree.digest;
     note_dir(w, old->dir);
     return table_remember(w->table, entry, err);
 }
@@ -186,7 +186,7 @@ static int look_at_dir(struct walk *w, int dir_fd, const char *name, const struc
     r = capture_dir(w, fd, old && old->dir ? old->dir : NULL, depth + 1, &entry->dir, err);
     if (r != 0)
         return r;
-    entry->tree.digest = entry->dir->tree;
+    entry->tree.digest = entry->dir->tree.digest;
     w->dir->bytes += entry->dir->bytes;
     w->dir->files += entry->dir->files;
     note_dir(w, entry->dir);
@@ -410,7 +410,7 @@ static bool same_stamps(const struct table_dir *a, const struct table_dir *b)
         if (b->identified && (x->ino != y->ino || x->shown_ctime_ns != y->shown_ctime_ns))
             return false;
         if (a->entries[i].dir &&
-            !nj_digest_equal(&a->entries[i].dir->stamps, &b->entries[i].dir->stamps))
+            !nj_digest_equal(&a->entries[i].dir->stamps.digest, &b->entries[i].dir->stamps.digest))
             return false;
     }
     return true;
@@ -419,10 +419,8 @@ static bool same_stamps(const struct table_dir *a, const struct table_dir *b)
 static int name_tree(struct walk *w, const struct table_dir *old, struct table_dir *dir,
                      struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
     nj_auto_free struct nj_tree_entry *entries = NULL;
     struct nj_tree tree;
-    int r;
 
     entries = malloc((dir->n_entries + 1) * sizeof(*entries));
     if (!entries)
@@ -430,21 +428,14 @@ static int name_tree(struct walk *w, const struct table_dir *old, struct table_d
     for (size_t i = 0; i < dir->n_entries; i++)
         entries[i] = dir->entries[i].tree;
     tree = (struct nj_tree){entries, dir->n_entries};
-    nj_buf_init(&encoded, NJ_OBJECT_MAX_BYTES);
-    r = nj_tree_encode(&tree, &encoded, err);
-    if (r < 0)
-        return r;
-    return nj_object_put_later(w->sink, NJ_OBJECT_TREE, nj_buf_span(&encoded),
-                               old ? &old->tree : NULL, &dir->tree, err);
+    return nj_tree_put(w->sink, &tree, old ? &old->tree : NULL, &dir->arena, &dir->tree, err);
 }
 
 static int name_stamps(struct walk *w, const struct table_dir *old, struct table_dir *dir,
                        bool is_root, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf encoded = {0};
     nj_auto_free struct nj_stamp *entries = NULL;
     struct nj_stamps stamps;
-    int r;
 
     entries = calloc(dir->n_entries + 1, sizeof(*entries));
     if (!entries)
@@ -456,7 +447,7 @@ static int name_stamps(struct walk *w, const struct table_dir *old, struct table
         entries[i].mtime_ns = entry->mtime_ns;
         if (entry->dir) {
             entries[i].has_stamps = true;
-            entries[i].stamps = entry->dir->stamps;
+            entries[i].stamps = entry->dir->stamps.digest;
             entries[i].mtime_ns = entry->dir->mtime_ns;
         }
         if (w->identified) {
@@ -471,12 +462,8 @@ static int name_stamps(struct walk *w, const struct table_dir *old, struct table
         stamps.ctime_ns = dir->shown_ctime_ns;
         stamps.next_ino = is_root ? w->next_ino : 0;
     }
-    nj_buf_init(&encoded, NJ_OBJECT_MAX_BYTES);
-    r = nj_stamps_encode(&stamps, &encoded, err);
-    if (r < 0)
-        return r;
-    return nj_object_put_later(w->sink, NJ_OBJECT_STAMPS, nj_buf_span(&encoded),
-                               old ? &old->stamps : NULL, &dir->stamps, err);
+    return nj_stamps_put(w->sink, &stamps, old ? &old->stamps : NULL, &dir->arena, &dir->stamps,
+                         err);
 }
 
 /* fill_dir - all but the names of the new directory */
@@ -521,6 +508,22 @@ static int fill_dir(struct walk *w, int dir_fd, const struct table_dir *old, uns
     return 0;
 }
 
+/* keep_stored - one side of the directory is stored as it was; @dir outlives the one before */
+static int keep_stored(struct table_dir *dir, const struct nj_dir_stored *from,
+                       struct nj_dir_stored *ret_to, struct nj_error *err)
+{
+    struct nj_leaf *leaves = NULL;
+
+    if (from->n_leaves > 0) {
+        leaves = nj_arena_array(&dir->arena, from->n_leaves, sizeof(*leaves));
+        if (!leaves)
+            return nj_fail_nomem(err);
+        memcpy(leaves, from->leaves, from->n_leaves * sizeof(*leaves));
+    }
+    *ret_to = (struct nj_dir_stored){from->digest, leaves, from->n_leaves};
+    return 0;
+}
+
 static int name_dir(struct walk *w, const struct table_dir *old, bool is_root,
                     struct table_dir *dir, struct nj_error *err)
 {
@@ -530,11 +533,12 @@ static int name_dir(struct walk *w, const struct table_dir *old, bool is_root,
         r = name_tree(w, old, dir, err);
         return r < 0 ? r : name_stamps(w, old, dir, is_root, err);
     }
-    dir->tree = old->tree;
-    dir->stamps = old->stamps;
+    r = keep_stored(dir, &old->tree, &dir->tree, err);
+    if (r < 0)
+        return r;
     /* The root's also tell the next inode number. */
     if (same_stamps(old, dir) && !(is_root && w->identified))
-        return 0;
+        return keep_stored(dir, &old->stamps, &dir->stamps, err);
     return name_stamps(w, old, dir, is_root, err);
 }
 
@@ -615,7 +619,7 @@ int table_capture(struct nj_workspace *workspace, const struct table *old, unsig
     if (r != 0)
         return r;
     ret_capture->files = ret_table->root->files;
-    ret_capture->ref.tree = ret_table->root->tree;
-    ret_capture->ref.stamps = ret_table->root->stamps;
+    ret_capture->ref.tree = ret_table->root->tree.digest;
+    ret_capture->ref.stamps = ret_table->root->stamps.digest;
     return 0;
 }

@@ -391,8 +391,6 @@ static int make_entry(struct making *m, int dir_fd, const struct nj_tree_entry *
 }
 
 struct opened {
-    struct nj_buf tree_bytes;
-    struct nj_buf stamps_bytes;
     struct nj_arena arena;
     struct nj_tree tree;
     struct nj_stamps stamps;
@@ -400,8 +398,6 @@ struct opened {
 
 static void opened_done(struct opened *opened)
 {
-    nj_buf_done(&opened->tree_bytes);
-    nj_buf_done(&opened->stamps_bytes);
     nj_arena_done(&opened->arena);
 }
 NJ_DEFINE_AUTO_VAL(struct opened, opened_done);
@@ -412,16 +408,9 @@ static int open_dir(struct making *m, const struct nj_digest *tree_digest,
 {
     int r;
 
-    nj_buf_init(&opened->tree_bytes, NJ_OBJECT_MAX_BYTES);
-    nj_buf_init(&opened->stamps_bytes, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(m->source, NJ_OBJECT_TREE, tree_digest, &opened->tree_bytes, err);
+    r = nj_tree_load(m->source, tree_digest, &opened->arena, &opened->tree, NULL, err);
     if (r >= 0)
-        r = nj_tree_decode(nj_buf_span(&opened->tree_bytes), &opened->arena, &opened->tree, err);
-    if (r >= 0)
-        r = nj_object_get(m->source, NJ_OBJECT_STAMPS, stamps_digest, &opened->stamps_bytes, err);
-    if (r >= 0)
-        r = nj_stamps_decode(nj_buf_span(&opened->stamps_bytes), &opened->arena, &opened->stamps,
-                             err);
+        r = nj_stamps_load(m->source, stamps_digest, &opened->arena, &opened->stamps, err);
     if (r >= 0 && opened->stamps.n_entries != opened->tree.n_entries)
         r = nj_fail(err, NJ_E_CORRUPT, "%zu entries but %zu stamps", opened->tree.n_entries,
                     opened->stamps.n_entries);
@@ -572,8 +561,8 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     bool is_plain = false;
     int r = 0;
 
-    if (root && nj_digest_equal(&root->tree, &ref->tree) &&
-        nj_digest_equal(&root->stamps, &ref->stamps))
+    if (root && nj_digest_equal(&root->tree.digest, &ref->tree) &&
+        nj_digest_equal(&root->stamps.digest, &ref->stamps))
         return 0; /* nothing ran since the capture that named it */
     if (root && root->files > 0 && !restore_is_complete(objects, ref))
         r = restore_save(workspace, &held, err);

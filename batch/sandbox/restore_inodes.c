@@ -91,8 +91,6 @@ static int add(struct gathering *g, const struct nj_tree_entry *entry, uint64_t 
 static int gather(struct gathering *g, const struct nj_digest *tree_digest,
                   const struct nj_digest *stamps_digest, unsigned depth, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf tree_bytes = {0};
-    NJ_AUTO(nj_buf_done) struct nj_buf stamps_bytes = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_stamps stamps;
     struct nj_tree tree;
@@ -100,11 +98,7 @@ static int gather(struct gathering *g, const struct nj_digest *tree_digest,
 
     if (depth > NJ_TREE_DEPTH_MAX)
         return nj_fail(err, NJ_E_LIMIT, "the tree is deeper than %d", NJ_TREE_DEPTH_MAX);
-    nj_buf_init(&tree_bytes, NJ_OBJECT_MAX_BYTES);
-    nj_buf_init(&stamps_bytes, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(g->source, NJ_OBJECT_STAMPS, stamps_digest, &stamps_bytes, err);
-    if (r >= 0)
-        r = nj_stamps_decode(nj_buf_span(&stamps_bytes), &arena, &stamps, err);
+    r = nj_stamps_load(g->source, stamps_digest, &arena, &stamps, err);
     if (r < 0)
         return r;
     if (depth == 0) {
@@ -113,9 +107,7 @@ static int gather(struct gathering *g, const struct nj_digest *tree_digest,
     }
     if (g->next_ino == 0)
         return 0;
-    r = nj_object_get(g->source, NJ_OBJECT_TREE, tree_digest, &tree_bytes, err);
-    if (r >= 0)
-        r = nj_tree_decode(nj_buf_span(&tree_bytes), &arena, &tree, err);
+    r = nj_tree_load(g->source, tree_digest, &arena, &tree, NULL, err);
     for (size_t i = 0; r >= 0 && i < stamps.n_entries; i++) {
         const struct nj_stamp *stamp = &stamps.entries[i];
         const struct nj_tree_entry *entry = nj_tree_find(&tree, stamp->name);

@@ -39,9 +39,9 @@ struct table_dir {
     uint32_t *order; /* creation order, oldest first: indexes into entries */
     int64_t mtime_ns;
     int64_t shown_ctime_ns;
-    bool identified; /* its stamps tell ctimes and inode numbers */
-    struct nj_digest tree;
-    struct nj_digest stamps;
+    bool identified;           /* its stamps tell ctimes and inode numbers */
+    struct nj_dir_stored tree; /* their leaves in the arena */
+    struct nj_dir_stored stamps;
     uint64_t due; /* must be looked at by the capture of this number */
     /* of it and all below */
     uint64_t files;

@@ -237,8 +237,8 @@ int nj_workspace_scan(struct nj_workspace *workspace, uint64_t *ret_files, uint6
     }
     /* A name, a mode, an attribute, a time or the order of a listing. */
     if (misses == 0 && workspace->table.root &&
-        !(nj_digest_equal(&capture.ref.tree, &workspace->table.root->tree) &&
-          nj_digest_equal(&capture.ref.stamps, &workspace->table.root->stamps)))
+        !(nj_digest_equal(&capture.ref.tree, &workspace->table.root->tree.digest) &&
+          nj_digest_equal(&capture.ref.stamps, &workspace->table.root->stamps.digest)))
         misses = 1;
     *ret_files = capture.files;
     *ret_misses = misses;

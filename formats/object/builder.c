@@ -270,8 +270,6 @@ static int finish_dir(struct node *dir, const struct nj_object_sink *sink,
 {
     nj_auto_free struct nj_tree_entry *entries = calloc(dir->n_children + 1, sizeof(*entries));
     nj_auto_free struct nj_stamp *stamps = calloc(dir->n_children + 1, sizeof(*stamps));
-    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    struct nj_workspace_ref ref;
     int r;
 
     if (!entries || !stamps)
@@ -279,25 +277,11 @@ static int finish_dir(struct node *dir, const struct nj_object_sink *sink,
     r = finish_children(dir, sink, entries, stamps, err);
     if (r < 0)
         return r;
-    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_tree_encode(&(struct nj_tree){entries, dir->n_children}, &buf, err);
-    if (r < 0)
-        return r;
-    r = nj_object_put(sink, NJ_OBJECT_TREE, nj_buf_span(&buf), &ref.tree, err);
-    if (r < 0)
-        return r;
-    nj_buf_clear(&buf);
-    r = nj_stamps_encode(&(struct nj_stamps){.mtime_ns = dir->mtime_ns,
-                                             .entries = stamps,
-                                             .n_entries = dir->n_children},
-                         &buf, err);
-    if (r < 0)
-        return r;
-    r = nj_object_put(sink, NJ_OBJECT_STAMPS, nj_buf_span(&buf), &ref.stamps, err);
-    if (r < 0)
-        return r;
-    *ret_ref = ref;
-    return 0;
+    return nj_dir_put(sink, &(struct nj_tree){entries, dir->n_children},
+                      &(struct nj_stamps){.mtime_ns = dir->mtime_ns,
+                                          .entries = stamps,
+                                          .n_entries = dir->n_children},
+                      ret_ref, err);
 }
 
 int nj_tree_builder_finish(struct nj_tree_builder *builder, const struct nj_object_sink *sink,

@@ -26,6 +26,9 @@
 #define NJ_TREE_XATTRS_MAX 64
 #define NJ_TREE_XATTR_VALUE_MAX_BYTES 65536
 #define NJ_PARTS_MAX 65536
+#define NJ_LEAVES_ABOVE 1024 /* a directory of more entries is stored in leaves */
+#define NJ_LEAVES_MAX 4096
+#define NJ_DIR_MAX_BYTES (NJ_OBJECT_MAX_BYTES + (1u << 20)) /* one directory's leaves and list */
 #define NJ_STAMPS_INO_MAX (UINT64_C(1) << 62)
 #define NJ_LIST_FANOUT 32
 
@@ -222,6 +225,50 @@ struct nj_workspace_ref {
     struct nj_digest tree;
     struct nj_digest stamps;
 };
+
+/*
+ * A directory as it is stored: one object a side, or, above NJ_LEAVES_ABOVE entries, leaves of some
+ * hundred entries each, and the list of them (leaves.c). Whoever keeps or reads directories calls
+ * these; the encoders and decoders above are of single objects.
+ */
+struct nj_leaf {
+    struct nj_digest digest;
+    uint64_t first; /* hash of its first name */
+};
+
+struct nj_dir_stored {
+    struct nj_digest digest;
+    const struct nj_leaf *leaves; /* in the arena it was put with */
+    size_t n_leaves;
+};
+
+/* nj_tree_put, nj_stamps_put - put one side of a directory
+ *
+ * @earlier  what that side was stored as before, all of which the sink has; NULL: nothing. Leaves
+ *           that are as they were are not put again, the others are hinted as its changes.
+ *
+ * Fails with NJ_E_LIMIT beyond NJ_TREE_ENTRIES_MAX entries or NJ_OBJECT_MAX_BYTES together.
+ */
+int nj_tree_put(const struct nj_object_sink *sink, const struct nj_tree *tree,
+                const struct nj_dir_stored *earlier, struct nj_arena *arena,
+                struct nj_dir_stored *ret_stored, struct nj_error *err) NJ_MUST_USE;
+int nj_stamps_put(const struct nj_object_sink *sink, const struct nj_stamps *stamps,
+                  const struct nj_dir_stored *earlier, struct nj_arena *arena,
+                  struct nj_dir_stored *ret_stored, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_dir_put - both sides of a directory that was not there before */
+int nj_dir_put(const struct nj_object_sink *sink, const struct nj_tree *tree,
+               const struct nj_stamps *stamps, struct nj_workspace_ref *ret_ref,
+               struct nj_error *err) NJ_MUST_USE;
+
+/* nj_tree_load, nj_stamps_load - read one back, whole or in leaves; all of it lives in @arena.
+ * @ret_bytes: how many it was encoded in; may be NULL. */
+int nj_tree_load(const struct nj_object_source *source, const struct nj_digest *digest,
+                 struct nj_arena *arena, struct nj_tree *ret_tree, size_t *ret_bytes,
+                 struct nj_error *err) NJ_MUST_USE;
+int nj_stamps_load(const struct nj_object_source *source, const struct nj_digest *digest,
+                   struct nj_arena *arena, struct nj_stamps *ret_stamps,
+                   struct nj_error *err) NJ_MUST_USE;
 
 /* nj_tree_empty - puts the empty directory (mtime 0) and names it */
 int nj_tree_empty(const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,

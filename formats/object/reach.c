@@ -149,13 +149,28 @@ static int count_entries(struct nj_reach *reach, size_t count, struct nj_error *
     return 0;
 }
 
+/* follow_leaves - each is an object of the directory's own kind, and no level deeper */
+static int follow_leaves(struct nj_reach *reach, const struct nj_leaf_list *leaves,
+                         enum nj_object_kind kind, unsigned depth, struct nj_error *err)
+{
+    int r;
+
+    r = count_entries(reach, leaves->n, err);
+    for (size_t i = 0; r == 0 && i < leaves->n; i++)
+        r = reach_add(reach, kind, &leaves->digests[i], depth, err);
+    return r;
+}
+
 static int follow_tree(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
                        unsigned depth, struct nj_error *err)
 {
+    struct nj_leaf_list leaves;
     struct nj_tree tree;
     int r;
 
-    r = nj_tree_decode(bytes, arena, &tree, err);
+    r = nj_tree_decode_stored(bytes, arena, &tree, &leaves, err);
+    if (r == 0 && leaves.n > 0)
+        return follow_leaves(reach, &leaves, NJ_OBJECT_TREE, depth, err);
     if (r == 0)
         r = count_entries(reach, tree.n_entries, err);
     for (size_t i = 0; r == 0 && i < tree.n_entries; i++) {
@@ -174,10 +189,13 @@ static int follow_tree(struct nj_reach *reach, struct nj_span bytes, struct nj_a
 static int follow_stamps(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
                          unsigned depth, struct nj_error *err)
 {
+    struct nj_leaf_list leaves;
     struct nj_stamps stamps;
     int r;
 
-    r = nj_stamps_decode(bytes, arena, &stamps, err);
+    r = nj_stamps_decode_stored(bytes, arena, &stamps, &leaves, err);
+    if (r == 0 && leaves.n > 0)
+        return follow_leaves(reach, &leaves, NJ_OBJECT_STAMPS, depth, err);
     if (r == 0)
         r = count_entries(reach, stamps.n_entries, err);
     for (size_t i = 0; r == 0 && i < stamps.n_entries; i++)

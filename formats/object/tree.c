@@ -193,6 +193,17 @@ int nj_tree_encode(const struct nj_tree *tree, struct nj_buf *out, struct nj_err
     return nj_packer_end(&packer, err);
 }
 
+int nj_tree_encode_leaves(const struct nj_leaf *leaves, size_t n, struct nj_buf *out,
+                          struct nj_error *err)
+{
+    struct nj_packer packer;
+
+    nj_packer_init(&packer, out);
+    nj_pack_map(&packer, 1);
+    nj_leaves_pack(&packer, leaves, n);
+    return nj_packer_end(&packer, err);
+}
+
 static int decode_xattrs(const struct nj_pack_at *map, struct nj_arena *arena,
                          struct nj_tree_entry *entry, struct nj_error *err)
 {
@@ -313,24 +324,23 @@ static int decode_entry(const struct nj_pack_at *map, struct nj_arena *arena,
     return 0;
 }
 
-int nj_tree_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_tree *ret_tree,
-                   struct nj_error *err)
+int nj_tree_check_order(const struct nj_tree_entry *entries, size_t n, struct nj_error *err)
 {
-    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    for (size_t i = 1; i < n; i++)
+        if (span_compare(entries[i - 1].name, entries[i].name) >= 0)
+            return nj_fail(err, NJ_E_CORRUPT, "names are not in ascending order of unique names");
+    return 0;
+}
+
+static int decode_entries(const struct nj_pack_at *root, struct nj_arena *arena,
+                          struct nj_tree *ret_tree, struct nj_error *err)
+{
     struct nj_tree_entry *entries;
     struct nj_pack_at array;
-    struct nj_pack_at root;
-    unsigned present;
     size_t count;
     int r;
 
-    r = nj_object_open(&doc, "tree", bytes, &root, err);
-    if (r < 0)
-        return r;
-    r = nj_object_keys(&root, "e", &present, err);
-    if (r < 0)
-        return r;
-    r = nj_pack_get_array(&root, "e", &array, &count, err);
+    r = nj_pack_get_array(root, "e", &array, &count, err);
     if (r < 0)
         return r;
     if (count > NJ_TREE_ENTRIES_MAX)
@@ -356,6 +366,39 @@ int nj_tree_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_tree 
     return 0;
 }
 
+int nj_tree_decode_stored(struct nj_span bytes, struct nj_arena *arena, struct nj_tree *ret_tree,
+                          struct nj_leaf_list *ret_leaves, struct nj_error *err)
+{
+    NJ_AUTO(nj_pack_done) struct nj_pack_doc doc = {0};
+    enum { LEAVES = 1, ENTRIES = 2 };
+    struct nj_leaf_list leaves = {0};
+    struct nj_pack_at root;
+    unsigned present;
+    int r;
+
+    r = nj_object_open(&doc, "tree", bytes, &root, err);
+    if (r == 0)
+        r = nj_object_keys(&root, ret_leaves ? "Ce" : "e", &present, err);
+    if (r < 0)
+        return r;
+    present <<= ret_leaves ? 0 : 1;
+    if (present & LEAVES && present & ENTRIES)
+        return nj_pack_fail(&root, err, "both entries and leaves");
+    if (present & LEAVES)
+        r = nj_leaves_unpack(&root, arena, &leaves, err);
+    else
+        r = decode_entries(&root, arena, ret_tree, err);
+    if (r == 0 && ret_leaves)
+        *ret_leaves = leaves;
+    return r;
+}
+
+int nj_tree_decode(struct nj_span bytes, struct nj_arena *arena, struct nj_tree *ret_tree,
+                   struct nj_error *err)
+{
+    return nj_tree_decode_stored(bytes, arena, ret_tree, NULL, err);
+}
+
 const struct nj_tree_entry *nj_tree_find(const struct nj_tree *tree, struct nj_span name)
 {
     size_t low = 0;
@@ -378,24 +421,5 @@ const struct nj_tree_entry *nj_tree_find(const struct nj_tree *tree, struct nj_s
 int nj_tree_empty(const struct nj_object_sink *sink, struct nj_workspace_ref *ret_ref,
                   struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
-    struct nj_workspace_ref ref;
-    int r;
-
-    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_tree_encode(&(struct nj_tree){0}, &buf, err);
-    if (r < 0)
-        return r;
-    r = nj_object_put(sink, NJ_OBJECT_TREE, nj_buf_span(&buf), &ref.tree, err);
-    if (r < 0)
-        return r;
-    nj_buf_clear(&buf);
-    r = nj_stamps_encode(&(struct nj_stamps){0}, &buf, err);
-    if (r < 0)
-        return r;
-    r = nj_object_put(sink, NJ_OBJECT_STAMPS, nj_buf_span(&buf), &ref.stamps, err);
-    if (r < 0)
-        return r;
-    *ret_ref = ref;
-    return 0;
+    return nj_dir_put(sink, &(struct nj_tree){0}, &(struct nj_stamps){0}, ret_ref, err);
 }

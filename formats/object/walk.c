@@ -18,15 +18,14 @@ struct budget {
 
 /* A directory held open. Zeroed is valid and empty. */
 struct opened {
-    struct nj_buf buf;
     struct nj_arena arena;
     struct nj_tree tree;
+    size_t bytes;
 };
 
 static void opened_done(struct opened *opened)
 {
     nj_arena_done(&opened->arena);
-    nj_buf_done(&opened->buf);
 }
 NJ_DEFINE_AUTO_VAL(struct opened, opened_done);
 
@@ -35,18 +34,14 @@ static int tree_open(struct opened *opened, const struct nj_object_source *sourc
 {
     int r;
 
-    nj_buf_init(&opened->buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(source, NJ_OBJECT_TREE, digest, &opened->buf, err);
-    if (r < 0)
-        return r;
-    r = nj_tree_decode(nj_buf_span(&opened->buf), &opened->arena, &opened->tree, err);
+    r = nj_tree_load(source, digest, &opened->arena, &opened->tree, &opened->bytes, err);
     if (r < 0)
         return r;
     budget->entries += opened->tree.n_entries;
     if (budget->entries > NJ_TREE_VISITS_MAX)
         return nj_fail(err, NJ_E_LIMIT, "the tree unfolds to more than %d entries",
                        NJ_TREE_VISITS_MAX);
-    budget->held_bytes += opened->buf.len;
+    budget->held_bytes += opened->bytes;
     if (budget->held_bytes > NJ_TREE_HELD_MAX_BYTES)
         return nj_fail(err, NJ_E_LIMIT, "the directories on one path hold more than %u bytes",
                        NJ_TREE_HELD_MAX_BYTES);
@@ -189,7 +184,7 @@ static int walk_dir(struct walker *walker, const struct nj_digest *digest, unsig
         }
         path_pop(&walker->path, path_len);
     }
-    walker->budget.held_bytes -= dir.buf.len;
+    walker->budget.held_bytes -= dir.bytes;
     return 0;
 }
 
@@ -320,7 +315,7 @@ static int diff_dir(struct differ *differ, const struct nj_digest *a, const stru
         i += order <= 0;
         j += order >= 0;
     }
-    differ->budget.held_bytes -= dir_a.buf.len + dir_b.buf.len;
+    differ->budget.held_bytes -= dir_a.bytes + dir_b.bytes;
     return 0;
 }
 

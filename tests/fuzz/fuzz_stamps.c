@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "formats/object/object.h"
+#include "formats/object/inside.h"
 
 #include "formats/base/banned.h"
 
@@ -17,10 +17,11 @@ static void try_stamps(struct nj_span bytes)
     NJ_AUTO(nj_buf_done) struct nj_buf second = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_error err = {0};
+    struct nj_leaf_list leaves;
     struct nj_stamps stamps;
     struct nj_stamps again;
 
-    if (nj_stamps_decode(bytes, &arena, &stamps, &err) < 0)
+    if (nj_stamps_decode_stored(bytes, &arena, &stamps, &leaves, &err) < 0 || leaves.n > 0)
         return;
     nj_buf_init(&first, 2 * (size_t)NJ_OBJECT_MAX_BYTES);
     nj_buf_init(&second, 2 * (size_t)NJ_OBJECT_MAX_BYTES);

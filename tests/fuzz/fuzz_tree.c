@@ -2,11 +2,12 @@
  * fuzz_tree.c - the bytes of a directory
  *
  * Property: what decodes can be encoded (the decoder lets nothing pass that the encoder asserts),
- * and decodes again to an equal encoding; each entry is found by its name.
+ * and decodes again to an equal encoding; each entry is found by its name. A list of leaves is
+ * decoded, too; that what it names fits together is for fuzz_walk.c.
  */
 #include <stdlib.h>
 
-#include "formats/object/object.h"
+#include "formats/object/inside.h"
 
 #include "formats/base/banned.h"
 
@@ -18,10 +19,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     NJ_AUTO(nj_buf_done) struct nj_buf second = {0};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_error err = {0};
+    struct nj_leaf_list leaves;
     struct nj_tree tree;
     struct nj_tree again;
 
-    if (nj_tree_decode((struct nj_span){data, size}, &arena, &tree, &err) < 0)
+    if (nj_tree_decode_stored((struct nj_span){data, size}, &arena, &tree, &leaves, &err) < 0 ||
+        leaves.n > 0)
         return 0;
     nj_buf_init(&first, 2 * (size_t)NJ_OBJECT_MAX_BYTES);
     nj_buf_init(&second, 2 * (size_t)NJ_OBJECT_MAX_BYTES);

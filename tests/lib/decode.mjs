@@ -44,8 +44,12 @@ if (roles.length !== snapshot.messages) throw new Error('the conversation has an
 
 // The workspace: hard links name a path that stands earlier in the walk.
 let files = 0
+const entries = (digest) => {
+    const tree = decode(bytes(digest))
+    return tree.C ? tree.C.flatMap(entries) : tree.e // a large directory lists its leaves
+}
 const restore = (digest, folder) => {
-    for (const entry of decode(bytes(digest)).e) {
+    for (const entry of entries(digest)) {
         const path = Buffer.concat([folder, Buffer.from('/'), Buffer.from(entry.n)])
         if (entry.t === 1) {
             const content = Buffer.concat(entry.p ? decode(bytes(entry.p)).p.map(bytes) : [bytes(entry.d)])

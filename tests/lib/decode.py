@@ -48,9 +48,14 @@ roles = [json.loads(objects[item])["role"] for item in (items(snapshot["list"]) 
 files = 0
 
 
+def entries(digest):
+    tree = msgpack.unpackb(objects[digest])
+    return [entry for leaf in tree["C"] for entry in entries(leaf)] if "C" in tree else tree["e"]
+
+
 def restore(digest, where):
     global files
-    for entry in msgpack.unpackb(objects[digest])["e"]:
+    for entry in entries(digest):
         path = os.path.join(where, entry["n"])
         if entry["t"] == 1:
             parts = msgpack.unpackb(objects[entry["p"]])["p"] if "p" in entry else [entry["d"]]
