@@ -311,6 +311,30 @@ static void what_spoils_the_clock_lowers_the_level(void **state)
     assert_string_equal(h.out, "2026-01-01\n");
 }
 
+static void a_program_without_room_for_the_image_begins_all_the_same(void **state)
+{
+    const char *const argv[] = {
+        "bash", "-c",
+        "cat > full.c <<'E'\n"
+        "#include <stdio.h>\n#include <sys/auxv.h>\n#include <time.h>\n#include <unistd.h>\n"
+        "__attribute__((section(\".full\"), used)) char full[4096] = {1};\n"
+        "int main(void) { struct timespec t; clock_gettime(CLOCK_REALTIME, &t);\n"
+        "  printf(\"%lx %d %ld\\n\", getauxval(AT_SYSINFO_EHDR), dup(0), (long)t.tv_sec); return "
+        "0; }\n"
+        "E\n"
+        "gcc -no-pie -Wl,--section-start=.full=" VALUE(NJ_LAYOUT_BASE) " -o full full.c && ./full",
+        NULL};
+    struct nj_box_call call = virtual_call(argv, 1);
+
+    (void)state;
+    call_with(&h, &call);
+    assert_int_equal(h.outcome.status, 0);
+    /* No vDSO, no descriptor of ours, and still the virtual clock: its calls are told. */
+    assert_string_equal(h.out, "0 3 1767225600\n");
+    assert_int_equal(h.meta.level, 0);
+    assert_int_equal(h.meta.lowered, NJ_LOWERED_EXEC);
+}
+
 static void a_host_that_lacks_the_means_says_so(void **state)
 {
     static const struct {
@@ -427,6 +451,7 @@ static int run_cases(const char *name)
         TEST(the_clock_never_goes_back),
         TEST(threads_execs_and_signals_come_in_storms),
         TEST(what_spoils_the_clock_lowers_the_level),
+        TEST(a_program_without_room_for_the_image_begins_all_the_same),
         TEST(a_host_that_lacks_the_means_says_so),
         TEST(what_children_used_is_the_same),
         TEST(one_processor_is_shown),
