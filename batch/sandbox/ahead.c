@@ -11,8 +11,9 @@
 
 #include "formats/base/banned.h"
 
-/* After an open the processors belong to whoever asked for it. */
-#define ORDER_AFTER_US 2000
+/* After an open the processors belong to whoever asked for it, and to the call that it asked for: a
+ * short one is over by then. */
+#define ORDER_AFTER_US 20000
 
 int nj_ahead_key(const struct nj_box_plan *plan, struct nj_buf *key, struct nj_error *err)
 {

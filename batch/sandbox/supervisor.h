@@ -41,9 +41,10 @@ struct nj_supervisor {
     int64_t clock_ns;           /* what /proc/uptime goes by */
     int engine_fd;              /* non-blocking */
     int init_fd;
-    int call_fd;   /* to whoever takes the next call */
-    bool placed;   /* the directories that calls mount at exist */
-    bool prepared; /* init has been asked for a reaper, and what it mounts is still right */
+    int call_fd;    /* to whoever takes the next call */
+    bool placed;    /* the directories that calls mount at exist */
+    bool prepared;  /* init has been asked for a reaper, and what it mounts is still right */
+    bool rehearsed; /* what a call touches was touched before */
     pid_t init_pid;
     int null_fd;
     int sockets_fd;             /* lists the unix sockets of the box; -1: they cannot be listed */
