@@ -122,7 +122,8 @@ const char *nj_lowered_text(enum nj_lowered lowered); /* "?" for an unknown numb
     X(UID_MAP, 11, "uid_map")                                                                      \
     X(GID_MAP, 12, "gid_map")                                                                      \
     X(AUTOGROUP, 13, "autogroup")                                                                  \
-    X(FDINFO, 14, "fdinfo")
+    X(FDINFO, 14, "fdinfo")                                                                        \
+    X(MAPS, 16, "maps")
 
 enum {
 #define X(name, bit, text) NJ_FIGURE_##name = 1 << (bit),

@@ -180,7 +180,7 @@ static void what_the_reproducible_layer_reached_is_kept(void **state)
     nj_figures_text(NJ_FIGURE_UNHEARD, names);
     assert_string_equal(names, "");
     nj_figures_text(NJ_FIGURES_MAX, names);
-    assert_non_null(strstr(names, "gid_map, autogroup, fdinfo"));
+    assert_non_null(strstr(names, "gid_map, autogroup, fdinfo, maps"));
     event.tool_done.meta.figures = 0;
     assert_false(decoded.tool_done.meta.has_order);
     event.tool_done.meta.applied = event.tool_done.meta.level = NJ_LEVEL_MAX;
