@@ -29,6 +29,8 @@
 #define FILES_MAX 4096
 #define SIGNALS_MAX 4096 /* queued signals and timers: the kernel's own memory */
 #define STACK_BYTES (8u << 20)
+#define LOCKED_BYTES (8u << 20) /* this and the next as the kernel has them by itself */
+#define QUEUED_BYTES 819200
 
 int nj_payload_set_caps(uint64_t caps)
 {
@@ -102,24 +104,30 @@ static int set_limit(int resource, uint64_t value)
     return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? -errno : 0;
 }
 
+/* What is not of the plan: the same wherever the engine was started. */
+static const struct {
+    int resource;
+    uint64_t value;
+} fixed_limits[] = {
+    {RLIMIT_CORE, 1}, /* not 0: only 1 keeps a core_pattern that is a pipe from running */
+    {RLIMIT_NOFILE, FILES_MAX},
+    {RLIMIT_STACK, STACK_BYTES},
+    {RLIMIT_SIGPENDING, SIGNALS_MAX},
+    {RLIMIT_MEMLOCK, LOCKED_BYTES},
+    {RLIMIT_MSGQUEUE, QUEUED_BYTES},
+    {RLIMIT_RTPRIO, 0},
+    {RLIMIT_NICE, 0},
+};
+
 /* set_limits - all but that of a file's size */
 static int set_limits(const struct nj_init_limits *limits)
 {
-    int r;
+    int r = 0;
 
-    /* 1, not 0: a core_pattern that is a pipe runs the host's handler whatever the limit, except
-     * for 1. */
-    r = set_limit(RLIMIT_CORE, 1);
-    if (r >= 0)
-        r = set_limit(RLIMIT_NOFILE, FILES_MAX);
-    if (r >= 0)
-        r = set_limit(RLIMIT_STACK, STACK_BYTES);
+    for (size_t i = 0; i < sizeof(fixed_limits) / sizeof(fixed_limits[0]) && r >= 0; i++)
+        r = set_limit(fixed_limits[i].resource, fixed_limits[i].value);
     if (r >= 0)
         r = set_limit(RLIMIT_NPROC, limits->processes);
-    if (r >= 0)
-        r = set_limit(RLIMIT_SIGPENDING, SIGNALS_MAX);
-    if (r >= 0)
-        r = set_limit(RLIMIT_RTPRIO, 0);
     if (r >= 0 && limits->data_bytes > 0)
         r = set_limit(RLIMIT_DATA, limits->data_bytes);
     return r;

@@ -9,6 +9,8 @@
 #include "batch/sandbox/virtual/layout.h"
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "formats/base/banned.h"
@@ -424,6 +426,52 @@ static void a_killed_supervisor_leaves_nothing(void **state)
     /* stop() waits for the helper, which waits for every process of the box. */
 }
 
+/* Of the engine's own surroundings nothing comes into a box. */
+static void who_started_the_engine_makes_no_difference(void **state)
+{
+    static const char command[] =
+        "ulimit -Sa; ulimit -Ha; env | sort; umask; id; hostname; nproc; nice; echo $$ $PPID; pwd;"
+        "trap; cut -d' ' -f1 /proc/self/maps; cat /proc/self/limits /proc/self/oom_score_adj; ls "
+        "/proc/self/fd; od -An -tx8 /proc/self/auxv; python3 -c 'import ctypes\n"
+        "print(ctypes.CDLL(None).syscall(334, 0, 0, 0, 0))'"; /* rseq */
+    static const int resources[] = {RLIMIT_STACK, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NOFILE,
+                                    RLIMIT_SIGPENDING};
+    struct rlimit limits[sizeof(resources) / sizeof(resources[0])];
+    static char first[sizeof(h.out)];
+    struct nj_box_plan plan;
+    mode_t mask;
+    long at;
+
+    (void)state;
+    run(command, 1);
+    memcpy(first, h.out, sizeof(first));
+    stop(&h);
+    mask = umask(077);
+    assert_int_equal(setenv("NJ_TEST_STRANGER", "here", 1), 0);
+    for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
+        struct rlimit half;
+
+        assert_int_equal(getrlimit(resources[i], &limits[i]), 0);
+        half = limits[i];
+        half.rlim_cur = limits[i].rlim_cur / 2 < 65536 ? limits[i].rlim_cur / 2 : 65536;
+        half.rlim_cur = resources[i] == RLIMIT_STACK ? 2 << 20 : half.rlim_cur;
+        assert_int_equal(setrlimit(resources[i], &half), 0);
+    }
+    start(&h);
+    nj_box_plan_default(&plan);
+    plan.level = 1;
+    open_box(&h, &plan);
+    run(command, 1);
+    for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++)
+        assert_int_equal(setrlimit(resources[i], &limits[i]), 0);
+    assert_int_equal(unsetenv("NJ_TEST_STRANGER"), 0);
+    (void)umask(mask);
+    at = difference(first, h.out);
+    if (at >= 0)
+        fail_msg("differs at byte %ld:\n%.90s\n%.90s", at, first + at, h.out + at);
+    assert_non_null(strstr(h.out, "\n-1\n"));
+}
+
 static int set_up_clock(void **state)
 {
     struct nj_box_plan plan;
@@ -455,6 +503,7 @@ static int run_cases(const char *name)
         TEST(a_host_that_lacks_the_means_says_so),
         TEST(what_children_used_is_the_same),
         TEST(one_processor_is_shown),
+        TEST(who_started_the_engine_makes_no_difference),
         TEST(a_killed_supervisor_leaves_nothing),
     };
 
