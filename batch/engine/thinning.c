@@ -25,6 +25,9 @@ struct nj_thinning {
         size_t ended; /* sessions that had ended when it was last tried */
     } * seen;
     size_t n_seen;
+    /* When none was worth it: until one more has ended, or a segment is complete, none will be. */
+    size_t idle_ended;
+    uint32_t idle_durable;
 };
 
 /* What a worker is told: the segment, and by session whether its frames live. */
@@ -197,15 +200,20 @@ static int start(struct nj_engine *engine, uint32_t segment, struct nj_error *er
 static int look(struct nj_engine *engine, struct nj_error *err)
 {
     struct nj_thinning *thinning = engine->thinning;
+    uint32_t durable = nj_journal_durable_segment(engine->writer);
     size_t ended = count_ended(engine);
     uint32_t segment = 0;
 
-    if (thinning->segment != 0 || ended == 0)
+    if (thinning->segment != 0 || ended == 0 ||
+        (ended == thinning->idle_ended && durable == thinning->idle_durable))
         return 0;
     if (choose(engine, ended, &segment, err) < 0)
         return -(int)err->code;
-    if (segment == 0)
+    if (segment == 0) {
+        thinning->idle_ended = ended;
+        thinning->idle_durable = durable;
         return 0;
+    }
     thinning->seen[segment].ended = ended;
     return start(engine, segment, err);
 }
