@@ -51,6 +51,16 @@ def caps_of(fields, foreign):
     return ",".join(("box:" if foreign else "") + name for name in names) or "none"
 
 
+def kinds_of(pid):
+    kinds = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            kinds.append(kind_of(pid, number))
+        except FileNotFoundError:
+            pass  # at D3 a supervisor has copies of descriptors for a moment
+    return sorted(kinds)
+
+
 def kind_of(pid, number):
     target = os.readlink(f"/proc/{pid}/fd/{number}")
     if number == "2" and target == os.readlink("/proc/%d/fd/2" % engine):
@@ -79,7 +89,7 @@ def line(pid, role, engine_uid, fds):
     text = (f"{role} uid={who} groups={len(fields['Groups'].split())} caps={caps_of(fields, foreign)} "
             f"nnp={fields['NoNewPrivs']} seccomp={fields['Seccomp']} dumpable={dumpable}")
     if fds and role in ("supervisor", "init", "reaper", "payload"):
-        kinds = sorted(kind_of(pid, number) for number in os.listdir(f"/proc/{pid}/fd"))
+        kinds = kinds_of(pid)
         text += " fds=" + ",".join(f"{kind}*{kinds.count(kind)}" for kind in sorted(set(kinds)))
     return text
 
