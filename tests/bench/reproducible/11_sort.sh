@@ -1,5 +1,6 @@
 # Sorting with several threads, shuffling, samples.
 # equal: D1
+# times: D3
 # varies
 set -eu
 seq 1 7 300000 | awk '{ print ($1 * 7919) % 1000003 }' >numbers
