@@ -90,10 +90,12 @@ static void point_at_earlier(struct nj_buf *bytes, const struct memory_objects *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     NJ_AUTO(memory_objects_done) struct memory_objects store = {0};
+    NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     struct nj_object_sink sink = memory_objects_sink(&store);
     struct nj_workspace_ref empty;
     struct nj_workspace_ref ref;
     struct nj_digest previous;
+    struct nj_stamps stamps;
     struct walk walk = {.source = memory_objects_source(&store)};
     struct nj_error err = {0};
     size_t at = 0;
@@ -129,6 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     walk.root = ref.tree;
     /* How these end is the input's business; that they end, and harmlessly, is what is tried. */
     (void)!nj_tree_walk(&walk.source, &ref.tree, check_entry, &walk, &err);
+    (void)!nj_stamps_load(&walk.source, &ref.stamps, &arena, &stamps, &err);
     walk.visits = 0;
     (void)!nj_tree_reach(&walk.source, &ref, count_object, &walk, &err);
     walk.visits = 0;
