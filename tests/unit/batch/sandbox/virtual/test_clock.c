@@ -221,7 +221,9 @@ static void timers_end_programs_in_time(void **state)
         "signal.signal(signal.SIGALRM, lambda *a: fired.append(time.monotonic()))\n"
         "start = time.monotonic(); signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)\n"
         "time.sleep(1.1); end = time.monotonic()\n"
-        "assert end - start >= 1.1 and len(fired) >= 5, (end - start, fired)\n"
+        "assert end - start >= 1.1, end - start\n"
+        "for i in range(200): len(fired) < 5 and time.sleep(0.1) # a busy machine joins some\n"
+        "assert len(fired) >= 5, fired\n"
         "for i, at in enumerate(fired): assert at - start >= 0.2 * (i + 1), (i, at - start)'",
         1);
 }
