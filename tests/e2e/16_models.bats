@@ -6,19 +6,12 @@
 load ../lib/common
 load ../lib/model_server
 
-setup() {
-    nj_setup
-    skip_without namespaces
-    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM
-}
+setup() { models_setup; }
 teardown() { nj_teardown; }
 
-# serve [ARGUMENT...] <REPLIES - a server that knows the key and the models; REPLIES is the inside of its list
+# serve [ARGUMENT...] <REPLIES - a server that knows the key and the models
 serve() {
-    local replies
-    replies=$(cat)
-    models_serve server "$@" <<<"{\"accounts\": {\"$NJ_TEST_KEY\": \"ok\", \"poor\": \"empty\", \"barred\": \"forbidden\"},
-        \"models\": {\"m1\": {}, \"m2\": {}, \"small\": {\"context_tokens\": ${CONTEXT_TOKENS:-2000}}}, \"replies\": [$replies]}"
+    models_replies "\"m1\": {}, \"m2\": {}, \"small\": {\"context_tokens\": ${CONTEXT_TOKENS:-2000}}" '"poor": "empty", "barred": "forbidden"' "$@"
 }
 
 # Thinking, a redacted thought, an unknown block, two calls in one reply; then their results; then the end.

@@ -7,20 +7,17 @@ load ../lib/common
 load ../lib/model_server
 
 setup() {
-    nj_setup
-    skip_without namespaces
+    models_setup
     skip_without node
     command -v openssl >/dev/null || skip "no openssl here"
-    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM
 }
 teardown() { nj_teardown; }
 
 # serve_h2 [FAULTS] - two turns a session; DELAY seconds before each answer
 serve_h2() {
-    models_serve server <<-JSON
-	{"accounts": {"$NJ_TEST_KEY": "ok"}, "models": {"m1": {}}, "replies": [
-	    {"when": {"turn": 1}, "say": "First.", "call": [{"input": {"language": "bash", "code": "echo out"}}], "delay": ${DELAY:-0}},
-	    {"say": "Done {first}", "delay": ${DELAY:-0}}]}
+    models_replies '"m1": {}' '' <<-JSON
+	{"when": {"turn": 1}, "say": "First.", "call": [{"input": {"language": "bash", "code": "echo out"}}], "delay": ${DELAY:-0}},
+	{"say": "Done {first}", "delay": ${DELAY:-0}}
 	JSON
     models_h2 "$@"
 }

@@ -12,10 +12,8 @@ setup_file() {
     { npm_node 20.15 && npm_install mock $NJ_NPM_MOCK; } || echo "$npm_why" >"$BATS_FILE_TMPDIR/why"
 }
 setup() {
-    nj_setup
-    skip_without namespaces
+    models_setup
     [ ! -s "$BATS_FILE_TMPDIR/why" ] || skip "$(<"$BATS_FILE_TMPDIR/why")"
-    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM
     cat >fixtures.json <<-'JSON'
 	{"fixtures": [
 	    {"match": {"turnIndex": 0}, "response": {"content": "I \"look\" / \u00fc.",

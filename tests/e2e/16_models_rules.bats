@@ -5,20 +5,11 @@
 load ../lib/common
 load ../lib/model_server
 
-setup() {
-    nj_setup
-    skip_without namespaces
-    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM
-}
+setup() { models_setup; }
 teardown() { nj_teardown; }
 
-# Two models; the second refuses what the first takes. The services' replies are standard input.
-serve() {
-    local replies
-    replies=$(cat)
-    models_serve server <<<"{\"accounts\": {\"$NJ_TEST_KEY\": \"ok\"},
-        \"models\": {\"m1\": {}, \"m2\": {\"refuses\": [\"temperature\", \"output_config\"]}}, \"replies\": [$replies]}"
-}
+# Two models; the second refuses what the first takes.
+serve() { models_replies '"m1": {}, "m2": {"refuses": ["temperature", "output_config"]}' ''; }
 
 # ends KEY STATUS RESULT-OR-ERROR [WORDS] - WORDS: what `show` says of the failed attempt
 ends() {

@@ -6,9 +6,8 @@ load ../lib/common
 load ../lib/model_server
 
 setup() {
-    nj_setup
-    skip_without namespaces
-    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM NJ_TEST_RETRY_MS=5
+    models_setup
+    export NJ_TEST_RETRY_MS=5
 }
 teardown() { nj_teardown; }
 

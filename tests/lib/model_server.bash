@@ -2,6 +2,9 @@
 #
 #   models_serve [NAME] [ARGUMENT...] <SCRIPT   start one; $models_url and $models_log (its journal) are set. NAME (default
 #                                               "server") keeps several apart: NAME.json, NAME.log, NAME.port
+#   models_setup                                what setup() begins with where models are asked: boxes, and a key in $NJ_TEST_KEY
+#   models_replies MODELS ACCOUNTS [ARGUMENT...] <REPLIES   start "server" with the account of $NJ_TEST_KEY and what else
+#                                               ACCOUNTS holds; all three are the insides of the script's values
 #   models_sound [NAME]                         fail where a request was refused, and show why
 #   models_log_of EXPRESSION [NAME]             evaluate a Python expression over `asked`, `answered`, `refused`: lists of
 #                                               the journal's objects
@@ -20,6 +23,19 @@ models_serve() {
     models_url=http://127.0.0.1:$(<"$name.port")
     [[ " $* " != *" --tls "* ]] || models_url=https${models_url#http}
     models_log=$PWD/$name.log
+}
+
+models_setup() {
+    nj_setup
+    skip_without namespaces
+    export NJ_TEST_KEY=key-$RANDOM$RANDOM$RANDOM
+}
+
+models_replies() {
+    local models=$1 accounts=$2 replies
+    shift 2
+    replies=$(cat)
+    models_serve server "$@" <<<"{\"accounts\": {\"$NJ_TEST_KEY\": \"ok\"${accounts:+, $accounts}}, \"models\": {$models}, \"replies\": [$replies]}"
 }
 
 models_log_of() {
