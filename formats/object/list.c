@@ -12,6 +12,8 @@
 
 #include "formats/base/banned.h"
 
+#define ROOT_STEP 4u /* the root's items come in such pieces: see nj_list_bytes() */
+
 struct node {
     struct nj_digest items[NJ_LIST_FANOUT];
     unsigned n_items;
@@ -85,8 +87,19 @@ static unsigned levels_of(uint64_t count)
 
 size_t nj_list_bytes(uint64_t count)
 {
-    return offsetof(struct nj_list, spine) +
-           levels_of(count) * sizeof(((struct nj_list *)NULL)->spine[0]);
+    const struct nj_list *list = NULL;
+    unsigned levels = levels_of(count);
+    uint64_t below = 1; /* items of the list below one of the root */
+    size_t items;
+
+    if (levels == 0)
+        return offsetof(struct nj_list, spine);
+    for (unsigned level = 1; level < levels; level++)
+        below *= NJ_LIST_FANOUT;
+    items = (size_t)((count + below - 1) / below);
+    items = (items + ROOT_STEP - 1) / ROOT_STEP * ROOT_STEP;
+    return offsetof(struct nj_list, spine) + levels * sizeof(list->spine[0]) -
+           (NJ_LIST_FANOUT - items) * sizeof(list->spine[0].items[0]);
 }
 
 /* spine_put - the node of @level, which takes the place of what was there before */

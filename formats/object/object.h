@@ -394,10 +394,10 @@ int nj_parts_each(const struct nj_object_source *source, const struct nj_tree_en
 #define NJ_LIST_ITEMS_MAX (1u << 20) /* 32^4; also what a hostile root can make a reader visit */
 /* The right-most node of a level. */
 struct nj_list_node {
-    struct nj_digest items[NJ_LIST_FANOUT];
     struct nj_digest digest; /* where it was put or read: its name, which the next one follows */
     unsigned n_items;
     bool is_named;
+    struct nj_digest items[NJ_LIST_FANOUT]; /* last: see nj_list_bytes() */
 };
 
 struct nj_list {
@@ -406,8 +406,9 @@ struct nj_list {
     struct nj_list_node spine[NJ_LIST_LEVELS_MAX]; /* [0] is the last leaf */
 };
 
-/* nj_list_bytes - what a list of @count items takes of a struct nj_list: levels that it has not are
- * neither read nor written, so who holds many short lists need not have memory for them */
+/* nj_list_bytes - what a list of @count items takes of a struct nj_list: levels that it has not,
+ * and what its root has no items for, are neither read nor written, so who holds many short lists
+ * need not have memory for them */
 size_t nj_list_bytes(uint64_t count);
 
 /* nj_list_append - add a digest; puts the new LIST nodes; *ret_root names the list afterwards. On
