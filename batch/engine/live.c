@@ -26,7 +26,7 @@ struct nj_live *nj_live_of(struct nj_seat *seat)
 int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame, struct nj_error *err)
 {
     if (live->n_places == live->cap_places) {
-        size_t cap = live->cap_places ? live->cap_places * 2 : 32;
+        size_t cap = live->cap_places ? live->cap_places * 2 : 16;
         struct nj_journal_place *grown = reallocarray(live->places, cap, sizeof(*grown));
 
         if (!grown)
@@ -193,7 +193,9 @@ void nj_live_free(struct nj_live *live)
     nj_object_index_done(&live->index);
     nj_arena_done(&live->arena);
     nj_arena_done(&live->config_arena);
+    free(live->closed);
     nj_buf_done(&live->closed_bytes);
+    free(live->why);
     nj_buf_done(&live->began);
     nj_fold_done(&live->fold);
     free(live->places);

@@ -118,6 +118,11 @@ static void on_archived_durable(struct nj_commit_waiter *waiter)
         nj_engine_ended(live);
 }
 
+static const char *why_of(const struct nj_live *live)
+{
+    return live->why ? live->why : "out of memory";
+}
+
 /* The figures of a session whose attempt has ended; its bundle is named where there is one. */
 static int finish_facts(struct nj_live *live, struct nj_error *err)
 {
@@ -125,7 +130,7 @@ static int finish_facts(struct nj_live *live, struct nj_error *err)
     char name[NJ_BUNDLE_NAME_MAX_BYTES];
 
     if (live->failed && nj_fold_end(fold, nj_live_event(live, NJ_EVENT_CLOSED).time_ns,
-                                    NJ_STATUS_FAILED, "engine", live->error.text, err) < 0)
+                                    NJ_STATUS_FAILED, "engine", why_of(live), err) < 0)
         return -(int)err->code;
     if (live->sequence == 0)
         return nj_live_keep_facts(live, err);
@@ -191,8 +196,9 @@ static int start_worker(struct nj_live *live, struct nj_error *err)
         return -(int)err->code;
     order->status = status_of(live);
     order->failed = live->failed;
-    order->has_outputs = live->closed.closed.has_outputs;
-    order->outputs = live->closed.closed.outputs;
+    order->has_outputs = live->closed && live->closed->closed.has_outputs;
+    if (order->has_outputs)
+        order->outputs = live->closed->closed.outputs;
     nj_live_own_bundle_name(live, order->bundle, sizeof(order->bundle));
     return nj_order_start(live, publish, nj_buf_span(&bytes), -1, on_published, err);
 }
@@ -229,6 +235,9 @@ int nj_live_reclose(struct nj_live *live, struct nj_error *err)
     struct nj_frame frame;
 
     nj_buf_init(&live->closed_bytes, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    live->closed = calloc(1, sizeof(*live->closed));
+    if (!live->closed)
+        return nj_fail_nomem(err);
     for (size_t i = live->n_places; i > 0; i--) {
         nj_buf_clear(&live->closed_bytes);
         if (nj_journal_read_frame(live->engine->reader, &live->places[i - 1], &live->closed_bytes,
@@ -236,9 +245,9 @@ int nj_live_reclose(struct nj_live *live, struct nj_error *err)
             return -(int)err->code;
         if (frame.kind != NJ_FRAME_EVENT)
             continue;
-        if (nj_event_decode(frame.payload, &live->closed, err) < 0)
+        if (nj_event_decode(frame.payload, live->closed, err) < 0)
             return -(int)err->code;
-        if (live->closed.kind == NJ_EVENT_CLOSED)
+        if (live->closed->kind == NJ_EVENT_CLOSED)
             return 0;
     }
     return nj_fail(err, NJ_E_CORRUPT, "session %s is done, but its end is not in the journal",
@@ -252,7 +261,7 @@ int nj_live_publish(struct nj_live *live, struct nj_error *err)
 
     live->again = status_of(live) == NJ_STATUS_FAILED && nj_live_wants_again(live, kind_of(live));
     if (live->failed)
-        r = nj_live_row(live, NJ_STATUS_FAILED, "engine", live->error.text, err);
+        r = nj_live_row(live, NJ_STATUS_FAILED, "engine", why_of(live), err);
     else
         r = nj_live_row(live, session->status, session->error_kind, session->error_text, err);
     if (r < 0)

@@ -335,13 +335,13 @@ static int collect(struct nj_live *live, struct nj_error *err)
     const struct nj_session *session = live->seat.session;
     struct nj_object_source source = nj_live_source(live);
 
-    if (live->closed.closed.status != NJ_STATUS_SUCCEEDED || session->config->n_outputs == 0)
+    if (live->closed->closed.status != NJ_STATUS_SUCCEEDED || session->config->n_outputs == 0)
         return 0;
     if (nj_outputs_collect(&source, &session->workspace.tree, session->config->outputs,
                            session->config->n_outputs, &live->seat.sink,
-                           &live->closed.closed.outputs, err) < 0)
+                           &live->closed->closed.outputs, err) < 0)
         return nj_wrap(err, "collect outputs");
-    live->closed.closed.has_outputs = true;
+    live->closed->closed.has_outputs = true;
     return 0;
 }
 
@@ -352,7 +352,7 @@ static void finish_close(struct nj_live *live)
     if (collect(live, &err) < 0)
         nj_seat_fail(&live->seat, &err);
     else
-        nj_seat_deliver(&live->seat, &live->closed, (struct nj_span){0});
+        nj_seat_deliver(&live->seat, live->closed, (struct nj_span){0});
 }
 
 static int close_session(struct nj_world *world, struct nj_seat *seat,
@@ -361,12 +361,15 @@ static int close_session(struct nj_world *world, struct nj_seat *seat,
     struct nj_live *live = nj_live_of(seat);
 
     (void)world;
-    live->closed = nj_live_event(live, NJ_EVENT_CLOSED);
-    live->closed.closed.status = action->status;
-    live->closed.closed.error_kind = nj_span_text(action->error_kind);
-    live->closed.closed.error_text = nj_span_text(action->error_text);
-    live->closed.closed.result = action->result;
-    (void)err;
+    if (!live->closed)
+        live->closed = calloc(1, sizeof(*live->closed));
+    if (!live->closed)
+        return nj_fail_nomem(err);
+    *live->closed = nj_live_event(live, NJ_EVENT_CLOSED);
+    live->closed->closed.status = action->status;
+    live->closed->closed.error_kind = nj_span_text(action->error_kind);
+    live->closed->closed.error_text = nj_span_text(action->error_text);
+    live->closed->closed.result = action->result;
     if (live->box && live->phase == NJ_BOX_IDLE && !live->scanned)
         nj_live_scan(live, finish_close);
     else
@@ -384,7 +387,7 @@ static void ended(struct nj_world *world, struct nj_seat *seat, const struct nj_
         return;
     if (err) {
         live->failed = true;
-        live->error = *err;
+        live->why = strdup(err->text);
     }
     nj_live_drop_box(live, NULL);
     nj_live_release_slot(live);
