@@ -1,10 +1,10 @@
 /*
  * call.c - one exchange as libcurl sees it: its handle, its callbacks, what its end means
  *
- * Memory is counted: a call that waits for its first byte holds its easy handle, a receive buffer
- * and its request. The buffer has 8 KiB, so that most answers are read at once; where so many calls
- * are under way that their memory matters, those that come then have 2 KiB. An upload buffer (16
- * KiB, libcurl's least) exists only for large bodies.
+ * Memory is counted: a call that waits for its first byte holds its easy handle and a receive
+ * buffer. The buffer has 8 KiB, so that most answers are read at once; where so many calls are
+ * under way that their memory matters, those that come then have libcurl's least. An upload buffer
+ * (16 KiB, libcurl's least) exists only for large bodies.
  */
 #include "batch/http/call.h"
 
@@ -16,8 +16,8 @@
 #include "formats/base/banned.h"
 
 #define RECEIVE_BYTES 8192L
-#define RECEIVE_SMALL_BYTES 2048L
-#define CALLS_MANY 128u /* from here on the small buffer */
+#define RECEIVE_SMALL_BYTES 1024L
+#define CALLS_MANY 96u /* from here on the small buffer */
 #define KEEPALIVE_IDLE_S 60L
 #define KEEPALIVE_INTERVAL_S 30L
 /* libcurl's own figure, just below the two minutes that many servers keep to. */
@@ -157,6 +157,21 @@ static size_t on_read(char *to, size_t size, size_t count, void *ctx)
         }
     }
     return done;
+}
+
+/* libcurl has no use for a body that is sent: what it would have to send again is not sent again
+ * (on_about_to_ask). */
+void nj_http_call_sent(struct nj_http_call *call)
+{
+    curl_off_t sent = 0;
+
+    if (!call->flat || !call->asked)
+        return;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if ((uint64_t)sent < call->body_bytes)
+        return;
+    free(call->flat);
+    call->flat = NULL;
 }
 
 /* A kept connection may turn out dead once the body is under way: libcurl then goes back to where

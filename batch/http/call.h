@@ -73,6 +73,10 @@ int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request
                      const struct nj_http_callbacks *callbacks, struct nj_http_call **ret_call,
                      struct nj_error *err) NJ_MUST_USE;
 
+/* nj_http_call_sent - is @call's body sent? Then a small one is not kept any longer: who waits for
+ * an answer waits long */
+void nj_http_call_sent(struct nj_http_call *call);
+
 /* nj_http_call_free - libcurl must not know it any more; its handle is kept for the next */
 void nj_http_call_free(struct nj_http_call *call);
 NJ_DEFINE_AUTO_PTR(struct nj_http_call, nj_http_call_free);

@@ -194,8 +194,12 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, v
     struct nj_http *http = ctx;
     struct event *event = known;
     short wanted = EV_PERSIST;
+    char *call = NULL; /* NULL: libcurl's own handle */
 
-    (void)easy;
+    if (what == CURL_POLL_IN) /* only an answer is wanted */
+        (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
+    if (call)
+        nj_http_call_sent((struct nj_http_call *)(void *)call);
     if (what == CURL_POLL_REMOVE) {
         if (event)
             event_free(event);

@@ -43,18 +43,10 @@ struct endpoint {
     char *betas; /* "anthropic-beta: a,b", or NULL */
 };
 
-struct nj_try {
-    const struct nj_model *model;
-    struct nj_try_callbacks callbacks;
-    struct nj_request_body body; /* until it was sent */
-    char trace[TRACE_MAX_BYTES];
-    struct nj_credential_wait *secret; /* it is waited for: to ask with, or to be blotted out */
-    struct nj_http_call *call;
-    struct event *refused; /* it could not even be asked: told from the loop */
-
-    bool counting; /* asked for a prompt's tokens, not for a reply */
-    int status;
-    bool streamed; /* the answer is an event stream */
+/* What comes of a try: made when it begins to come, as thousands may wait for theirs. */
+struct answer {
+    int status;    /* 0: none came */
+    bool streamed; /* it is an event stream */
     bool done;     /* the dialect has read the reply to its end */
     size_t n_events;
     uint64_t received_bytes;
@@ -67,6 +59,19 @@ struct nj_try {
     struct nj_reader *reader;
     struct nj_reply reply;
     struct nj_error rubbish; /* code is set: what the dialect could not read */
+};
+
+struct nj_try {
+    const struct nj_model *model;
+    struct nj_try_callbacks callbacks;
+    struct nj_request_body body; /* until it was sent */
+    char trace[TRACE_MAX_BYTES];
+    struct nj_credential_wait *secret; /* it is waited for: to ask with, or to be blotted out */
+    struct nj_http_call *call;
+    struct event *refused; /* it could not even be asked: told from the loop */
+
+    bool counting;         /* asked for a prompt's tokens, not for a reply */
+    struct answer *answer; /* NULL: nothing came yet, and nothing failed */
 };
 
 /* ---- the service ---- */
@@ -170,6 +175,36 @@ static void close_endpoint(struct nj_model *model)
 
 /* ---- endings ---- */
 
+static void answer_free(struct nj_try *try)
+{
+    struct answer *answer = try->answer;
+
+    if (!answer)
+        return;
+    if (answer->reader)
+        ((const struct endpoint *)try->model->state)->dialect->reader_free(answer->reader);
+    nj_reply_done(&answer->reply);
+    nj_buf_done(&answer->raw);
+    nj_buf_done(&answer->whole);
+    nj_sse_done(&answer->sse);
+    free(answer);
+}
+
+/* The try's answer, made where it has none; NULL: no memory. */
+static struct answer *answer_of(struct nj_try *try)
+{
+    struct answer *answer = try->answer ? try->answer : calloc(1, sizeof(*answer));
+
+    if (answer && !try->answer) {
+        nj_reply_init(&answer->reply);
+        nj_buf_init(&answer->raw, NJ_TRY_RAW_MAX_BYTES + NJ_ERROR_TEXT_MAX_BYTES);
+        nj_buf_init(&answer->whole, WHOLE_MAX_BYTES);
+        nj_sse_init(&answer->sse, NJ_EVENT_DATA_MAX_BYTES);
+    }
+    try->answer = answer;
+    return answer;
+}
+
 static void try_free(struct nj_try *try)
 {
     if (!try)
@@ -179,13 +214,8 @@ static void try_free(struct nj_try *try)
     nj_http_cancel(try->call);
     if (try->refused)
         event_free(try->refused);
-    if (try->reader)
-        ((const struct endpoint *)try->model->state)->dialect->reader_free(try->reader);
-    nj_reply_done(&try->reply);
     nj_request_body_done(&try->body);
-    nj_buf_done(&try->raw);
-    nj_buf_done(&try->whole);
-    nj_sse_done(&try->sse);
+    answer_free(try);
     free(try);
 }
 NJ_DEFINE_AUTO_PTR(struct nj_try, try_free);
@@ -193,19 +223,20 @@ NJ_DEFINE_AUTO_PTR(struct nj_try, try_free);
 static void on_masked(void *ctx)
 {
     struct nj_try *try = ctx;
-    size_t text_at = try->raw.len - try->failure_text_bytes;
+    struct answer *answer = try->answer;
+    size_t text_at = answer->raw.len - answer->failure_text_bytes;
     char text[NJ_ERROR_TEXT_MAX_BYTES] = "";
 
     try->secret = NULL;
-    if (try->failure_text_bytes > 0)
-        memcpy(text, try->raw.data + text_at, try->failure_text_bytes);
+    if (answer->failure_text_bytes > 0)
+        memcpy(text, answer->raw.data + text_at, answer->failure_text_bytes);
     nj_utf8_clean(text);
-    try->failure.text = text;
-    try->failure.request_id = try->request_id[0] ? try->request_id : NULL;
-    try->failure.http_status = try->status;
-    try->failure.raw = (struct nj_span){try->raw.data, text_at};
-    try->failure.usage = try->reply.usage;
-    try->callbacks.failed(try->callbacks.ctx, &try->failure);
+    answer->failure.text = text;
+    answer->failure.request_id = answer->request_id[0] ? answer->request_id : NULL;
+    answer->failure.http_status = answer->status;
+    answer->failure.raw = (struct nj_span){answer->raw.data, text_at};
+    answer->failure.usage = answer->reply.usage;
+    try->callbacks.failed(try->callbacks.ctx, &answer->failure);
     try_free(try);
 }
 
@@ -214,24 +245,35 @@ static void on_masked(void *ctx)
 static void fail_try(struct nj_try *try, enum nj_manifest_cause cause, enum nj_try_verdict verdict,
                      const char *text)
 {
+    struct answer *answer = try->answer;
     const struct nj_credentials *credentials = &try->model->services->credentials;
     size_t len = strnlen(text, NJ_ERROR_TEXT_MAX_BYTES - 1);
     struct nj_error ignored = {0};
 
-    try->failure = (struct nj_try_failure){.cause = cause, .verdict = verdict};
-    if (nj_buf_append(&try->raw, text, len, &ignored) == 0) /* else it fails without words */
-        try->failure_text_bytes = len;
-    if (!credentials->mask || credentials->mask(credentials->ctx, (char *)try->raw.data,
-                                                try->raw.len, on_masked, try, &try->secret))
+    answer->failure = (struct nj_try_failure){.cause = cause, .verdict = verdict};
+    if (nj_buf_append(&answer->raw, text, len, &ignored) == 0) /* else it fails without words */
+        answer->failure_text_bytes = len;
+    if (!credentials->mask || credentials->mask(credentials->ctx, (char *)answer->raw.data,
+                                                answer->raw.len, on_masked, try, &try->secret))
         on_masked(try);
+}
+
+static void fail_without_memory(struct nj_try *try)
+{
+    const struct nj_try_failure failure = {
+        .cause = NJ_CAUSE_ERROR, .verdict = NJ_TRY_AGAIN, .text = "out of memory"};
+
+    try->callbacks.failed(try->callbacks.ctx, &failure);
+    try_free(try);
 }
 
 static void succeed(struct nj_try *try)
 {
-    const struct nj_reply *reply = &try->reply;
+    const struct answer *answer = try->answer;
+    const struct nj_reply *reply = &answer->reply;
     struct nj_try_reply told = {.content = nj_buf_span(&reply->content),
                                 .model = reply->model[0] ? reply->model : NULL,
-                                .request_id = try->request_id[0] ? try->request_id : NULL,
+                                .request_id = answer->request_id[0] ? answer->request_id : NULL,
                                 .stop = reply->stop,
                                 .usage = reply->usage,
                                 .variants = reply->variants};
@@ -244,36 +286,39 @@ static void succeed(struct nj_try *try)
  */
 static bool is_strange(const struct nj_try *try)
 {
+    const struct answer *answer = try->answer;
     size_t at = 0;
 
-    while (at < try->raw.len && isspace(try->raw.data[at]))
+    while (at < answer->raw.len && isspace(answer->raw.data[at]))
         at++;
-    return try->streamed ? try->raw.len > 0 && try->n_events == 0
-                         : at < try->raw.len && try->raw.data[at] != '{';
+    return answer->streamed ? answer->raw.len > 0 && answer->n_events == 0
+                            : at < answer->raw.len && answer->raw.data[at] != '{';
 }
 
 /* What was wrong, and where: the text behind the service's address. */
 static void tell_rubbish(const struct nj_try *try, char *text, size_t size)
 {
-    int shown = (int)(try->raw.len < SHOWN_BYTES ? try->raw.len : SHOWN_BYTES);
+    const struct answer *answer = try->answer;
+    int shown = (int)(answer->raw.len < SHOWN_BYTES ? answer->raw.len : SHOWN_BYTES);
 
     if (is_strange(try))
         (void)snprintf(text, size,
                        "is base_url right? What came is no reply as provider %s gives it, but "
                        "begins \"%.*s\"",
-                       try->model->provider->name, shown, (const char *)try->raw.data);
+                       try->model->provider->name, shown, (const char *)answer->raw.data);
     else
-        (void)snprintf(text, size, "what came is no reply: %s", try->rubbish.text);
+        (void)snprintf(text, size, "what came is no reply: %s", answer->rubbish.text);
 }
 
 /* The exchange was no whole answer, or not one that the dialect could read. */
 static void fail_exchange(struct nj_try *try, const struct nj_http_result *result)
 {
+    const struct answer *answer = try->answer;
     const char *url = ((const struct endpoint *)try->model->state)->url;
     enum nj_try_verdict verdict = result->end == NJ_HTTP_REFUSED ? NJ_TRY_STOP : NJ_TRY_AGAIN;
     char why[NJ_ERROR_TEXT_MAX_BYTES + 64], text[NJ_ERROR_TEXT_MAX_BYTES * 2];
 
-    if (try->rubbish.code)
+    if (answer->rubbish.code)
         tell_rubbish(try, why, sizeof(why));
     else if (result->end == NJ_HTTP_CUT && result->status)
         (void)snprintf(why, sizeof(why), "the answer was cut short after %" PRIu64 " bytes: %s",
@@ -288,25 +333,27 @@ static void fail_exchange(struct nj_try *try, const struct nj_http_result *resul
 /* A whole answer with status 200: does it hold a whole reply? */
 static int read_end(struct nj_try *try, struct nj_error *err)
 {
+    struct answer *answer = try->answer;
     const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
 
-    if (!try->streamed)
-        return dialect->whole(nj_buf_span(&try->whole), &try->reply, err);
-    if (!try->reader) /* a whole body of nothing: no event ever came */
+    if (!answer->streamed)
+        return dialect->whole(nj_buf_span(&answer->whole), &answer->reply, err);
+    if (!answer->reader) /* a whole body of nothing: no event ever came */
         return nj_fail(err, NJ_E_UPSTREAM, "the event stream is empty");
-    if (!try->done && dialect->end(try->reader, &try->reply, err) < 0)
-        return nj_wrap(err, "after %zu events in %" PRIu64 " bytes", try->n_events,
-                       try->received_bytes);
+    if (!answer->done && dialect->end(answer->reader, &answer->reply, err) < 0)
+        return nj_wrap(err, "after %zu events in %" PRIu64 " bytes", answer->n_events,
+                       answer->received_bytes);
     return 0;
 }
 
 static void end_counting(struct nj_try *try, const struct nj_http_result *result)
 {
+    struct answer *answer = try->answer;
     const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
     uint64_t tokens;
 
-    if (try->rubbish.code || result->end != NJ_HTTP_WHOLE ||
-        dialect->counted(nj_buf_span(&try->whole), &tokens, &try->rubbish) < 0) {
+    if (answer->rubbish.code || result->end != NJ_HTTP_WHOLE ||
+        dialect->counted(nj_buf_span(&answer->whole), &tokens, &answer->rubbish) < 0) {
         fail_exchange(try, result);
         return;
     }
@@ -317,26 +364,33 @@ static void end_counting(struct nj_try *try, const struct nj_http_result *result
 static void on_ended(void *ctx, const struct nj_http_result *result)
 {
     struct nj_try *try = ctx;
+    struct answer *answer = answer_of(try);
     const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
 
     try->call = NULL;
-    if (try->status != 0 && try->status != 200) {
+    if (!answer) {
+        fail_without_memory(try);
+        return;
+    }
+    if (answer->status != 0 && answer->status != 200) {
         /* An error's words may be cut short; its status tells enough. */
-        dialect->error(try->status, nj_buf_span(&try->raw), &try->reply);
-        fail_try(try, try->reply.fault.cause, try->reply.fault.verdict, try->reply.fault.text);
+        dialect->error(answer->status, nj_buf_span(&answer->raw), &answer->reply);
+        fail_try(try, answer->reply.fault.cause, answer->reply.fault.verdict,
+                 answer->reply.fault.text);
         return;
     }
     if (try->counting) {
         end_counting(try, result);
         return;
     }
-    if (!try->done &&
-        (try->rubbish.code || result->end != NJ_HTTP_WHOLE || read_end(try, &try->rubbish) < 0)) {
+    if (!answer->done && (answer->rubbish.code || result->end != NJ_HTTP_WHOLE ||
+                          read_end(try, &answer->rubbish) < 0)) {
         fail_exchange(try, result);
         return;
     }
-    if (try->reply.fault.is)
-        fail_try(try, try->reply.fault.cause, try->reply.fault.verdict, try->reply.fault.text);
+    if (answer->reply.fault.is)
+        fail_try(try, answer->reply.fault.cause, answer->reply.fault.verdict,
+                 answer->reply.fault.text);
     else
         succeed(try);
 }
@@ -356,17 +410,18 @@ static void on_headers(void *ctx, int status, const struct nj_http_header *heade
                        size_t n_headers)
 {
     struct nj_try *try = ctx;
+    struct answer *answer = answer_of(try);
     const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
     struct nj_span id = nj_http_header_find(headers, n_headers, dialect->request_id);
 
-    try->status = status;
-    try->streamed = !try->counting && is_stream(headers, n_headers);
-    (void)snprintf(try->request_id, sizeof(try->request_id), "%.*s",
+    if (!answer)
+        return;
+    answer->status = status;
+    answer->streamed = !try->counting && is_stream(headers, n_headers);
+    (void)snprintf(answer->request_id, sizeof(answer->request_id), "%.*s",
                    (int)(id.len < REQUEST_ID_MAX_BYTES ? id.len : REQUEST_ID_MAX_BYTES),
                    id.data ? (const char *)id.data : "");
-    nj_utf8_clean(try->request_id);
-    nj_buf_init(&try->whole, WHOLE_MAX_BYTES);
-    nj_sse_init(&try->sse, NJ_EVENT_DATA_MAX_BYTES);
+    nj_utf8_clean(answer->request_id);
     nj_request_body_done(&try->body); /* it was answered, so it was sent */
     if (try->callbacks.headers)
         try->callbacks.headers(try->callbacks.ctx, status, headers, n_headers);
@@ -374,22 +429,23 @@ static void on_headers(void *ctx, int status, const struct nj_http_header *heade
 
 static int read_events(struct nj_try *try, struct nj_span bytes, struct nj_error *err)
 {
+    struct answer *answer = try->answer;
     const struct nj_dialect *dialect = ((const struct endpoint *)try->model->state)->dialect;
     struct nj_sse_event event;
     int r;
 
-    if (!try->reader && dialect->reader_new(&try->reader, err) < 0)
+    if (!answer->reader && dialect->reader_new(&answer->reader, err) < 0)
         return -(int)err->code;
-    while (!try->done && (r = nj_sse_next(&try->sse, &bytes, &event, err)) != NJ_SSE_MORE) {
-        try->n_events++;
+    while (!answer->done && (r = nj_sse_next(&answer->sse, &bytes, &event, err)) != NJ_SSE_MORE) {
+        answer->n_events++;
         if (r == NJ_SSE_EVENT)
-            r = dialect->event(try->reader, &event, &try->reply, err);
+            r = dialect->event(answer->reader, &event, &answer->reply, err);
         if (r < 0)
-            return nj_wrap(err, "event %zu, which ends at byte %" PRIu64, try->n_events,
-                           try->received_bytes - bytes.len);
-        try->done = r == NJ_READ_DONE;
+            return nj_wrap(err, "event %zu, which ends at byte %" PRIu64, answer->n_events,
+                           answer->received_bytes - bytes.len);
+        answer->done = r == NJ_READ_DONE;
     }
-    if (try->done)
+    if (answer->done)
         nj_http_hurry(try->call, AFTER_DONE_MS);
     return 0;
 }
@@ -397,21 +453,25 @@ static int read_events(struct nj_try *try, struct nj_span bytes, struct nj_error
 static bool on_body(void *ctx, struct nj_span bytes)
 {
     struct nj_try *try = ctx;
-    size_t room = NJ_TRY_RAW_MAX_BYTES - try->raw.len;
+    struct answer *answer = try->answer;
     struct nj_error ignored = {0};
+    size_t room;
 
-    if (try->done)
+    if (!answer) /* on_headers() had no memory for it */
+        return false;
+    if (answer->done)
         return true;
-    try->received_bytes += bytes.len;
+    room = NJ_TRY_RAW_MAX_BYTES - answer->raw.len;
+    answer->received_bytes += bytes.len;
     /* Without memory the record has less of it. */
-    (void)!nj_buf_append(&try->raw, bytes.data, bytes.len < room ? bytes.len : room, &ignored);
-    if (try->status != 200)
+    (void)!nj_buf_append(&answer->raw, bytes.data, bytes.len < room ? bytes.len : room, &ignored);
+    if (answer->status != 200)
         return true;
-    if (!try->whole.len && !try->reader && try->callbacks.first_byte)
+    if (!answer->whole.len && !answer->reader && try->callbacks.first_byte)
         try->callbacks.first_byte(try->callbacks.ctx);
-    if (try->streamed)
-        return read_events(try, bytes, &try->rubbish) == 0;
-    return nj_buf_append(&try->whole, bytes.data, bytes.len, &try->rubbish) == 0;
+    if (answer->streamed)
+        return read_events(try, bytes, &answer->rubbish) == 0;
+    return nj_buf_append(&answer->whole, bytes.data, bytes.len, &answer->rubbish) == 0;
 }
 
 /* ---- asking ---- */
@@ -497,16 +557,19 @@ static void on_refused(int fd, short what, void *ctx)
 
     (void)fd;
     (void)what;
-    fail_try(try, NJ_CAUSE_CONTEXT_FULL, NJ_TRY_FINAL, try->rubbish.text);
+    fail_try(try, NJ_CAUSE_CONTEXT_FULL, NJ_TRY_FINAL, try->answer->rubbish.text);
 }
 
 /* A request that no service would take is a failure of the try, and comes from the loop like any.
  */
 static int refuse_later(struct nj_try *try, const struct nj_error *why, struct nj_error *err)
 {
+    struct answer *answer = answer_of(try);
     const struct timeval now = {0};
 
-    try->rubbish = *why;
+    if (!answer)
+        return nj_fail_nomem(err);
+    answer->rubbish = *why;
     try->refused = evtimer_new(try->model->services->base, on_refused, try);
     if (!try->refused || evtimer_add(try->refused, &now) < 0)
         return nj_fail(err, NJ_E_SYSTEM, "model call: cannot set a timer");
@@ -533,8 +596,6 @@ static int begin_asking(const struct nj_model *model, const struct nj_try_reques
     try->model = model;
     try->counting = counting;
     try->callbacks = *callbacks;
-    nj_reply_init(&try->reply);
-    nj_buf_init(&try->raw, NJ_TRY_RAW_MAX_BYTES + NJ_ERROR_TEXT_MAX_BYTES);
     r = endpoint->dialect->write(&request, &try->body, err);
     write_trace(asked, try->trace, sizeof(try->trace));
     if (r == 0)
