@@ -130,7 +130,7 @@ static const struct family supervisor_allowed[] = {
     {"memory", "the allocator",
      "brk mmap munmap mremap mprotect madvise futex getrandom membarrier"},
     {"facts", "what the C library asks on its own",
-     "getpid gettid getuid geteuid sched_yield sched_getaffinity sysinfo prlimit64 uname "
+     "getpid gettid getuid geteuid getcpu sched_yield sched_getaffinity sysinfo prlimit64 uname "
      "getrusage"},
     {"virtual time",
      "memory of the box's programs, which notify and stop for it; a look at files "
