@@ -53,8 +53,10 @@ static void drop_task(struct nj_virtual *v, struct nj_task *task)
 
 void nj_virtual_let_go(struct nj_virtual *v, struct nj_task *task)
 {
-    (void)ptrace(PTRACE_DETACH, task->tid, NULL, (void *)(uintptr_t)(unsigned)task->signal);
-    drop_task(v, task);
+    if (ptrace(PTRACE_DETACH, task->tid, NULL, (void *)(uintptr_t)(unsigned)task->signal) == 0)
+        drop_task(v, task);
+    else
+        task->state = NJ_TASK_LEAVE; /* killed meanwhile: its parent waits until we waited for it */
 }
 
 struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_state state)
@@ -79,6 +81,13 @@ struct nj_task *nj_virtual_stop(struct nj_virtual *v, pid_t tid, enum nj_task_st
     /* Fails only for a task that is dead, of which waitpid() tells. */
     (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
     return task;
+}
+
+bool nj_virtual_is_dying(pid_t tid)
+{
+    unsigned long message;
+
+    return ptrace(PTRACE_GETEVENTMSG, tid, NULL, &message) < 0;
 }
 
 uint64_t nj_virtual_slot(pid_t tid, const struct user_regs_struct *regs,
@@ -170,7 +179,8 @@ enum nj_answer nj_virtual_exec(struct nj_virtual *v, const struct seccomp_notif 
 
     (void)response;
     if (!task) {
-        nj_virtual_lower(v, 0, NJ_LOWERED_EXEC); /* it is being debugged, for one */
+        if (nj_virtual_is_alive(v, notif)) /* it is being debugged, for one */
+            nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
         return NJ_ANSWER_CONTINUE;
     }
     if (!nj_virtual_is_alive(v, notif)) {
@@ -346,7 +356,7 @@ static void execed(struct nj_virtual *v, pid_t tid)
     }
     v->began = true;
     nj_programs_began(v, tid);
-    if (!program_begins(v, task))
+    if (!program_begins(v, task) && !nj_virtual_is_dying(tid))
         nj_virtual_lower(v, 0, NJ_LOWERED_EXEC);
     nj_virtual_let_go(v, task);
 }

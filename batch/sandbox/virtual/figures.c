@@ -90,7 +90,7 @@ static bool listen_to(struct nj_virtual *v, pid_t tid, uint32_t pid)
 
 void nj_figures_began(struct nj_virtual *v, pid_t tid, uint32_t pid)
 {
-    if (!listen_to(v, tid, pid))
+    if (!listen_to(v, tid, pid) && !nj_virtual_is_dying(tid))
         v->figures.opened |= NJ_FIGURE_UNHEARD;
 }
 

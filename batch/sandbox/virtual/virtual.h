@@ -270,6 +270,10 @@ void nj_virtual_wait_begin(struct nj_virtual *v, struct nj_task *task); /* WAIT 
 void nj_programs_began(struct nj_virtual *v, pid_t tid); /* a program is in its first stop */
 void nj_programs_end(struct nj_virtual *v);
 
+/* nj_virtual_is_dying - @tid was in its stop, and was killed out of it: nothing of its program has
+ * run or will */
+bool nj_virtual_is_dying(pid_t tid);
+
 /* nj_figures_init - once, before the supervisor confines itself */
 void nj_figures_init(struct nj_virtual *v);
 /* nj_figures_began - a program, number @pid in the call, is in its first stop; moves the working
