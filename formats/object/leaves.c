@@ -265,13 +265,23 @@ static int get_kept(const struct nj_object_source *source, enum nj_object_kind k
     return ret_bytes->data ? 0 : nj_fail_nomem(err);
 }
 
+/* count_leaf - one of @entries more: told before the next is decoded, which takes many times its
+ * bytes. None is empty, so that what a directory costs its reader is counted by its entries. */
+static int count_leaf(size_t entries, size_t *n, struct nj_error *err)
+{
+    if (entries == 0)
+        return nj_fail(err, NJ_E_CORRUPT, "a leaf without entries");
+    *n += entries;
+    if (*n > NJ_TREE_ENTRIES_MAX)
+        return nj_fail(err, NJ_E_CORRUPT, "%zu entries, a directory has at most %d", *n,
+                       NJ_TREE_ENTRIES_MAX);
+    return 0;
+}
+
 /* gather - room for what the leaves hold together */
 static int gather(struct nj_arena *arena, size_t n, size_t size, void **ret_entries,
                   struct nj_error *err)
 {
-    if (n > NJ_TREE_ENTRIES_MAX)
-        return nj_fail(err, NJ_E_CORRUPT, "%zu entries, a directory has at most %d", n,
-                       NJ_TREE_ENTRIES_MAX);
     *ret_entries = nj_arena_array(arena, n + 1, size);
     return *ret_entries ? 0 : nj_fail_nomem(err);
 }
@@ -290,13 +300,13 @@ static int load_tree_leaves(const struct nj_object_source *source, const struct 
         r = get_kept(source, NJ_OBJECT_TREE, &list->digests[i], arena, bytes, &span, err);
         if (r == 0)
             r = nj_tree_decode(span, arena, &leaves[i], err);
-        n += r == 0 ? leaves[i].n_entries : 0;
+        if (r == 0)
+            r = count_leaf(leaves[i].n_entries, &n, err);
     }
     if (r == 0)
         r = gather(arena, n, sizeof(*entries), (void **)&entries, err);
     for (size_t i = 0; r == 0 && i < list->n; i++) {
-        if (leaves[i].n_entries > 0)
-            memcpy(entries + at, leaves[i].entries, leaves[i].n_entries * sizeof(*entries));
+        memcpy(entries + at, leaves[i].entries, leaves[i].n_entries * sizeof(*entries));
         at += leaves[i].n_entries;
     }
     if (r == 0)
@@ -339,13 +349,13 @@ static int load_stamps_leaves(const struct nj_object_source *source,
         r = get_kept(source, NJ_OBJECT_STAMPS, &list->digests[i], arena, bytes, &span, err);
         if (r == 0)
             r = nj_stamps_decode(span, arena, &leaves[i], err);
-        n += r == 0 ? leaves[i].n_entries : 0;
+        if (r == 0)
+            r = count_leaf(leaves[i].n_entries, &n, err);
     }
     if (r == 0)
         r = gather(arena, n, sizeof(*entries), (void **)&entries, err);
     for (size_t i = 0; r == 0 && i < list->n; i++) {
-        if (leaves[i].n_entries > 0)
-            memcpy(entries + at, leaves[i].entries, leaves[i].n_entries * sizeof(*entries));
+        memcpy(entries + at, leaves[i].entries, leaves[i].n_entries * sizeof(*entries));
         at += leaves[i].n_entries;
     }
     if (r == 0)

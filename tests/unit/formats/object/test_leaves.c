@@ -267,16 +267,46 @@ static void a_list_of_no_leaves_or_of_too_many_is_refused(void **state)
     assert_refused(fixture, many, NJ_LEAVES_MAX + 1, NJ_E_CORRUPT, "leaves, must be");
 }
 
-/* A small list could name one large leaf again and again. */
-static void leaves_of_more_bytes_than_a_directory_may_have_are_refused(void **state)
+static void an_empty_leaf_is_refused(void **state)
 {
-    static struct nj_leaf same[64];
+    struct fixture *fixture = *state;
+    struct nj_leaf leaf = {.digest = put_tree(fixture, 0, NULL).digest};
+
+    assert_refused(fixture, &leaf, 1, NJ_E_CORRUPT, "a leaf without entries");
+}
+
+/* A small list could name one large leaf again and again: the eleventh is not decoded. */
+static void leaves_of_more_entries_than_a_directory_may_have_are_refused(void **state)
+{
+    static struct nj_leaf same[11];
     struct fixture *fixture = *state;
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     struct nj_error err = {0};
 
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
     assert_int_equal(nj_tree_encode(&(struct nj_tree){fixture->entries, MOST}, &buf, &err), 0);
+    same[0].digest = put_bytes(fixture, NJ_OBJECT_TREE, &buf);
+    for (size_t i = 1; i < 10; i++)
+        same[i] = same[0];
+    nj_digest_bytes("missing", 7, &same[10].digest);
+    assert_refused(fixture, same, 11, NJ_E_CORRUPT, "200010 entries, a directory has at most");
+}
+
+static void leaves_of_more_bytes_than_a_directory_may_have_are_refused(void **state)
+{
+    static uint8_t value[NJ_TREE_XATTR_VALUE_MAX_BYTES];
+    static struct nj_leaf same[64];
+    struct fixture *fixture = *state;
+    struct nj_xattr xattr = {nj_span_text("user.large"), {value, sizeof(value)}};
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_error err = {0};
+
+    for (size_t i = 0; i < 16; i++) {
+        fixture->entries[i].xattrs = &xattr;
+        fixture->entries[i].n_xattrs = 1;
+    }
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
+    assert_int_equal(nj_tree_encode(&(struct nj_tree){fixture->entries, 16}, &buf, &err), 0);
     same[0].digest = put_bytes(fixture, NJ_OBJECT_TREE, &buf);
     for (size_t i = 1; i < 64; i++)
         same[i] = same[0];
@@ -330,6 +360,8 @@ int main(void)
         TEST(leaves_within_leaves_are_refused),
         TEST(leaves_out_of_order_or_twice_are_refused),
         TEST(a_list_of_no_leaves_or_of_too_many_is_refused),
+        TEST(an_empty_leaf_is_refused),
+        TEST(leaves_of_more_entries_than_a_directory_may_have_are_refused),
         TEST(leaves_of_more_bytes_than_a_directory_may_have_are_refused),
         TEST(entries_and_leaves_together_are_refused),
         TEST(a_failed_put_is_told),
