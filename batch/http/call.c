@@ -172,6 +172,7 @@ void nj_http_call_sent(struct nj_http_call *call)
         return;
     free(call->flat);
     call->flat = NULL;
+    call->body_gone = true;
 }
 
 /* A kept connection may turn out dead once the body is under way: libcurl then goes back to where
@@ -227,7 +228,8 @@ static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int 
         call->asked = true;
         call->sent_before = sent;
     }
-    if (sent == call->sent_before) /* where it is anew: the old connection took nothing of it */
+    /* Where it is anew: the old connection took nothing of it. Not all that is sent is counted. */
+    if (sent == call->sent_before && !call->body_gone)
         return CURL_PREREQFUNC_OK;
     call->too_new = strstr(call->text, "HTTP_1_1_REQUIRED");
     call->unanswered = !call->too_new;

@@ -45,6 +45,7 @@ struct nj_http_call {
     size_t span, span_at; /* what is sent next */
     uint64_t body_bytes;
     uint8_t *flat;
+    bool body_gone; /* it was flat, and is sent: libcurl must not begin again, it still has flat */
 
     struct nj_buf head; /* header lines of the answer under way */
     int status;
