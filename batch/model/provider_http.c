@@ -64,7 +64,7 @@ struct answer {
 struct nj_try {
     const struct nj_model *model;
     struct nj_try_callbacks callbacks;
-    struct nj_request_body body; /* until it was sent */
+    struct nj_request_body body; /* a large one is lent to libcurl: an answer may come before its end */
     char trace[TRACE_MAX_BYTES];
     struct nj_credential_wait *secret; /* it is waited for: to ask with, or to be blotted out */
     struct nj_http_call *call;
@@ -422,7 +422,6 @@ static void on_headers(void *ctx, int status, const struct nj_http_header *heade
                    (int)(id.len < REQUEST_ID_MAX_BYTES ? id.len : REQUEST_ID_MAX_BYTES),
                    id.data ? (const char *)id.data : "");
     nj_utf8_clean(answer->request_id);
-    nj_request_body_done(&try->body); /* it was answered, so it was sent */
     if (try->callbacks.headers)
         try->callbacks.headers(try->callbacks.ctx, status, headers, n_headers);
 }
