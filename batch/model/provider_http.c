@@ -64,8 +64,7 @@ struct answer {
 struct nj_try {
     const struct nj_model *model;
     struct nj_try_callbacks callbacks;
-    struct nj_request_body
-        body; /* a large one is lent to libcurl: an answer may come before its end */
+    struct nj_request_body body; /* large: lent to libcurl, perhaps beyond the answer's headers */
     char trace[TRACE_MAX_BYTES];
     struct nj_credential_wait *secret; /* it is waited for: to ask with, or to be blotted out */
     struct nj_http_call *call;
