@@ -538,11 +538,11 @@ static void writable_paths_are_there_before_anything_is_written(void **state)
     job_plan_ok(&job, "nightjar: 1\n"
                       "models: {worker: [{provider: script, script: replies.yaml}]}\n"
                       "agents: {w: {model: worker, sandbox: {filesystem: {writable_paths: "
-                      "[/work/a/b, /work/c, /tmp]}}}}\n"
+                      "[/zone/a/b, /zone/c, /tmp]}}}}\n"
                       "sessions: [{name: g, agent: w, input: x}]\n");
     assert_int_equal(prepare(&job, 0, NULL, &got), 0);
     assert_workspace(&got,
-                     "tmp 1777 0\nwork 0755 0\nwork/a 0755 0\nwork/a/b 0755 0\nwork/c 0755 0\n");
+                     "tmp 1777 0\nzone 0755 0\nzone/a 0755 0\nzone/a/b 0755 0\nzone/c 0755 0\n");
 }
 
 static void results_are_inserted_as_they_are(void **state)
