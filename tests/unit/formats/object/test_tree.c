@@ -371,7 +371,7 @@ static const struct damage damaged_trees[] = {
             NJ_E_CORRUPT, "behind the value"),
     DAMAGED("tree-is-an-integer", "\x07", NJ_E_CORRUPT, "tree: not a map"),
     DAMAGED("tree-without-entries", "\x80", NJ_E_CORRUPT, "tree.e: missing"),
-    DAMAGED("tree-chunked-by-a-newer-build",
+    DAMAGED("tree-leaf-of-leaves",
             "\x81\xa1"
             "C\x90",
             NJ_E_VERSION, "tree: key \"C\" needs a newer build"),
