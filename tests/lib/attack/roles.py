@@ -1,9 +1,10 @@
 """roles.py PID [--fds] - who holds what: the processes below an engine, one line each
 
 ROLE uid=WHO groups=N caps=NAMES nnp=0|1 seccomp=0|2 dumpable=yes|no|? [fds=KINDS]
-WHO is root, self (whose run it is) or own (a host uid of the box's alone). Capabilities of another user namespace than
-the reader's reach what belongs to the box, and carry its mark: box:NAME. Descriptors are told by their kinds, sorted;
-they need the right to look (root).
+WHO is root, self (whose run it is) or own (a host uid of the box's alone). Capabilities are the permitted ones: what a
+process can have, whichever it lays down for a moment. Those of another user namespace than the reader's reach what
+belongs to the box, and carry its mark: box:NAME. Descriptors are told by their kinds, sorted; they need the right to
+look (root).
 """
 import os, re, sys
 
@@ -44,7 +45,7 @@ def role_of(pid, parent):
 
 
 def caps_of(fields, foreign):
-    bits = int(fields["CapEff"], 16)
+    bits = int(fields["CapPrm"], 16)
     names = [name for number, name in enumerate(CAPS) if bits >> number & 1]
     if len(names) > 30:
         names = ["all"]
