@@ -15,7 +15,7 @@ teardown() { nj_teardown; }
 take_away() {
     while kill -0 "$1" 2>/dev/null; do
         du -sb run/journal 2>/dev/null | cut -f 1
-        find run/bundles -name '*.njb' -printf '%s %p\n' -delete >>taken 2>/dev/null
+        find run/bundles -name '*.njb' -printf '%s %p\n' -delete >>taken 2>/dev/null || true # not there at the beginning
         sleep 0.2
     done
 }
