@@ -3,11 +3,13 @@
  */
 #include "replay/environment.h"
 
+#include "batch/plan/plan.h"
 #include "replay/render.h"
 
 #include "formats/base/banned.h"
 
 #define DIGEST_SHOWN_CHARS 12
+#define HERE_MAX_BYTES (1u << 20)
 
 void nj_environment_done(struct nj_environment *environment)
 {
@@ -27,6 +29,51 @@ int nj_environment_parse(const char *text, struct nj_environment *ret_environmen
     }
     ret_environment->root = root;
     return 0;
+}
+
+int nj_environment_here(struct nj_environment *ret_here, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    NJ_AUTO(nj_environment_done) struct nj_environment here = {0};
+    json_t *programs;
+    char path[PATH_MAX];
+
+    nj_buf_init(&text, HERE_MAX_BYTES);
+    if (nj_plan_environment(&text, err) < 0 ||
+        nj_environment_parse((const char *)text.data, &here, err) < 0)
+        return -(int)err->code;
+    programs = json_object();
+    if (json_object_set_new(here.root, "interpreters", programs) < 0)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < NJ_PLAN_INTERPRETERS; i++) {
+        const char *name = nj_plan_interpreters[i];
+
+        if (nj_plan_interpreter(name, path) == 0 &&
+            json_object_set_new(programs, name, json_pack("{s:s}", "path", path)) < 0)
+            return nj_fail_nomem(err);
+    }
+    *ret_here = here;
+    here.root = NULL;
+    return 0;
+}
+
+int nj_environment_digest(struct nj_environment *here, const char *name,
+                          struct nj_digested *digested, struct nj_error *err)
+{
+    json_t *program = json_object_get(json_object_get(here->root, "interpreters"), name);
+    const char *path = json_string_value(json_object_get(program, "path"));
+    const struct nj_digested_file *file;
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    if (!path || json_object_get(program, "sha256"))
+        return 0;
+    if (nj_digested_add_program(digested, path, err) < 0)
+        return -(int)err->code;
+    file = nj_digested_find(digested, nj_span_text(path));
+    if (!file || !file->is_there)
+        return 0;
+    nj_digest_hex(&file->digest, hex);
+    return json_object_set_new(program, "sha256", json_string(hex)) < 0 ? nj_fail_nomem(err) : 0;
 }
 
 static int append_program(struct nj_buf *what, const json_t *program, struct nj_error *err)

@@ -136,13 +136,16 @@ static int note_program(struct nj_recorded *recorded, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf line = {0};
     struct nj_buf *all = &recorded->result.environment;
+    const char *name = recorded->call.box.argv[0];
     int r;
 
     if (recorded->seat.session->config->rootfs)
         return 0; /* they came from the image, which has been compared */
+    if (recorded->hall->digested &&
+        nj_environment_digest(recorded->hall->here, name, recorded->hall->digested, err) < 0)
+        return -(int)err->code;
     nj_buf_init(&line, NJ_DIVERGENCE_TEXT_MAX_BYTES);
-    r = nj_environment_compare_program(&recorded->then, recorded->hall->here,
-                                       recorded->call.box.argv[0], &line, err);
+    r = nj_environment_compare_program(&recorded->then, recorded->hall->here, name, &line, err);
     if (r <= 0)
         return r;
     if (all->len && strstr((const char *)all->data, (const char *)line.data))

@@ -131,16 +131,6 @@ static int leave_network(struct nj_error *err)
     return nj_wrap(err, "verify runs recorded code and must not have a network");
 }
 
-static int read_environment(struct nj_verify *verify, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
-
-    nj_buf_init(&text, 1u << 20);
-    if (nj_plan_environment(&text, err) < 0)
-        return -(int)err->code;
-    return nj_environment_parse((const char *)text.data, &verify->here, err);
-}
-
 static int start_sandbox(struct nj_verify *verify, struct nj_error *err)
 {
     char name[RUN_NAME_MAX_BYTES];
@@ -241,8 +231,9 @@ int nj_verify_open(char *const *names, size_t n_names, const char *rootfs,
     }
     raise_descriptors();
     if (parse_names(verify, err) < 0 || leave_network(err) < 0 ||
-        read_environment(verify, err) < 0 || nj_digested_new(&verify->digested, err) < 0 ||
-        start_sandbox(verify, err) < 0 || open_sources(verify, err) < 0 ||
+        nj_environment_here(&verify->here, err) < 0 ||
+        nj_digested_new(&verify->digested, err) < 0 || start_sandbox(verify, err) < 0 ||
+        open_sources(verify, err) < 0 ||
         (rootfs && nj_image_open(&verify->image, rootfs, err) < 0) ||
         drop_privileges(verify, err) < 0 || make_loop(verify, err) < 0 ||
         confine(verify, err) < 0 || (rootfs && nj_image_read(&verify->image, err) < 0))

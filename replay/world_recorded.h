@@ -29,8 +29,8 @@ struct nj_recorded;
 /* What all sessions that are verified in one process share. Everything is borrowed. */
 struct nj_recorded_hall {
     struct event_base *base;
-    struct nj_sandbox *sandbox; /* attached to the base */
-    const struct nj_environment *here;
+    struct nj_sandbox *sandbox;  /* attached to the base */
+    struct nj_environment *here; /* gets digests as they are asked for */
     struct nj_digested
         *digested; /* files that ran, as they are here; NULL: they are not compared */
     const struct nj_image *image; /* what boxes have in place of the recorded image; NULL: that */

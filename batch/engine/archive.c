@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include "batch/engine/recent.h"
+#include "batch/plan/plan.h"
 #include "formats/base/fsio.h"
 #include "formats/journal/event.h"
 
@@ -142,6 +143,7 @@ struct lists {
     struct nj_digest *known;
     size_t n_known;
     struct nj_ran all; /* files has room for two lists */
+    bool unknown;      /* of some calls nobody knows what ran */
 };
 
 static int add_list(const struct nj_archive *archive, const struct nj_digest *digest,
@@ -168,6 +170,7 @@ static int add_list(const struct nj_archive *archive, const struct nj_digest *di
         file->path.data = (const uint8_t *)path;
     }
     nj_ran_sort(&lists->all);
+    lists->unknown |= ran.more || lists->all.n_files > NJ_RAN_FILES_MAX;
     if (lists->all.n_files > NJ_RAN_FILES_MAX)
         lists->all.n_files = NJ_RAN_FILES_MAX;
     return 0;
@@ -180,8 +183,12 @@ static int note_list(const struct nj_archive *archive, const struct nj_event *ev
                                       : event->kind == NJ_EVENT_JUDGED  ? &event->judged.meta
                                                                         : NULL;
 
-    if (!meta || !meta->has_ran || lists->n_known == LISTS_MAX)
+    if (!meta)
         return 0;
+    if (!meta->has_ran || lists->n_known == LISTS_MAX) {
+        lists->unknown = true;
+        return 0;
+    }
     for (size_t i = lists->n_known; i > 0; i--)
         if (nj_digest_equal(&lists->known[i - 1], &meta->ran))
             return 0;
@@ -208,6 +215,42 @@ static int note_lists(const struct nj_archive *archive, struct lists *lists, str
     return 0;
 }
 
+/* did_run - whether @path is on a list, or may have run without being on one */
+static bool did_run(const struct lists *lists, const char *path)
+{
+    for (size_t i = 0; !lists->unknown && i < lists->all.n_files; i++)
+        if (nj_span_is(lists->all.files[i].path, path))
+            return true;
+    return lists->unknown;
+}
+
+static int add_interpreters(const struct lists *lists, struct nj_digested *digested,
+                            struct nj_buf *out, struct nj_error *err)
+{
+    bool first = true;
+
+    for (size_t i = 0; i < NJ_PLAN_INTERPRETERS; i++) {
+        const struct nj_digested_file *file;
+        char path[PATH_MAX], hex[NJ_DIGEST_HEX_CHARS + 1];
+
+        if (nj_plan_interpreter(nj_plan_interpreters[i], path) != 0 || !did_run(lists, path))
+            continue;
+        if (nj_digested_add_program(digested, path, err) < 0)
+            return -(int)err->code;
+        file = nj_digested_find(digested, nj_span_text(path));
+        if (!file || !file->is_there)
+            continue;
+        nj_digest_hex(&file->digest, hex);
+        if (nj_buf_printf(out, err, "%s\"%s\":{\"path\":", first ? ",\"interpreters\":{" : ",",
+                          nj_plan_interpreters[i]) < 0 ||
+            nj_buf_json_text(out, nj_span_text(path), err) < 0 ||
+            nj_buf_printf(out, err, ",\"sha256\":\"%s\"}", hex) < 0)
+            return -(int)err->code;
+        first = false;
+    }
+    return first ? 0 : nj_buf_text(out, "}", err);
+}
+
 int nj_archive_environment(const struct nj_archive *archive, const char *host,
                            struct nj_digested *digested, struct nj_buf *out, struct nj_error *err)
 {
@@ -227,6 +270,8 @@ int nj_archive_environment(const struct nj_archive *archive, const char *host,
         r = nj_buf_append(out, host, len - 1, err);
     if (r == 0)
         r = nj_digested_write(digested, &lists.all, out, err);
+    if (r == 0)
+        r = add_interpreters(&lists, digested, out, err);
     if (r == 0)
         r = nj_buf_text(out, "}", err);
     free(lists.known);

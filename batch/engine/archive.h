@@ -21,9 +21,10 @@ struct nj_archive {
     struct nj_span manifest;
 };
 
-/* nj_archive_environment - a bundle's environment: @host (of nj_plan_environment()) and the files
- * that ran in the session's calls. What @digested has not read yet is read now; a file that is
- * another one by now is told without a digest. */
+/* nj_archive_environment - a bundle's environment: @host (of nj_plan_environment()), the files that
+ * ran in the session's calls, and the interpreters among them; where nobody knows what ran (D0),
+ * those that could. What @digested has not read yet is read now; a file that is another one by now
+ * is told without a digest. */
 int nj_archive_environment(const struct nj_archive *archive, const char *host,
                            struct nj_digested *digested, struct nj_buf *out,
                            struct nj_error *err) NJ_MUST_USE;

@@ -155,9 +155,10 @@ static char *loader_of(int fd)
     return NULL;
 }
 
-/* look - fill @file; @exactly: only if it is still of the size and time that are told */
+/* look - fill @file; @exactly: only if it is still of the size and time that are told; @closely:
+ * with what it holds, which takes as long again as the digest */
 static int look(struct nj_digested *digested, struct nj_digested_file *file, bool exactly,
-                struct nj_error *err)
+                bool closely, struct nj_error *err)
 {
     nj_auto_close int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
@@ -174,7 +175,8 @@ static int look(struct nj_digested *digested, struct nj_digested_file *file, boo
     r = digest_file(digested, fd, &file->digest, err);
     if (r != 0)
         return r < 0 ? nj_wrap(err, "%s", file->path) : 0;
-    file->holds = nj_instructions_seek(fd, FILE_MAX_BYTES);
+    file->holds = closely ? nj_instructions_seek(fd, FILE_MAX_BYTES) : 0;
+    file->closely = closely;
     file->loader = loader_of(fd);
     file->is_there = true;
     return 0;
@@ -202,16 +204,17 @@ static int insert(struct nj_digested *digested, size_t at, struct nj_digested_fi
     return 0;
 }
 
-/* add_file - @told NULL: a loader, whatever it is like */
+/* add_file - @told NULL: whatever it is like */
 static int add_file(struct nj_digested *digested, struct nj_span path,
-                    const struct nj_ran_file *told, struct nj_error *err)
+                    const struct nj_ran_file *told, bool closely, struct nj_error *err)
 {
     struct nj_digested_file *file;
     bool found;
     size_t at = place_of(digested, path, &found);
 
-    if (found && (!told || (digested->files[at]->bytes == told->bytes &&
-                            digested->files[at]->mtime_ns == told->mtime_ns)))
+    if (found && (digested->files[at]->closely || !closely) &&
+        (!told || (digested->files[at]->bytes == told->bytes &&
+                   digested->files[at]->mtime_ns == told->mtime_ns)))
         return 0;
     if (!found && digested->n == FILES_MAX)
         return 0; /* who runs as many different files learns no more of them */
@@ -221,7 +224,7 @@ static int add_file(struct nj_digested *digested, struct nj_span path,
     file->path = nj_span_dup(path);
     file->bytes = told ? told->bytes : 0;
     file->mtime_ns = told ? told->mtime_ns : 0;
-    if (!file->path || look(digested, file, told != NULL, err) < 0 ||
+    if (!file->path || look(digested, file, told != NULL, closely, err) < 0 ||
         (!found && insert(digested, at, file, err) < 0)) {
         file_free(file);
         return err->code != 0 ? -(int)err->code : nj_fail_nomem(err);
@@ -238,18 +241,30 @@ int nj_digested_add(struct nj_digested *digested, const struct nj_ran *ran, stru
     for (size_t i = 0; i < ran->n_files; i++) {
         const struct nj_digested_file *file;
 
-        if (add_file(digested, ran->files[i].path, &ran->files[i], err) < 0)
+        if (add_file(digested, ran->files[i].path, &ran->files[i], true, err) < 0)
             return -(int)err->code;
         file = nj_digested_find(digested, ran->files[i].path);
-        if (file && file->loader && add_file(digested, nj_span_text(file->loader), NULL, err) < 0)
+        if (file && file->loader &&
+            add_file(digested, nj_span_text(file->loader), NULL, true, err) < 0)
             return -(int)err->code;
     }
     return 0;
 }
 
+int nj_digested_add_program(struct nj_digested *digested, const char *path, struct nj_error *err)
+{
+    return add_file(digested, nj_span_text(path), NULL, false, err);
+}
+
 /* ---- dpkg ---- */
 
-/* ask_packages - of all files that it has not been asked of yet */
+/* is_to_ask - those that are told, and only once */
+static bool is_to_ask(const struct nj_digested_file *file)
+{
+    return file->told && file->is_there && !file->asked;
+}
+
+/* ask_packages - of all files that are told and that it has not been asked of yet */
 static int ask_packages(struct nj_digested *digested, struct nj_error *err)
 {
     nj_auto_free struct nj_packages_file *files = calloc(digested->n + 1, sizeof(*files));
@@ -259,7 +274,7 @@ static int ask_packages(struct nj_digested *digested, struct nj_error *err)
     if (!files)
         return nj_fail_nomem(err);
     for (size_t i = 0; i < digested->n; i++) {
-        if (digested->files[i]->is_there && !digested->files[i]->asked)
+        if (is_to_ask(digested->files[i]))
             files[n++].path = digested->files[i]->path;
     }
     r = n > 0 ? nj_packages_find(files, n, err) : 0;
@@ -343,9 +358,9 @@ int nj_digested_write(struct nj_digested *digested, const struct nj_ran *ran, st
     size_t began = out->len;
     bool first = true;
 
+    mark(digested, ran);
     if (ask_packages(digested, err) < 0)
         return -(int)err->code;
-    mark(digested, ran);
     for (size_t i = 0; i < digested->n && out->len - began < NJ_DIGESTED_MAX_BYTES - 8192; i++) {
         if (!digested->files[i]->told || !is_utf8(digested->files[i]->path))
             continue;

@@ -23,6 +23,7 @@ struct nj_digested_file {
     unsigned holds; /* batch/sandbox/instructions.h */
     char *loader;   /* a program's: the path of what loads its libraries; NULL: none */
     char *package;  /* "libc6 2.36-9"; NULL: dpkg does not know it, or was not asked */
+    bool closely;   /* what it holds was looked for */
     bool asked;     /* dpkg */
     bool told;      /* scratch of nj_digested_write() */
 };
@@ -37,6 +38,11 @@ NJ_DEFINE_AUTO_PTR(struct nj_digested, nj_digested_free);
  * Takes some milliseconds a megabyte. */
 int nj_digested_add(struct nj_digested *digested, const struct nj_ran *ran,
                     struct nj_error *err) NJ_MUST_USE;
+
+/* nj_digested_add_program - read the file at @path as it is, unless something of it is known; what
+ * it holds is not looked for */
+int nj_digested_add_program(struct nj_digested *digested, const char *path,
+                            struct nj_error *err) NJ_MUST_USE;
 
 /* nj_digested_find - the newest that was found out of @path; NULL: nothing */
 const struct nj_digested_file *nj_digested_find(const struct nj_digested *digested,

@@ -21,6 +21,8 @@
 #ifndef NJ_PLAN_H
 #define NJ_PLAN_H
 
+#include <linux/limits.h>
+
 #include "batch/model/model.h"
 #include "batch/plan/items.h"
 #include "batch/plan/slug.h"
@@ -122,7 +124,15 @@ int nj_plan_prepare(const struct nj_plan *plan, const struct nj_plan_session *se
                     struct nj_error *err) NJ_MUST_USE;
 
 /* nj_plan_environment - append what this host is, as a JSON object: build, kernel, architecture,
- * and the interpreters found, each with its path and the SHA-256 of its bytes */
+ * processor, and what dpkg has */
 int nj_plan_environment(struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
+
+/* What a call of code runs, by the names that a box looks for. */
+#define NJ_PLAN_INTERPRETERS 3
+extern const char *const nj_plan_interpreters[NJ_PLAN_INTERPRETERS];
+
+/* nj_plan_interpreter - the program that runs in the end as @name, a link that an upgrade moves, or
+ * 1 when no folder of a box has it */
+int nj_plan_interpreter(const char *name, char ret_path[PATH_MAX]);
 
 #endif

@@ -69,7 +69,11 @@ LIE='o = b.events("tool-done")[0]["body"]["outcome"]["out"]; o["head"] = b"3" + 
     has_out '"ran":'
     tar xOf "$B" nightjar.json >about
     python3 -I -c 'import hashlib, json
-ran = json.load(open("about"))["environment"]["ran"]
+about = json.load(open("about"))["environment"]
+ran = about["ran"]
+assert sorted(about["interpreters"]) == ["bash", "python3"], about["interpreters"] # node did not run
+for program in about["interpreters"].values():
+    assert program["sha256"] == ran[program["path"]]["sha256"], program
 assert any("/date" in p for p in ran) and any("ld-linux" in p for p in ran) and any("/libc.so" in p for p in ran), ran
 for path, file in ran.items():
     assert file["sha256"] == hashlib.sha256(open(path, "rb").read()).hexdigest(), path'
@@ -221,4 +225,11 @@ look_at_schedstat() { sed -i 's/date +%s.%N; echo $RANDOM.*nproc; /cat \/proc\/s
     expect 1 nightjar-replay verify "$B"
     has_out "likely source of the first: time"
     has_out "without the reproducible layer"
+    # Nobody knows what ran: each interpreter that could have is named.
+    tar xOf "$B" nightjar.json >about
+    python3 -I -c 'import json, os
+about = json.load(open("about"))["environment"]
+assert "ran" not in about
+assert sorted(about["interpreters"]) == [name for name in ("bash", "node", "python3")
+                                         if any(os.access(f"{folder}/{name}", os.X_OK) for folder in ("/usr/local/bin", "/usr/bin", "/bin"))]'
 }

@@ -57,6 +57,24 @@ static int program(struct fixture *fixture, const char *name)
     "{\"interpreters\":{\"python3\":{\"path\":\"/usr/bin/python3.11\",\"sha256\":\"" digest "\"}}" \
     "}"
 
+static void this_host_has_its_interpreters_and_digests_on_demand(void **state)
+{
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+    struct fixture *fixture = *state;
+    const json_t *bash;
+
+    assert_int_equal(nj_environment_here(&fixture->now, &err), 0);
+    assert_int_equal(nj_digested_new(&digested, &err), 0);
+    bash = json_object_get(json_object_get(fixture->now.root, "interpreters"), "bash");
+    assert_int_equal(json_string_value(json_object_get(bash, "path"))[0], '/');
+    assert_null(json_object_get(bash, "sha256"));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(nj_environment_digest(&fixture->now, "bash", digested, &err), 0);
+        assert_int_equal(json_string_length(json_object_get(bash, "sha256")), 64);
+    }
+    assert_int_equal(nj_environment_digest(&fixture->now, "no-such-name", digested, &err), 0);
+}
+
 static void the_same_program_says_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -164,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(this_host_has_its_interpreters_and_digests_on_demand),
         TEST(the_same_program_says_nothing),
         TEST(another_program_is_told_with_both_digests),
         TEST(a_program_that_is_missing_here_is_told),
