@@ -91,7 +91,8 @@ static void a_service_that_never_answers_costs_its_limit_and_no_more(void **stat
     assert_string_equal(told.texts[0], "no answer within 1 s; is base_url right?");
     assert_null(strstr(told.texts[1], "no answer within"));
     assert_non_null(strstr(told.texts[1], "/v1/chat/completions"));
-    assert_in_range(took_ms, 1000, 20000); /* the upper end is for machines under load */
+    /* libcurl counts whole milliseconds of its own; the upper end is for machines under load. */
+    assert_in_range(took_ms, 990, 20000);
     nj_manifest_faults_done(&faults);
 }
 
