@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "batch/sandbox/fuse_device.h"
 #include "batch/sandbox/probe.h"
 #include "batch/sandbox/store.h"
 #include "batch/sandbox/supervisor.h"
@@ -194,6 +195,8 @@ static int make_store(struct helper *h, struct nj_error *err)
     if (!h->store)
         return nj_fail(err, NJ_E_SYSTEM,
                        "helper: none of /mnt, /media, /srv and /opt exists; make an empty /mnt");
+    if (h->own_uids)
+        (void)nj_fuse_device_share(h->store); /* else the level of a box says what it lacks */
     if (mount("tmpfs", h->store, "tmpfs", MS_NOSUID | MS_NODEV, "size=50%,mode=0711") < 0)
         return nj_probe_explain(err, NJ_PROBE_MOUNTS, errno);
     (void)snprintf(root, sizeof(root), "%s/root", h->store); /* fits: the places are above */

@@ -28,6 +28,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "batch/sandbox/fuse_device.h"
 #include "batch/sandbox/probe_cure.h"
 #include "formats/base/cleanup.h"
 
@@ -345,6 +346,9 @@ static void outside(int fd, const bool *asked, uid_t uid)
     pid_t pid;
 
     (void)alarm(PROBE_SECONDS);
+    if (uid != (uid_t)-1 && asked[NJ_PROBE_FUSE] && unshare(CLONE_NEWNS) == 0 &&
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        (void)nj_fuse_device_share("/tmp"); /* as the helper does */
     if (uid != (uid_t)-1 &&
         (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         tell(fd, NJ_PROBE_NAMESPACES, errno);

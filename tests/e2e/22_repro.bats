@@ -6,6 +6,7 @@ load ../lib/common
 setup() {
     nj_setup
     skip_without namespaces
+    skip_without fuse
     cat >replies.yaml <<-'YAML'
 	replies:
 	  - when: {turn: 1}
@@ -58,6 +59,20 @@ bend() { python3 -I "$NJ_ROOT/tests/lib/bundle.py" edit "$B" bent.njb "$@"; }
 # of_date STATEMENT - one for bend, about d: what nightjar.json tells of the file date
 of_date() { printf 'n = "nightjar.json"; a = json.loads(b.members[n]); r = a["environment"]["ran"]; d = r[next(p for p in r if p.endswith("/date"))]; %s; b.members[n] = json.dumps(a, indent=2).encode() + b"\\n"' "$1"; }
 LIE='o = b.events("tool-done")[0]["body"]["outcome"]["out"]; o["head"] = b"3" + o["head"][1:]'
+
+@test "where udev has not opened /dev/fuse, boxes of an engine that root started have it" {
+    skip_without root
+    mknod -m 600 fuse c 10 229
+    cat >closed <<-'SH'
+	mount --bind fuse /dev/fuse
+	[ "$(stat -c %a /dev/fuse)" = 600 ] && nightjar run job.yaml --run-dir run && [ "$(stat -c %a /dev/fuse)" = 600 ] || exit 9
+	nightjar doctor | grep "files of our own"
+	SH
+    expect 0 unshare -m bash closed
+    has_out "ok        files of our own"
+    B=$(bundle s)
+    reached D1
+}
 
 @test "what ran is told by digest, and what ran as another file makes a difference exit 5" {
     run_it

@@ -6,6 +6,7 @@ load ../lib/common
 setup() {
     nj_setup
     skip_without namespaces
+    skip_without fuse
 }
 teardown() { nj_teardown; }
 

@@ -264,6 +264,7 @@ skip_without() {
     root) [ "$(id -u)" -eq 0 ] || skip "needs root" ;;
     ordinary) [ "$(id -u)" -ne 0 ] || skip "needs an ordinary user" ;;
     namespaces) namespaces || skip "no user namespaces here" ;;
+    fuse) [ -w /dev/fuse ] || skip "/dev/fuse is root's alone here, so boxes have the host's random devices" ;;
     *) complain "skip_without knows no $1" ;;
     esac
 }
