@@ -274,9 +274,16 @@ static int set_names(const struct nj_init *init)
 {
     if (sethostname(init->hostname, strlen(init->hostname)) < 0)
         return -errno;
-    if (unshare(CLONE_NEWCGROUP) < 0) /* now that the box's own cgroup is the root it sees */
-        return -errno;
     return loopback_up();
+}
+
+/* await_word - what the supervisor says between two steps; without it there is no box to build */
+static void await_word(const struct nj_init *init, char wanted)
+{
+    char word;
+
+    if (recv(init->socket_fd, &word, 1, 0) != 1 || word != wanted)
+        _exit(EXIT_FAILED);
 }
 
 static int enter_root(void)
@@ -342,6 +349,11 @@ static enum nj_init_stage build(const struct nj_init *init, int *ret_files_fd, i
     if (r < 0) {
         *ret_errno = -r;
         return NJ_INIT_PIVOT;
+    }
+    await_word(init, 'C');
+    if (unshare(CLONE_NEWCGROUP) < 0) { /* now that the box's own cgroup is the root it sees */
+        *ret_errno = errno;
+        return NJ_INIT_CGROUP;
     }
     return NJ_INIT_NONE;
 }
@@ -502,14 +514,12 @@ void nj_init_run(const struct nj_init *init)
     enum nj_init_stage stage;
     int errnum = 0, fds[3];
     size_t n_fds = 0;
-    char go;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     (void)prctl(PR_SET_NAME, "nj-init", 0, 0, 0);
     (void)umask(0); /* modes are what the plan says */
     reset_signals();
-    if (recv(init->socket_fd, &go, 1, 0) != 1 || go != 'G')
-        _exit(EXIT_FAILED);
+    await_word(init, 'G');
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     keep_fds(init);
     stage = build(init, &files_fd, &errnum);

@@ -15,13 +15,13 @@
  * and perhaps the script; whoever is ready for it takes it: a payload that waits for it, or a
  * reaper that has still to do for it. The other way payloads of a level above 0 send their
  * listeners, ahead of their calls where they wait for them: the byte 'L', without a descriptor
- * where the kernel gave none. On the first, supervisor -> init: the byte 'G' go on (mapped and
- * limited), then words (struct nj_init_word): 'P' prepare a reaper ahead of its call, 'K' end this
- * call, 'X' end what was prepared (and answer so: the workspace is about to be replaced); init ->
- * supervisor: the byte 'R' ready, with the workspace's directory and, where the kernel lets init
- * have it, a fanotify descriptor that hears it; 'F' failed, see share; then the word 'D' (from the
- * reaper itself, or from init when it could not): that call is over, all its processes are gone.
- * One call may be told twice, when a reaper is killed while it speaks.
+ * where the kernel gave none. On the first, supervisor -> init: the byte 'G' go on (mapped), the
+ * byte 'C' go on (in its cgroups), then words (struct nj_init_word): 'P' prepare a reaper ahead of
+ * its call, 'K' end this call, 'X' end what was prepared (and answer so: the workspace is about to
+ * be replaced); init -> supervisor: the byte 'R' ready, with the workspace's directory and, where
+ * the kernel lets init have it, a fanotify descriptor that hears it; 'F' failed, see share; then
+ * the word 'D' (from the reaper itself, or from init when it could not): that call is over, all its
+ * processes are gone. One call may be told twice, when a reaper is killed while it speaks.
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H
@@ -38,11 +38,12 @@
 /* Where a failure happened; the text is what a person reads. */
 #define NJ_INIT_STAGES(X)                                                                          \
     X(NONE, "")                                                                                    \
-    X(NAMES, "set host name, loopback and cgroup namespace")                                       \
+    X(NAMES, "set host name and loopback")                                                         \
     X(PRIVATE, "make mounts private")                                                              \
     X(ROOT, "mount the box's root")                                                                \
     X(OPEN_OP, "build the box")                                                                    \
     X(PIVOT, "pivot_root")                                                                         \
+    X(CGROUP, "make a cgroup namespace")                                                           \
     X(WORKSPACE, "open the workspace")                                                             \
     X(PRIVILEGES, "drop privileges")                                                               \
     X(CLONE, "start a call")                                                                       \

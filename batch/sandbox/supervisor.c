@@ -129,6 +129,21 @@ static int make_pair(int *ret_ours, int *ret_theirs, struct nj_error *err)
     return 0;
 }
 
+/* bound_init - into the box's cgroups, while it builds: the kernel waits for a grace period before
+ * it moves a process, which is a third of what a box takes. One that failed meanwhile has said why.
+ */
+static int bound_init(struct nj_supervisor *s, int init_fd, struct nj_error *err)
+{
+    int r = nj_cgroup_enter(&s->setup->cgroup, s->init_pid, err);
+    char byte;
+
+    if (r >= 0 && send(init_fd, "C", 1, MSG_NOSIGNAL) != 1)
+        r = nj_fail_errno(err, errno, "box: let init finish");
+    if (r < 0 && recv(init_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1)
+        return 0;
+    return r;
+}
+
 static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_dir,
                       struct nj_error *err)
 {
@@ -165,9 +180,6 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
     if (s->init_pid < 0)
         return nj_probe_explain(err, NJ_PROBE_NAMESPACES, r);
     r = map_ids(proc_fd, s->init_pid, err);
-    if (r < 0)
-        return r;
-    r = nj_cgroup_enter(&s->setup->cgroup, s->init_pid, err);
     if (r >= 0 && plan->max_cpu_micro > 0 && !s->setup->cgroup.cpu_bounded)
         r = nj_limits_place(s->init_pid, plan->max_cpu_micro, err);
     if (r < 0)
@@ -179,6 +191,9 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
     s->sockets_fd = openat(proc_fd, sockets, O_RDONLY | O_CLOEXEC);
     if (send(ours, "G", 1, MSG_NOSIGNAL) != 1)
         return nj_fail_errno(err, errno, "box: let init go on");
+    r = bound_init(s, ours, err);
+    if (r < 0)
+        return r;
     s->init_fd = nj_steal_fd(&ours);
     s->call_fd = nj_steal_fd(&our_call);
     return 0;
