@@ -1,7 +1,7 @@
 # 64 attackers at once, each in its box with all that it is given, while other sessions go on: every attack ends at a limit
 # that is named, nobody beside it fails, and the engine still comes to what is due (run.json: loop_late_ms, 99 of 100 events).
 #
-# Long and heavy: with NJ_FULL=1 only. NJ_ATTACKERS is how many there are.
+# Long and heavy: with NJ_FULL=1 only. NJ_ATTACKERS is how many there are, ATTACK_LEVEL at which level (D2 unless set).
 
 load ../lib/common
 load ../lib/attack

@@ -12,7 +12,7 @@ setup() {
 teardown() { nj_teardown; }
 
 @test "python, node, compilers, git, sqlite, tar, perl, shells, make and strace work under the filter" {
-    ATTACK_SANDBOX="max_memory_mb: 4096" attack "bash /attack/programs.sh"
+    ATTACK_LEVELS=D2 ATTACK_SANDBOX="max_memory_mb: 4096" attack "bash /attack/programs.sh"
     matches programs
 }
 
