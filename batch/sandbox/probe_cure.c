@@ -16,7 +16,7 @@
 #include "formats/base/banned.h"
 
 #define CONTAINER                                                                                  \
-    "a container runtime or security module forbids it; in docker: --security-opt "                \
+    "a chroot, a container runtime or a security module forbids it; in docker: --security-opt "    \
     "seccomp=unconfined, and on hosts with AppArmor --security-opt apparmor=unconfined"
 
 long nj_probe_switch(const char *path)
