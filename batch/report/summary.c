@@ -203,13 +203,21 @@ static uint64_t tokens_in(const struct nj_usage *usage)
            usage->cache_write_1h_tokens;
 }
 
-/* How much of each group's prompts came from the provider's cache, where any did. */
+/* Was any prompt written to the provider's cache, or read from it? Then nothing read is told, too:
+ * it was paid for. */
+static bool is_cached(const struct nj_usage *usage)
+{
+    return usage->cache_read_tokens > 0 || usage->cache_write_5m_tokens > 0 ||
+           usage->cache_write_1h_tokens > 0;
+}
+
+/* How much of each group's prompts came from the provider's cache. */
 static void put_cached(struct writer *w)
 {
     for (size_t i = 0; w->tally->n_groups > 1 && i < w->tally->n_groups && i < 8; i++) {
         const struct nj_usage *usage = &w->tally->groups[i].usage;
 
-        if (usage->cache_read_tokens == 0)
+        if (!is_cached(usage))
             continue;
         label(w, "");
         put_shown(w, w->tally->groups[i].name, 40);
@@ -259,7 +267,7 @@ static void put_cost(struct writer *w)
         put(w, ", tokens ");
     if (w->err->code == 0 && nj_text_short_count(w->out, in, w->err) == 0)
         put(w, " in");
-    if (usage->cache_read_tokens > 0 && w->err->code == 0)
+    if (is_cached(usage) && w->err->code == 0)
         (void)!nj_buf_printf(w->out, w->err, " (%" PRIu64 " %% from the cache)",
                              usage->cache_read_tokens * 100 / in);
     put(w, ", ");

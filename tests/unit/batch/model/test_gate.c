@@ -273,6 +273,48 @@ static void the_oldest_ticket_goes_first_also_after_a_retry(void **state)
     assert_ptr_equal(nj_gate_next(&gate, 0, &wait), &places[2]);
 }
 
+/* How many calls go now; @gone has room for all, and one more. */
+static size_t admitted(struct nj_gate *gate, uint64_t now, struct nj_gate_place **gone)
+{
+    size_t n = 0;
+    uint64_t wait;
+
+    while ((gone[n] = nj_gate_next(gate, now, &wait)))
+        n++;
+    return n;
+}
+
+static void after_an_outage_calls_come_back_slowly(void **state)
+{
+    static const size_t rounds[] = {1, 2, 4, 8, 9, 10}; /* the probe; doubled; one more a round */
+    const struct nj_limiter_limits limits = {.concurrent = 0};
+    struct nj_gate_place places[64] = {0}, *gone[65];
+    struct nj_gate gate;
+    uint64_t now = 0;
+    size_t n;
+
+    (void)state;
+    nj_gate_init(&gate, &limits, BASE_MS, now);
+    for (size_t i = 0; i < 64; i++) {
+        places[i].ticket = i + 1;
+        nj_gate_enter(&gate, &places[i]);
+    }
+    for (size_t down = 0; !nj_gate_is_down(&gate, now);) {
+        n = admitted(&gate, now, gone);
+        assert_in_range(n, 1, NJ_LIMITER_WINDOW_FIRST);
+        for (size_t i = 0; i < n; i++, down++)
+            nj_gate_answer(&gate, now, gone[i], NJ_GATE_DOWN, NULL, NULL);
+        assert_in_range(down, 0, 2 * NJ_LIMITER_WINDOW_FIRST);
+    }
+    for (size_t r = 0; r < sizeof(rounds) / sizeof(rounds[0]); r++) {
+        now += BASE_MS * NJ_BREAKER_WAIT_FACTOR;
+        n = admitted(&gate, now, gone);
+        assert_int_equal(n, rounds[r]);
+        for (size_t i = 0; i < n; i++)
+            nj_gate_answer(&gate, now, gone[i], NJ_GATE_SUCCEEDED, NULL, NULL);
+    }
+}
+
 static void endless_refusals_without_an_end_are_a_spend_limit(void **state)
 {
     const struct nj_limiter_limits limits = {.concurrent = 0};
@@ -490,6 +532,7 @@ int main(void)
         cmocka_unit_test(a_retry_after_holds_everybody_up),
         cmocka_unit_test(a_limit_per_day_fills_as_slowly_as_its_reset_says),
         cmocka_unit_test(the_oldest_ticket_goes_first_also_after_a_retry),
+        cmocka_unit_test(after_an_outage_calls_come_back_slowly),
         cmocka_unit_test(endless_refusals_without_an_end_are_a_spend_limit),
         cmocka_unit_test(thousands_of_sessions_share_a_rate_and_hardly_meet_its_limit),
         cmocka_unit_test(an_outage_costs_probes_and_not_storms),
