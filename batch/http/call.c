@@ -66,8 +66,6 @@ void nj_http_call_free(struct nj_http_call *call)
 {
     if (!call)
         return;
-    if (call->watch)
-        event_free(call->watch);
     recycle(call->http, call->easy);
     wipe_lines(call->header_lines);
     nj_buf_done(&call->head);
@@ -88,7 +86,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
     struct nj_error err = {0};
     int status;
 
-    call->active_ms = nj_http_now_ms();
+    call->active_ms = call->http->now_ms;
     if (call->cancelled)
         return 0;
     if (call->head_done)
@@ -119,7 +117,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     struct nj_http_call *call = ctx;
     size_t len = size * count;
 
-    call->active_ms = nj_http_now_ms();
+    call->active_ms = call->http->now_ms;
     if (call->cancelled)
         return 0;
     call->received_bytes += len;
@@ -159,8 +157,8 @@ static size_t on_read(char *to, size_t size, size_t count, void *ctx)
     return done;
 }
 
-/* libcurl has no use for a body that is sent: what it would have to send again is not sent again
- * (on_about_to_ask). */
+/* libcurl has no use for what is sent: what it would have to send again is not sent again
+ * (on_about_to_ask). And a secret is gone as soon as it can be. */
 void nj_http_call_sent(struct nj_http_call *call)
 {
     curl_off_t sent = 0;
@@ -170,6 +168,10 @@ void nj_http_call_sent(struct nj_http_call *call)
     (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if ((uint64_t)sent < call->body_bytes)
         return;
+    if (curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK) {
+        wipe_lines(call->header_lines);
+        call->header_lines = NULL;
+    }
     free(call->flat);
     call->flat = NULL;
     call->body_gone = true;
@@ -384,13 +386,15 @@ static bool set_body(struct nj_http_call *call)
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_bytes) !=
             CURLE_OK)
         return false;
+    /* It has one as soon as a body is not taken at once. */
+    if (curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L) != CURLE_OK)
+        return false;
     if (call->flat)
         return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->flat) == CURLE_OK;
     return curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L) == CURLE_OK;
+           curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK;
 }
 
 static bool set_exchange(struct nj_http_call *call, const struct nj_http_request *request)
@@ -401,8 +405,11 @@ static bool set_exchange(struct nj_http_call *call, const struct nj_http_request
 
     if (request->n_body > 0 && !set_body(call))
         return false;
+    /* What has a body is posted unless it says otherwise. */
+    if ((request->n_body == 0 || strcmp(request->method, "POST") != 0) &&
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) != CURLE_OK)
+        return false;
     return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->header_lines) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->text) == CURLE_OK &&

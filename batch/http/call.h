@@ -18,10 +18,14 @@ struct nj_http {
     CURLM *multi;
     CURLSH *share; /* TLS sessions */
     struct event *timer;
+    struct event *watch; /* the next limit of any call that can pass */
+    uint64_t watch_ms;   /* when it rings; UINT64_MAX: not at all */
+    uint64_t now_ms;     /* when libcurl was last entered */
     char *ca_file;
     struct nj_trust *trust; /* NULL: libcurl reads it when it is due */
     struct nj_http_options options;
     struct call_list calls;    /* known to libcurl */
+    struct call_list ending;   /* the same, and their end is due: on_watch() */
     struct call_list starting; /* begun inside a callback */
     CURL *idle[NJ_HTTP_IDLE_HANDLES_MAX];
     size_t n_idle;
@@ -38,6 +42,7 @@ struct nj_http_call {
     struct nj_http_callbacks callbacks;
     TAILQ_ENTRY(nj_http_call) link;
     bool started;   /* in http->calls, otherwise in http->starting */
+    bool ending;    /* in http->ending, before that in http->calls */
     bool cancelled; /* no callback any more; freed by settle() */
 
     struct nj_span *spans; /* the body; NULL when flat */
@@ -53,7 +58,6 @@ struct nj_http_call {
     uint64_t received_bytes;
     uint64_t received_max_bytes;
 
-    struct event *watch; /* the next of the limits below that can pass */
     uint64_t began_ms, active_ms;
     uint64_t first_byte_ms, idle_ms, deadline_ms;
     enum nj_http_end end; /* when it was we who ended it: not WHOLE */
@@ -69,13 +73,13 @@ struct nj_http_call {
 uint64_t nj_http_now_ms(void);
 
 /* nj_http_call_new - all of a call but its start: what it is asked with is copied or borrowed as
- * client.h says. Its watch is the caller's to make. */
+ * client.h says */
 int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request,
                      const struct nj_http_callbacks *callbacks, struct nj_http_call **ret_call,
                      struct nj_error *err) NJ_MUST_USE;
 
-/* nj_http_call_sent - is @call's body sent? Then a small one is not kept any longer: who waits for
- * an answer waits long */
+/* nj_http_call_sent - is @call's body sent? Then a small one is not kept any longer, nor are the
+ * header lines: who waits for an answer waits long */
 void nj_http_call_sent(struct nj_http_call *call);
 
 /* nj_http_call_free - libcurl must not know it any more; its handle is kept for the next */

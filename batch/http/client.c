@@ -17,6 +17,9 @@
 
 #define IDLE_CONNECTIONS_MAX 256L
 #define STREAMS_MAX 256L /* of one HTTP/2 connection */
+/* Limits further away than this may end so much later: thousands of calls then share a look. */
+#define COARSE_FROM_MS 10000u
+#define COARSE_MS 256u
 
 /* ---- starts and ends ---- */
 
@@ -28,7 +31,7 @@ static void take_out(struct nj_http_call *call)
         TAILQ_REMOVE(&http->starting, call, link);
         return;
     }
-    TAILQ_REMOVE(&http->calls, call, link);
+    TAILQ_REMOVE(call->ending ? &http->ending : &http->calls, call, link);
     http->inside++;
     (void)curl_multi_remove_handle(http->multi, call->easy); /* it is in there: it cannot fail */
     http->inside--;
@@ -62,7 +65,7 @@ static void start(struct nj_http_call *call)
     if (code != CURLM_OK) { /* no memory: let the loop end it */
         call->end = NJ_HTTP_UNREACHED;
         (void)snprintf(call->text, sizeof(call->text), "%s", curl_multi_strerror(code));
-        event_active(call->watch, EV_TIMEOUT, 0);
+        event_active(http->watch, EV_TIMEOUT, 0);
     }
 }
 
@@ -115,40 +118,63 @@ static uint64_t due_ms(const struct nj_http_call *call, enum nj_http_end *ret_en
     return due;
 }
 
-/* Bytes only note the time; the watch looks at it when it rings, and is set anew. */
-static void set_watch(struct nj_http_call *call)
+/* When to look at @call next. Bytes only note the time: whether a limit has passed is seen then. */
+static uint64_t look_ms(const struct nj_http_call *call, uint64_t now)
 {
     enum nj_http_end end = NJ_HTTP_WHOLE;
-    uint64_t due = due_ms(call, &end), now = nj_http_now_ms();
-    uint64_t wait = due > now ? due - now : 0;
-    uint64_t idle = call->idle_ms && !call->active_ms ? call->idle_ms : UINT64_MAX;
-    struct timeval delay;
+    uint64_t due = due_ms(call, &end);
 
-    if (wait > idle) /* the first byte may come at any time: look again */
-        wait = idle;
-    if (due == UINT64_MAX && idle == UINT64_MAX)
-        return;
-    delay = (struct timeval){.tv_sec = (time_t)(wait / 1000),
-                             .tv_usec = (suseconds_t)(wait % 1000) * 1000};
-    (void)evtimer_add(call->watch, &delay); /* without memory for it the limit comes late */
+    /* The first byte may come at any time, and from then on idle_ms counts: look again. */
+    if (call->idle_ms && !call->active_ms && now + call->idle_ms < due)
+        due = now + call->idle_ms;
+    if (due != UINT64_MAX && due > now + COARSE_FROM_MS)
+        due += COARSE_MS - due % COARSE_MS;
+    return due;
 }
 
+static void watch_until(struct nj_http *http, uint64_t due, uint64_t now)
+{
+    uint64_t wait = due > now ? due - now : 0;
+    struct timeval delay = {.tv_sec = (time_t)(wait / 1000),
+                            .tv_usec = (suseconds_t)(wait % 1000) * 1000};
+
+    if (due >= http->watch_ms)
+        return;
+    http->watch_ms = due;
+    (void)evtimer_add(http->watch, &delay); /* without memory for it the limit comes late */
+}
+
+/* One timer for all calls: thousands wait, and each of theirs would cost memory. Whose end is due
+ * is told first, and ended then, since callbacks may cancel others. */
 static void on_watch(int fd, short what, void *ctx)
 {
-    struct nj_http_call *call = ctx;
-    struct nj_http *http = call->http;
-    enum nj_http_end end = NJ_HTTP_WHOLE;
+    struct nj_http *http = ctx;
+    struct nj_http_call *call, *next;
+    uint64_t now = nj_http_now_ms(), due = UINT64_MAX;
 
     (void)fd;
     (void)what;
-    if (call->cancelled || call->end != NJ_HTTP_WHOLE) {
-        finish(call, CURLE_ABORTED_BY_CALLBACK);
-    } else if (due_ms(call, &end) <= nj_http_now_ms()) {
-        call->end = end;
-        finish(call, CURLE_OPERATION_TIMEDOUT);
-    } else {
-        set_watch(call);
+    for (call = TAILQ_FIRST(&http->calls); call; call = next) {
+        enum nj_http_end end = NJ_HTTP_WHOLE;
+        bool late = due_ms(call, &end) <= now;
+        uint64_t look = look_ms(call, now);
+
+        next = TAILQ_NEXT(call, link);
+        if (!call->cancelled && call->end == NJ_HTTP_WHOLE && late)
+            call->end = end;
+        if (call->cancelled || call->end != NJ_HTTP_WHOLE) {
+            TAILQ_REMOVE(&http->calls, call, link);
+            TAILQ_INSERT_TAIL(&http->ending, call, link);
+            call->ending = true;
+        } else if (look < due) {
+            due = look;
+        }
     }
+    http->watch_ms = UINT64_MAX;
+    if (due != UINT64_MAX)
+        watch_until(http, due, now);
+    while ((call = TAILQ_FIRST(&http->ending)))
+        finish(call, CURLE_OPERATION_TIMEDOUT);
     settle(http);
 }
 
@@ -160,6 +186,7 @@ static void act(struct nj_http *http, curl_socket_t fd, int what)
 
     if (http->options.on_piece)
         http->options.on_piece(http->options.piece_ctx);
+    http->now_ms = nj_http_now_ms();
     http->inside++;
     (void)curl_multi_socket_action(http->multi, fd, what, &running); /* calls tell of themselves */
     http->inside--;
@@ -236,7 +263,9 @@ static int set_up(struct nj_http *http, struct nj_error *err)
     http->multi = curl_multi_init();
     http->share = curl_share_init();
     http->timer = evtimer_new(http->base, on_timer, http);
-    if (!http->multi || !http->share || !http->timer)
+    http->watch = evtimer_new(http->base, on_watch, http);
+    http->watch_ms = UINT64_MAX;
+    if (!http->multi || !http->share || !http->timer || !http->watch)
         return nj_fail_nomem(err);
     if (curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK ||
         curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) != CURLM_OK ||
@@ -258,6 +287,7 @@ int nj_http_new(struct event_base *base, const struct nj_http_options *options,
     if (!http)
         return nj_fail_nomem(err);
     TAILQ_INIT(&http->calls);
+    TAILQ_INIT(&http->ending);
     TAILQ_INIT(&http->starting);
     http->base = base;
     http->options = *options;
@@ -295,6 +325,8 @@ void nj_http_free(struct nj_http *http)
         (void)curl_share_cleanup(http->share);
     if (http->timer)
         event_free(http->timer);
+    if (http->watch)
+        event_free(http->watch);
     free(http->ca_file);
     nj_trust_free(http->trust);
     nj_origins_done(&http->old);
@@ -311,10 +343,7 @@ int nj_http_begin(struct nj_http *http, const struct nj_http_request *request,
 
     if (nj_http_call_new(http, request, callbacks, &call, err) < 0)
         return -(int)err->code;
-    call->watch = evtimer_new(http->base, on_watch, call);
-    if (!call->watch)
-        return nj_fail_nomem(err);
-    set_watch(call);
+    watch_until(http, look_ms(call, call->began_ms), call->began_ms);
     *ret_call = call;
     if (http->inside)
         TAILQ_INSERT_TAIL(&http->starting, call, link);
@@ -331,7 +360,7 @@ void nj_http_hurry(struct nj_http_call *call, uint64_t ms)
     if (call->deadline_ms && call->deadline_ms <= deadline_ms)
         return;
     call->deadline_ms = deadline_ms;
-    set_watch(call);
+    watch_until(call->http, call->began_ms + deadline_ms, nj_http_now_ms());
 }
 
 void nj_http_cancel(struct nj_http_call *call)
@@ -345,5 +374,5 @@ void nj_http_cancel(struct nj_http_call *call)
         return;
     }
     /* Inside libcurl: the watch ends it as soon as the loop is back. */
-    event_active(call->watch, EV_TIMEOUT, 0);
+    event_active(call->http->watch, EV_TIMEOUT, 0);
 }

@@ -15,7 +15,8 @@
  * bodies are asked for and taken uncompressed, so a cap counts what memory holds; HTTP/2 where TLS
  * offers it and does not say, of a call, that it wants HTTP/1.1; what was sent once is not sent
  * again, also where a kept connection closes without an answer, as libcurl alone would. A limit
- * that is 0 is none, apart from the caps, which have defaults.
+ * that is 0 is none, apart from the caps, which have defaults; one above ten seconds may pass a
+ * quarter of a second later.
  */
 #ifndef NJ_HTTP_CLIENT_H
 #define NJ_HTTP_CLIENT_H
@@ -31,10 +32,10 @@ struct nj_http_call;
 
 #define NJ_HTTP_CONNECT_MS 20000           /* name, connection and TLS together */
 #define NJ_HTTP_BODY_MAX_BYTES (16u << 20) /* of an answer; a request may say otherwise */
-/* Bodies up to this are handed to libcurl in one piece, which it sends with the headers and without
- * a buffer of its own; larger ones are read from the caller's spans, through 16 KiB that libcurl
- * holds until they are sent. */
-#define NJ_HTTP_FLAT_MAX_BYTES 4096u
+/* Bodies up to this are handed to libcurl in one piece, which it sends with the headers and, as a
+ * rule, without a buffer of its own, and nothing of them is held once they are sent; larger ones
+ * are read from the caller's spans, through 16 KiB that libcurl holds until the answer has come. */
+#define NJ_HTTP_FLAT_MAX_BYTES (32u << 10)
 #define NJ_HTTP_IDLE_HANDLES_MAX 64 /* kept for the next calls */
 
 struct nj_http_options {

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <time.h>
+
 #include "batch/http/client.h"
 #include "tests/lib/http_stub.h"
 
@@ -34,7 +36,8 @@ struct seen {
     char text[300];
     size_t stop_after; /* bytes; 0: never */
     bool cancel_at_body;
-    size_t again; /* further exchanges to begin from inside ended */
+    size_t again;       /* further exchanges to begin from inside ended */
+    struct seen *other; /* whose exchange ended cancels */
 };
 
 static void stage_init(struct stage *stage, const struct nj_http_options *options)
@@ -96,6 +99,8 @@ static void on_ended(void *ctx, const struct nj_http_result *result)
     seen->end = result->end;
     seen->status = result->status;
     (void)snprintf(seen->text, sizeof(seen->text), "%s", result->text);
+    if (seen->other)
+        nj_http_cancel(seen->other->call);
     if (seen->again) {
         seen->again--;
         ask(seen->stage, seen, NULL);
@@ -308,6 +313,35 @@ static void time_limits_end_silence_and_trickles_alike(void **state)
     free(trickle);
 }
 
+/* All limits share one timer. The first of two that pass in one moment cancels the second. */
+static void each_ends_by_its_own_limit(void **state)
+{
+    struct nj_http_options options = {0};
+    struct nj_http_request request = {0};
+    struct seen seen[12] = {0}, cancelled = {0};
+    struct timespec both = {.tv_nsec = 80 * 1000000}, hold = {.tv_nsec = 30 * 1000000};
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, &options);
+    stage.answer.hold = true;
+    for (size_t i = 0; i < 12; i++) { /* the longest first */
+        request.first_byte_ms = 60 * (12 - i);
+        ask(&stage, &seen[i], &request);
+    }
+    request.first_byte_ms = 61;
+    ask(&stage, &cancelled, &request);
+    seen[11].other = &cancelled;
+    (void)nanosleep(&both, NULL);
+    for (size_t i = 12; i-- > 0;) {
+        turn(&stage, &seen[i], 1);
+        assert_int_equal(seen[i].end, NJ_HTTP_STALLED);
+        (void)nanosleep(&hold, NULL); /* several pass while the loop is held up */
+    }
+    assert_int_equal(cancelled.n_ended, 0);
+    stage_done(&stage);
+}
+
 static void caps_hold_for_headers_and_body(void **state)
 {
     struct nj_http_options options = {0};
@@ -499,6 +533,7 @@ int main(void)
         cmocka_unit_test(a_connection_that_closed_between_calls_costs_nothing),
         cmocka_unit_test(an_answer_cut_short_is_no_answer),
         cmocka_unit_test(time_limits_end_silence_and_trickles_alike),
+        cmocka_unit_test(each_ends_by_its_own_limit),
         cmocka_unit_test(caps_hold_for_headers_and_body),
         cmocka_unit_test(a_redirect_is_an_answer_like_any_other),
         cmocka_unit_test(what_we_would_not_ask_is_refused),
