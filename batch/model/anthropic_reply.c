@@ -412,10 +412,17 @@ static int on_block_start(struct nj_reader *reader, const struct event *event, s
 
 static int on_delta(struct nj_reader *reader, const struct event *event, struct nj_error *err)
 {
-    struct nj_span type = nj_slice_get(event->delta, "type"), fragment;
+    const char *keys[N_PARTS + 1]; /* what each kind of delta holds, then their type */
+    struct nj_span values[N_PARTS + 1], type, fragment;
     struct nj_buf *joined;
     uint64_t index;
     size_t part = 0;
+
+    for (size_t i = 0; i < N_PARTS; i++)
+        keys[i] = parts[i].from;
+    keys[N_PARTS] = "type";
+    nj_slice_pick(event->delta, keys, N_PARTS + 1, values);
+    type = values[N_PARTS];
 
     if (read_index(event, &index, err) < 0)
         return nj_wrap(err, "content_block_delta");
@@ -431,7 +438,7 @@ static int on_delta(struct nj_reader *reader, const struct event *event, struct 
             "content_block_delta: %.*s is not known to this build; stream: false may help",
             (int)(type.len < 60 ? type.len : 60), (const char *)type.data);
     joined = &reader->block->joined[part];
-    fragment = nj_slice_get(event->delta, parts[part].from);
+    fragment = values[part];
     reader->block->touched |= 1u << part;
     if (part == PART_CITATIONS) {
         if (nj_slice_kind(fragment) != NJ_SLICE_OBJECT)
@@ -486,30 +493,60 @@ static int on_message_delta(const struct event *event, struct nj_reply *reply, s
     return take_stop(values[0], values[1], reply, err);
 }
 
-/* One of a message that has begun; others are none that this build has heard of, or pings. */
+/* The events of a message, in the order in which they come. */
+#define EVENTS(X)                                                                                  \
+    X(MESSAGE_START, "message_start")                                                              \
+    X(BLOCK_START, "content_block_start")                                                          \
+    X(DELTA, "content_block_delta")                                                                \
+    X(BLOCK_STOP, "content_block_stop")                                                            \
+    X(MESSAGE_DELTA, "message_delta")                                                              \
+    X(MESSAGE_STOP, "message_stop")                                                                \
+    X(ERROR, "error")
+
+enum event_kind {
+    EVENT_OTHER, /* ping, and what this build has never heard of */
+#define X(name, type) EVENT_##name,
+    EVENTS(X)
+#undef X
+};
+
+static enum event_kind kind_of(struct nj_span type)
+{
+#define X(name, text)                                                                              \
+    if (nj_slice_is(type, text))                                                                   \
+        return EVENT_##name;
+    EVENTS(X)
+#undef X
+    return EVENT_OTHER;
+}
+
 static int on_event(struct nj_reader *reader, const struct event *event, struct nj_reply *reply,
                     struct nj_error *err)
 {
-    if (nj_slice_is(event->type, "content_block_delta"))
-        return on_delta(reader, event, err);
-    if (nj_slice_is(event->type, "content_block_start"))
+    enum event_kind kind = kind_of(event->type);
+
+    if (!reader->started && kind >= EVENT_BLOCK_START && kind <= EVENT_MESSAGE_STOP)
+        return rubbish(err, "event", "it came before message_start");
+    switch (kind) {
+    case EVENT_OTHER:
+        return 0;
+    case EVENT_MESSAGE_START:
+        return on_message_start(reader, event->message, reply, err);
+    case EVENT_BLOCK_START:
         return on_block_start(reader, event, err);
-    if (nj_slice_is(event->type, "content_block_stop"))
+    case EVENT_DELTA:
+        return on_delta(reader, event, err);
+    case EVENT_BLOCK_STOP:
         return on_block_stop(reader, event, reply, err);
-    if (nj_slice_is(event->type, "message_delta"))
+    case EVENT_MESSAGE_DELTA:
         return on_message_delta(event, reply, err);
-    return on_message_stop(reader, reply, err);
-}
-
-static bool is_of_message(struct nj_span type)
-{
-    static const char *const types[] = {"content_block_delta", "content_block_start",
-                                        "content_block_stop", "message_delta", "message_stop"};
-
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-        if (nj_slice_is(type, types[i]))
-            return true;
-    return false;
+    case EVENT_MESSAGE_STOP:
+        return on_message_stop(reader, reply, err) < 0 ? -(int)err->code : NJ_READ_DONE;
+    case EVENT_ERROR:
+        nj_anthropic_error(event->error, 500, reply);
+        return NJ_READ_DONE;
+    }
+    return 0;
 }
 
 int nj_anthropic_event(struct nj_reader *reader, const struct nj_sse_event *received,
@@ -527,21 +564,8 @@ int nj_anthropic_event(struct nj_reader *reader, const struct nj_sse_event *rece
     read_event(data, &event);
     if (nj_slice_kind(event.type) != NJ_SLICE_STRING)
         return rubbish(err, "event", "it has no type");
-    if (nj_slice_is(event.type, "error")) {
-        nj_anthropic_error(event.error, 500, reply);
-        return NJ_READ_DONE;
-    }
-    if (nj_slice_is(event.type, "message_start"))
-        return on_message_start(reader, event.message, reply, err) < 0 ? -(int)err->code
-                                                                       : NJ_READ_MORE;
-    if (!is_of_message(event.type))
-        return NJ_READ_MORE; /* ping, and what this build has never heard of */
-    if (!reader->started)
-        return rubbish(err, "event", "it came before message_start");
     r = on_event(reader, &event, reply, err);
-    if (r < 0)
-        return r;
-    return nj_slice_is(event.type, "message_stop") ? NJ_READ_DONE : NJ_READ_MORE;
+    return r < 0 || r == NJ_READ_DONE ? r : NJ_READ_MORE;
 }
 
 int nj_anthropic_end(struct nj_reader *reader, struct nj_reply *reply, struct nj_error *err)

@@ -395,11 +395,6 @@ struct nj_span nj_slice_inner(struct nj_span string)
     return (struct nj_span){string.data + 1, string.len - 2};
 }
 
-bool nj_slice_is(struct nj_span string, const char *text)
-{
-    return nj_slice_kind(string) == NJ_SLICE_STRING && nj_span_is(nj_slice_inner(string), text);
-}
-
 void nj_slice_pick(struct nj_span object, const char *const *keys, size_t n,
                    struct nj_span *ret_values)
 {

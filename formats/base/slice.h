@@ -13,6 +13,8 @@
 #ifndef NJ_SLICE_H
 #define NJ_SLICE_H
 
+#include <string.h>
+
 #include "formats/base/buf.h"
 
 #define NJ_SLICE_DEPTH_MAX 200
@@ -60,7 +62,13 @@ void nj_slice_pick(struct nj_span object, const char *const *keys, size_t n,
 struct nj_span nj_slice_inner(struct nj_span string);
 
 /* nj_slice_is - is this a string of exactly @text, written without escapes? */
-bool nj_slice_is(struct nj_span string, const char *text);
+static inline bool nj_slice_is(struct nj_span string, const char *text)
+{
+    size_t len = strlen(text);
+
+    return string.len == len + 2 && string.data[0] == '"' &&
+           memcmp(string.data + 1, text, len) == 0;
+}
 
 /* nj_slice_text - append a string's text, escapes undone. Fails with NJ_E_INPUT for a lone
  * surrogate, which no text can hold, or when @string is none. */
