@@ -263,7 +263,8 @@ int nj_live_publish(struct nj_live *live, struct nj_error *err)
     if (live->failed)
         r = nj_live_row(live, NJ_STATUS_FAILED, "engine", why_of(live), err);
     else
-        r = nj_live_row(live, session->status, session->error_kind, session->error_text, err);
+        r = nj_live_row(live, session->status, session->error_kind, nj_session_error_text(session),
+                        err);
     if (r < 0)
         return r;
     if (live->sequence == 0) /* it failed before it was opened: no record, so no bundle */

@@ -36,7 +36,7 @@ void nj_session_checkpoint(const struct nj_session *session, struct nj_snapshot 
         .config = session->config_digest,
         .status = session->status,
         .error_kind = nj_span_text(session->error_kind),
-        .error_text = nj_span_text(session->error_text),
+        .error_text = nj_span_text(nj_session_error_text(session)),
     };
     memcpy(ret_snapshot->seed, session->seed, sizeof(session->seed));
 }
@@ -135,11 +135,6 @@ static bool is_consistent(const struct nj_session *session)
     return false;
 }
 
-static void copy_text(char *to, size_t size, struct nj_span from)
-{
-    (void)snprintf(to, size, "%.*s", (int)from.len, (const char *)from.data);
-}
-
 int nj_session_restore(const struct nj_session_config *config, const struct nj_snapshot *snapshot,
                        const struct nj_object_source *source, struct nj_session **ret_session,
                        struct nj_error *err)
@@ -170,8 +165,13 @@ int nj_session_restore(const struct nj_session_config *config, const struct nj_s
     session->clock_ns = snapshot->clock_ns < NJ_CLOCK_MAX_NS ? snapshot->clock_ns : NJ_CLOCK_MAX_NS;
     memcpy(session->seed, snapshot->seed, sizeof(session->seed));
     session->status = (enum nj_status)snapshot->status;
-    copy_text(session->error_kind, sizeof(session->error_kind), snapshot->error_kind);
-    copy_text(session->error_text, sizeof(session->error_text), snapshot->error_text);
+    (void)snprintf(session->error_kind, sizeof(session->error_kind), "%.*s",
+                   (int)snapshot->error_kind.len, (const char *)snapshot->error_kind.data);
+    if (snapshot->error_text.len > 0) {
+        session->error_text = nj_span_dup(snapshot->error_text);
+        if (!session->error_text)
+            return nj_fail_nomem(err);
+    }
     if (derive(session, err) < 0)
         return nj_wrap(err, "snapshot");
     if (snapshot->state >= NJ_SESSION_SNAPSHOTTING || !is_consistent(session))

@@ -177,8 +177,8 @@ static int take_word(struct nj_span string, const char *what, char **ret_word, s
     }
     if (memchr(word.data, 0, word.len))
         return nj_fail(err, NJ_E_UPSTREAM, "a tool_use block's id or name holds a NUL");
-    *ret_word = nj_buf_steal(&word);
-    return 0;
+    *ret_word = nj_span_dup(nj_buf_span(&word)); /* as large as it is long: a session keeps it */
+    return *ret_word ? 0 : nj_fail_nomem(err);
 }
 
 static int take_input(struct nj_span object, json_t **ret_input, struct nj_error *err)

@@ -117,7 +117,7 @@ struct nj_session {
     struct nj_buf result;        /* text of the last reply, empty when it has calls */
     enum nj_status status;       /* CLOSING, DONE */
     char error_kind[NJ_ERROR_KIND_MAX_BYTES];
-    char error_text[NJ_ERROR_TEXT_MAX_BYTES];
+    char *error_text; /* NULL: none, or no memory for it; nj_session_error_text() */
 };
 
 int nj_session_new(const struct nj_session_config *config, struct nj_session **ret_session,
@@ -138,6 +138,9 @@ NJ_DEFINE_AUTO_PTR(struct nj_session, nj_session_free);
  */
 int nj_session_step(struct nj_session *session, const struct nj_event *event, struct nj_span first,
                     const struct nj_object_sink *sink, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_session_error_text - why it failed; "" where it has not */
+const char *nj_session_error_text(const struct nj_session *session);
 
 /* nj_session_action - what the state waits for */
 void nj_session_action(const struct nj_session *session, struct nj_action *ret_action);

@@ -59,7 +59,13 @@ void nj_session_free(struct nj_session *session)
     free(session->list);
     nj_calls_done(&session->calls);
     nj_buf_done(&session->result);
+    free(session->error_text);
     free(session);
+}
+
+const char *nj_session_error_text(const struct nj_session *session)
+{
+    return session->error_text ? session->error_text : "";
 }
 
 static int misfit(const struct nj_session *session, const struct nj_event *event,
@@ -84,14 +90,17 @@ static void close_with(struct nj_session *session, enum nj_status status, const 
 static void close_with(struct nj_session *session, enum nj_status status, const char *kind,
                        const char *fmt, ...)
 {
+    char text[NJ_ERROR_TEXT_MAX_BYTES];
     va_list args;
 
     session->status = status;
     (void)snprintf(session->error_kind, sizeof(session->error_kind), "%s", kind);
     va_start(args, fmt);
-    (void)vsnprintf(session->error_text, sizeof(session->error_text), fmt, args);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    nj_utf8_trim(session->error_text); /* a cut character could not be recorded */
+    nj_utf8_trim(text); /* a cut character could not be recorded */
+    free(session->error_text);
+    session->error_text = strdup(text);
     settle(session, NJ_SESSION_CLOSING);
 }
 
@@ -549,7 +558,7 @@ void nj_session_action(const struct nj_session *session, struct nj_action *ret_a
         action.kind = NJ_ACTION_CLOSE;
         action.status = session->status;
         action.error_kind = session->error_kind;
-        action.error_text = session->error_text;
+        action.error_text = nj_session_error_text(session);
         action.result = nj_buf_span(&session->result);
         break;
     }

@@ -297,7 +297,7 @@ static inline const char *play_differ(const struct nj_session *a, const struct n
     SAME(status);
     if (strcmp(a->error_kind, b->error_kind) != 0)
         return "error_kind";
-    if (strcmp(a->error_text, b->error_text) != 0)
+    if (strcmp(nj_session_error_text(a), nj_session_error_text(b)) != 0)
         return "error_text";
 #undef SAME
 #undef SAME_BYTES

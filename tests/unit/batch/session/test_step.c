@@ -616,7 +616,7 @@ static void pauses_in_a_row_have_an_end_and_a_result_between_them_begins_anew(vo
     pause_at(&play, ++turn, 0);
     assert_int_equal(play.session->state, NJ_SESSION_CLOSING);
     assert_int_equal(play.session->status, NJ_STATUS_FAILED);
-    assert_non_null(strstr(play.session->error_text, "paused 10 times in a row"));
+    assert_non_null(strstr(nj_session_error_text(play.session), "paused 10 times in a row"));
 }
 
 static void a_pause_at_the_last_turn_is_the_limit_s_end(void **state)
