@@ -69,24 +69,6 @@ struct helper {
     bool slots[NJ_HELPER_BOXES_MAX];
 };
 
-bool nj_helper_own_uids(void)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf map = {0};
-    const unsigned uids = NJ_HELPER_UID_BLOCKS * NJ_HELPER_BOXES_MAX;
-    unsigned inside, outside, count;
-    struct nj_error err;
-
-    if (geteuid() != 0)
-        return false;
-    nj_buf_init(&map, 4096);
-    /* One line that covers the range is what the initial namespace and containers made for it have.
-     */
-    return nj_fsio_read_file(AT_FDCWD, "/proc/self/uid_map", &map, &err) >= 0 && map.data &&
-           sscanf((const char *)map.data, "%u %u %u", &inside, &outside, &count) == 3 &&
-           inside <= NJ_HELPER_UID_FIRST && count >= uids &&
-           count - uids >= NJ_HELPER_UID_FIRST - inside;
-}
-
 /* ---- start ---- */
 
 /* own_fds - 0 and 1 on /dev/null, 2 for the reports of sanitizers, @fd; nothing else of the
@@ -105,8 +87,7 @@ static int own_fds(int fd, struct nj_error *err)
         return nj_fail_errno(err, errno, "helper: dup2");
     (void)close_range(3, (unsigned)fd - 1, 0);
     (void)close_range((unsigned)fd + 1, ~0u, 0);
-    if (null_fd > 2)
-        null_fd = -1; /* just closed with the others */
+    (void)nj_steal_fd(&null_fd); /* one of the three, or just closed with the others */
     return 0;
 }
 
@@ -268,6 +249,7 @@ static int set_up(struct helper *h, pid_t engine_pid, struct nj_error *err)
     r = own_fds(h->engine_fd, err);
     if (r < 0)
         return r;
+    nj_fault_init("helper");
     /* A Ctrl-C for the engine, which then suspends its sessions, must not end boxes. */
     (void)setsid();
     /* The inits of killed supervisors come to us, not to a host's pid 1 that may never wait for
@@ -578,7 +560,18 @@ static int serve(struct helper *h, struct nj_error *err)
     }
 }
 
-void nj_helper_run(int engine_fd, const char *run_name)
+/* check_version - what the two say to each other is of one build */
+static int check_version(const char *version, struct nj_error *err)
+{
+    return strcmp(version, NJ_VERSION) == 0
+               ? 0
+               : nj_fail(err, NJ_E_VERSION,
+                         "nj-sandbox is of version " NJ_VERSION ", this program of %.40s. Cure: "
+                         "install both from one package or build",
+                         version);
+}
+
+void nj_helper_run(int engine_fd, const char *version, const char *run_name)
 {
     static struct helper h; /* large, and this process has only one */
     struct nj_msg ready = {.kind = NJ_MSG_READY};
@@ -586,14 +579,15 @@ void nj_helper_run(int engine_fd, const char *run_name)
     pid_t engine_pid = getppid();
     int r;
 
-    nj_fault_init("helper");
     (void)prctl(PR_SET_NAME, "nj-helper", 0, 0, 0);
     h.engine_fd = engine_fd;
     h.engine_pid_fd = -1;
     for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++)
         h.cgroups.lock_fd[i] = -1;
     (void)snprintf(h.group_name, sizeof(h.group_name), "%s-%d", run_name, getpid()); /* fits */
-    r = set_up(&h, engine_pid, &err);
+    r = check_version(version, &err);
+    if (r >= 0)
+        r = set_up(&h, engine_pid, &err);
     if (r < 0) {
         ready = (struct nj_msg){.kind = NJ_MSG_FAILED, .failed = err};
         nj_cgroups_end(&h.cgroups);

@@ -1,7 +1,9 @@
 /*
  * helper.h - the small process that keeps what building boxes needs
  *
- * Forked in nj_sandbox_start(), before the engine drops privileges or reads a secret. As root it
+ * A program of its own, nj-sandbox, started in nj_sandbox_start(), before the engine drops
+ * privileges or reads a secret; of the engine's memory, descriptors and environment it has the
+ * socket, standard error and a few variables. As root it
  * stays root in a private mount namespace; as an ordinary user it holds the capabilities of a user
  * namespace of its own, so both ways go on alike. It owns the store of inputs and the cgroups,
  * forks a supervisor for each box and cleans up behind it. What the engine sends is hostile until
@@ -21,7 +23,18 @@
 /* nj_helper_own_uids - we are root and these uids exist in our user namespace */
 bool nj_helper_own_uids(void);
 
-/* nj_helper_run - what the forked process does; never returns. Sends READY or FAILED first. */
-void nj_helper_run(int engine_fd, const char *run_name) __attribute__((noreturn));
+#define NJ_HELPER_FD 3 /* of its socket to the engine, when the program begins */
+
+/* nj_helper_start - the engine starts the program, with @fd as its socket
+ *
+ * It lies beside the running program, or in ../libexec/nightjar from there. Fails with NJ_E_SYSTEM
+ * where it does not, naming the cure. The process is the caller's to wait for.
+ */
+int nj_helper_start(const char *run_name, int fd, pid_t *ret_pid, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_helper_run - what the program does; never returns. Sends READY or FAILED first; it fails where
+ * @version, the engine's, is not its own. */
+void nj_helper_run(int engine_fd, const char *version, const char *run_name)
+    __attribute__((noreturn));
 
 #endif

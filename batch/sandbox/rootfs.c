@@ -8,6 +8,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -34,6 +35,51 @@
 #define UNPACK_CPU_SECONDS 600
 #define READ_BYTES ((size_t)256 << 10)
 #define ENTRY_SHOWN_CHARS 200
+
+/* ---- libarchive ---- */
+
+/* It brings a dozen libraries along, which every box would be a copy of: so it is loaded by the
+ * process that unpacks, and by no other. */
+#define LIBRARY "libarchive.so.13"
+#define CALLS(X)                                                                                   \
+    X(archive_entry_filetype)                                                                      \
+    X(archive_entry_hardlink)                                                                      \
+    X(archive_entry_pathname)                                                                      \
+    X(archive_entry_perm)                                                                          \
+    X(archive_entry_set_perm)                                                                      \
+    X(archive_entry_size)                                                                          \
+    X(archive_errno)                                                                               \
+    X(archive_error_string)                                                                        \
+    X(archive_read_extract2)                                                                       \
+    X(archive_read_free)                                                                           \
+    X(archive_read_new)                                                                            \
+    X(archive_read_next_header)                                                                    \
+    X(archive_read_open_fd)                                                                        \
+    X(archive_read_support_filter_gzip)                                                            \
+    X(archive_read_support_filter_xz)                                                              \
+    X(archive_read_support_filter_zstd)                                                            \
+    X(archive_read_support_format_tar)                                                             \
+    X(archive_write_close)                                                                         \
+    X(archive_write_disk_new)                                                                      \
+    X(archive_write_disk_set_options)                                                              \
+    X(archive_write_free)
+
+static struct {
+#define X(name) __typeof__(name) *name;
+    CALLS(X)
+#undef X
+} lib;
+
+static int load_library(struct nj_error *err)
+{
+    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    bool whole = library != NULL;
+
+#define X(name) whole = whole && (lib.name = (__typeof__(name) *)dlsym(library, #name));
+    CALLS(X)
+#undef X
+    return whole ? 0 : nj_fail(err, NJ_E_SYSTEM, "load " LIBRARY ": %s", dlerror());
+}
 
 /* ---- in the child ---- */
 
@@ -133,9 +179,9 @@ static int refuse(struct nj_error *err, const char *name, const char *why)
 
 static int archive_fail(struct nj_error *err, struct archive *archive, const char *name)
 {
-    const char *why = archive_error_string(archive);
+    const char *why = lib.archive_error_string(archive);
 
-    if (archive_errno(archive) == ENOSPC)
+    if (lib.archive_errno(archive) == ENOSPC)
         return nj_fail(err, NJ_E_LIMIT, "%.*s: the image is larger than half of the memory",
                        ENTRY_SHOWN_CHARS, name);
     return refuse(err, name, why ? why : "unreadable");
@@ -150,18 +196,18 @@ static bool is_top(const char *name)
 /* take_entry - its mode as a box shall see it; 1: not wanted */
 static int take_entry(struct archive_entry *entry, const char *name, struct nj_error *err)
 {
-    mode_t mode = archive_entry_perm(entry) & (mode_t)01777;
+    mode_t mode = lib.archive_entry_perm(entry) & (mode_t)01777;
 
     if (is_top(name) || left_out(name))
         return 1;
-    if (archive_entry_hardlink(entry))
+    if (lib.archive_entry_hardlink(entry))
         return 0;
-    switch (archive_entry_filetype(entry)) {
+    switch (lib.archive_entry_filetype(entry)) {
     case AE_IFREG:
-        archive_entry_set_perm(entry, mode | 0400);
+        lib.archive_entry_set_perm(entry, mode | 0400);
         return 0;
     case AE_IFDIR:
-        archive_entry_set_perm(entry, mode | 0700);
+        lib.archive_entry_set_perm(entry, mode | 0700);
         return 0;
     case AE_IFLNK:
         return 0;
@@ -176,9 +222,9 @@ static int unpack_entries(struct archive *reader, struct archive *writer, struct
     uint64_t entries = 0, bytes = 0;
     int r;
 
-    while ((r = archive_read_next_header(reader, &entry)) == ARCHIVE_OK || r == ARCHIVE_WARN) {
-        const char *name = archive_entry_pathname(entry);
-        int64_t size = archive_entry_size(entry);
+    while ((r = lib.archive_read_next_header(reader, &entry)) == ARCHIVE_OK || r == ARCHIVE_WARN) {
+        const char *name = lib.archive_entry_pathname(entry);
+        int64_t size = lib.archive_entry_size(entry);
 
         if (!name)
             return refuse(err, "an entry", "its name cannot be read");
@@ -192,38 +238,38 @@ static int unpack_entries(struct archive *reader, struct archive *writer, struct
             return r;
         if (r == 1)
             continue;
-        if (archive_read_extract2(reader, entry, writer) != ARCHIVE_OK)
-            return archive_fail(err, archive_errno(writer) ? writer : reader, name);
+        if (lib.archive_read_extract2(reader, entry, writer) != ARCHIVE_OK)
+            return archive_fail(err, lib.archive_errno(writer) ? writer : reader, name);
     }
     if (r != ARCHIVE_EOF)
         return archive_fail(err, reader, "the archive");
-    if (archive_write_close(writer) != ARCHIVE_OK)
+    if (lib.archive_write_close(writer) != ARCHIVE_OK)
         return archive_fail(err, writer, "the archive");
     return 0;
 }
 
 static int unpack(int tar_fd, struct nj_error *err)
 {
-    struct archive *reader = archive_read_new(), *writer = archive_write_disk_new();
+    struct archive *reader = lib.archive_read_new(), *writer = lib.archive_write_disk_new();
     int r;
 
     if (!reader || !writer)
         r = nj_fail_nomem(err);
-    else if (archive_read_support_filter_gzip(reader) != ARCHIVE_OK ||
-             archive_read_support_filter_xz(reader) != ARCHIVE_OK ||
-             archive_read_support_filter_zstd(reader) != ARCHIVE_OK ||
-             archive_read_support_format_tar(reader) != ARCHIVE_OK ||
-             archive_write_disk_set_options(
+    else if (lib.archive_read_support_filter_gzip(reader) != ARCHIVE_OK ||
+             lib.archive_read_support_filter_xz(reader) != ARCHIVE_OK ||
+             lib.archive_read_support_filter_zstd(reader) != ARCHIVE_OK ||
+             lib.archive_read_support_format_tar(reader) != ARCHIVE_OK ||
+             lib.archive_write_disk_set_options(
                  writer, ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM |
                              ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
                              ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS) != ARCHIVE_OK)
         r = nj_fail(err, NJ_E_SYSTEM, "libarchive reads no tar, gzip, xz or zstd");
-    else if (archive_read_open_fd(reader, tar_fd, READ_BYTES) != ARCHIVE_OK)
+    else if (lib.archive_read_open_fd(reader, tar_fd, READ_BYTES) != ARCHIVE_OK)
         r = archive_fail(err, reader, "the archive");
     else
         r = unpack_entries(reader, writer, err);
-    (void)archive_write_free(writer);
-    (void)archive_read_free(reader);
+    (void)lib.archive_write_free(writer);
+    (void)lib.archive_read_free(reader);
     return r;
 }
 
@@ -252,7 +298,9 @@ static _Noreturn void child(int tar_fd, const char *path, int report_fd, pid_t p
         _exit(1);
     (void)setlocale(LC_CTYPE, "C.UTF-8"); /* else a name that needs it is refused, by name */
     (void)umask(022);
-    r = own_root(path, &err);
+    r = load_library(&err);
+    if (r >= 0)
+        r = own_root(path, &err);
     if (r >= 0)
         r = become_nobody(&err);
     /* Only now: the kernel forgets it when the user changes. */

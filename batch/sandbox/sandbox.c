@@ -106,13 +106,9 @@ int nj_sandbox_start(const char *run_name, struct nj_sandbox **ret_sandbox, stru
     }
     (void)close(theirs);
     theirs = r;
-    sandbox->helper_pid = fork();
-    if (sandbox->helper_pid < 0) {
-        sandbox->helper_pid = 0;
-        return nj_fail_errno(err, errno, "sandbox: fork");
-    }
-    if (sandbox->helper_pid == 0)
-        nj_helper_run(theirs, run_name);
+    r = nj_helper_start(run_name, theirs, &sandbox->helper_pid, err);
+    if (r < 0)
+        return nj_wrap(err, "sandbox");
     sandbox->helper_fd = nj_steal_fd(&ours);
     (void)close(nj_steal_fd(&theirs));
     r = await_reply(sandbox, HELPER_START_MS, err);

@@ -116,7 +116,7 @@ sys.exit(0 if eval(sys.argv[2]) else f"not so: {sys.argv[2]}\n{sys.argv[1]}")' "
     skip_without root
     chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$PWD" 2>/dev/null
     cp "$B" mine.njb && chmod 644 mine.njb
-    cp "$NJ_BUILD/bin/nightjar-replay" . && chmod 755 nightjar-replay
+    cp "$NJ_BUILD"/bin/{nightjar-replay,nj-sandbox} . && chmod 755 nightjar-replay nj-sandbox
     expect 0 setpriv --reuid 65534 --regid 65534 --clear-groups ./nightjar-replay verify "$PWD/mine.njb"
     has_out "mine.njb: equal"
     expect 0 setpriv --reuid 65534 --regid 65534 --clear-groups ./nightjar-replay show "$PWD/mine.njb"

@@ -173,3 +173,16 @@ no_group() { [ -z "$(find /sys/fs/cgroup -maxdepth 6 -name 'nightjar.run-doctor-
     until_true 20 no_group
     [ -z "$(ls -A)" ]
 }
+
+@test "a program that was copied without nj-sandbox says what it lacks, and how to have it" {
+    skip_without namespaces
+    mkdir alone && cp "$NJ_BUILD/bin/nightjar" alone
+    PATH=$PWD/alone:$PATH doctor 3
+    has "nj-sandbox, which builds the boxes, is missing" "Cure: install nightjar as a whole"
+    job_one bash <<<'echo ran anyway'
+    PATH=$PWD/alone:$PATH expect 3 nightjar run job.yaml --run-dir run
+    has_err "nj-sandbox, which builds the boxes, is missing" "Cure: install nightjar as a whole"
+    # Where packages put it.
+    mkdir -p alone/bin alone/libexec/nightjar && mv alone/nightjar alone/bin && cp "$NJ_BUILD/bin/nj-sandbox" alone/libexec/nightjar
+    PATH=$PWD/alone/bin:$PATH expect 0 nightjar run job.yaml --run-dir run-whole
+}

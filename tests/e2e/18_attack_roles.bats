@@ -31,6 +31,13 @@ holds() {
     [ "$(id -u)" -ne 0 ] || roles --fds
     if [ "$(id -u)" -eq 0 ]; then
         holds engine uid=self groups=0 caps=none nnp=1
+        # Of the engine it is no copy: neither its libraries nor its environment are there.
+        local helper
+        helper=$(pgrep -P "$begun" -x nj-helper)
+        for pid in $helper $(pgrep -P "$helper" -x nj-box); do
+            ! grep -E 'lib(curl|ssl|archive|event)|/nightjar$' "/proc/$pid/maps" >&2 || complain "$pid has more code than boxes need"
+        done
+        ! tr '\0' '\n' <"/proc/$helper/environ" | grep -E '^(PATH|HOME|NJ_AS)=' >&2 || complain "the helper has the engine's environment"
         holds helper uid=root groups=0 caps=dac_override,fowner,kill,setgid,setuid,sys_admin nnp=1
         holds "\(supervisor\|init\|reaper\|payload\)" uid=own groups=0
         holds init " fds=null*3,pidfd*1,pipe*1,socket*2"

@@ -127,7 +127,7 @@ for path, file in ran.items():
     run_it NJ_TEST_EVICT_ALWAYS=1
     chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$PWD" 2>/dev/null
     cp "$B" mine.njb && chmod 644 mine.njb
-    cp "$NJ_BUILD/bin/nightjar-replay" . && chmod 755 nightjar-replay
+    cp "$NJ_BUILD"/bin/{nightjar-replay,nj-sandbox} . && chmod 755 nightjar-replay nj-sandbox
     dd if=mine.njb iflag=nocache count=0 status=none
     processors=$(taskset -cp $$)
     expect 0 taskset -c "${processors##*[ ,-]}" setpriv --reuid 65534 --regid 65534 --clear-groups \

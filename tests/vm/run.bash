@@ -131,11 +131,11 @@ make_disk() {
     mkdir -p "$disk/usr/lib/locale" && cp -R /usr/lib/locale/C.utf8 "$disk/usr/lib/locale/"
     printf 'root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/nonexistent:/bin/false\nplain:x:1000:1000::/tmp:/bin/bash\n' >"$disk/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\nplain:x:1000:\n' >"$disk/etc/group"
-    add "$NJ_ROOT/build/$NJ_PRESET/bin/nightjar" "$NJ_ROOT/build/$NJ_PRESET/bin/nightjar-replay" "$NJ_ROOT/build/$NJ_PRESET/tests/journal_events"
+    add "$NJ_ROOT/build/$NJ_PRESET"/bin/{nightjar,nightjar-replay,nj-sandbox} "$NJ_ROOT/build/$NJ_PRESET/tests/journal_events"
     # /nightjar is what the guest calls it, wherever the tree lies here.
     mv "$disk$NJ_ROOT"/build/"$NJ_PRESET"/*/* "$disk/nightjar/"
     cp "$NJ_ROOT/tests/vm/guest.bash" "$disk/nightjar/tests/vm/"
-    strip "$disk"/nightjar/nightjar* "$disk/nightjar/journal_events" 2>/dev/null
+    strip "$disk"/nightjar/{nightjar*,nj-sandbox,journal_events} 2>/dev/null
     mke2fs -q -t ext4 -O ^has_journal -d "$disk" "$work/root.img" 700M 2>"$work/mke2fs.log"  >"$work/mke2fs.out" || { cat "$work/mke2fs.log"; return 1; }
 }
 
