@@ -2,15 +2,15 @@
  * recorded_box.c - a box for the calls that are run again
  *
  * Before every call the box is made to hold exactly what the record says the call began with, times
- * included. The one complication is what that costs: below D2 mostly only times differ, so a
- * restore that follows an equal step sends directories and times but no contents, which the box
- * still has.
+ * included. The one complication is what that costs: below D2 mostly only times differ, so
+ * contents that the box still has are not sent.
  */
 #include "replay/recorded_inside.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "batch/engine/filling.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -150,47 +150,6 @@ static void box_lost(struct nj_recorded *recorded, const struct nj_error *why)
 
 /* ---- restoring ---- */
 
-struct filling {
-    struct nj_object_source source;
-    struct nj_buf bytes;
-    struct nj_buf encoded;
-    bool lean;
-    int fd;
-};
-
-static int fill_object(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
-                       struct nj_error *err)
-{
-    struct filling *filling = ctx;
-    struct nj_object object = {.kind = kind, .digest = *digest};
-
-    if (filling->lean && (kind == NJ_OBJECT_BLOB || kind == NJ_OBJECT_PARTS))
-        return 0;
-    nj_buf_clear(&filling->bytes);
-    nj_buf_clear(&filling->encoded);
-    if (nj_object_get(&filling->source, kind, digest, &filling->bytes, err) < 0)
-        return -(int)err->code;
-    object.bytes = nj_buf_span(&filling->bytes);
-    if (nj_object_encode(&object, &filling->encoded, err) < 0)
-        return -(int)err->code;
-    return nj_fsio_write(filling->fd, filling->encoded.data, filling->encoded.len, err);
-}
-
-static int fill(struct nj_recorded *recorded, int fd, struct nj_error *err)
-{
-    struct filling filling = {
-        .source = nj_record_objects(recorded->record), .lean = recorded->lean, .fd = fd};
-    int r;
-
-    nj_buf_init(&filling.bytes, NJ_OBJECT_MAX_BYTES);
-    nj_buf_init(&filling.encoded, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    r = nj_tree_reach(&filling.source, &recorded->seat.session->workspace, fill_object, &filling,
-                      err);
-    nj_buf_done(&filling.bytes);
-    nj_buf_done(&filling.encoded);
-    return r < 0 ? r : 0;
-}
-
 static void on_restored(void *ctx, const struct nj_error *err)
 {
     struct nj_recorded *recorded = ctx;
@@ -213,13 +172,15 @@ static void on_restored(void *ctx, const struct nj_error *err)
 static void restore(struct nj_recorded *recorded)
 {
     const struct nj_workspace_ref *wanted = &recorded->seat.session->workspace;
+    struct nj_filling filling = {.source = nj_record_objects(recorded->record),
+                                 .held = recorded->box_known ? &recorded->box_state.tree : NULL};
     nj_auto_close int fd = -1;
     struct nj_error err = {0};
 
-    recorded->lean =
-        recorded->box_known && nj_digest_equal(&recorded->box_state.tree, &wanted->tree);
+    filling.contents = filling.source;
+    recorded->lean = recorded->box_known;
     recorded->box_known = false;
-    if (nj_fsio_memfd("restore", &fd, &err) < 0 || fill(recorded, fd, &err) < 0) {
+    if (nj_fsio_memfd("restore", &fd, &err) < 0 || nj_fill(&filling, wanted, fd, &err) < 0) {
         (void)nj_wrap(&err, "the recorded workspace");
         nj_seat_fail(&recorded->seat, &err);
         return;

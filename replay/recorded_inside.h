@@ -50,7 +50,7 @@ struct nj_recorded {
     /* its box */
     struct nj_box *box;
     bool opening;
-    bool lean; /* a restore without contents was tried: it may fail for that reason */
+    bool lean; /* a restore of what differs was tried: it may fail for that reason */
     unsigned tries;
     unsigned box_level;                /* of reproducibility that it was built for */
     struct nj_workspace_ref box_state; /* what the box holds, when box_known */

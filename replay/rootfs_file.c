@@ -61,7 +61,7 @@ int nj_image_read(struct nj_image *image, struct nj_error *err)
     if (r < 0)
         return nj_wrap(err, "--rootfs %s", image->path);
     image->digest = entry.digest;
-    image->source = (struct nj_object_source){nj_objects_get, &image->objects};
+    image->source = (struct nj_object_source){.get = nj_objects_get, .ctx = &image->objects};
     return 0;
 }
 

@@ -76,7 +76,8 @@ static bool may_be_base(const struct nj_object *object, unsigned chain)
 static int add_object(const struct adding *adding, const struct nj_digest *digest,
                       struct nj_buf *bytes, struct nj_bundle_writer *writer, struct nj_error *err)
 {
-    const struct nj_object_shelf shelf = {read_object_again, (void *)(uintptr_t)adding};
+    const struct nj_object_shelf shelf = {.read = read_object_again,
+                                          .ctx = (void *)(uintptr_t)adding};
     struct nj_object object;
     unsigned chain;
 
@@ -149,7 +150,7 @@ struct lists {
 static int add_list(const struct nj_archive *archive, const struct nj_digest *digest,
                     struct lists *lists, struct nj_error *err)
 {
-    const struct nj_object_shelf shelf = {read_object, (void *)(uintptr_t)archive};
+    const struct nj_object_shelf shelf = {.read = read_object, .ctx = (void *)(uintptr_t)archive};
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     struct nj_object object;

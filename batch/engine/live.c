@@ -105,18 +105,26 @@ static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *
                       struct nj_error *err)
 {
     const struct nj_object_shelf shelf = {.read = read_object, .ctx = ctx};
-    char hex[NJ_DIGEST_HEX_CHARS + 1];
-    struct nj_object object;
 
-    nj_digest_hex(digest, hex);
-    if (nj_object_load(&shelf, digest, out, &object, NULL, err) < 0)
-        return nj_wrap(err, "object %s", hex);
-    return 0;
+    return nj_object_shelf_get(&shelf, digest, out, err);
+}
+
+static int get_unchecked(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                         struct nj_error *err)
+{
+    const struct nj_object_shelf shelf = {.read = read_object, .ctx = ctx, .is_plain = true};
+
+    return nj_object_shelf_get(&shelf, digest, out, err);
 }
 
 struct nj_object_source nj_live_source(struct nj_live *live)
 {
-    return (struct nj_object_source){.get = get_object, .ctx = live};
+    return (struct nj_object_source){.get = get_object, .ctx = live, .is_checked = true};
+}
+
+struct nj_object_source nj_live_contents(struct nj_live *live)
+{
+    return (struct nj_object_source){.get = get_unchecked, .ctx = live, .is_checked = true};
 }
 
 int64_t nj_live_now_ns(void)

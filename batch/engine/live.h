@@ -92,7 +92,8 @@ struct nj_live {
 
     struct nj_box *box;
     enum nj_box_phase phase;
-    struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE */
+    struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE... */
+    bool box_known;                    /* ... after a restore or a call */
     unsigned box_level;                /* of reproducibility that it was built for */
     int restore_fd;
     bool restore_held; /* until a thinned segment is swapped in */
@@ -234,6 +235,8 @@ int nj_live_append(struct nj_live *live, enum nj_frame_kind kind, struct nj_span
 int nj_live_note_place(struct nj_live *live, const struct nj_frame *frame,
                        struct nj_error *err) NJ_MUST_USE;
 struct nj_object_source nj_live_source(struct nj_live *live);
+/* nj_live_contents - the same without a look at digests, for a box, which looks itself */
+struct nj_object_source nj_live_contents(struct nj_live *live);
 struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kind);
 int64_t nj_live_now_ns(void); /* of the wall clock */
 struct nj_live *nj_live_of(struct nj_seat *seat);

@@ -312,16 +312,11 @@ static int get_object(void *ctx, const struct nj_digest *digest, struct nj_buf *
                       struct nj_error *err)
 {
     const struct nj_object_shelf shelf = nj_scan_shelf(ctx);
-    char hex[NJ_DIGEST_HEX_CHARS + 1];
-    struct nj_object object;
 
-    nj_digest_hex(digest, hex);
-    if (nj_object_load(&shelf, digest, out, &object, NULL, err) < 0)
-        return nj_wrap(err, "object %s", hex);
-    return 0;
+    return nj_object_shelf_get(&shelf, digest, out, err);
 }
 
 struct nj_object_source nj_scan_source(struct nj_scan_reader *reader)
 {
-    return (struct nj_object_source){.get = get_object, .ctx = reader};
+    return (struct nj_object_source){.get = get_object, .ctx = reader, .is_checked = true};
 }

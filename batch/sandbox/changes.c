@@ -381,6 +381,11 @@ bool nj_changes_are_known(const struct nj_changes *changes)
     return changes->way != NJ_CHANGES_NOTHING && !changes->lost;
 }
 
+bool nj_changes_any(const struct nj_changes *changes)
+{
+    return !nj_changes_are_known(changes) || changes->n_keys > 0;
+}
+
 bool nj_changes_has(const struct nj_changes *changes, uint64_t ino, uint64_t dir_ino,
                     const char *name, bool several)
 {

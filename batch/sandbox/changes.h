@@ -67,6 +67,9 @@ void nj_changes_watch(struct nj_changes *changes, int dir_fd, uint64_t ino);
 /* nj_changes_are_known - false: anything may have changed */
 bool nj_changes_are_known(const struct nj_changes *changes);
 
+/* nj_changes_any - false: nothing has changed */
+bool nj_changes_any(const struct nj_changes *changes);
+
 /* nj_changes_has - may the file @ino, named @name in the directory @dir_ino, have changed? Of a
  * file with several names (@several) inotify may have said another one, so it always may. That it
  * was renamed is told by its ctime. */

@@ -16,31 +16,10 @@
 
 #include "batch/sandbox/restore_held.h"
 #include "batch/sandbox/restore_inodes.h"
-#include "batch/sandbox/table.h"
+#include "batch/sandbox/restore_make.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
-
-struct pending {
-    const char *target; /* the file's path; NULL: free */
-    const char *holder; /* a name of its inode that exists already */
-    bool arrived;
-};
-
-struct making {
-    int root_fd;
-    bool read_only; /* an input */
-    bool dates_all; /* ctimes as well, in the place of atimes */
-    bool is_staged; /* every inode was made, in the order of their numbers (restore_inodes.c) */
-    const struct nj_object_source *source;
-    struct table made;       /* what a capture would have to read, known from the objects */
-    struct pending *pending; /* heap, open addressing */
-    size_t n_pending;
-    size_t room_pending;
-    struct nj_buf path;
-    struct nj_changes *changes; /* they hear what is made here; NULL: nobody does */
-    unsigned unheard;           /* entries made since that was thrown away */
-};
 
 /* ---- our own changes ---- */
 
@@ -48,11 +27,14 @@ struct making {
  * one that is an eighth of a restore's time. */
 #define UNHEARD_MAX 256u
 
-static void forget_own(struct making *m)
+void restore_forget_own(struct making *m)
 {
     if (!m->changes || ++m->unheard < UNHEARD_MAX)
         return;
-    nj_changes_forget_own(m->changes);
+    if (m->is_heard)
+        nj_changes_drain(m->changes);
+    else
+        nj_changes_forget_own(m->changes);
     m->unheard = 0;
 }
 
@@ -168,6 +150,15 @@ static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
     return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
 }
 
+int restore_write_content(const struct making *m, int fd, const struct nj_tree_entry *entry,
+                          struct nj_error *err)
+{
+    struct nj_fsio_sparse file = {.fd = fd};
+    int r = nj_parts_each(m->source, entry, write_piece, &file, err);
+
+    return r < 0 ? r : nj_fsio_sparse_end(&file, err);
+}
+
 static int set_xattrs(int fd, const struct nj_tree_entry *entry, struct nj_error *err)
 {
     for (size_t i = 0; i < entry->n_xattrs; i++) {
@@ -182,19 +173,14 @@ static int set_xattrs(int fd, const struct nj_tree_entry *entry, struct nj_error
     return 0;
 }
 
-struct dates {
-    int64_t mtime_ns;
-    int64_t ctime_ns;
-};
-
-/* dates_of - what has no ctime was not made by a reproducible box: an input */
-static struct dates dates_of(const struct nj_stamp *stamp)
+struct restore_dates restore_dates_of(const struct nj_stamp *stamp)
 {
-    return (struct dates){stamp->mtime_ns, stamp->ino > 0 ? stamp->ctime_ns : stamp->mtime_ns};
+    return (struct restore_dates){stamp->mtime_ns,
+                                  stamp->ino > 0 ? stamp->ctime_ns : stamp->mtime_ns};
 }
 
-static int set_time(const struct making *m, int dir_fd, const char *name, struct dates dates,
-                    struct nj_error *err)
+int restore_set_time(const struct making *m, int dir_fd, const char *name,
+                     struct restore_dates dates, struct nj_error *err)
 {
     struct timespec times[2] = {{0, UTIME_NOW}, table_time(dates.mtime_ns)};
     int r;
@@ -269,7 +255,6 @@ static int make_file(struct making *m, int dir_fd, const char *name,
 {
     struct pending *pending = NULL;
     nj_auto_close int fd = -1;
-    struct nj_fsio_sparse file = {0};
     int r;
 
     if (m->n_pending > 0 && m->path.len <= NJ_OBJECT_TARGET_MAX_BYTES)
@@ -285,10 +270,7 @@ static int make_file(struct making *m, int dir_fd, const char *name,
     }
     if (fd < 0)
         return nj_fail_errno(err, errno, "create");
-    file.fd = fd;
-    r = nj_parts_each(m->source, entry, write_piece, &file, err);
-    if (r == 0)
-        r = nj_fsio_sparse_end(&file, err);
+    r = restore_write_content(m, fd, entry, err);
     if (r < 0)
         return r;
     if (!m->read_only) {
@@ -298,7 +280,7 @@ static int make_file(struct making *m, int dir_fd, const char *name,
     }
     if (fchmod(fd, mode_of(m, entry)) < 0)
         return nj_fail_errno(err, errno, "set a mode");
-    r = set_time(m, fd, NULL, dates_of(stamp), err);
+    r = restore_set_time(m, fd, NULL, restore_dates_of(stamp), err);
     if (r < 0 || m->read_only)
         return r;
     return remember(m, fd, entry, err);
@@ -315,7 +297,7 @@ static int make_node(const struct making *m, int dir_fd, const char *name, mode_
     if (fchmodat(dir_fd, name, mode, 0) <
         0) /* just made, no link; the umask may have cut the mode */
         return nj_fail_errno(err, errno, "set a mode");
-    return set_time(m, dir_fd, name, dates_of(stamp), err);
+    return restore_set_time(m, dir_fd, name, restore_dates_of(stamp), err);
 }
 
 static int make_symlink(const struct making *m, int dir_fd, const char *name,
@@ -331,7 +313,7 @@ static int make_symlink(const struct making *m, int dir_fd, const char *name,
                      : symlinkat(target, dir_fd, name);
     if (r < 0)
         return nj_fail_errno(err, errno, "create a link");
-    return set_time(m, dir_fd, name, dates_of(stamp), err);
+    return restore_set_time(m, dir_fd, name, restore_dates_of(stamp), err);
 }
 
 /* ---- directories ---- */
@@ -366,8 +348,21 @@ static int make_dir(struct making *m, int dir_fd, const char *name,
     return fchmod(fd, mode_of(m, entry)) < 0 ? nj_fail_errno(err, errno, "set a mode") : 0;
 }
 
-static int make_entry(struct making *m, int dir_fd, const struct nj_tree_entry *entry,
-                      const struct nj_stamp *stamp, unsigned depth, struct nj_error *err)
+int restore_path_push(struct making *m, struct nj_span name, struct nj_error *err)
+{
+    int r = m->path.len > 0 ? nj_buf_text(&m->path, "/", err) : 0;
+
+    return r < 0 ? r : nj_buf_append(&m->path, name.data, name.len, err);
+}
+
+void restore_path_cut(struct making *m, size_t len)
+{
+    m->path.len = len;
+    m->path.data[len] = '\0';
+}
+
+int restore_make_entry(struct making *m, int dir_fd, const struct nj_tree_entry *entry,
+                       const struct nj_stamp *stamp, unsigned depth, struct nj_error *err)
 {
     char name[NJ_OBJECT_NAME_MAX_BYTES + 1];
 
@@ -390,21 +385,9 @@ static int make_entry(struct making *m, int dir_fd, const struct nj_tree_entry *
     return nj_fail(err, NJ_E_CORRUPT, "an entry of unknown type");
 }
 
-struct opened {
-    struct nj_arena arena;
-    struct nj_tree tree;
-    struct nj_stamps stamps;
-};
-
-static void opened_done(struct opened *opened)
-{
-    nj_arena_done(&opened->arena);
-}
-NJ_DEFINE_AUTO_VAL(struct opened, opened_done);
-
-static int open_dir(struct making *m, const struct nj_digest *tree_digest,
-                    const struct nj_digest *stamps_digest, struct opened *opened,
-                    struct nj_error *err)
+int restore_open_dir(const struct making *m, const struct nj_digest *tree_digest,
+                     const struct nj_digest *stamps_digest, struct restore_opened *opened,
+                     struct nj_error *err)
 {
     int r;
 
@@ -420,13 +403,13 @@ static int open_dir(struct making *m, const struct nj_digest *tree_digest,
 static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_digest,
                     const struct nj_digest *stamps_digest, unsigned depth, struct nj_error *err)
 {
-    NJ_AUTO(opened_done) struct opened opened = {0};
+    NJ_AUTO(restore_opened_done) struct restore_opened opened = {0};
     size_t path_len = m->path.len;
     int r;
 
     if (depth > NJ_TREE_DEPTH_MAX)
         return nj_fail(err, NJ_E_LIMIT, "the tree is deeper than %d", NJ_TREE_DEPTH_MAX);
-    r = open_dir(m, tree_digest, stamps_digest, &opened, err);
+    r = restore_open_dir(m, tree_digest, stamps_digest, &opened, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < opened.stamps.n_entries; i++) {
@@ -435,38 +418,29 @@ static int make_all(struct making *m, int dir_fd, const struct nj_digest *tree_d
 
         if (!entry) /* names are unique on both sides and as many, so each is met once */
             return nj_fail(err, NJ_E_CORRUPT, "stamps of a file that is not there");
-        if (path_len > 0)
-            r = nj_buf_text(&m->path, "/", err);
+        r = restore_path_push(m, entry->name, err);
         if (r >= 0)
-            r = nj_buf_append(&m->path, entry->name.data, entry->name.len, err);
-        if (r >= 0)
-            r = make_entry(m, dir_fd, entry, stamp, depth, err);
+            r = restore_make_entry(m, dir_fd, entry, stamp, depth, err);
         if (r < 0)
             return r;
-        m->path.len = path_len;
-        m->path.data[path_len] = '\0';
-        forget_own(m);
+        restore_path_cut(m, path_len);
+        restore_forget_own(m);
     }
-    return set_time(m, dir_fd, NULL,
-                    (struct dates){opened.stamps.mtime_ns, opened.stamps.has_ctime
-                                                               ? opened.stamps.ctime_ns
-                                                               : opened.stamps.mtime_ns},
-                    err);
+    return restore_set_time(m, dir_fd, NULL, restore_dates_of_dir(&opened.stamps), err);
 }
 
-static void making_done(struct making *m)
+void restore_making_done(struct making *m)
 {
     table_done(&m->made);
     free(m->pending);
     nj_buf_done(&m->path);
 }
-NJ_DEFINE_AUTO_VAL(struct making, making_done);
 
 static int make(struct making *m, const struct nj_workspace_ref *ref, struct nj_error *err)
 {
     int r;
 
-    nj_buf_init(&m->path, (size_t)NJ_TREE_DEPTH_MAX * (NJ_OBJECT_NAME_MAX_BYTES + 2));
+    nj_buf_init(&m->path, RESTORE_PATH_MAX_BYTES);
     r = make_all(m, m->root_fd, &ref->tree, &ref->stamps, 0, err);
     if (r < 0) {
         if (m->path.len > 0)
@@ -484,8 +458,8 @@ static int make(struct making *m, const struct nj_workspace_ref *ref, struct nj_
 int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
                        const struct nj_objects *objects, struct nj_error *err)
 {
-    struct nj_object_source source = {nj_objects_get, (void *)(uintptr_t)objects};
-    NJ_AUTO(making_done)
+    struct nj_object_source source = {.get = nj_objects_get, .ctx = (void *)(uintptr_t)objects};
+    NJ_AUTO(restore_making_done)
     struct making m = {.root_fd = dir_fd, .read_only = true, .source = &source};
     int r;
 
@@ -521,20 +495,15 @@ static int discard(void *ctx, const struct nj_object *object, struct nj_error *e
     return 0;
 }
 
-/* look_again - a capture that knows every content fills the table and proves the restore */
-static int look_again(struct nj_workspace *workspace, struct making *m, bool is_plain,
-                      const struct nj_workspace_ref *ref, struct nj_error *err)
+int restore_prove(struct nj_workspace *workspace, const struct table *known, unsigned flags,
+                  const struct nj_workspace_ref *ref, struct nj_error *err)
 {
     static const struct nj_object_sink nowhere = {discard, NULL};
     NJ_AUTO(table_done) struct table table = {0};
     struct nj_workspace_capture capture;
-    int r;
+    int r = table_capture(workspace, known, flags, &nowhere, &table, &capture, err);
 
-    r = table_index(&m->made, err);
-    if (r >= 0)
-        r = table_capture(workspace, &m->made, is_plain ? TABLE_PLAIN : 0, &nowhere, &table,
-                          &capture, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     /* With other inode numbers the stamps cannot be the same. */
     if (!nj_digest_equal(&capture.ref.tree, &ref->tree) ||
@@ -550,13 +519,15 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
 {
     NJ_AUTO(nj_objects_close) struct nj_objects held = {0};
     struct both both = {objects, &held};
-    struct nj_object_source source = {get_both, &both};
-    NJ_AUTO(making_done)
+    struct nj_object_source source = {.get = get_both, .ctx = &both};
+    NJ_AUTO(restore_making_done)
     struct making m = {.root_fd = workspace->root_fd,
                        .dates_all = workspace->times,
                        .source = &source,
                        .changes = workspace->changes};
     const struct table_dir *root = workspace->table.root;
+    struct nj_error
+        changed_err; /* whatever it is: all of it is made, and that says what is wrong */
     uint64_t next_ino = 0;
     bool is_plain = false;
     int r = 0;
@@ -564,6 +535,8 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     if (root && nj_digest_equal(&root->tree.digest, &ref->tree) &&
         nj_digest_equal(&root->stamps.digest, &ref->stamps))
         return 0; /* nothing ran since the capture that named it */
+    if (root && restore_changed(workspace, ref, objects, &changed_err) == 0)
+        return 0;
     if (root && root->files > 0 && !restore_is_complete(objects, ref))
         r = restore_save(workspace, &held, err);
     if (r >= 0)
@@ -583,7 +556,9 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
         workspace->next_ino = r == 0 ? next_ino : 0;
     }
     if (r >= 0)
-        r = look_again(workspace, &m, is_plain, ref, err);
+        r = table_index(&m.made, err);
+    if (r >= 0)
+        r = restore_prove(workspace, &m.made, is_plain ? TABLE_PLAIN : 0, ref, err);
     if (r < 0)
         return r;
     nj_changes_drain(workspace->changes); /* our own, all of them known by now */

@@ -25,7 +25,7 @@ static int missing(void *ctx, enum nj_object_kind kind, const struct nj_digest *
 
 bool restore_is_complete(const struct nj_objects *objects, const struct nj_workspace_ref *ref)
 {
-    struct nj_object_source source = {nj_objects_get, (void *)(uintptr_t)objects};
+    struct nj_object_source source = {.get = nj_objects_get, .ctx = (void *)(uintptr_t)objects};
     struct nj_error
         ignored; /* whatever it is, the old tree is asked too, and then the restore says it */
 

@@ -86,6 +86,10 @@ static inline unsigned table_plain(const struct nj_workspace *workspace)
     return workspace->times && root && !root->identified ? TABLE_PLAIN : 0;
 }
 
+/* table_look - a capture begins: mark what the changes heard so far make due. Returns its flags:
+ * TABLE_CHANGES where it is enough to look at that, TABLE_READ_ALL where nothing is known. */
+unsigned table_look(struct nj_workspace *workspace);
+
 /* table_capture - walk the tree into @ret_table, which must be zeroed; @old is what is known, may
  * be empty. With TABLE_CHANGES the new table has no index before table_replace(), and 1 is returned
  * when more than what is due must be looked at. */

@@ -155,25 +155,33 @@ static void mark_due(void *ctx, uint64_t ino)
     table_due(&workspace->table, ino, workspace->captures);
 }
 
+unsigned table_look(struct nj_workspace *workspace)
+{
+    unsigned flags = nj_changes_are_known(workspace->changes) ? 0 : TABLE_READ_ALL;
+    const struct table_dir *root = workspace->table.root;
+
+    workspace->captures++;
+    if (workspace->times && root) /* whose stamps tell the next number */
+        mark_due(workspace, root->ino);
+    if (root && (!workspace->times || root->identified) &&
+        nj_changes_each(workspace->changes, mark_due, workspace))
+        flags |= TABLE_CHANGES;
+    return flags;
+}
+
 int nj_workspace_capture(struct nj_workspace *workspace, const struct nj_object_sink *sink,
                          struct nj_workspace_capture *ret_capture, struct nj_error *err)
 {
-    unsigned flags = nj_changes_are_known(workspace->changes) ? 0 : TABLE_READ_ALL;
     NJ_AUTO(table_done) struct table table = {0};
     struct nj_workspace_capture capture = {0}, total = {0};
+    unsigned flags = table_look(workspace);
     int r = 0;
 
-    workspace->captures++;
     if (workspace->times) {
         nj_times_settle(workspace->times, 0);
         learn_next_ino(workspace);
         flags |= TABLE_DATE;
-        if (workspace->table.root) /* whose stamps tell the next number */
-            mark_due(workspace, workspace->table.root->ino);
     }
-    if (workspace->table.root && (!workspace->times || workspace->table.root->identified) &&
-        nj_changes_each(workspace->changes, mark_due, workspace))
-        flags |= TABLE_CHANGES;
     /* Where something had to be removed, other entries may have pointed at it: look again, at all.
      */
     for (unsigned pass = 0; pass == 0 || r == 1 || capture.removed > 0; pass++) {

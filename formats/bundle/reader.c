@@ -172,12 +172,12 @@ static int inputs_get(void *ctx, const struct nj_digest *digest, struct nj_buf *
 
 struct nj_object_source nj_bundle_objects(struct nj_bundle *bundle)
 {
-    return (struct nj_object_source){.get = objects_get, .ctx = bundle};
+    return (struct nj_object_source){.get = objects_get, .ctx = bundle, .is_checked = true};
 }
 
 struct nj_object_source nj_bundle_inputs(struct nj_bundle *bundle)
 {
-    return (struct nj_object_source){.get = inputs_get, .ctx = bundle};
+    return (struct nj_object_source){.get = inputs_get, .ctx = bundle, .is_checked = true};
 }
 
 int nj_bundle_each_object(struct nj_bundle *bundle,

@@ -63,6 +63,7 @@ struct nj_object {
 struct nj_object_source {
     int (*get)(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err);
     void *ctx;
+    bool is_checked; /* what it gives has the digest that was asked for: nobody needs to look */
 };
 
 /* Where new objects go. May be called twice with the same digest; the sink keeps one. */
@@ -127,9 +128,11 @@ struct nj_object_shelf {
     int (*read)(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
                 struct nj_error *err);
     void *ctx;
+    bool is_plain; /* what is loaded is for somebody who checks it */
 };
 
-/* nj_object_load - append the object's whole bytes, which are checked against @digest, to @out
+/* nj_object_load - append the object's whole bytes, which are checked against @digest unless
+ * @shelf is plain, to @out
  *
  * @ret_object  its bytes are borrowed from @out
  * @ret_chain   how many deltas it was made of; may be NULL
@@ -138,6 +141,11 @@ struct nj_object_shelf {
 int nj_object_load(const struct nj_object_shelf *shelf, const struct nj_digest *digest,
                    struct nj_buf *out, struct nj_object *ret_object, unsigned *ret_chain,
                    struct nj_error *err) NJ_MUST_USE;
+
+/* nj_object_shelf_get - the same for a source, whose get() is this behind its own context; errors
+ * name the object */
+int nj_object_shelf_get(const struct nj_object_shelf *shelf, const struct nj_digest *digest,
+                        struct nj_buf *out, struct nj_error *err) NJ_MUST_USE;
 
 /* ---- directories ---- */
 

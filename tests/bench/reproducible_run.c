@@ -193,7 +193,7 @@ static FILE *keep_file(const struct request *request, const char *ending)
 
 static void keep_tree(struct run *run)
 {
-    const struct nj_object_source source = {get_object, run};
+    const struct nj_object_source source = {.get = get_object, .ctx = run};
     nj_auto_fclose FILE *file = keep_file(run->request, "tree");
     struct nj_error err;
 

@@ -38,7 +38,7 @@ static int read_shelf(void *ctx, const struct nj_digest *digest, struct nj_buf *
 
 static void load(struct shelf *shelf, const struct nj_digest *digest)
 {
-    const struct nj_object_shelf from = {read_shelf, shelf};
+    const struct nj_object_shelf from = {.read = read_shelf, .ctx = shelf};
     NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
     struct nj_object object;
     struct nj_digest found;

@@ -110,7 +110,7 @@ static inline struct nj_object_sink memory_objects_sink(struct memory_objects *s
 
 static inline struct nj_object_source memory_objects_source(struct memory_objects *store)
 {
-    return (struct nj_object_source){memory_objects_get, store};
+    return (struct nj_object_source){.get = memory_objects_get, .ctx = store};
 }
 
 #endif

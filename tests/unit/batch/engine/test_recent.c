@@ -60,7 +60,7 @@ static size_t put(struct nj_recent *recent, uint32_t owner, struct stored *store
 /* load - returns the length of the chain */
 static unsigned load(struct stored *stored, const struct nj_object *wanted)
 {
-    const struct nj_object_shelf shelf = {read_stored, stored};
+    const struct nj_object_shelf shelf = {.read = read_stored, .ctx = stored};
     NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
     struct nj_object found;
     struct nj_error err = {0};
@@ -213,7 +213,7 @@ static void what_was_dropped_is_read_again_with_its_base(void **state)
 {
     NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
     NJ_AUTO(stored_done) struct stored stored = {0};
-    const struct nj_object_shelf shelf = {read_stored, &stored};
+    const struct nj_object_shelf shelf = {.read = read_stored, .ctx = &stored};
     struct directory directory;
     struct nj_error err = {0};
 

@@ -177,7 +177,7 @@ static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf 
 /* chain_of - the object can be read, as the so many-th change */
 static unsigned chain_of(unsigned n, unsigned version)
 {
-    const struct nj_object_shelf shelf = {read_object, NULL};
+    const struct nj_object_shelf shelf = {.read = read_object, .ctx = NULL};
     NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
     uint8_t bytes[OBJECT_BYTES];
     struct nj_object object;

@@ -798,7 +798,7 @@ static void inputs_are_mounted_read_only_where_the_plan_says(void **state)
     struct nj_tree_builder *builder;
     struct nj_box_mount mounts[2] = {{.target = "/data"}, {.target = "/workspace/in/deep"}};
     struct nj_objects objects = {0};
-    struct nj_object_source source = {nj_objects_get, &objects};
+    struct nj_object_source source = {.get = nj_objects_get, .ctx = &objects};
     struct nj_workspace_ref ref;
     struct nj_box_plan plan;
     struct nj_error err;

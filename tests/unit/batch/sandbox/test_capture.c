@@ -42,7 +42,7 @@ static struct nj_object_source store_source(struct nj_objects *objects)
     must(nj_msg_memfd("t", (struct nj_span){bytes, (size_t)st.st_size}, &fd, &err), &err);
     free(bytes);
     must(nj_objects_open(objects, fd, &err), &err);
-    return (struct nj_object_source){nj_objects_get, objects};
+    return (struct nj_object_source){.get = nj_objects_get, .ctx = objects};
 }
 
 static void an_untouched_workspace_keeps_its_name_and_costs_nothing(void **state)
@@ -215,6 +215,53 @@ static void going_back_needs_only_what_the_box_no_longer_holds(void **state)
     assert_string_equal(h.out, "two\nthree\nb\n");
 }
 
+/* back_to - and look: the next call must find the same state */
+static void back_to(const struct nj_workspace_ref *ref, const char *check)
+{
+    restore(&h, ref);
+    sh_ok(&h, check);
+    assert_true(nj_digest_equal(&h.ref.tree, &ref->tree));
+    assert_true(nj_digest_equal(&h.ref.stamps, &ref->stamps));
+    assert_int_equal(h.objects_bytes, 0);
+}
+
+static void going_back_leaves_what_is_as_it_was(void **state)
+{
+    static const char look[] = "stat -c '%n %i %s %a %.9Y' . d d/* s e e/*; ls -U . d";
+    static char before[OUTPUT_MAX_BYTES];
+    struct nj_workspace_ref first;
+
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "mkdir d e; for i in 5 3 9 1 7; do echo $i > d/f$i; done; ln -s d s; echo e > e/f; "
+              "head -c 3000000 /dev/urandom > d/big; chmod 640 d/f9");
+    first = h.ref;
+    sh_ok(&h, look);
+    snprintf(before, sizeof(before), "%s", h.out);
+    sh_ok(&h, "echo changed > d/f3; : > d/f9; chmod 755 d/f1; mv d/f5 d/x; mv d/x d/f5; touch d/f7 "
+              "e; rm -rf new; mkdir new; echo n > new/n; printf y | dd of=d/big bs=1 seek=2500000 "
+              "conv=notrunc 2>/dev/null; mv e f; mv f e; chmod 700 d");
+    back_to(&first, look);
+    assert_string_equal(h.out, before); /* inode numbers, too: no file was made anew */
+    sh_ok(&h, "rm d/f3 s; ln -s e s; rm -r e; echo file > e; mkfifo d/f3");
+    back_to(&first, "ls -U . d; cat d/f3 e/f; readlink s");
+    scan(&h);
+    assert_int_equal(h.scan_misses, 0);
+}
+
+static void a_folder_that_nobody_may_enter_can_be_removed(void **state)
+{
+    struct nj_workspace_ref first;
+
+    (void)state;
+    open_box(&h, NULL);
+    sh_ok(&h, "echo x > a");
+    first = h.ref;
+    sh_ok(&h, "mkdir -p shut/in; echo y > shut/in/y; ln a b; chmod 0 shut/in shut");
+    back_to(&first, "ls");
+    assert_string_equal(h.out, "a\n");
+}
+
 static void a_restore_that_cannot_be_says_so(void **state)
 {
     struct nj_workspace_ref ref;
@@ -286,6 +333,29 @@ static const char make_random[] =
     "follow_symlinks=False)\n"
     "for p in reversed(dirs[1:]): os.chmod(p, r.choice([0o755, 0o700, 0, 0o2777, 0o1777]))\n";
 
+static const char change_random[] =
+    "import os, random, sys\n"
+    "r = random.Random(int(sys.argv[1]))\n"
+    "paths = []\n"
+    "for top, dirs, files in os.walk(b'.'):\n"
+    "    os.chmod(top, 0o700)\n"
+    "    paths += [os.path.join(top, n) for n in sorted(dirs + files)]\n"
+    "for i in range(r.randrange(1, 12)):\n"
+    "    p = r.choice(paths) if paths else b'./n'\n"
+    "    k = r.randrange(9)\n"
+    "    try:\n"
+    "        if os.path.isfile(p) and not os.path.islink(p) and k < 4: os.chmod(p, 0o600)\n"
+    "        if k == 0: open(p, 'ab').write(b'more')\n"
+    "        elif k == 1: open(p, 'r+b').write(r.randbytes(20))\n"
+    "        elif k == 2: os.utime(p, ns=(0, r.randrange(10**18)), follow_symlinks=False)\n"
+    "        elif k == 3: os.unlink(p)\n"
+    "        elif k == 4: os.rename(p, p + b'~'); os.rename(p + b'~', p)\n"
+    "        elif k == 5: os.rename(p, p + b'~')\n"
+    "        elif k == 6: open(b'./new%d' % i, 'w').write('n')\n"
+    "        elif k == 7: os.mkdir(p + b'-d'); open(p + b'-d/f', 'w').write('f')\n"
+    "        else: os.setxattr(p, b'user.z', b'z')\n"
+    "    except OSError as e: print(e)\n";
+
 static void any_tree_survives_a_restore(void **state)
 {
     unsigned first =
@@ -295,6 +365,7 @@ static void any_tree_survives_a_restore(void **state)
     for (unsigned seed = first; seed < first + 25; seed++) {
         char number[16];
         const char *const argv[] = {"python3", "/run/make.py", number, NULL};
+        struct nj_workspace_ref first_ref;
         struct nj_box_call call = shell_call(argv);
 
         snprintf(number, sizeof(number), "%u", seed);
@@ -305,7 +376,17 @@ static void any_tree_survives_a_restore(void **state)
         call_with(&h, &call);
         if (h.failed || h.outcome.status != 0)
             fail_msg("seed %u: %s %s", seed, h.failed ? h.err.text : "", h.errors);
+        first_ref = h.ref;
         again(NULL);
+        scan(&h);
+        assert_int_equal(h.scan_misses, 0);
+        /* Something else is done to it, and undone. */
+        snprintf(number, sizeof(number), "%u", seed);
+        call.script = nj_span_text(change_random);
+        call_with(&h, &call);
+        if (h.failed || h.outcome.status != 0)
+            fail_msg("seed %u: %s %s", seed, h.failed ? h.err.text : "", h.errors);
+        back_to(&first_ref, ":");
         scan(&h);
         assert_int_equal(h.scan_misses, 0);
         nj_box_close(h.box);
@@ -325,6 +406,8 @@ static int run(const char *name)
         BOX_TEST(only_what_changed_is_read_and_sent),
         BOX_TEST(a_write_through_a_shared_mapping_is_not_missed),
         BOX_TEST(going_back_needs_only_what_the_box_no_longer_holds),
+        BOX_TEST(going_back_leaves_what_is_as_it_was),
+        BOX_TEST(a_folder_that_nobody_may_enter_can_be_removed),
         BOX_TEST(a_restore_that_cannot_be_says_so),
         BOX_TEST(trees_that_are_too_deep_are_cut_and_told),
         BOX_TEST(hard_links_below_long_paths_come_back),

@@ -104,7 +104,7 @@ static void fill(struct shelf *shelf, unsigned n)
 static int load(struct shelf *shelf, size_t i, struct nj_buf *out, struct nj_object *ret_object,
                 unsigned *ret_chain, struct nj_error *err)
 {
-    const struct nj_object_shelf from = {read_shelf, shelf};
+    const struct nj_object_shelf from = {.read = read_shelf, .ctx = shelf};
 
     nj_buf_init(out, NJ_OBJECT_MAX_BYTES);
     return nj_object_load(&from, &shelf->items[i].digest, out, ret_object, ret_chain, err);

@@ -187,7 +187,7 @@ static void a_source_with_other_bytes_is_not_believed(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     struct nj_span bytes = nj_span_text("something else");
-    struct nj_object_source source = {careless_get, &bytes};
+    struct nj_object_source source = {.get = careless_get, .ctx = &bytes};
     struct nj_object object = sample("what was asked for");
     struct nj_error err = {0};
 
@@ -207,7 +207,7 @@ static void a_source_with_too_many_bytes_is_refused(void **state)
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
     nj_auto_free uint8_t *zeros = calloc(1, NJ_OBJECT_MAX_BYTES + 1);
     struct nj_span bytes = {zeros, NJ_OBJECT_MAX_BYTES + 1};
-    struct nj_object_source source = {careless_get, &bytes};
+    struct nj_object_source source = {.get = careless_get, .ctx = &bytes};
     struct nj_digest digest;
     struct nj_error err = {0};
 

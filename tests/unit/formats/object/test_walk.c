@@ -392,7 +392,8 @@ static void differences_are_reported_in_order(void **state)
 
 static void equal_trees_are_not_even_read(void **state)
 {
-    struct nj_object_source nowhere = {memory_objects_get, &(struct memory_objects){0}};
+    struct nj_object_source nowhere = {.get = memory_objects_get,
+                                       .ctx = &(struct memory_objects){0}};
     struct nj_digest digest = {{1}};
     struct nj_error err = {0};
     size_t visits = 0;
