@@ -167,9 +167,12 @@ static int write_file(struct writing *writing, int dir_fd, const char *name,
     struct nj_fsio_sparse file = {0};
     nj_auto_close int fd = -1;
 
-    if (make_way(writing, dir_fd, name, err) < 0)
-        return -(int)err->code;
     fd = open_beneath(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    if (fd < 0 && errno == EEXIST) {
+        if (make_way(writing, dir_fd, name, err) < 0)
+            return -(int)err->code;
+        fd = open_beneath(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    }
     if (fd < 0)
         return nj_fail_errno(err, errno, "create %s", shown_path(writing));
     file.fd = fd;

@@ -97,8 +97,8 @@ bool nj_objects_has(const struct nj_objects *objects, const struct nj_digest *di
     return find(objects, digest) != NULL;
 }
 
-int nj_objects_get(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
-                   struct nj_error *err)
+int nj_objects_view(void *ctx, const struct nj_digest *digest, struct nj_span *ret_bytes,
+                    struct nj_error *err)
 {
     const struct nj_objects_item *item = find(ctx, digest);
     char hex[NJ_DIGEST_HEX_CHARS + 1];
@@ -107,5 +107,15 @@ int nj_objects_get(void *ctx, const struct nj_digest *digest, struct nj_buf *out
         nj_digest_hex(digest, hex);
         return nj_fail(err, NJ_E_CORRUPT, "object %s is missing", hex);
     }
-    return nj_buf_append(out, item->bytes.data, item->bytes.len, err);
+    *ret_bytes = item->bytes;
+    return 0;
+}
+
+int nj_objects_get(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                   struct nj_error *err)
+{
+    struct nj_span bytes = {NULL, 0};
+    int r = nj_objects_view(ctx, digest, &bytes, err);
+
+    return r < 0 ? r : nj_buf_append(out, bytes.data, bytes.len, err);
 }

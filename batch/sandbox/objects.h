@@ -32,6 +32,10 @@ NJ_DEFINE_AUTO_VAL(struct nj_objects, nj_objects_close);
 int nj_objects_get(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
                    struct nj_error *err) NJ_MUST_USE;
 
+/* nj_objects_view - likewise; the bytes lie in the mapping */
+int nj_objects_view(void *ctx, const struct nj_digest *digest, struct nj_span *ret_bytes,
+                    struct nj_error *err) NJ_MUST_USE;
+
 /* nj_objects_has - without copying */
 bool nj_objects_has(const struct nj_objects *objects, const struct nj_digest *digest);
 

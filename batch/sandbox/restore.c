@@ -104,10 +104,11 @@ static const char *own_path(struct making *m, struct nj_error *err)
 }
 
 /* create_file - empty, for writing; -1 with errno */
-static int create_file(const struct making *m, int dir_fd, const char *name, uint64_t ino)
+static int create_file(const struct making *m, int dir_fd, const char *name, uint64_t ino,
+                       mode_t mode)
 {
     if (!m->is_staged)
-        return openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        return openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (restore_inode_take(m->root_fd, ino, dir_fd, name) < 0)
         return -1;
     return table_open_at(dir_fd, name, O_WRONLY);
@@ -139,7 +140,7 @@ static int make_hardlink(struct making *m, int dir_fd, const char *name,
     pending->holder = own_path(m, err);
     if (!pending->holder)
         return -(int)err->code;
-    fd = create_file(m, dir_fd, name, ino);
+    fd = create_file(m, dir_fd, name, ino, 0600);
     return fd < 0 ? nj_fail_errno(err, errno, "create") : 0;
 }
 
@@ -199,17 +200,14 @@ static mode_t mode_of(const struct making *m, const struct nj_tree_entry *entry)
     return entry->type == NJ_FILE_DIRECTORY || entry->mode & 0111 ? 0555 : 0444;
 }
 
-static int remember(struct making *m, int fd, const struct nj_tree_entry *tree,
+static int remember(struct making *m, uint64_t ino, const struct nj_tree_entry *tree,
                     struct nj_error *err)
 {
     struct table_entry *entry = nj_arena_alloc(&m->made.arena, sizeof(*entry));
-    struct stat st;
 
     if (!entry)
         return nj_fail_nomem(err);
-    if (fstat(fd, &st) < 0)
-        return nj_fail_errno(err, errno, "look at a restored file");
-    entry->ino = st.st_ino;
+    entry->ino = ino;
     entry->trusted = true;
     entry->tree.type = tree->type;
     entry->tree.size = tree->size;
@@ -254,7 +252,9 @@ static int make_file(struct making *m, int dir_fd, const char *name,
                      struct nj_error *err)
 {
     struct pending *pending = NULL;
+    mode_t mode = mode_of(m, entry);
     nj_auto_close int fd = -1;
+    struct stat st;
     int r;
 
     if (m->n_pending > 0 && m->path.len <= NJ_OBJECT_TARGET_MAX_BYTES)
@@ -266,7 +266,8 @@ static int make_file(struct making *m, int dir_fd, const char *name,
         pending->arrived = true;
         fd = table_open_at(dir_fd, name, O_WRONLY);
     } else {
-        fd = create_file(m, dir_fd, name, stamp->ino);
+        /* Attributes are for whoever may write, by the mode. */
+        fd = create_file(m, dir_fd, name, stamp->ino, entry->n_xattrs > 0 ? 0600 : mode & 0777);
     }
     if (fd < 0)
         return nj_fail_errno(err, errno, "create");
@@ -278,12 +279,14 @@ static int make_file(struct making *m, int dir_fd, const char *name,
         if (r < 0)
             return r;
     }
-    if (fchmod(fd, mode_of(m, entry)) < 0)
+    if (fstat(fd, &st) < 0)
+        return nj_fail_errno(err, errno, "look at a restored file");
+    if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
         return nj_fail_errno(err, errno, "set a mode");
     r = restore_set_time(m, fd, NULL, restore_dates_of(stamp), err);
     if (r < 0 || m->read_only)
         return r;
-    return remember(m, fd, entry, err);
+    return remember(m, st.st_ino, entry, err);
 }
 
 static int make_node(const struct making *m, int dir_fd, const char *name, mode_t type, mode_t mode,
@@ -458,7 +461,8 @@ static int make(struct making *m, const struct nj_workspace_ref *ref, struct nj_
 int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
                        const struct nj_objects *objects, struct nj_error *err)
 {
-    struct nj_object_source source = {.get = nj_objects_get, .ctx = (void *)(uintptr_t)objects};
+    struct nj_object_source source = {
+        .get = nj_objects_get, .ctx = (void *)(uintptr_t)objects, .view = nj_objects_view};
     NJ_AUTO(restore_making_done)
     struct making m = {.root_fd = dir_fd, .read_only = true, .source = &source};
     int r;
@@ -477,14 +481,23 @@ struct both {
     struct nj_objects *second;
 };
 
-static int get_both(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
-                    struct nj_error *err)
+static int view_both(void *ctx, const struct nj_digest *digest, struct nj_span *ret_bytes,
+                     struct nj_error *err)
 {
     const struct both *both = ctx;
 
     if (nj_objects_has(both->first, digest))
-        return nj_objects_get((void *)(uintptr_t)both->first, digest, out, err);
-    return nj_objects_get(both->second, digest, out, err);
+        return nj_objects_view((void *)(uintptr_t)both->first, digest, ret_bytes, err);
+    return nj_objects_view(both->second, digest, ret_bytes, err);
+}
+
+static int get_both(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
+                    struct nj_error *err)
+{
+    struct nj_span bytes = {NULL, 0};
+    int r = view_both(ctx, digest, &bytes, err);
+
+    return r < 0 ? r : nj_buf_append(out, bytes.data, bytes.len, err);
 }
 
 static int discard(void *ctx, const struct nj_object *object, struct nj_error *err)
@@ -519,7 +532,7 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
 {
     NJ_AUTO(nj_objects_close) struct nj_objects held = {0};
     struct both both = {objects, &held};
-    struct nj_object_source source = {.get = get_both, .ctx = &both};
+    struct nj_object_source source = {.get = get_both, .ctx = &both, .view = view_both};
     NJ_AUTO(restore_making_done)
     struct making m = {.root_fd = workspace->root_fd,
                        .dates_all = workspace->times,

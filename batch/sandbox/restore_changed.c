@@ -396,7 +396,8 @@ static int prove(struct nj_workspace *workspace, const struct nj_workspace_ref *
 int restore_changed(struct nj_workspace *workspace, const struct nj_workspace_ref *ref,
                     const struct nj_objects *objects, struct nj_error *err)
 {
-    struct nj_object_source source = {.get = nj_objects_get, .ctx = (void *)(uintptr_t)objects};
+    struct nj_object_source source = {
+        .get = nj_objects_get, .ctx = (void *)(uintptr_t)objects, .view = nj_objects_view};
     NJ_AUTO(changing_done)
     struct changing c = {.make = {.root_fd = workspace->root_fd,
                                   .dates_all = workspace->times,

@@ -23,8 +23,9 @@ int nj_fsio_pwrite(int fd, const void *data, size_t len, uint64_t offset,
 /* A file that is written in pieces from its beginning: blocks of zeros stay holes, so that a sparse
  * file takes no more room than it did where it was captured. */
 struct nj_fsio_sparse {
-    int fd;      /* borrowed; its own position is not used */
-    uint64_t at; /* bytes so far */
+    int fd;        /* borrowed; its own position is not used */
+    uint64_t at;   /* bytes so far */
+    uint64_t size; /* of the file: up to the last of them that is no hole */
 };
 
 int nj_fsio_sparse_write(struct nj_fsio_sparse *file, const void *data, size_t len,

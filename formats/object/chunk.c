@@ -129,14 +129,17 @@ static int each_part(const struct nj_object_source *source, const struct nj_tree
     NJ_AUTO(nj_hasher_free) struct nj_hasher *hasher = nj_hasher_new();
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_object_source unchecked = *source;
     const struct nj_digest *parts;
     struct nj_digest found;
+    struct nj_span part;
     uint64_t done = 0;
     size_t count;
     int r;
 
     if (!hasher)
         return nj_fail_nomem(err);
+    unchecked.is_checked = true; /* the file's digest covers its parts, at half the work */
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
     r = nj_object_get(source, NJ_OBJECT_PARTS, &entry->parts, &buf, err);
     if (r < 0)
@@ -145,17 +148,15 @@ static int each_part(const struct nj_object_source *source, const struct nj_tree
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++) {
-        nj_buf_clear(&buf);
-        /* The parts' own digests are not checked: the file's covers them, at half the work. */
-        r = source->get(source->ctx, &parts[i], &buf, err);
+        r = nj_object_view(&unchecked, NJ_OBJECT_BLOB, &parts[i], &buf, &part, err);
         if (r < 0)
             return nj_wrap(err, "part %zu of %zu", i + 1, count);
-        if (buf.len > entry->size - done)
+        if (part.len > entry->size - done)
             return nj_fail(err, NJ_E_CORRUPT, "part %zu of %zu ends behind the file's %lu bytes",
                            i + 1, count, (unsigned long)entry->size);
-        done += buf.len;
-        nj_hasher_update(hasher, buf.data, buf.len);
-        r = write(ctx, nj_buf_span(&buf), err);
+        done += part.len;
+        nj_hasher_update(hasher, part.data, part.len);
+        r = write(ctx, part, err);
         if (r < 0)
             return r;
     }
@@ -173,18 +174,19 @@ int nj_parts_each(const struct nj_object_source *source, const struct nj_tree_en
                   struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_span bytes;
     int r;
 
     assert(entry->type == NJ_FILE_REGULAR);
     if (entry->has_parts)
         return each_part(source, entry, write, ctx, err);
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = nj_object_get(source, NJ_OBJECT_BLOB, &entry->digest, &buf, err);
+    r = nj_object_view(source, NJ_OBJECT_BLOB, &entry->digest, &buf, &bytes, err);
     if (r < 0)
         return r;
-    if (buf.len != entry->size)
-        return nj_fail(err, NJ_E_CORRUPT, "the file has %zu bytes, its directory says %lu", buf.len,
-                       (unsigned long)entry->size);
-    r = write(ctx, nj_buf_span(&buf), err);
+    if (bytes.len != entry->size)
+        return nj_fail(err, NJ_E_CORRUPT, "the file has %zu bytes, its directory says %lu",
+                       bytes.len, (unsigned long)entry->size);
+    r = write(ctx, bytes, err);
     return r < 0 ? r : 0;
 }

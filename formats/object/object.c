@@ -56,36 +56,75 @@ void nj_object_rewind(struct nj_buf *buf, size_t len)
         buf->data[len] = 0;
 }
 
-int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kind,
-                  const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err)
+/* check - what a source gave for @digest */
+static int check(const struct nj_object_source *source, enum nj_object_kind kind,
+                 const struct nj_digest *digest, struct nj_span bytes, struct nj_error *err)
 {
     char hex[NJ_DIGEST_HEX_CHARS + 1];
     struct nj_digest found;
+
+    if (bytes.len > NJ_OBJECT_MAX_BYTES) {
+        nj_digest_hex(digest, hex);
+        return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: %zu bytes, an object holds at most %u",
+                       nj_object_kind_text(kind), hex, bytes.len, NJ_OBJECT_MAX_BYTES);
+    }
+    if (source->is_checked)
+        return 0;
+    nj_digest_bytes(bytes.data, bytes.len, &found);
+    if (nj_digest_equal(&found, digest))
+        return 0;
+    nj_digest_hex(digest, hex);
+    return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: its %zu bytes have another digest",
+                   nj_object_kind_text(kind), hex, bytes.len);
+}
+
+static int missing(enum nj_object_kind kind, const struct nj_digest *digest, struct nj_error *err)
+{
+    char hex[NJ_DIGEST_HEX_CHARS + 1];
+
+    nj_digest_hex(digest, hex);
+    return nj_wrap(err, "%s %.16s", nj_object_kind_text(kind), hex);
+}
+
+int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kind,
+                  const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err)
+{
     size_t start = out->len;
-    size_t len;
     int r;
 
     r = source->get(source->ctx, digest, out, err);
-    if (r >= 0 && source->is_checked)
-        return 0;
-    nj_digest_hex(digest, hex);
     if (r < 0) {
         nj_object_rewind(out, start);
-        return nj_wrap(err, "%s %.16s", nj_object_kind_text(kind), hex);
+        return missing(kind, digest, err);
     }
-    len = out->len - start;
-    if (len > NJ_OBJECT_MAX_BYTES) {
+    r = check(source, kind, digest,
+              (struct nj_span){out->data ? out->data + start : NULL, out->len - start}, err);
+    if (r < 0)
         nj_object_rewind(out, start);
-        return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: %zu bytes, an object holds at most %u",
-                       nj_object_kind_text(kind), hex, len, NJ_OBJECT_MAX_BYTES);
+    return r;
+}
+
+int nj_object_view(const struct nj_object_source *source, enum nj_object_kind kind,
+                   const struct nj_digest *digest, struct nj_buf *scratch,
+                   struct nj_span *ret_bytes, struct nj_error *err)
+{
+    struct nj_span bytes = {NULL, 0};
+    int r;
+
+    nj_buf_clear(scratch);
+    if (!source->view) {
+        r = nj_object_get(source, kind, digest, scratch, err);
+        if (r == 0)
+            *ret_bytes = nj_buf_span(scratch);
+        return r;
     }
-    nj_digest_bytes(len ? out->data + start : NULL, len, &found);
-    if (!nj_digest_equal(&found, digest)) {
-        nj_object_rewind(out, start);
-        return nj_fail(err, NJ_E_CORRUPT, "%s %.16s: its %zu bytes have another digest",
-                       nj_object_kind_text(kind), hex, len);
-    }
-    return 0;
+    r = source->view(source->ctx, digest, &bytes, err);
+    if (r < 0)
+        return missing(kind, digest, err);
+    r = check(source, kind, digest, bytes, err);
+    if (r == 0)
+        *ret_bytes = bytes;
+    return r;
 }
 
 int nj_object_encode(const struct nj_object *object, struct nj_buf *out, struct nj_error *err)

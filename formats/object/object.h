@@ -64,6 +64,9 @@ struct nj_object_source {
     int (*get)(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err);
     void *ctx;
     bool is_checked; /* what it gives has the digest that was asked for: nobody needs to look */
+    /* optional: the bytes where they lie, borrowed from the source */
+    int (*view)(void *ctx, const struct nj_digest *digest, struct nj_span *ret_bytes,
+                struct nj_error *err);
 };
 
 /* Where new objects go. May be called twice with the same digest; the sink keeps one. */
@@ -84,7 +87,14 @@ int nj_object_get(const struct nj_object_source *source, enum nj_object_kind kin
                   const struct nj_digest *digest, struct nj_buf *out,
                   struct nj_error *err) NJ_MUST_USE;
 
-/* nj_object_put_later - the same of an object that takes the place of @earlier; NULL: of none */
+/* nj_object_view - the same without copying where the source can: *ret_bytes lie in the source, or
+ * in @scratch, which is cleared first */
+int nj_object_view(const struct nj_object_source *source, enum nj_object_kind kind,
+                   const struct nj_digest *digest, struct nj_buf *scratch,
+                   struct nj_span *ret_bytes, struct nj_error *err) NJ_MUST_USE;
+
+/* nj_object_put_later - as nj_object_put(), of an object that takes the place of @earlier; NULL: of
+ * none */
 int nj_object_put_later(const struct nj_object_sink *sink, enum nj_object_kind kind,
                         struct nj_span bytes, const struct nj_digest *earlier,
                         struct nj_digest *ret_digest, struct nj_error *err) NJ_MUST_USE;
