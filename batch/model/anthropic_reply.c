@@ -318,20 +318,22 @@ struct event {
 #undef X
 };
 
-static void read_event(struct nj_span data, struct event *event)
+static int read_event(struct nj_span data, struct event *event, struct nj_error *err)
 {
     static const char *const keys[] = {
 #define X(name) #name,
         EVENT_MEMBERS(X)
 #undef X
     };
-    struct nj_span values[sizeof(keys) / sizeof(keys[0])];
+    struct nj_span values[sizeof(keys) / sizeof(keys[0])], whole;
     size_t n = 0;
 
-    nj_slice_pick(data, keys, sizeof(keys) / sizeof(keys[0]), values);
+    if (nj_slice_check_pick(data, keys, sizeof(keys) / sizeof(keys[0]), &whole, values, err) < 0)
+        return -(int)err->code;
 #define X(name) event->name = values[n++];
     EVENT_MEMBERS(X)
 #undef X
+    return 0;
 }
 
 /* The members of a message, whether it came whole or only begins. */
@@ -553,15 +555,13 @@ int nj_anthropic_event(struct nj_reader *reader, const struct nj_sse_event *rece
                        struct nj_reply *reply, struct nj_error *err)
 {
     struct event event;
-    struct nj_span data;
     int r;
 
-    if (nj_slice_check(received->data, &data, err) < 0) {
+    if (read_event(received->data, &event, err) < 0) {
         err->code = NJ_E_UPSTREAM;
         return nj_wrap(err, "event%s%.*s", received->name.len ? " " : "", (int)received->name.len,
                        (const char *)received->name.data);
     }
-    read_event(data, &event);
     if (nj_slice_kind(event.type) != NJ_SLICE_STRING)
         return rubbish(err, "event", "it has no type");
     r = on_event(reader, &event, reply, err);

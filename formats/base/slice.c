@@ -77,14 +77,15 @@ static size_t plain_end(struct nj_span text, size_t at)
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
 
     while (text.len - at >= sizeof(bytes)) {
-        uint64_t halves[2];
+        uint64_t low, high;
         bytes some, found;
 
         memcpy(&some, text.data + at, sizeof(some));
         found = (some == '"') | (some == '\\') | (some < 0x20); /* beyond ASCII is negative */
-        memcpy(halves, &found, sizeof(halves));
-        if (halves[0] | halves[1])
-            break;
+        low = nj_load_u64le((const uint8_t *)&found);
+        high = nj_load_u64le((const uint8_t *)&found + sizeof(low));
+        if (low | high)
+            return at + (size_t)(low ? __builtin_ctzll(low) / 8 : 8 + __builtin_ctzll(high) / 8);
         at += sizeof(bytes);
     }
     while (text.len - at >= sizeof(uint64_t)) {
@@ -198,8 +199,45 @@ static size_t key_end(struct nj_span text, size_t at, struct fault *fault)
                                                  : wrong(fault, at, "a colon behind the key");
 }
 
-/* The end of the value that begins at @at (no blank), or 0. */
-static size_t value_end(struct nj_span text, size_t at, struct fault *fault)
+/* Members of the outermost object that somebody asked for. */
+struct wanted {
+    const char *const *keys;
+    size_t n;
+    struct nj_span *values;
+    size_t found; /* the key of the member under way; @n: nobody's */
+    size_t begin; /* of its value */
+};
+
+/* A member's value begins at @begin, its key's opening quote is at @key. */
+static void begin_member(struct wanted *wanted, struct nj_span text, size_t key, size_t begin)
+{
+    size_t i, room = begin - key - 1;
+
+    for (i = 0; i < wanted->n; i++) {
+        const char *name = wanted->keys[i];
+        size_t len;
+
+        if (text.data[key + 1] != (uint8_t)name[0])
+            continue;
+        len = strlen(name);
+        if (len < room && text.data[key + 1 + len] == '"' &&
+            memcmp(text.data + key + 1, name, len) == 0)
+            break;
+    }
+    wanted->found = i;
+    wanted->begin = begin;
+}
+
+static void end_member(struct wanted *wanted, struct nj_span text, size_t end)
+{
+    if (wanted->found < wanted->n)
+        wanted->values[wanted->found] =
+            (struct nj_span){text.data + wanted->begin, end - wanted->begin};
+    wanted->found = wanted->n;
+}
+
+/* The end of the value that begins at @at (no blank), or 0. @wanted: its members, or NULL. */
+static size_t value_end(struct nj_span text, size_t at, struct wanted *wanted, struct fault *fault)
 {
     uint8_t closers[NJ_SLICE_DEPTH_MAX];
     size_t depth = 0;
@@ -222,6 +260,8 @@ static size_t value_end(struct nj_span text, size_t at, struct fault *fault)
         }
         /* Close what ends here; an opened one may be empty. */
         for (;;) {
+            if (wanted && depth == 1 && !opened)
+                end_member(wanted, text, at);
             at = skip_blanks(text, at);
             if (at >= text.len || text.data[at] != closers[depth - 1])
                 break;
@@ -237,17 +277,22 @@ static size_t value_end(struct nj_span text, size_t at, struct fault *fault)
             at = skip_blanks(text, at + 1);
         }
         if (closers[depth - 1] == '}') {
-            at = key_end(text, at, fault);
+            size_t key = skip_blanks(text, at);
+
+            at = key_end(text, key, fault);
             if (!at)
                 return 0;
+            if (wanted && depth == 1)
+                begin_member(wanted, text, key, at);
         }
     }
 }
 
-int nj_slice_check(struct nj_span text, struct nj_span *ret_value, struct nj_error *err)
+static int check(struct nj_span text, struct wanted *wanted, struct nj_span *ret_value,
+                 struct nj_error *err)
 {
     struct fault fault = {0};
-    size_t begin = skip_blanks(text, 0), end = value_end(text, begin, &fault);
+    size_t begin = skip_blanks(text, 0), end = value_end(text, begin, wanted, &fault);
 
     if (end && skip_blanks(text, end) < text.len)
         end = wrong(&fault, skip_blanks(text, end), "nothing behind the value");
@@ -256,6 +301,23 @@ int nj_slice_check(struct nj_span text, struct nj_span *ret_value, struct nj_err
                        fault.wanted);
     *ret_value = (struct nj_span){text.data + begin, end - begin};
     return 0;
+}
+
+int nj_slice_check(struct nj_span text, struct nj_span *ret_value, struct nj_error *err)
+{
+    return check(text, NULL, ret_value, err);
+}
+
+int nj_slice_check_pick(struct nj_span text, const char *const *keys, size_t n,
+                        struct nj_span *ret_value, struct nj_span *ret_values, struct nj_error *err)
+{
+    struct wanted wanted = {.keys = keys, .n = n, .values = ret_values, .found = n};
+
+    memset(ret_values, 0, n * sizeof(*ret_values));
+    if (check(text, &wanted, ret_value, err) == 0)
+        return 0;
+    memset(ret_values, 0, n * sizeof(*ret_values));
+    return -(int)err->code;
 }
 
 enum nj_slice_kind nj_slice_kind(struct nj_span value)

@@ -58,6 +58,12 @@ struct nj_span nj_slice_get(struct nj_span object, const char *key);
 void nj_slice_pick(struct nj_span object, const char *const *keys, size_t n,
                    struct nj_span *ret_values);
 
+/* nj_slice_check_pick - nj_slice_check() of @text and, where it is an object, nj_slice_pick() of
+ * it, in one walk; *ret_values are empty when it fails */
+int nj_slice_check_pick(struct nj_span text, const char *const *keys, size_t n,
+                        struct nj_span *ret_value, struct nj_span *ret_values,
+                        struct nj_error *err) NJ_MUST_USE;
+
 /* nj_slice_inner - what stands between a string's quotes, still escaped; empty for other kinds */
 struct nj_span nj_slice_inner(struct nj_span string);
 

@@ -3,7 +3,7 @@
  *
  * Properties: what is checked is what jansson takes (where jansson has no narrower opinion of its
  * own: huge numbers, lone surrogates, its own depth, NUL bytes); every slice of it checks again;
- * walkers stay inside of unchecked bytes too.
+ * walkers stay inside of unchecked bytes too; members found while checking are those found later.
  */
 #include <assert.h>
 #include <jansson.h>
@@ -45,6 +45,21 @@ static void walk(struct nj_span value, unsigned depth, bool checked)
     (void)nj_slice_get(value, "type");
 }
 
+static void check_picking(struct nj_span text, bool ok, struct nj_span value)
+{
+    static const char *const keys[] = {"type", "a", "index", ""};
+    struct nj_span whole = {0}, found[4], later[4];
+    struct nj_error err = {0};
+    bool again = nj_slice_check_pick(text, keys, 4, &whole, found, &err) == 0;
+
+    assert(again == ok);
+    if (ok)
+        assert(whole.data == value.data && whole.len == value.len);
+    nj_slice_pick(ok ? value : (struct nj_span){0}, keys, 4, later);
+    for (size_t i = 0; i < 4; i++)
+        assert(found[i].data == later[i].data && found[i].len == later[i].len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct nj_span text = {data, size}, value;
@@ -64,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_error_code(&jerr) != json_error_invalid_syntax)
         __builtin_trap();
     json_decref(json);
+    check_picking(text, ok, value);
     walk(ok ? value : text, 0, ok);
     return 0;
 }

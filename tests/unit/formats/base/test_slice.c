@@ -104,6 +104,35 @@ static void values_are_cut_out_byte_for_byte(void **state)
     assert_false(nj_slice_item(nj_span_text("[ ]"), &walk, &value));
 }
 
+static void members_are_found_while_the_text_is_checked(void **state)
+{
+    static const char *const keys[] = {"a", "ab", "none"};
+    static const char *const texts[] = {
+        " { \"ab\" : [1,{\"a\":2}] , \"a\":3.0 , \"b\":{\"a\":4} } ",
+        "{\"a\":1,\"a\":\"2\\\"\"}",
+        "{\"a\\u0062\":1,\"a\":{}}",
+        "[\"a\",1,{\"a\":1}]",
+        "{}",
+        "\"a\""};
+    struct nj_span value, whole, found[3], later[3];
+    struct nj_error err = {0};
+
+    (void)state;
+    for (size_t t = 0; t < sizeof(texts) / sizeof(texts[0]); t++) {
+        assert_int_equal(nj_slice_check(nj_span_text(texts[t]), &value, &err), 0);
+        nj_slice_pick(value, keys, 3, later);
+        assert_int_equal(nj_slice_check_pick(nj_span_text(texts[t]), keys, 3, &whole, found, &err),
+                         0);
+        assert_true(nj_span_equal(whole, value));
+        for (size_t i = 0; i < 3; i++)
+            assert_true(found[i].data == later[i].data && found[i].len == later[i].len);
+    }
+    assert_int_equal(
+        nj_slice_check_pick(nj_span_text("{\"a\":1,\"ab\":}"), keys, 3, &whole, found, &err),
+        -NJ_E_INPUT);
+    assert_int_equal(found[0].len, 0);
+}
+
 static void a_strings_text_has_its_escapes_undone(void **state)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
@@ -213,6 +242,7 @@ int main(void)
         cmocka_unit_test(json_is_what_the_standard_says),
         cmocka_unit_test(depth_has_an_end),
         cmocka_unit_test(values_are_cut_out_byte_for_byte),
+        cmocka_unit_test(members_are_found_while_the_text_is_checked),
         cmocka_unit_test(a_strings_text_has_its_escapes_undone),
         cmocka_unit_test(whole_numbers_are_read_as_written),
         cmocka_unit_test(half_a_surrogate_pair_is_json_and_no_text),
