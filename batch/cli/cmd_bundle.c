@@ -3,7 +3,7 @@
  *
  * It is written from the journal up to its last commit, beside a live engine if there is one. Of a
  * session that has ended the frames leave the journal in time: then the file that the run has of it
- * is copied.
+ * is copied. All of it is read by a confined process, as a run may have come from elsewhere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 
 #include "batch/cli/cmd.h"
 #include "batch/engine/archive.h"
+#include "batch/engine/confine.h"
 #include "batch/plan/inputs.h"
 #include "batch/plan/plan.h"
 #include "batch/run/run_dir.h"
@@ -49,21 +50,45 @@ static int read_config(struct nj_scan_reader *reader, struct nj_arena *arena,
     return nj_config_decode(nj_buf_span(&bytes), arena, ret_config, err);
 }
 
-/* A whole file in the working directory (or wherever @path points), by rename. */
-static int write_bundle(const struct nj_archive *archive, const struct nj_bundle_info *info,
-                        const char *path, struct nj_error *err)
+/* open_folder - where @path is going to lie */
+static int open_folder(const char *path, int *ret_fd, struct nj_error *err)
 {
-    nj_auto_free char *folder = NULL;
-    const char *slash = strrchr(path, '/');
-    nj_auto_close int dir_fd = -1;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    nj_auto_free char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 
-    folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
     if (!folder)
         return nj_fail_nomem(err);
-    dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        return nj_fail_errno(err, errno, "open folder %s", folder);
-    return nj_archive_publish(archive, info, dir_fd, slash ? slash + 1 : path, err);
+    *ret_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *ret_fd < 0 ? nj_fail_errno(err, errno, "open folder %s", folder) : 0;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* confine - a run may be anybody's: from here its folder is read, the system's files that ran in
+ * its boxes, and dpkg's lists, which name their packages; one folder is written into */
+static int confine(const struct nj_run_dir *dir, int write_fd, struct nj_error *err)
+{
+    static const char *const system[] = {"/usr", "/bin",   "/sbin",
+                                         "/lib", "/lib64", "/var/lib/dpkg"};
+    int fds[1 + sizeof(system) / sizeof(system[0])] = {dir->fd};
+    size_t n = 1;
+    int r;
+
+    for (size_t i = 0; i < sizeof(system) / sizeof(system[0]); i++) {
+        int fd = open(system[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd >= 0)
+            fds[n++] = fd;
+    }
+    r = nj_confine_reader(fds, n, write_fd, false, err);
+    while (n > 1)
+        (void)close(fds[--n]);
+    return r;
 }
 
 static int map_file(int dir_fd, const char *name, struct nj_span *ret_bytes, struct nj_error *err)
@@ -85,20 +110,20 @@ static int map_file(int dir_fd, const char *name, struct nj_span *ret_bytes, str
 }
 
 /* copy_bundle - what has left the journal is in the run's own file */
-static int copy_bundle(const struct nj_run_dir *dir, const char *name, const char *path,
+static int copy_bundle(const struct nj_run_dir *dir, const char *name, int to_fd, const char *as,
                        struct nj_error *err)
 {
     const char *dot = name ? strrchr(name, '.') : NULL;
     struct nj_span bytes;
     int r;
 
-    /* The name is the run's, and @path may be it: no run has a shell's start-up file written. */
+    /* The name is the run's, and @as may be it: no run has a shell's start-up file written. */
     if (!dot || strchr(name, '/') || strcmp(dot, ".njb") != 0)
         return nj_fail(err, NJ_E_INPUT,
                        "it has ended, its frames have left the journal, and no bundle is named");
     if (map_file(dir->bundles_fd, name, &bytes, err) < 0)
         return nj_wrap(err, "it has ended, and its frames have left the journal");
-    r = nj_fsio_publish(AT_FDCWD, path, bytes, 0600, err);
+    r = nj_fsio_publish(to_fd, as, bytes, 0600, err);
     (void)munmap((void *)bytes.data, bytes.len);
     return r;
 }
@@ -113,6 +138,8 @@ static int bundle(const char *run_path, const char *key, const char *output, str
     NJ_AUTO(nj_buf_done) struct nj_buf manifest = {0};
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     NJ_AUTO(nj_manifest_free) struct nj_manifest *job = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf host = {0};
+    nj_auto_close int to_fd = -1;
     nj_auto_free struct nj_workspace_ref *mounts = NULL;
     nj_auto_free char *default_name = NULL;
     struct nj_session_config *config = NULL;
@@ -121,7 +148,9 @@ static int bundle(const char *run_path, const char *key, const char *output, str
     char hex[NJ_DIGEST_HEX_CHARS + 1];
 
     nj_buf_init(&manifest, NJ_MANIFEST_MAX_BYTES);
-    if (nj_run_dir_open(run_path, false, &dir, err) < 0 ||
+    nj_buf_init(&host, 1u << 20);
+    if (nj_run_dir_open(run_path, false, &dir, err) < 0 || open_folder(output, &to_fd, err) < 0 ||
+        nj_plan_environment(&host, err) < 0 || confine(&dir, to_fd, err) < 0 ||
         nj_journal_open(dir.journal_fd, &journal, err) < 0)
         return nj_wrap(err, "bundle %s:%s", run_path, key);
     nj_journal_hold(journal); /* the engine may be at work */
@@ -131,7 +160,8 @@ static int bundle(const char *run_path, const char *key, const char *output, str
         nj_manifest_parse(nj_buf_span(&manifest), "job.yaml", &job, &faults, err) < 0)
         return nj_wrap(err, "bundle %s:%s", run_path, key);
     if (scan.archived && scan.n_places == 0) {
-        if (copy_bundle(&dir, scan.bundle, output ? output : scan.bundle, err) < 0)
+        if (copy_bundle(&dir, scan.bundle, to_fd, output ? last_part(output) : scan.bundle, err) <
+            0)
             return nj_wrap(err, "bundle %s:%s", run_path, key);
         printf("%s\n", output ? output : scan.bundle);
         return 0;
@@ -170,17 +200,16 @@ static int bundle(const char *run_path, const char *key, const char *output, str
             .manifest = nj_buf_span(&manifest),
         };
         NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
-        NJ_AUTO(nj_buf_done) struct nj_buf host = {0};
         NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
 
-        nj_buf_init(&host, 1u << 20);
         nj_buf_init(&environment, 1u << 20);
-        if (nj_plan_environment(&host, err) < 0 || nj_digested_new(&digested, err) < 0 ||
+        if (nj_digested_new(&digested, err) < 0 ||
             nj_archive_environment(&archive, (const char *)host.data, digested, &environment, err) <
                 0)
             return -(int)err->code;
         info.environment = (const char *)environment.data;
-        if (write_bundle(&archive, &info, output ? output : default_name, err) < 0)
+        if (nj_archive_publish(&archive, &info, to_fd, output ? last_part(output) : default_name,
+                               err) < 0)
             return -(int)err->code;
     }
     printf("%s\n", output ? output : default_name);

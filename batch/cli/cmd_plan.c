@@ -4,6 +4,7 @@
  * A dry run: everything is read that a run would read, nothing is written or started.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "batch/cli/cmd.h"
@@ -12,6 +13,7 @@
 #include "batch/cli/forecast.h"
 #include "batch/cli/job_options.h"
 #include "batch/cli/rows.h"
+#include "batch/engine/confine.h"
 #include "batch/plan/job.h"
 
 #include "formats/base/banned.h"
@@ -35,6 +37,18 @@ static int write_out(const struct nj_buf *text, struct nj_error *err)
     return 0;
 }
 
+/* open_reuse - the earlier run may be anybody's, and all else that a plan takes is read: from here
+ * this process reads that run's folder, and nothing else. A folder that is not there holds nothing,
+ * and is told by the reading. */
+static int open_reuse(const char *run_path, struct nj_reuse **ret_reuse, struct nj_error *err)
+{
+    nj_auto_close int fd = open(run_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0 && nj_confine_reader(&fd, 1, -1, false, err) < 0)
+        return -(int)err->code;
+    return nj_reuse_open(run_path, ret_reuse, err);
+}
+
 static int forecast(const struct planning *planning, const struct nj_plan *plan,
                     struct nj_error *err)
 {
@@ -43,7 +57,7 @@ static int forecast(const struct planning *planning, const struct nj_plan *plan,
     int r = 0;
 
     if (planning->reuse_path)
-        r = nj_reuse_open(planning->reuse_path, &reuse, err);
+        r = open_reuse(planning->reuse_path, &reuse, err);
     nj_buf_init(&text, TEXT_MAX_BYTES);
     if (r == 0)
         r = planning->json ? nj_forecast_json(plan, reuse, &text, err)

@@ -162,7 +162,7 @@ static const char reading[] =
     "getrlimit clock_gettime clock_getres gettimeofday time clock_nanosleep nanosleep poll ppoll "
     "sched_yield sched_getaffinity getcpu";
 
-static const char listing[] = "getdents64 fstatfs readlinkat faccessat faccessat2 flock";
+static const char listing[] = "getdents64 fstatfs readlink readlinkat faccessat faccessat2 flock";
 
 static const char writing[] =
     "openat openat2 getdents64 fstatfs readlinkat mkdirat unlinkat renameat renameat2 linkat "

@@ -1,6 +1,6 @@
 # Who reads a bundle or another's run, which may be hostile, holds nothing that reading does not take: each command of
-# nightjar-replay, and `status`, is held up half-way and looked at through /proc. What such a process can still do is
-# tried by the unit test of confine.
+# nightjar-replay, `status`, `bundle` and `plan --reuse` are held up half-way and looked at through /proc. What such a
+# process can still do is tried by the unit test of confine.
 
 load ../lib/common
 
@@ -10,12 +10,12 @@ setup() {
 }
 teardown() { nj_teardown; }
 
-# rightless PID - no rights, no way to new ones, filters
+# rightless PID [RIGHTS] - no rights (or those, in hexadecimal digits), no way to new ones, filters
 rightless() {
     local status
     status=$(<"/proc/$1/status")
     grep -qxE 'NoNewPrivs:\s1' <<<"$status" && grep -qxE 'Seccomp:\s2' <<<"$status" &&
-        [ "$(grep -cE '^Cap(Inh|Prm|Eff|Amb):\s0{16}$' <<<"$status")" -eq 4 ] || complain "$status"
+        [ "$(grep -cE "^Cap(Inh|Prm|Eff|Amb):\s0*(0|${2-0})\$" <<<"$status")" -eq 4 ] || complain "$status"
 }
 
 # confined PID FILTERS - the reading process: besides, no network of the host
@@ -47,6 +47,9 @@ let_go() {
     wait "$begun" || complain "exit status $?: $(<err)"
     rm pipe
 }
+
+# landlock - the kernel has it
+landlock() { python3 -I -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(444, None, 0, 1) < 1)'; }
 
 record() {
     job_one bash <<<'seq 200000 >big; mkdir d; echo x >d/y'
@@ -112,6 +115,55 @@ record() {
     kill -INT "$begun"
     ended 0
     has_out "running"
+}
+
+# stuck COMMAND... - in the background until `let_go`: what it says does not fit into the pipe, with its work done
+stuck() {
+    mkfifo pipe
+    exec 7<>pipe
+    head -c 65536 /dev/zero >&7
+    setsid "$@" >pipe 2>err </dev/null 3>&- 7>&- &
+    begun=$!
+    nj_started+=("$begun")
+    until_true 10 waiting "$begun"
+    # Root reads what another user's run has.
+    if [ "$(id -u)" -eq 0 ]; then rightless "$begun" 4; else rightless "$begun"; fi
+}
+
+# led_out FILE - of the run, which becomes a link that leads out of it
+led_out() {
+    outside=$(mktemp -d)
+    mv "run/$1" "$outside/file"
+    ln -s "$outside/file" "run/$1"
+}
+led_in() { rm "run/$1" && mv "$outside/file" "run/$1" && rmdir "$outside"; }
+
+@test "bundle reads its run confined, and nothing outside of it" {
+    record
+    stuck nightjar bundle run:one --output again.njb
+    let_go
+    cmp again.njb "$bundle"
+    expect 3 nightjar bundle run:one --output none/again.njb
+    landlock || return 0
+    led_out job.yaml
+    expect 3 nightjar bundle run:one --output linked.njb
+    has_err "job.yaml: Permission denied"
+    [ ! -e linked.njb ]
+    led_in job.yaml
+}
+
+@test "plan reads the run to be reused confined, and nothing outside of it" {
+    record
+    stuck nightjar plan job.yaml --reuse run
+    let_go
+    tr -d '\0' <out.raw >out.text
+    grep -q 'reuse' out.text || complain "$(<out.text)"
+    expect 2 nightjar plan job.yaml --reuse none
+    landlock || return 0
+    led_out results.jsonl
+    expect 2 nightjar plan job.yaml --reuse run
+    has_err "it has no results.jsonl"
+    led_in results.jsonl
 }
 
 @test "a file whose path escapes to a terminal is shown, listed and told escaped" {
