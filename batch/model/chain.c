@@ -28,12 +28,12 @@ struct nj_model_call {
     struct nj_try *try;            /* under way, or NULL */
     struct nj_walk_memory *memory; /* NULL when the role does not count */
     struct nj_walk walk;
-    struct nj_lead_place ahead; /* before the gate, behind its group's first call */
-    struct nj_gate_place place; /* at the gate of the model that is asked, where it has one */
-    struct nj_rate_headers headers;
-    struct nj_policy policy; /* of the try under way */
-    uint64_t prompt_bytes;   /* of the try under way */
-    bool counted;            /* the service was asked how long the prompt is */
+    struct nj_lead_place ahead;      /* before the gate, behind its group's first call */
+    struct nj_gate_place place;      /* at the gate of the model that is asked, where it has one */
+    struct nj_rate_headers *headers; /* of the try's answer; NULL: none came, or no memory */
+    struct nj_policy policy;         /* of the try under way */
+    uint64_t prompt_bytes;           /* of the try under way */
+    bool counted;                    /* the service was asked how long the prompt is */
     bool begun; /* the try's reply has begun to come: it costs something, whatever follows */
     struct timespec began;
     bool calling; /* inside the attempt callback */
@@ -75,7 +75,7 @@ static void leave_gate(struct nj_model_call *call, enum nj_gate_end end,
         used.output_tokens = usage->output_tokens;
     }
     nj_gate_answer(&gate->gate, nj_turnstile_now_ms(), &call->place, end, usage ? &used : NULL,
-                   &call->headers);
+                   call->headers);
     nj_turnstile_wake(gate);
 }
 
@@ -89,6 +89,7 @@ static void call_free(struct nj_model_call *call)
     if (call->timer)
         event_free(call->timer);
     nj_policy_done(&call->policy);
+    free(call->headers);
     call->models->n_calls--;
     free(call);
 }
@@ -242,8 +243,9 @@ static enum nj_retry_next what_next(struct nj_model_call *call, const struct nj_
     if (tried->verdict == NJ_TRY_OVER)
         return NJ_RETRY_OVER;
     /* The service's own word is before what its status says, but a key it does not take stays. */
-    if (tried->verdict != NJ_TRY_STOP && call->headers.should_retry != NJ_RATE_UNSAID)
-        again = call->headers.should_retry == NJ_RATE_RETRY;
+    if (tried->verdict != NJ_TRY_STOP && call->headers &&
+        call->headers->should_retry != NJ_RATE_UNSAID)
+        again = call->headers->should_retry == NJ_RATE_RETRY;
     next = nj_retry_failed(&call->walk.retry, call->role->spec, tried->cause, !again);
     if (next == NJ_RETRY_OVER && again && model_of(call)->gate &&
         (tried->cause == NJ_CAUSE_RATE_LIMITED || tried->cause == NJ_CAUSE_OVERLOADED) &&
@@ -261,8 +263,8 @@ static uint64_t wait_before(const struct nj_model_call *call)
 
     if (call->walk.retry.tries >= NJ_RETRY_TRIES_MAX)
         wait_ms *= NJ_RETRY_PATIENT_FACTOR;
-    if (call->headers.has_wait && call->headers.wait_ms > wait_ms)
-        wait_ms = call->headers.wait_ms;
+    if (call->headers && call->headers->has_wait && call->headers->wait_ms > wait_ms)
+        wait_ms = call->headers->wait_ms;
     return wait_ms < NJ_LIMITER_PAUSE_MAX_MS ? wait_ms : NJ_LIMITER_PAUSE_MAX_MS;
 }
 
@@ -317,9 +319,15 @@ static void on_try_headers(void *ctx, int http_status, const struct nj_http_head
     struct timespec now;
 
     (void)http_status;
+    if (!call->headers) { /* made as they come: thousands of calls wait for theirs */
+        call->headers = calloc(1, sizeof(*call->headers));
+        if (!call->headers)
+            return;
+        nj_rate_headers_init(call->headers);
+    }
     (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
     for (size_t i = 0; i < n_headers; i++)
-        nj_rate_header(&call->headers, headers[i].name, headers[i].value,
+        nj_rate_header(call->headers, headers[i].name, headers[i].value,
                        (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 }
 
@@ -489,7 +497,8 @@ static int begin_try(struct nj_model_call *call, struct nj_error *err)
 
     pass_by_what_is_down(call);
     model = model_of(call);
-    nj_rate_headers_init(&call->headers);
+    free(call->headers);
+    call->headers = NULL;
     call->begun = false;
     call->counted = false;
     if (!model->provider)
