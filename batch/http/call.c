@@ -66,6 +66,8 @@ void nj_http_call_free(struct nj_http_call *call)
 {
     if (!call)
         return;
+    if (call->sending)
+        TAILQ_REMOVE(&call->http->sending, call, sending_link);
     recycle(call->http, call->easy);
     wipe_lines(call->header_lines);
     nj_buf_done(&call->head);
@@ -159,15 +161,15 @@ static size_t on_read(char *to, size_t size, size_t count, void *ctx)
 
 /* libcurl has no use for what is sent: what it would have to send again is not sent again
  * (on_about_to_ask). And a secret is gone as soon as it can be. */
-void nj_http_call_sent(struct nj_http_call *call)
+static void let_go(struct nj_http_call *call)
 {
     curl_off_t sent = 0;
 
-    if (!call->flat || !call->asked)
-        return;
     (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if ((uint64_t)sent < call->body_bytes)
         return;
+    TAILQ_REMOVE(&call->http->sending, call, sending_link);
+    call->sending = false;
     if (curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK) {
         wipe_lines(call->header_lines);
         call->header_lines = NULL;
@@ -175,6 +177,16 @@ void nj_http_call_sent(struct nj_http_call *call)
     free(call->flat);
     call->flat = NULL;
     call->body_gone = true;
+}
+
+void nj_http_let_go(struct nj_http *http)
+{
+    struct nj_http_call *call, *next;
+
+    for (call = TAILQ_FIRST(&http->sending); call; call = next) {
+        next = TAILQ_NEXT(call, sending_link);
+        let_go(call);
+    }
 }
 
 /* A kept connection may turn out dead once the body is under way: libcurl then goes back to where
@@ -229,6 +241,9 @@ static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int 
     if (!call->asked) {
         call->asked = true;
         call->sent_before = sent;
+        call->sending = call->flat;
+        if (call->sending)
+            TAILQ_INSERT_TAIL(&call->http->sending, call, sending_link);
     }
     /* Where it is anew: the old connection took nothing of it. Not all that is sent is counted. */
     if (sent == call->sent_before && !call->body_gone)

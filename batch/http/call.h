@@ -27,6 +27,7 @@ struct nj_http {
     struct call_list calls;    /* known to libcurl */
     struct call_list ending;   /* the same, and their end is due: on_watch() */
     struct call_list starting; /* begun inside a callback */
+    struct call_list sending;  /* of calls: small bodies that may not have been sent yet */
     CURL *idle[NJ_HTTP_IDLE_HANDLES_MAX];
     size_t n_idle;
     size_t n_calls;        /* made and not freed */
@@ -41,6 +42,8 @@ struct nj_http_call {
     struct curl_slist *header_lines;
     struct nj_http_callbacks callbacks;
     TAILQ_ENTRY(nj_http_call) link;
+    TAILQ_ENTRY(nj_http_call) sending_link;
+    bool sending;   /* in http->sending */
     bool started;   /* in http->calls, otherwise in http->starting */
     bool ending;    /* in http->ending, before that in http->calls */
     bool cancelled; /* no callback any more; freed by settle() */
@@ -78,9 +81,9 @@ int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request
                      const struct nj_http_callbacks *callbacks, struct nj_http_call **ret_call,
                      struct nj_error *err) NJ_MUST_USE;
 
-/* nj_http_call_sent - is @call's body sent? Then a small one is not kept any longer, nor are the
- * header lines: who waits for an answer waits long */
-void nj_http_call_sent(struct nj_http_call *call);
+/* nj_http_let_go - of the small bodies, and of the header lines, that are sent: who waits for an
+ * answer waits long. Not from inside libcurl. */
+void nj_http_let_go(struct nj_http *http);
 
 /* nj_http_call_free - libcurl must not know it any more; its handle is kept for the next */
 void nj_http_call_free(struct nj_http_call *call);

@@ -78,6 +78,7 @@ static void settle(struct nj_http *http)
 
     if (http->inside)
         return;
+    nj_http_let_go(http);
     while ((message = curl_multi_info_read(http->multi, &left))) {
         CURLcode code = message->data.result;
         char *ctx = NULL;
@@ -221,12 +222,8 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, v
     struct nj_http *http = ctx;
     struct event *event = known;
     short wanted = EV_PERSIST;
-    char *call = NULL; /* NULL: libcurl's own handle */
 
-    if (what == CURL_POLL_IN) /* only an answer is wanted */
-        (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
-    if (call)
-        nj_http_call_sent((struct nj_http_call *)(void *)call);
+    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (event)
             event_free(event);
@@ -288,6 +285,7 @@ int nj_http_new(struct event_base *base, const struct nj_http_options *options,
         return nj_fail_nomem(err);
     TAILQ_INIT(&http->calls);
     TAILQ_INIT(&http->ending);
+    TAILQ_INIT(&http->sending);
     TAILQ_INIT(&http->starting);
     http->base = base;
     http->options = *options;
