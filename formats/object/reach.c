@@ -23,6 +23,7 @@ struct pending {
     struct nj_digest digest;
     enum nj_object_kind kind;
     unsigned depth;
+    bool is_leaf;
 };
 
 struct nj_reach {
@@ -107,10 +108,13 @@ static int queue_push(struct nj_reach *reach, const struct pending *item, struct
     return 0;
 }
 
-static int reach_add(struct nj_reach *reach, enum nj_object_kind kind,
-                     const struct nj_digest *digest, unsigned depth, struct nj_error *err)
+/* Beside a bit for each kind: as a leaf, which a list of leaves cannot be. */
+#define SEEN_AS_LEAF 0x80u
+
+static int reach_add_as(struct nj_reach *reach, const struct pending *item, struct nj_error *err)
 {
-    uint8_t bit = (uint8_t)(1u << (kind - NJ_OBJECT_BLOB));
+    uint8_t bit = (uint8_t)(item->is_leaf ? SEEN_AS_LEAF : 1u << (item->kind - NJ_OBJECT_BLOB));
+    const struct nj_digest *digest = &item->digest;
     struct seen *slot;
     int r;
 
@@ -122,7 +126,7 @@ static int reach_add(struct nj_reach *reach, enum nj_object_kind kind,
     slot = seen_slot(reach, digest);
     if (slot->kinds & bit)
         return 0;
-    if (depth > NJ_TREE_DEPTH_MAX)
+    if (item->depth > NJ_TREE_DEPTH_MAX)
         return nj_fail(err, NJ_E_LIMIT, "the tree is deeper than %d levels", NJ_TREE_DEPTH_MAX);
     if (!slot->kinds) {
         if (reach->n_seen >= NJ_TREE_VISITS_MAX)
@@ -130,14 +134,18 @@ static int reach_add(struct nj_reach *reach, enum nj_object_kind kind,
                            NJ_TREE_VISITS_MAX);
         reach->n_seen++;
         slot->digest = *digest;
-        r = reach->visit(reach->ctx, kind, digest, err);
+        r = reach->visit(reach->ctx, item->kind, digest, err);
         if (r < 0)
             return r;
     }
     slot->kinds |= bit;
-    if (kind == NJ_OBJECT_BLOB)
-        return 0;
-    return queue_push(reach, &(struct pending){*digest, kind, depth}, err);
+    return item->kind == NJ_OBJECT_BLOB ? 0 : queue_push(reach, item, err);
+}
+
+static int reach_add(struct nj_reach *reach, enum nj_object_kind kind,
+                     const struct nj_digest *digest, unsigned depth, struct nj_error *err)
+{
+    return reach_add_as(reach, &(struct pending){*digest, kind, depth, false}, err);
 }
 
 static int count_entries(struct nj_reach *reach, size_t count, struct nj_error *err)
@@ -157,18 +165,19 @@ static int follow_leaves(struct nj_reach *reach, const struct nj_leaf_list *leav
 
     r = count_entries(reach, leaves->n, err);
     for (size_t i = 0; r == 0 && i < leaves->n; i++)
-        r = reach_add(reach, kind, &leaves->digests[i], depth, err);
+        r = reach_add_as(reach, &(struct pending){leaves->digests[i], kind, depth, true}, err);
     return r;
 }
 
 static int follow_tree(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
-                       unsigned depth, struct nj_error *err)
+                       const struct pending *item, struct nj_error *err)
 {
-    struct nj_leaf_list leaves;
+    struct nj_leaf_list leaves = {0};
+    unsigned depth = item->depth;
     struct nj_tree tree;
     int r;
 
-    r = nj_tree_decode_stored(bytes, arena, &tree, &leaves, err);
+    r = nj_tree_decode_stored(bytes, arena, &tree, item->is_leaf ? NULL : &leaves, err);
     if (r == 0 && leaves.n > 0)
         return follow_leaves(reach, &leaves, NJ_OBJECT_TREE, depth, err);
     if (r == 0)
@@ -187,13 +196,14 @@ static int follow_tree(struct nj_reach *reach, struct nj_span bytes, struct nj_a
 }
 
 static int follow_stamps(struct nj_reach *reach, struct nj_span bytes, struct nj_arena *arena,
-                         unsigned depth, struct nj_error *err)
+                         const struct pending *item, struct nj_error *err)
 {
-    struct nj_leaf_list leaves;
+    struct nj_leaf_list leaves = {0};
+    unsigned depth = item->depth;
     struct nj_stamps stamps;
     int r;
 
-    r = nj_stamps_decode_stored(bytes, arena, &stamps, &leaves, err);
+    r = nj_stamps_decode_stored(bytes, arena, &stamps, item->is_leaf ? NULL : &leaves, err);
     if (r == 0 && leaves.n > 0)
         return follow_leaves(reach, &leaves, NJ_OBJECT_STAMPS, depth, err);
     if (r == 0)
@@ -230,9 +240,9 @@ static int follow(struct nj_reach *reach, const struct pending *item, struct nj_
     if (r < 0)
         return r;
     if (item->kind == NJ_OBJECT_TREE)
-        return follow_tree(reach, nj_buf_span(&buf), &arena, item->depth, err);
+        return follow_tree(reach, nj_buf_span(&buf), &arena, item, err);
     if (item->kind == NJ_OBJECT_STAMPS)
-        return follow_stamps(reach, nj_buf_span(&buf), &arena, item->depth, err);
+        return follow_stamps(reach, nj_buf_span(&buf), &arena, item, err);
     assert(item->kind == NJ_OBJECT_PARTS);
     return follow_parts(reach, nj_buf_span(&buf), &arena, item->depth, err);
 }

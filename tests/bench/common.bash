@@ -49,6 +49,13 @@ ROUNDS=${BENCH_ROUNDS:-3}
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "-" }'; }
 
+# text_of BYTES - words and figures that compress about as prose does, the same in every run
+text_of() {
+    awk -v n="$1" 'BEGIN { srand(7); split("the of invoice total and customer to file row in sum line is for date was price item net on order with tax", w)
+        while (length(s) < n) s = s w[1 + int(rand() * 22)] " " (rand() < 0.2 ? int(rand() * 1e5) " " : "")
+        print substr(s, 1, n) }'
+}
+
 # turns_job NAME SESSIONS TURNS CALL - a job of SESSIONS sessions with TURNS replies that call, and a last one
 turns_job() {
     local name=$1 sessions=$2 turns=$3 call=$4 i text
@@ -56,7 +63,7 @@ turns_job() {
     for ((i = 1; i <= sessions; i++)); do
         echo "$i" >"$name/items/$i.txt"
     done
-    text=$(head -c 8192 /dev/zero | tr '\0' x | head -c "$MESSAGE_BYTES")
+    text=$(text_of "$MESSAGE_BYTES")
     {
         echo "replies:"
         if [ "$turns" -gt 0 ]; then

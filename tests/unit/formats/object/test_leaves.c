@@ -247,6 +247,31 @@ static void leaves_within_leaves_are_refused(void **state)
     assert_refused(fixture, &leaf, 1, NJ_E_VERSION, "key \"C\"");
 }
 
+static int ignore_object(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
+                         struct nj_error *err)
+{
+    (void)ctx;
+    (void)kind;
+    (void)digest;
+    (void)err;
+    return 0;
+}
+
+static void what_is_reached_has_no_leaves_within_leaves(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_leaf leaf = {.digest = put_tree(fixture, 5000, NULL).digest};
+    struct nj_digest nested = list_of(fixture, &leaf, 1);
+    NJ_AUTO(nj_reach_free) struct nj_reach *reach = NULL;
+    struct nj_error err = {0};
+
+    assert_int_equal(nj_reach_new(&fixture->source, ignore_object, NULL, &reach, &err), 0);
+    /* Met as a directory before, where it may have leaves: that makes no difference. */
+    assert_int_equal(nj_reach_tree(reach, &leaf.digest, &err), 0);
+    assert_int_equal(nj_reach_tree(reach, &nested, &err), -NJ_E_VERSION);
+    assert_non_null(strstr(err.text, "key \"C\""));
+}
+
 static void leaves_out_of_order_or_twice_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -358,6 +383,7 @@ int main(void)
         TEST(a_large_directory_that_an_earlier_build_stored_whole_is_loaded),
         TEST(every_leaf_is_reached),
         TEST(leaves_within_leaves_are_refused),
+        TEST(what_is_reached_has_no_leaves_within_leaves),
         TEST(leaves_out_of_order_or_twice_are_refused),
         TEST(a_list_of_no_leaves_or_of_too_many_is_refused),
         TEST(an_empty_leaf_is_refused),
