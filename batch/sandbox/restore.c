@@ -548,7 +548,9 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     if (root && nj_digest_equal(&root->tree.digest, &ref->tree) &&
         nj_digest_equal(&root->stamps.digest, &ref->stamps))
         return 0; /* nothing ran since the capture that named it */
-    if (root && restore_changed(workspace, ref, objects, &changed_err) == 0)
+    /* What is made anew need not be read again by a whole restore: where nothing is there, it pays.
+     */
+    if (root && root->files > 0 && restore_changed(workspace, ref, objects, &changed_err) == 0)
         return 0;
     if (root && root->files > 0 && !restore_is_complete(objects, ref))
         r = restore_save(workspace, &held, err);
