@@ -75,7 +75,7 @@ state() { python3 -I -c 'import json, sys; s = json.load(open(sys.argv[2] + "/ru
 }
 
 @test "a number that another process has by now is not signalled" {
-    begin sleep 100
+    begin sleep 1000
     other=$begun
     expect 0 nightjar run job.yaml --run-dir run
     python3 -I - "$other" <<-'PYTHON'
