@@ -77,6 +77,7 @@ state() { python3 -I -c 'import json, sys; s = json.load(open(sys.argv[2] + "/ru
 @test "a number that another process has by now is not signalled" {
     begin sleep 1000
     other=$begun
+    sleep 0.1 # processes are told apart by their starts, which the kernel tells in ticks of 10 ms
     expect 0 nightjar run job.yaml --run-dir run
     python3 -I - "$other" <<-'PYTHON'
 	import json, sys
