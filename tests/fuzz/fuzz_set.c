@@ -2,6 +2,7 @@
  * fuzz_set.c - a manifest changed by --set, includes and variables
  *
  * The input is a PATH=VALUE, a zero byte, and a manifest that may include "a" (which is the VALUE).
+ * A PATH behind "@" comes with --only.
  * Property: what is taken dumps, and the dump, alone, is read as the same job.
  */
 #include <stdlib.h>
@@ -37,9 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *zero = size ? memchr(data, '\0', size) : NULL;
     nj_auto_free char *assignment = zero ? strdup((const char *)data) : NULL;
-    const char *sets[] = {assignment, NULL};
-    struct nj_manifest_options options = {
-        .read = read_part, .env = variable, .ctx = assignment, .sets = sets};
+    bool is_only = assignment && assignment[0] == '@';
+    const char *sets[] = {is_only ? assignment + 1 : assignment, NULL};
+    const char *only[] = {"g", NULL};
+    struct nj_manifest_options options = {.read = read_part,
+                                          .env = variable,
+                                          .ctx = assignment,
+                                          .sets = sets,
+                                          .only = is_only ? only : NULL};
     NJ_AUTO(nj_manifest_faults_done) struct nj_manifest_faults faults = {0};
     NJ_AUTO(nj_manifest_free) struct nj_manifest *manifest = NULL;
     NJ_AUTO(nj_manifest_free) struct nj_manifest *again = NULL;
