@@ -111,7 +111,8 @@ static void times_of_files_beyond_any_calendar_are_survived(void **state)
     assert_int_equal(h.outcome.status, 0);
 }
 
-/* ends_in_time - where 64 threads keep the supervisor busy */
+/* ends_in_time - where 64 threads keep the supervisor busy. Nobody waits for what vfork() began: where
+ * no cgroup refuses it, a watchdog ends the call for having too many processes. */
 static void ends_in_time(unsigned level, const char *ask)
 {
     char program[2048];
@@ -122,7 +123,8 @@ static void ends_in_time(unsigned level, const char *ask)
              "pthread_create(&t, NULL, f, NULL); f(NULL); }",
              ask);
     run(level, program, 1000);
-    assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
+    if (!strstr(ask, "vfork") || h.outcome.limit != NJ_LIMIT_PROCESSES)
+        assert_int_equal(h.outcome.limit, NJ_LIMIT_TIMEOUT);
     if (h.meta.duration_ms > 10000)
         fail_msg("%s: ended after %u ms", ask, (unsigned)h.meta.duration_ms);
 }
