@@ -111,8 +111,8 @@ static void times_of_files_beyond_any_calendar_are_survived(void **state)
     assert_int_equal(h.outcome.status, 0);
 }
 
-/* ends_in_time - where 64 threads keep the supervisor busy. Nobody waits for what vfork() began: where
- * no cgroup refuses it, a watchdog ends the call for having too many processes. */
+/* ends_in_time - where 64 threads keep the supervisor busy. Nobody waits for what vfork() began:
+ * where no cgroup refuses it, a watchdog ends the call for having too many processes. */
 static void ends_in_time(unsigned level, const char *ask)
 {
     char program[2048];
