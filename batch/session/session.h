@@ -117,7 +117,7 @@ struct nj_session {
     struct nj_buf result;        /* text of the last reply, empty when it has calls */
     enum nj_status status;       /* CLOSING, DONE */
     char error_kind[NJ_ERROR_KIND_MAX_BYTES];
-    char *error_text; /* NULL: none, or no memory for it; nj_session_error_text() */
+    char *error_text; /* NULL: none; nj_session_error_text() */
 };
 
 int nj_session_new(const struct nj_session_config *config, struct nj_session **ret_session,

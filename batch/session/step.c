@@ -100,7 +100,7 @@ static void close_with(struct nj_session *session, enum nj_status status, const 
     va_end(args);
     nj_utf8_trim(text); /* a cut character could not be recorded */
     free(session->error_text);
-    session->error_text = strdup(text);
+    session->error_text = text[0] ? strdup(text) : NULL; /* no memory: nj_session_step() */
     settle(session, NJ_SESSION_CLOSING);
 }
 
@@ -509,6 +509,11 @@ int nj_session_step(struct nj_session *session, const struct nj_event *event, st
     }
     if (r == 0 && event->time_ns > session->time_ns)
         session->time_ns = event->time_ns;
+    /* It failed, and there was no memory for why: the record would say something else. */
+    if (r == 0 && session->state == NJ_SESSION_SNAPSHOTTING &&
+        session->after_snapshot == NJ_SESSION_CLOSING && session->error_kind[0] &&
+        !session->error_text)
+        return nj_fail_nomem(err);
     return r;
 }
 
