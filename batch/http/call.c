@@ -11,6 +11,7 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <strings.h>
 #include <time.h>
 
 #include "formats/base/banned.h"
@@ -455,8 +456,10 @@ static long kept_max_s(const struct nj_http *http)
 static bool set_rules(struct nj_http_call *call, const char *url)
 {
     CURL *easy = call->easy;
-    long version =
-        nj_origins_have(&call->http->old, url) ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
+    /* Where HTTP/2 can be, the calls behind a first one wait for what its connection turns out to
+     * speak. With TLS the handshake tells; without, only an answer would, which may take long. */
+    bool old = strncasecmp(url, "https:", 6) != 0 || nj_origins_have(&call->http->old, url);
+    long version = old ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
 
     return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&

@@ -52,6 +52,14 @@ static void finish(struct nj_http_call *call, CURLcode code)
     nj_http_call_free(call);
 }
 
+/* The loop comes to on_watch() next. A timer that was set meanwhile would take its place: none is,
+ * since nothing is due before 0. */
+static void watch_at_once(struct nj_http *http)
+{
+    http->watch_ms = 0;
+    event_active(http->watch, EV_TIMEOUT, 0);
+}
+
 static void start(struct nj_http_call *call)
 {
     struct nj_http *http = call->http;
@@ -65,7 +73,7 @@ static void start(struct nj_http_call *call)
     if (code != CURLM_OK) { /* no memory: let the loop end it */
         call->end = NJ_HTTP_UNREACHED;
         (void)snprintf(call->text, sizeof(call->text), "%s", curl_multi_strerror(code));
-        event_active(http->watch, EV_TIMEOUT, 0);
+        watch_at_once(http);
     }
 }
 
@@ -139,10 +147,9 @@ static void watch_until(struct nj_http *http, uint64_t due, uint64_t now)
     struct timeval delay = {.tv_sec = (time_t)(wait / 1000),
                             .tv_usec = (suseconds_t)(wait % 1000) * 1000};
 
-    if (due >= http->watch_ms)
-        return;
-    http->watch_ms = due;
-    (void)evtimer_add(http->watch, &delay); /* without memory for it the limit comes late */
+    /* Without memory for it the limit comes late: with the next that can be set. */
+    if (due < http->watch_ms && evtimer_add(http->watch, &delay) == 0)
+        http->watch_ms = due;
 }
 
 /* One timer for all calls: thousands wait, and each of theirs would cost memory. Whose end is due
@@ -371,6 +378,5 @@ void nj_http_cancel(struct nj_http_call *call)
         nj_http_call_free(call);
         return;
     }
-    /* Inside libcurl: the watch ends it as soon as the loop is back. */
-    event_active(call->http->watch, EV_TIMEOUT, 0);
+    watch_at_once(call->http); /* inside libcurl: it is ended as soon as the loop is back */
 }

@@ -38,6 +38,7 @@ struct seen {
     bool cancel_at_body;
     size_t again;       /* further exchanges to begin from inside ended */
     struct seen *other; /* whose exchange ended cancels */
+    struct seen *next;  /* body cancels the other one's, and begins this one's */
 };
 
 static void stage_init(struct stage *stage, const struct nj_http_options *options)
@@ -76,20 +77,25 @@ static void on_headers(void *ctx, int status, const struct nj_http_header *heade
                    kind.data ? (const char *)kind.data : "");
 }
 
+static void ask(struct stage *stage, struct seen *seen, const struct nj_http_request *request);
+
 static bool on_body(void *ctx, struct nj_span bytes)
 {
+    const struct nj_http_request limited = {.first_byte_ms = 10000};
     struct seen *seen = ctx;
     struct nj_error err = {0};
 
     assert_int_equal(nj_buf_append(&seen->body, bytes.data, bytes.len, &err), 0);
+    if (seen->next) {
+        nj_http_cancel(seen->other->call);
+        ask(seen->stage, seen->next, &limited);
+    }
     if (seen->cancel_at_body) {
         nj_http_cancel(seen->call);
         return true;
     }
     return !seen->stop_after || seen->body.len < seen->stop_after;
 }
-
-static void ask(struct stage *stage, struct seen *seen, const struct nj_http_request *request);
 
 static void on_ended(void *ctx, const struct nj_http_result *result)
 {
@@ -455,6 +461,68 @@ static void nothing_comes_after_a_cancel(void **state)
     stage_done(&stage);
 }
 
+static void nobody_waits_for_the_answer_of_another(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stub_answer nothing = {.hold = true};
+    struct nj_http_request limited = {.first_byte_ms = 10000};
+    struct seen silent = {0}, asks = {0};
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    stage.stub.answers[0] = &nothing;
+    stage.stub.answers[1] = &stage.answer;
+    stage.stub.n_answers = 2;
+    ask(&stage, &silent, NULL);
+    while (stage.stub.n_requests < 1)
+        (void)event_base_loop(stage.base, EVLOOP_ONCE);
+    ask(&stage, &asks, &limited);
+    turn(&stage, &asks, 1);
+    assert_int_equal(asks.end, NJ_HTTP_WHOLE);
+    assert_int_equal(silent.n_ended, 0);
+    nj_http_cancel(silent.call);
+    nj_buf_done(&asks.body);
+    stage_done(&stage);
+}
+
+/* Cancelled from inside another's callback, a connection is closed at once, whatever limit is set
+ * behind that. */
+static void a_cancel_is_not_put_off_by_the_next_limit(void **state)
+{
+    struct nj_http_options options = {0};
+    struct stub_answer nothing = {.hold = true};
+    struct seen silent = {0}, next = {0}, speaks = {.other = &silent, .next = &next};
+    struct stage stage;
+    size_t n_peers = 0;
+
+    (void)state;
+    stage_init(&stage, &options);
+    say(&stage, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    stage.answer.hold = true;
+    stage.stub.answers[0] = &nothing;
+    stage.stub.answers[1] = &stage.answer;
+    stage.stub.answers[2] = &nothing;
+    stage.stub.n_answers = 3;
+    ask(&stage, &silent, NULL);
+    while (stage.stub.n_requests < 1)
+        (void)event_base_loop(stage.base, EVLOOP_ONCE);
+    ask(&stage, &speaks, NULL);
+    while (next.n_ended == 0 && (stage.stub.n_requests < 3 || n_peers != 2)) {
+        (void)event_base_loop(stage.base, EVLOOP_ONCE);
+        n_peers = 0;
+        for (const struct stub_peer *peer = stage.stub.peers; peer; peer = peer->next)
+            n_peers++;
+    }
+    assert_int_equal(n_peers, 2);
+    assert_int_equal(silent.n_ended + speaks.n_ended + next.n_ended, 0);
+    nj_http_cancel(speaks.call);
+    nj_http_cancel(next.call);
+    nj_buf_done(&speaks.body);
+    stage_done(&stage);
+}
+
 static void an_ending_may_begin_the_next(void **state)
 {
     struct nj_http_options options = {0};
@@ -539,6 +607,8 @@ int main(void)
         cmocka_unit_test(what_we_would_not_ask_is_refused),
         cmocka_unit_test(a_line_end_in_a_header_is_refused_at_once),
         cmocka_unit_test(nothing_comes_after_a_cancel),
+        cmocka_unit_test(nobody_waits_for_the_answer_of_another),
+        cmocka_unit_test(a_cancel_is_not_put_off_by_the_next_limit),
         cmocka_unit_test(an_ending_may_begin_the_next),
         cmocka_unit_test(many_at_once_all_end_once),
     };
