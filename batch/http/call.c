@@ -4,7 +4,8 @@
  * Memory is counted: a call that waits for its first byte holds its easy handle and a receive
  * buffer. The buffer has 8 KiB, so that most answers are read at once; where so many calls are
  * under way that their memory matters, those that come then have libcurl's least. An upload buffer
- * (16 KiB, libcurl's least) exists only for large bodies.
+ * comes to that, until the answer is whole, for large bodies, for what is not taken at once, and
+ * for all that goes by HTTP/1.1 over TLS.
  */
 #include "batch/http/call.h"
 
@@ -18,7 +19,8 @@
 
 #define RECEIVE_BYTES 8192L
 #define RECEIVE_SMALL_BYTES 1024L
-#define CALLS_MANY 96u /* from here on the small buffer */
+#define UPLOAD_BYTES 16384L /* libcurl's least */
+#define CALLS_MANY 96u      /* from here on the small buffer */
 #define KEEPALIVE_IDLE_S 60L
 #define KEEPALIVE_INTERVAL_S 30L
 /* libcurl's own figure, just below the two minutes that many servers keep to. */
@@ -402,9 +404,6 @@ static bool set_body(struct nj_http_call *call)
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_bytes) !=
             CURLE_OK)
         return false;
-    /* It has one as soon as a body is not taken at once. */
-    if (curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L) != CURLE_OK)
-        return false;
     if (call->flat)
         return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->flat) == CURLE_OK;
     return curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
@@ -470,6 +469,7 @@ static bool set_rules(struct nj_http_call *call, const char *url)
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            set_receive_buffer(call->http, easy) &&
+           curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_about_to_ask) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kept_max_s(call->http)) == CURLE_OK &&
