@@ -108,12 +108,14 @@ static int queue_push(struct nj_reach *reach, const struct pending *item, struct
     return 0;
 }
 
-/* Beside a bit for each kind: as a leaf, which a list of leaves cannot be. */
-#define SEEN_AS_LEAF 0x80u
+/* Beside a bit for each kind: as a leaf, which a list of leaves cannot be, of either kind. */
+#define SEEN_AS_LEAF(kind) ((kind) == NJ_OBJECT_TREE ? 0x80u : 0x40u)
+_Static_assert(1u << (NJ_OBJECT_PARTS - NJ_OBJECT_BLOB) < 0x40u, "the bits of kinds lie below");
 
 static int reach_add_as(struct nj_reach *reach, const struct pending *item, struct nj_error *err)
 {
-    uint8_t bit = (uint8_t)(item->is_leaf ? SEEN_AS_LEAF : 1u << (item->kind - NJ_OBJECT_BLOB));
+    uint8_t bit =
+        (uint8_t)(item->is_leaf ? SEEN_AS_LEAF(item->kind) : 1u << (item->kind - NJ_OBJECT_BLOB));
     const struct nj_digest *digest = &item->digest;
     struct seen *slot;
     int r;

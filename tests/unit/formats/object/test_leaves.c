@@ -272,6 +272,21 @@ static void what_is_reached_has_no_leaves_within_leaves(void **state)
     assert_non_null(strstr(err.text, "key \"C\""));
 }
 
+static void a_leaf_of_a_tree_is_none_of_stamps(void **state)
+{
+    struct fixture *fixture = *state;
+    NJ_AUTO(nj_buf_done) struct nj_buf buf = {0};
+    struct nj_leaf leaf = {.digest = put_tree(fixture, 100, NULL).digest};
+    struct nj_workspace_ref ref = {.tree = list_of(fixture, &leaf, 1)};
+    struct nj_error err = {0};
+
+    nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
+    assert_int_equal(nj_stamps_encode_leaves(&(struct nj_stamps){0}, &leaf, 1, &buf, &err), 0);
+    ref.stamps = put_bytes(fixture, NJ_OBJECT_STAMPS, &buf);
+    assert_int_equal(nj_tree_reach(&fixture->source, &ref, ignore_object, NULL, &err),
+                     -NJ_E_CORRUPT);
+}
+
 static void leaves_out_of_order_or_twice_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -384,6 +399,7 @@ int main(void)
         TEST(every_leaf_is_reached),
         TEST(leaves_within_leaves_are_refused),
         TEST(what_is_reached_has_no_leaves_within_leaves),
+        TEST(a_leaf_of_a_tree_is_none_of_stamps),
         TEST(leaves_out_of_order_or_twice_are_refused),
         TEST(a_list_of_no_leaves_or_of_too_many_is_refused),
         TEST(an_empty_leaf_is_refused),
