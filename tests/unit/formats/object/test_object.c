@@ -220,6 +220,44 @@ static void a_source_with_too_many_bytes_is_refused(void **state)
     assert_int_equal(buf.len, 0);
 }
 
+static int careless_view(void *ctx, const struct nj_digest *digest, struct nj_span *ret_bytes,
+                         struct nj_error *err)
+{
+    (void)digest;
+    (void)err;
+    *ret_bytes = *(const struct nj_span *)ctx;
+    return 0;
+}
+
+static void what_lies_in_a_source_is_seen_there_and_checked(void **state)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf scratch = {0};
+    struct nj_object object = sample("what was asked for");
+    struct nj_span bytes = object.bytes, found = {NULL, 0};
+    struct nj_object_source source = {.get = careless_get, .ctx = &bytes, .view = careless_view};
+    struct nj_error err = {0};
+
+    (void)state;
+    nj_buf_init(&scratch, 1024);
+    assert_int_equal(
+        nj_object_view(&source, NJ_OBJECT_BLOB, &object.digest, &scratch, &found, &err), 0);
+    assert_ptr_equal(found.data, object.bytes.data);
+    bytes = nj_span_text("something else");
+    assert_int_equal(
+        nj_object_view(&source, NJ_OBJECT_BLOB, &object.digest, &scratch, &found, &err),
+        -NJ_E_CORRUPT);
+    assert_ptr_equal(found.data, object.bytes.data);
+    source.view = NULL; /* copied, then */
+    assert_int_equal(
+        nj_object_view(&source, NJ_OBJECT_BLOB, &object.digest, &scratch, &found, &err),
+        -NJ_E_CORRUPT);
+    assert_int_equal(scratch.len, 0);
+    bytes = object.bytes;
+    assert_int_equal(
+        nj_object_view(&source, NJ_OBJECT_BLOB, &object.digest, &scratch, &found, &err), 0);
+    assert_ptr_equal(found.data, scratch.data);
+}
+
 static void a_missing_object_is_named(void **state)
 {
     NJ_AUTO(memory_objects_done) struct memory_objects store = {0};
@@ -331,6 +369,7 @@ int main(void)
         cmocka_unit_test(an_object_above_the_cap_is_not_put),
         cmocka_unit_test(a_source_with_other_bytes_is_not_believed),
         cmocka_unit_test(a_source_with_too_many_bytes_is_refused),
+        cmocka_unit_test(what_lies_in_a_source_is_seen_there_and_checked),
         cmocka_unit_test(a_missing_object_is_named),
         cmocka_unit_test(damaged_objects_are_refused_by_name),
         cmocka_unit_test(a_key_from_later_is_ignored),
