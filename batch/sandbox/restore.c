@@ -552,6 +552,7 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
      */
     if (root && root->files > 0 && restore_changed(workspace, ref, objects, &changed_err) == 0)
         return 0;
+    root = workspace->table.root; /* another one where only memory for the index was lacking */
     if (root && root->files > 0 && !restore_is_complete(objects, ref))
         r = restore_save(workspace, &held, err);
     if (r >= 0)

@@ -28,12 +28,14 @@
 struct changing {
     struct making make;
     const struct nj_objects *objects;
-    bool renumbered; /* some inode cannot have the number that is told of it */
+    struct nj_reach *reach; /* over what is to be made anew: a hostile tree has the same again */
+    bool renumbered;        /* some inode cannot have the number that is told of it */
 };
 
 static void changing_done(struct changing *c)
 {
     restore_making_done(&c->make);
+    nj_reach_free(c->reach);
 }
 NJ_DEFINE_AUTO_VAL(struct changing, changing_done);
 
@@ -156,7 +158,7 @@ static bool can_make(const struct changing *c, const struct nj_tree_entry *entry
     case NJ_FILE_REGULAR:
         return has_content(c, entry, err);
     case NJ_FILE_DIRECTORY:
-        return stamp->has_stamps && restore_is_complete(c->objects, &ref);
+        return stamp->has_stamps && nj_reach_workspace(c->reach, &ref, err) >= 0;
     case NJ_FILE_HARDLINK:
         return false;
     case NJ_FILE_SYMLINK:
@@ -411,6 +413,8 @@ int restore_changed(struct nj_workspace *workspace, const struct nj_workspace_re
     nj_changes_drain(workspace->changes);
     if (nj_changes_any(workspace->changes)) /* it is not known what is there */
         return nj_fail(err, NJ_E_INPUT, "something changed since the last capture");
+    if (restore_reach_new(objects, &c.reach, err) < 0)
+        return -(int)err->code;
     if (!can_change_dir(&c, root, &ref->tree, &ref->stamps, err))
         return 1;
     nj_buf_init(&c.make.path, RESTORE_PATH_MAX_BYTES);

@@ -23,13 +23,22 @@ static int missing(void *ctx, enum nj_object_kind kind, const struct nj_digest *
     return nj_objects_has(ctx, digest) ? 0 : nj_fail(err, NJ_E_CORRUPT, "missing");
 }
 
-bool restore_is_complete(const struct nj_objects *objects, const struct nj_workspace_ref *ref)
+int restore_reach_new(const struct nj_objects *objects, struct nj_reach **ret_reach,
+                      struct nj_error *err)
 {
     struct nj_object_source source = {.get = nj_objects_get, .ctx = (void *)(uintptr_t)objects};
+
+    return nj_reach_new(&source, missing, (void *)(uintptr_t)objects, ret_reach, err);
+}
+
+bool restore_is_complete(const struct nj_objects *objects, const struct nj_workspace_ref *ref)
+{
+    NJ_AUTO(nj_reach_free) struct nj_reach *reach = NULL;
     struct nj_error
         ignored; /* whatever it is, the old tree is asked too, and then the restore says it */
 
-    return nj_tree_reach(&source, ref, missing, (void *)(uintptr_t)objects, &ignored) >= 0;
+    return restore_reach_new(objects, &reach, &ignored) >= 0 &&
+           nj_reach_workspace(reach, ref, &ignored) >= 0;
 }
 
 static int write_object(void *ctx, const struct nj_object *object, struct nj_error *err)

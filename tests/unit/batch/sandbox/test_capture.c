@@ -249,6 +249,31 @@ static void going_back_leaves_what_is_as_it_was(void **state)
     assert_int_equal(h.scan_misses, 0);
 }
 
+static void going_back_keeps_the_times_of_a_reproducible_box(void **state)
+{
+    static const char look[] = "stat -c '%n %i %s %a %.9Y %.9Z' . d d/* s; ls -U . d";
+    static char before[OUTPUT_MAX_BYTES];
+    struct nj_workspace_ref first;
+    struct nj_box_plan plan;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    plan.level = NJ_LEVEL_FILE_TIMES;
+    open_box(&h, &plan);
+    sh_ok(&h, "mkdir d; for i in 5 3 9 1 7; do echo $i > d/f$i; done; ln -s d s; : > d/empty");
+    first = h.ref;
+    sh_ok(&h, look);
+    snprintf(before, sizeof(before), "%s", h.out);
+    sh_ok(&h, "echo changed > d/f3; chmod 755 d/f1; mv d/f5 d/x; mv d/x d/f5; touch d/f7; echo n > "
+              "new; rm -f new; echo e > d/empty");
+    restore(&h, &first);
+    scan(&h);
+    assert_int_equal(h.scan_misses, 0);
+    sh_ok(&h, look);
+    assert_string_equal(h.out, before);
+    assert_true(nj_digest_equal(&h.ref.tree, &first.tree));
+}
+
 static void a_folder_that_nobody_may_enter_can_be_removed(void **state)
 {
     struct nj_workspace_ref first;
@@ -407,6 +432,7 @@ static int run(const char *name)
         BOX_TEST(a_write_through_a_shared_mapping_is_not_missed),
         BOX_TEST(going_back_needs_only_what_the_box_no_longer_holds),
         BOX_TEST(going_back_leaves_what_is_as_it_was),
+        BOX_TEST(going_back_keeps_the_times_of_a_reproducible_box),
         BOX_TEST(a_folder_that_nobody_may_enter_can_be_removed),
         BOX_TEST(a_restore_that_cannot_be_says_so),
         BOX_TEST(trees_that_are_too_deep_are_cut_and_told),

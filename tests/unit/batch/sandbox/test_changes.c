@@ -150,6 +150,18 @@ static void a_mapping_of_what_was_restored(void **state)
     python(MAP "m = map('m7'); n = map('d/m7'); m[0:1] = b'7'; n[0:1] = b'7'; m.flush()\n");
 }
 
+static void a_mapping_of_what_was_put_back(void **state)
+{
+    struct nj_workspace_ref ref = h.ref;
+
+    (void)state;
+    sh_ok(&h, "echo other > m7; touch m6 d/m7; mv d/m5 d/x; mv d/x d/m5; rm d/m4");
+    restore(&h, &ref);
+    nothing_is_missed();
+    python(MAP "for p in 'm6', 'm7', 'd/m4', 'd/m5', 'd/m7', 'd/m8':\n"
+               "    m = map(p); m[0:1] = b'7'; m.close()\n");
+}
+
 static void a_mapping_of_a_new_file_in_a_new_directory_then_again(void **state)
 {
     (void)state;
@@ -331,6 +343,7 @@ static int run(const char *name)
         TEST(a_mapping_by_another_of_its_names),
         TEST(a_mapping_by_the_name_that_a_descriptor_has),
         TEST(a_mapping_of_what_was_restored),
+        TEST(a_mapping_of_what_was_put_back),
         TEST(a_mapping_of_a_new_file_in_a_new_directory_then_again),
         TEST(what_another_process_writes_into_a_mapping),
         TEST(attributes_of_links_fifos_and_sockets),
@@ -348,9 +361,8 @@ static int run(const char *name)
 static int run_some(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_mapping_read_first_and_then_written),
-        TEST(a_mapping_of_what_was_restored),
-        TEST(steps_within_a_millisecond),
+        TEST(a_mapping_read_first_and_then_written), TEST(a_mapping_of_what_was_restored),
+        TEST(a_mapping_of_what_was_put_back),        TEST(steps_within_a_millisecond),
         TEST(more_changes_than_any_queue_holds),
     };
 
