@@ -1,9 +1,10 @@
 /*
  * filling.h - the objects that a box is sent to restore a workspace from
  *
- * A box that holds another state of the session is sent the directories, and of contents those that
- * it has not: it changes what differs (batch/sandbox/restore_changed.c). Used by whoever has a
- * session's objects: the engine for its journal, replay for a bundle.
+ * Used by whoever has a session's objects: the engine, whose boxes are new when they are restored,
+ * and replay, whose box mostly holds another state of the session. Such a one is sent the
+ * directories, and of contents those that it has not: it changes what differs
+ * (batch/sandbox/restore_changed.c).
  */
 #ifndef NJ_FILLING_H
 #define NJ_FILLING_H

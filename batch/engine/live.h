@@ -92,8 +92,7 @@ struct nj_live {
 
     struct nj_box *box;
     enum nj_box_phase phase;
-    struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE... */
-    bool box_known;                    /* ... after a restore or a call */
+    struct nj_workspace_ref box_state; /* what the box's workspace holds when IDLE */
     unsigned box_level;                /* of reproducibility that it was built for */
     int restore_fd;
     bool restore_held; /* until a thinned segment is swapped in */

@@ -149,7 +149,6 @@ void nj_live_drop_box(struct nj_live *live, const char *why)
         nj_live_keep_ahead(live->engine);
     }
     live->box = NULL;
-    live->box_known = false;
     live->phase = NJ_BOX_NONE;
     if (why && !live->seat.over)
         note_box(live, NJ_BOX_EVICTED, why);
@@ -221,12 +220,11 @@ static void box_not_ready(struct nj_live *live, const struct nj_error *err)
 
 /* ---- restoring ---- */
 
-/* fill_restore - @held: the tree that the box has, NULL: none, or it is not known */
-static int fill_restore(struct nj_live *live, const struct nj_digest *held,
-                        const struct nj_workspace_ref *workspace, int fd, struct nj_error *err)
+static int fill_restore(struct nj_live *live, const struct nj_workspace_ref *workspace, int fd,
+                        struct nj_error *err)
 {
-    const struct nj_filling filling = {
-        .source = nj_live_source(live), .contents = nj_live_contents(live), .held = held};
+    const struct nj_filling filling = {.source = nj_live_source(live),
+                                       .contents = nj_live_contents(live)};
 
     return nj_fill(&filling, workspace, fd, err);
 }
@@ -239,26 +237,18 @@ static int fill_ordered(void *ctx, const struct nj_worker_order *sent, struct nj
 
     if (nj_order_read(ctx, sent, &order, &live, err) < 0)
         return -(int)err->code;
-    return fill_restore(&live, order->has_held ? &order->held : NULL, &order->workspace, sent->fd,
-                        err);
+    return fill_restore(&live, &order->workspace, sent->fd, err);
 }
 
 static void on_restored(void *ctx, const struct nj_error *err)
 {
     struct nj_live *live = ctx;
 
-    if (err && live->box_known) { /* it was sent what differs, and had not what was thought */
-        nj_live_drop_box(live, NULL);
-        note_box(live, NJ_BOX_LOST, err->text);
-        go_on(live);
-        return;
-    }
     if (err) {
         box_not_ready(live, err);
         return;
     }
     live->box_state = live->seat.session->workspace;
-    live->box_known = true;
     live->phase = NJ_BOX_IDLE;
     note_box(live, NJ_BOX_RESTORED, "");
     go_on(live);
@@ -287,8 +277,6 @@ static int start_filling(struct nj_live *live, struct nj_error *err)
 
     if (nj_order_new(live, false, &bytes, &order, err) < 0)
         return -(int)err->code;
-    order->has_held = live->box_known;
-    order->held = live->box_state.tree;
     order->workspace = live->seat.session->workspace;
     return nj_order_start(live, fill_ordered, nj_buf_span(&bytes), live->restore_fd, on_filled,
                           err);
@@ -311,8 +299,7 @@ static void restore(struct nj_live *live)
             box_not_ready(live, &err);
         return;
     }
-    if (fill_restore(live, live->box_known ? &live->box_state.tree : NULL,
-                     &live->seat.session->workspace, live->restore_fd, &err) < 0)
+    if (fill_restore(live, &live->seat.session->workspace, live->restore_fd, &err) < 0)
         on_filled(live, &err);
     else
         on_filled(live, NULL);
@@ -390,7 +377,6 @@ void nj_live_taken(struct nj_live *live, const struct nj_call_outcome *outcome,
         return;
     }
     live->box_state = (struct nj_workspace_ref){.tree = outcome->tree, .stamps = meta->stamps};
-    live->box_known = true;
     live->scanned = false;
     become_idle(live);
     if (live->engine->evict_always)

@@ -24,8 +24,6 @@ struct nj_order {
     char bundle[NJ_BUNDLE_NAME_MAX_BYTES];
 
     /* to restore its box */
-    bool has_held;
-    struct nj_digest held; /* the tree that it has */
     struct nj_workspace_ref workspace;
 };
 
