@@ -1,10 +1,10 @@
 /*
  * table.h - what a workspace remembers of its tree; private to its files
  *
- * A directory is remembered in one piece, with an arena of its own, and never changed after: a
- * capture makes new pieces of those that it looks at and shares the others with the table before,
- * so that it costs what changed. The index by inode number belongs to one table at a time and moves
- * on to the next one (table_replace).
+ * A directory is remembered in one piece, with an arena of its own, and never changed after, but
+ * for what a restore trusts until its proof: a capture makes new pieces of those that it looks at
+ * and shares the others with the table before, so that it costs what changed. The index by inode
+ * number belongs to one table at a time and moves on to the next one (table_replace).
  */
 #ifndef NJ_SANDBOX_TABLE_H
 #define NJ_SANDBOX_TABLE_H

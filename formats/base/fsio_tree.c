@@ -194,8 +194,8 @@ static int open_folder(const struct removal *removal, int dir_fd, const char *na
         return nj_fail(err, NJ_E_INPUT, "remove: %s is a mount; unmount it first", name);
     if ((st.st_mode & 0700) != 0700) {
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", handle);
-        /* Where it matters, the next line or unlinking says so. Not by chmod(), which a
-         * supervisor's filter does not know (batch/sandbox/filter.c). */
+        /* Where it matters, the next line or unlinking says so. Not by chmod(): a confined caller
+         * may have fchmodat() alone. */
         (void)!fchmodat(AT_FDCWD, path, 0700, 0);
     }
     fd = openat(handle, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -63,7 +63,7 @@ struct nj_object {
 struct nj_object_source {
     int (*get)(void *ctx, const struct nj_digest *digest, struct nj_buf *out, struct nj_error *err);
     void *ctx;
-    bool is_checked; /* what it gives has the digest that was asked for: nobody needs to look */
+    bool is_checked; /* it looks at digests itself, or whoever gets the bytes in the end does */
     /* optional: the bytes where they lie, borrowed from the source */
     int (*view)(void *ctx, const struct nj_digest *digest, struct nj_span *ret_bytes,
                 struct nj_error *err);
