@@ -180,11 +180,17 @@ static int add_list(const struct nj_archive *archive, const struct nj_digest *di
 static int note_list(const struct nj_archive *archive, const struct nj_event *event,
                      struct lists *lists, struct nj_error *err)
 {
-    const struct nj_call_meta *meta = event->kind == NJ_EVENT_TOOL_DONE ? &event->tool_done.meta
-                                      : event->kind == NJ_EVENT_JUDGED  ? &event->judged.meta
-                                                                        : NULL;
+    const struct nj_call_outcome *outcome = NULL;
+    const struct nj_call_meta *meta = NULL;
 
-    if (!meta)
+    if (event->kind == NJ_EVENT_TOOL_DONE) {
+        outcome = &event->tool_done.outcome;
+        meta = &event->tool_done.meta;
+    } else if (event->kind == NJ_EVENT_JUDGED) {
+        outcome = &event->judged.outcome;
+        meta = &event->judged.meta;
+    }
+    if (!meta || outcome->exit == NJ_EXIT_REFUSED)
         return 0;
     if (!meta->has_ran || lists->n_known == LISTS_MAX) {
         lists->unknown = true;

@@ -75,6 +75,8 @@ LIE='o = b.events("tool-done")[0]["body"]["outcome"]["out"]; o["head"] = b"3" + 
 }
 
 @test "what ran is told by digest, and what ran as another file makes a difference exit 5" {
+    # Of a call that was refused nothing ran.
+    sed -i 's/^  - say: "Done."/  - when: {turn: 3}\n    call: [{tool: no_such_tool, input: {}}]\n&/' replies.yaml
     run_it
     reached D1
     expect 0 nightjar-replay show "$B@2"
