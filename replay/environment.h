@@ -36,8 +36,8 @@ int nj_environment_digest(struct nj_environment *here, const char *name,
 
 /* nj_environment_compare_program - is interpreter @name the same program in both?
  *
- * Returns 0 when it is, or the record does not tell; 1 with a sentence appended to @what when it
- * differs or is missing here. */
+ * Returns 0 when it is, or nobody can tell: it is not in the record, or here and unreadable; 1 with
+ * a sentence appended to @what when it differs or is missing here. */
 int nj_environment_compare_program(const struct nj_environment *recorded,
                                    const struct nj_environment *here, const char *name,
                                    struct nj_buf *what, struct nj_error *err) NJ_MUST_USE;

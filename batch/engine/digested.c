@@ -165,6 +165,7 @@ static int look(struct nj_digested *digested, struct nj_digested_file *file, boo
     int64_t mtime_ns;
     int r;
 
+    file->closely = closely;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
         return 0;
     mtime_ns = st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec;
@@ -176,7 +177,6 @@ static int look(struct nj_digested *digested, struct nj_digested_file *file, boo
     if (r != 0)
         return r < 0 ? nj_wrap(err, "%s", file->path) : 0;
     file->holds = closely ? nj_instructions_seek(fd, FILE_MAX_BYTES) : 0;
-    file->closely = closely;
     file->loader = loader_of(fd);
     file->is_there = true;
     return 0;

@@ -560,7 +560,7 @@ static int serve(struct helper *h, struct nj_error *err)
     }
 }
 
-/* check_version - what the two say to each other is of one build */
+/* check_version - what the two say to each other is of one version */
 static int check_version(const char *version, struct nj_error *err)
 {
     return strcmp(version, NJ_VERSION) == 0

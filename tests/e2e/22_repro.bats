@@ -62,7 +62,7 @@ LIE='o = b.events("tool-done")[0]["body"]["outcome"]["out"]; o["head"] = b"3" + 
 
 @test "where udev has not opened /dev/fuse, boxes of an engine that root started have it" {
     skip_without root
-    mknod -m 600 fuse c 10 229
+    mknod -m 600 fuse c 10 229 2>/dev/null || skip "this root makes no device nodes"
     cat >closed <<-'SH'
 	mount --bind fuse /dev/fuse
 	[ "$(stat -c %a /dev/fuse)" = 600 ] && nightjar run job.yaml --run-dir run && [ "$(stat -c %a /dev/fuse)" = 600 ] || exit 9

@@ -166,6 +166,16 @@ static void what_a_record_says_cannot_drive_a_terminal(void **state)
     assert_null(strstr((const char *)fixture->what.data, "\xe2\x80\xae"));
 }
 
+static void what_is_here_and_cannot_be_read_says_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+
+    hosts(fixture, PYTHON("aa"),
+          "{\"interpreters\":{\"python3\":{\"path\":\"/usr/bin/python3\"}}}");
+    assert_int_equal(program(fixture, "python3"), 0);
+    assert_int_equal(fixture->what.len, 0);
+}
+
 static void what_is_no_object_is_damage(void **state)
 {
     struct fixture *fixture = *state;
@@ -190,6 +200,7 @@ int main(void)
         TEST(a_file_that_ran_is_compared_by_digest_and_told_with_its_package),
         TEST(kernel_and_build_are_one_sentence),
         TEST(what_a_record_says_cannot_drive_a_terminal),
+        TEST(what_is_here_and_cannot_be_read_says_nothing),
         TEST(what_is_no_object_is_damage),
 #undef TEST
     };
