@@ -182,6 +182,27 @@ static int lock_runs(const char *job, int *ret_fd, struct nj_error *err)
     return 0;
 }
 
+/* new_name - of the time, or of the next second that no run is named after: two of a job may begin
+ * in one. The folder of runs is locked. */
+static int new_name(const char *job, char **ret_path, struct nj_error *err)
+{
+    for (time_t at = time(NULL);; at++) {
+        char stamp[32];
+        char *path;
+        struct tm tm;
+
+        gmtime_r(&at, &tm);
+        strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H-%M-%SZ", &tm);
+        if (asprintf(&path, RUNS_FOLDER "/%s-%s", stamp, job) < 0)
+            return nj_fail_nomem(err);
+        if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+            *ret_path = path;
+            return 0;
+        }
+        free(path);
+    }
+}
+
 static const struct nj_run_dir empty_dir = NJ_RUN_DIR_EMPTY;
 
 static void move_out(struct nj_run_dir *from, struct nj_run_dir *to)
@@ -198,15 +219,7 @@ int nj_run_dir_create(const char *path, const char *job, struct nj_run_dir *ret_
     nj_auto_close int runs_fd = -1;
 
     if (!path) {
-        char stamp[32];
-        struct tm tm;
-        time_t now = time(NULL);
-
-        gmtime_r(&now, &tm);
-        strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H-%M-%SZ", &tm);
-        if (asprintf(&made, RUNS_FOLDER "/%s-%s", stamp, job) < 0)
-            return nj_fail_nomem(err);
-        if (lock_runs(job, &runs_fd, err) < 0)
+        if (lock_runs(job, &runs_fd, err) < 0 || new_name(job, &made, err) < 0)
             return -(int)err->code;
         path = made;
     }

@@ -80,6 +80,24 @@ static void a_run_without_a_name_gets_one_of_time_and_job(void **state)
     assert_string_equal(dir.name + strlen("2026-11-22T02-00-00Z"), "-nightly");
 }
 
+static void runs_that_begin_in_one_second_get_names_of_their_own(void **state)
+{
+    char names[3][64];
+    nj_auto_close int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct nj_error err = {0};
+
+    (void)state;
+    assert_int_equal(fchdir(scratch.fd), 0);
+    for (size_t i = 0; i < 3; i++) {
+        NJ_AUTO(nj_run_dir_done) struct nj_run_dir dir = NJ_RUN_DIR_EMPTY;
+
+        must(nj_run_dir_create(NULL, "nightly", &dir, &err), &err);
+        (void)snprintf(names[i], sizeof(names[i]), "%s", dir.name);
+        assert_true(i == 0 || strcmp(names[i - 1], names[i]) < 0); /* the newest is the last */
+    }
+    assert_int_equal(fchdir(before), 0);
+}
+
 static void a_run_that_is_there_is_not_written_over(void **state)
 {
     struct nj_run_dir dir = create("run");
@@ -288,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_folder_is_made_with_its_parents_and_for_nobody_else),
         CASE(a_run_without_a_name_gets_one_of_time_and_job),
+        CASE(runs_that_begin_in_one_second_get_names_of_their_own),
         CASE(a_run_that_is_there_is_not_written_over),
         CASE(what_a_killed_start_left_is_taken_over),
         CASE(opening_tells_what_is_missing_by_name),
