@@ -2,7 +2,7 @@
  * sandbox.h - boxes: where tool calls run
  *
  * Order of calls: nj_sandbox_start() early, while the process is small and (as root) still
- * privileged: it forks the helper, the only process that keeps what building boxes needs. Then, on
+ * privileged: it starts the helper, the only process that keeps what building boxes needs. Then, on
  * the caller's event loop: nj_box_open() -> [nj_box_restore()] -> nj_box_call() ... ->
  * nj_box_close(). Each of these ends in one callback; a box does one thing at a time and asking for
  * a second is a mistake of the caller (asserted). When a supervisor dies, the operation under way
@@ -73,7 +73,7 @@ int nj_box_plan_print(const struct nj_box_plan *plan, struct nj_buf *out,
 struct nj_sandbox;
 struct nj_box;
 
-/* nj_sandbox_start - fork the helper
+/* nj_sandbox_start - start the helper, a program of its own (helper.h)
  *
  * @run_name  names leftovers (cgroups) so that the next start can sweep them; [A-Za-z0-9_.-]
  *
