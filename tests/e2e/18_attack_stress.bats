@@ -6,6 +6,9 @@
 # share evenly and the senders thirtyfold; what starting and ending them takes comes on top. In one command:
 #
 #   NJ_FULL=1 NJ_STRESS_MINUTES=120 NJ_AS=root NJ_PRESET=release bats tests/e2e/18_attack_stress.bats
+#
+# Behind `unshare --mount --propagation private` where others mount and unmount on the same host meanwhile: the host's
+# mounts are compared, too.
 
 load ../lib/common
 
