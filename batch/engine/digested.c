@@ -155,15 +155,17 @@ static char *loader_of(int fd)
     return NULL;
 }
 
-/* look - fill @file; @exactly: only if it is still of the size and time that are told; @closely:
- * with what it holds, which takes as long again as the digest */
-static int look(struct nj_digested *digested, struct nj_digested_file *file, bool exactly,
-                bool closely, struct nj_error *err)
+/* look - fill @file; @known: what was found out of its path before, or NULL; @exactly: only if it
+ * is still of the size and time that are told; @closely: with what it holds, which takes as long
+ * again as the digest */
+static int look(struct nj_digested *digested, struct nj_digested_file *file,
+                const struct nj_digested_file *known, bool exactly, bool closely,
+                struct nj_error *err)
 {
     nj_auto_close int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     int64_t mtime_ns;
-    int r;
+    int r = 0;
 
     file->closely = closely;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
@@ -173,7 +175,10 @@ static int look(struct nj_digested *digested, struct nj_digested_file *file, boo
         return 0;
     file->bytes = (uint64_t)st.st_size;
     file->mtime_ns = mtime_ns;
-    r = digest_file(digested, fd, &file->digest, err);
+    if (known && known->is_there && known->bytes == file->bytes && known->mtime_ns == mtime_ns)
+        file->digest = known->digest;
+    else
+        r = digest_file(digested, fd, &file->digest, err);
     if (r != 0)
         return r < 0 ? nj_wrap(err, "%s", file->path) : 0;
     file->holds = closely ? nj_instructions_seek(fd, FILE_MAX_BYTES) : 0;
@@ -224,7 +229,8 @@ static int add_file(struct nj_digested *digested, struct nj_span path,
     file->path = nj_span_dup(path);
     file->bytes = told ? told->bytes : 0;
     file->mtime_ns = told ? told->mtime_ns : 0;
-    if (!file->path || look(digested, file, told != NULL, closely, err) < 0 ||
+    if (!file->path ||
+        look(digested, file, found ? digested->files[at] : NULL, told, closely, err) < 0 ||
         (!found && insert(digested, at, file, err) < 0)) {
         file_free(file);
         return err->code != 0 ? -(int)err->code : nj_fail_nomem(err);

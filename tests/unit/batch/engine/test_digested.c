@@ -92,6 +92,34 @@ static void only_the_file_that_ran_is_read(void **state)
     free(path);
 }
 
+/* A file that changed and kept its time is forged, and shows here whether it was read again. */
+static void what_a_program_holds_is_looked_for_without_another_digest(void **state)
+{
+    const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
+    const struct nj_digested_file *file;
+    struct nj_ran_file ran_file;
+    const struct nj_ran ran = {&ran_file, 1, false};
+    struct nj_digest first;
+    char *path = NULL;
+
+    (void)state;
+    assert_true(asprintf(&path, "%s/program", scratch.path) > 0);
+    scratch_file(&scratch, "program", "one", 0755);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    must(nj_digested_new(&digested, &err));
+    must(nj_digested_add_program(digested, path, &err));
+    first = nj_digested_find(digested, nj_span_text(path))->digest;
+    scratch_file(&scratch, "program", "two", 0755);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    ran_file = of(path);
+    must(nj_digested_add(digested, &ran, &err));
+    file = nj_digested_find(digested, nj_span_text(path));
+    assert_true(file->is_there && file->closely);
+    assert_true(nj_digest_equal(&file->digest, &first));
+    free(path);
+}
+
 static void what_is_no_file_is_not_opened_for_long(void **state)
 {
     struct nj_ran_file files[] = {{nj_span_text("/dev/zero"), 0, 0},
@@ -144,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_is_told_by_digest_package_and_loader),
         SCRATCH_TEST(only_the_file_that_ran_is_read, &scratch),
+        SCRATCH_TEST(what_a_program_holds_is_looked_for_without_another_digest, &scratch),
         cmocka_unit_test(what_is_no_file_is_not_opened_for_long),
         cmocka_unit_test(of_no_list_nothing_is_written),
         cmocka_unit_test(a_path_that_is_no_text_is_left_out),
