@@ -16,6 +16,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 
+#include "batch/sandbox/workspace.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -383,7 +384,8 @@ static int add_size(void *ctx, const char *path, const struct nj_tree_entry *ent
     return 0;
 }
 
-/* A small record can unfold to any size: what does not fit is refused before the disk is full. */
+/* A small record can unfold to any size: what does not fit is refused before the disk is full, and
+ * what no box kept before it is hashed for hours. */
 static int check_room(const struct nj_checkout *checkout, struct nj_error *err)
 {
     struct sum sum = {.only = checkout->only};
@@ -392,15 +394,22 @@ static int check_room(const struct nj_checkout *checkout, struct nj_error *err)
 
     if (nj_tree_walk(&checkout->source, &checkout->workspace.tree, add_size, &sum, err) < 0)
         return nj_wrap(err, "tree");
+    if (sum.overflow || sum.bytes / NJ_WORKSPACE_APPARENT_FACTOR > checkout->max_size_bytes)
+        return nj_fail(err, NJ_E_LIMIT,
+                       "the files claim %s%llu bytes, in a workspace for %llu (max_size_mb) that "
+                       "keeps %d times as much at most: no run wrote this. PATH names what is "
+                       "wanted of it",
+                       sum.overflow ? "more than " : "", (unsigned long long)sum.bytes,
+                       (unsigned long long)checkout->max_size_bytes, NJ_WORKSPACE_APPARENT_FACTOR);
     if (fstatvfs(checkout->target_fd, &fs) < 0)
         return nj_fail_errno(err, errno, "look at the target's file system");
     if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &room))
         room = UINT64_MAX;
-    if (sum.overflow || sum.bytes > room)
+    if (sum.bytes > room)
         return nj_fail(err, NJ_E_LIMIT,
-                       "the workspace has %s%llu bytes, the target has room for %llu",
-                       sum.overflow ? "more than " : "", (unsigned long long)sum.bytes,
-                       (unsigned long long)room);
+                       "the workspace has %llu bytes, the target has room for %llu: name a folder "
+                       "elsewhere, or a PATH",
+                       (unsigned long long)sum.bytes, (unsigned long long)room);
     return 0;
 }
 

@@ -14,6 +14,7 @@
 struct nj_checkout {
     struct nj_object_source source;
     struct nj_workspace_ref workspace;
+    uint64_t max_size_bytes; /* of the session: its workspace holds no more */
     const char *only; /* "workspace/out": nothing but this and what is below; NULL: everything */
     int target_fd;    /* of the folder that becomes the workspace's root; borrowed */
     bool force;       /* replace files that are there; never a folder or what a link points to */
@@ -30,7 +31,8 @@ struct nj_checkout_report {
 };
 
 /* nj_checkout - write it. On failure what was written stays. Fails with NJ_E_CORRUPT (the tree),
- * NJ_E_INPUT (a file is in the way), NJ_E_LIMIT (more than fits, found before anything is written)
+ * NJ_E_INPUT (a file is in the way), NJ_E_LIMIT (more than fits, or than the session could keep;
+ * found before anything is written)
  * or NJ_E_SYSTEM. */
 int nj_checkout(const struct nj_checkout *checkout, struct nj_checkout_report *ret_report,
                 struct nj_error *err) NJ_MUST_USE;

@@ -68,6 +68,7 @@ static int find(const struct nj_reading *reading, const struct wish *wish,
     int r;
 
     checkout->source = nj_record_objects(reading->record);
+    checkout->max_size_bytes = reading->timeline->config->max_size_bytes;
     if (nj_workspace_path(wish->path ? wish->path : "/", &only, err) < 0 ||
         nj_reading_row(reading, ret_row, err) < 0 ||
         nj_timeline_workspace(reading->timeline, *ret_row, &checkout->workspace, err) < 0)

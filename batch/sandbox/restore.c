@@ -151,12 +151,30 @@ static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
     return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
 }
 
-int restore_write_content(const struct making *m, int fd, const struct nj_tree_entry *entry,
+/* count - no capture kept more, so neither did one keep this tree */
+static int count(struct making *m, uint64_t bytes, struct nj_error *err)
+{
+    if (bytes > m->max_file_bytes)
+        return nj_fail(err, NJ_E_LIMIT,
+                       "a file of %llu bytes where the workspace has room for %llu (max_size_mb)",
+                       (unsigned long long)bytes, (unsigned long long)m->max_file_bytes);
+    if (bytes > m->apparent_left)
+        return nj_fail(err, NJ_E_LIMIT,
+                       "with this file all claim more than %d times the %llu bytes that the "
+                       "workspace has room for (max_size_mb)",
+                       NJ_WORKSPACE_APPARENT_FACTOR, (unsigned long long)m->max_file_bytes);
+    m->apparent_left -= bytes;
+    return 0;
+}
+
+int restore_write_content(struct making *m, int fd, const struct nj_tree_entry *entry,
                           struct nj_error *err)
 {
     struct nj_fsio_sparse file = {.fd = fd};
-    int r = nj_parts_each(m->source, entry, write_piece, &file, err);
+    int r = count(m, entry->size, err);
 
+    if (r >= 0)
+        r = nj_parts_each(m->source, entry, write_piece, &file, err);
     return r < 0 ? r : nj_fsio_sparse_end(&file, err);
 }
 
@@ -464,7 +482,11 @@ int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
     struct nj_object_source source = {
         .get = nj_objects_get, .ctx = (void *)(uintptr_t)objects, .view = nj_objects_view};
     NJ_AUTO(restore_making_done)
-    struct making m = {.root_fd = dir_fd, .read_only = true, .source = &source};
+    struct making m = {.root_fd = dir_fd,
+                       .read_only = true,
+                       .source = &source,
+                       .max_file_bytes = UINT64_MAX, /* no plan bounds what a run reads */
+                       .apparent_left = UINT64_MAX};
     int r;
 
     r = make(&m, ref, err);
@@ -545,6 +567,7 @@ int nj_workspace_restore(struct nj_workspace *workspace, const struct nj_workspa
     bool is_plain = false;
     int r = 0;
 
+    restore_bound(&m, workspace->max_size_bytes);
     if (root && nj_digest_equal(&root->tree.digest, &ref->tree) &&
         nj_digest_equal(&root->stamps.digest, &ref->stamps))
         return 0; /* nothing ran since the capture that named it */

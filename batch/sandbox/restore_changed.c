@@ -418,6 +418,7 @@ int restore_changed(struct nj_workspace *workspace, const struct nj_workspace_re
     if (!can_change_dir(&c, root, &ref->tree, &ref->stamps, err))
         return 1;
     nj_buf_init(&c.make.path, RESTORE_PATH_MAX_BYTES);
+    restore_bound(&c.make, workspace->max_size_bytes);
     r = change_dir(&c, workspace->root_fd, root, &ref->tree, &ref->stamps, 0, err);
     if (r >= 0)
         r = number(workspace, &c, ref, err);

@@ -21,6 +21,8 @@ struct making {
     bool dates_all; /* ctimes as well, in the place of atimes */
     bool is_staged; /* every inode was made, in the order of their numbers (restore_inodes.c) */
     const struct nj_object_source *source;
+    uint64_t max_file_bytes; /* what a file may claim, as a capture keeps none above it */
+    uint64_t apparent_left;  /* and what all together still may */
     struct table made;       /* what a capture would have to read, known from the objects */
     struct pending *pending; /* heap, open addressing */
     size_t n_pending;
@@ -71,8 +73,17 @@ static inline struct restore_dates restore_dates_of_dir(const struct nj_stamps *
 int restore_set_time(const struct making *m, int dir_fd, const char *name,
                      struct restore_dates dates, struct nj_error *err) NJ_MUST_USE;
 
-/* restore_write_content - of a regular file, into an empty one */
-int restore_write_content(const struct making *m, int fd, const struct nj_tree_entry *entry,
+/* restore_bound - what the files may claim: a few objects make up a terabyte, and each byte of it
+ * is hashed */
+static inline void restore_bound(struct making *m, uint64_t max_size_bytes)
+{
+    m->max_file_bytes = max_size_bytes;
+    m->apparent_left = max_size_bytes * NJ_WORKSPACE_APPARENT_FACTOR;
+}
+
+/* restore_write_content - of a regular file, into an empty one; NJ_E_LIMIT where it claims too much
+ */
+int restore_write_content(struct making *m, int fd, const struct nj_tree_entry *entry,
                           struct nj_error *err) NJ_MUST_USE;
 
 /* restore_make_entry - one that is not there yet, with all that is below */

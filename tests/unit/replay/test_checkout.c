@@ -41,6 +41,7 @@ static int set_up(void **state)
     fixture.sink = memory_objects_sink(&fixture.store);
     fixture.checkout.source = fixture.source;
     fixture.checkout.target_fd = fixture.target_fd;
+    fixture.checkout.max_size_bytes = 512 << 20;
     return 0;
 }
 
@@ -324,9 +325,28 @@ static void what_cannot_fit_is_refused_before_anything_is_written(void **state)
 
     top[1].size = UINT64_C(1) << 60;
     top[1].has_parts = true;
+    fixture->checkout.max_size_bytes = INT64_MAX;
     use(fixture, top, 2);
     assert_int_equal(nj_checkout(&fixture->checkout, &fixture->report, &err), -NJ_E_LIMIT);
     assert_false(exists(fixture->target_fd, "a"));
+}
+
+/* One object makes up as many bytes as it is named often. */
+static void what_no_workspace_kept_is_refused_before_it_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_tree_entry top[] = {entry_file(fixture, "a", 0600, "content"),
+                                  entry_file(fixture, "b", 0600, "content")};
+
+    fixture->checkout.max_size_bytes = 3;
+    use(fixture, top, 2);
+    assert_int_equal(nj_checkout(&fixture->checkout, &fixture->report, &err), 0); /* 14 of 15 */
+    fixture->checkout.max_size_bytes = 2;
+    fixture->checkout.force = true;
+    assert_int_equal(nj_checkout(&fixture->checkout, &fixture->report, &err), -NJ_E_LIMIT);
+    assert_non_null(strstr(err.text, "claim 14 bytes, in a workspace for 2 (max_size_mb)"));
+    fixture->checkout.only = "a";
+    assert_int_equal(nj_checkout(&fixture->checkout, &fixture->report, &err), 0);
 }
 
 /* Eleven small objects that unfold to more entries than any host has patience for. */
@@ -378,6 +398,7 @@ int main(void)
         TEST(a_hard_link_to_a_link_is_damage),
         TEST(half_a_file_is_not_left_behind),
         TEST(what_cannot_fit_is_refused_before_anything_is_written),
+        TEST(what_no_workspace_kept_is_refused_before_it_is_read),
         TEST(a_tree_that_unfolds_without_end_is_refused),
         TEST(a_target_that_is_not_empty_needs_force),
 #undef TEST

@@ -102,6 +102,39 @@ static void sparse_files_are_read_but_take_no_room(void **state)
     comes_back();
 }
 
+/* A bundle's tree is restored by what its session may keep, before its terabytes are hashed. */
+static void a_tree_that_claims_more_than_was_kept_is_refused(void **state)
+{
+    struct nj_workspace_ref fits, in_sum, in_one;
+    struct nj_box_plan plan;
+
+    (void)state;
+    fresh_box();
+    sh_ok(&h, "truncate -s 40M 1 2 3 4");
+    fits = h.ref;
+    sh_ok(&h, "truncate -s 1 5");
+    in_sum = h.ref;
+    sh_ok(&h, "rm 5; truncate -s 41M 4");
+    in_one = h.ref;
+    nj_box_plan_default(&plan);
+    plan.max_size_bytes = 40 << 20;
+    nj_box_close(h.box);
+    h.box = NULL;
+    open_box(&h, &plan);
+    assert_false(try_restore(&h, &in_sum));
+    assert_int_equal(h.err.code, NJ_E_LIMIT);
+    assert_non_null(strstr(h.err.text, "/5: with this file all claim more than 4 times"));
+    nj_box_close(h.box);
+    h.box = NULL;
+    open_box(&h, &plan);
+    assert_false(try_restore(&h, &in_one));
+    assert_non_null(strstr(h.err.text, "/4: a file of 42991616 bytes where"));
+    nj_box_close(h.box);
+    h.box = NULL;
+    open_box(&h, &plan);
+    restore(&h, &fits);
+}
+
 static void empty_files_without_number(void **state)
 {
     char script[256];
@@ -160,6 +193,7 @@ int main(void)
         BOX_TEST(one_name_for_every_type_in_turn),
         BOX_TEST(renamed_directories_keep_what_is_below_unread),
         BOX_TEST(sparse_files_are_read_but_take_no_room),
+        BOX_TEST(a_tree_that_claims_more_than_was_kept_is_refused),
         BOX_TEST(empty_files_without_number),
         BOX_TEST(ten_thousand_directories_deep),
         BOX_TEST(names_of_255_bytes_with_line_ends_and_no_utf8),
