@@ -95,6 +95,7 @@ static int refuse(struct nj_running *call, struct nj_call_outcome *outcome, stru
         break;
     case NJ_INIT_NONE:
     case NJ_INIT_NAMES:
+    case NJ_INIT_JOIN:
     case NJ_INIT_CGROUP:
     case NJ_INIT_PRIVATE:
     case NJ_INIT_ROOT:

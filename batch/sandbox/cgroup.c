@@ -26,8 +26,6 @@
 #define MOVE_TRIES 100 /* those that fork meanwhile are found the next time round */
 #define BEGIN_TRIES 10 /* somebody else's sweep may get between making and locking a group */
 
-static const char *const controllers[] = {"memory", "pids", "cpu time", "cpu"};
-
 static void pause_ms(long ms)
 {
     struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
@@ -432,9 +430,13 @@ int nj_cgroup_make(const struct nj_cgroups *cgroups, uint64_t box, const struct 
         if (r < 0)
             return r;
         if (is_first(cgroups, i)) {
-            made.procs_fd[i] = openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-            if (made.procs_fd[i] < 0)
-                return nj_fail_errno(err, errno, "cgroup: open cgroup.procs of box %" PRIu64, box);
+            bool v2 = cgroups->kind[i] == NJ_CGROUP_V2;
+            const char *file = v2 ? "cgroup.procs" : "tasks";
+            int *entry_fd = v2 ? &made.procs_fd : &made.tasks_fd[i];
+
+            *entry_fd = openat(fd, file, O_WRONLY | O_CLOEXEC);
+            if (*entry_fd < 0)
+                return nj_fail_errno(err, errno, "cgroup: open %s of box %" PRIu64, file, box);
         }
         open_readings(&made, (enum nj_cgroup_controller)i, cgroups->kind[i], fd);
     }
@@ -447,8 +449,9 @@ void nj_cgroup_fds(const struct nj_cgroup *cgroup, int fds[NJ_CGROUP_FDS_MAX])
 {
     size_t n = 0;
 
+    fds[n++] = cgroup->procs_fd;
     for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++)
-        fds[n++] = cgroup->procs_fd[i];
+        fds[n++] = cgroup->tasks_fd[i];
     fds[n++] = cgroup->memory_usage_fd;
     fds[n++] = cgroup->memory_stat_fd;
     fds[n++] = cgroup->memory_peak_fd;
@@ -481,17 +484,33 @@ bool nj_cgroup_remove(const struct nj_cgroups *cgroups, uint64_t box)
     return gone;
 }
 
-int nj_cgroup_enter(const struct nj_cgroup *cgroup, pid_t pid, struct nj_error *err)
+int nj_cgroup_move(const struct nj_cgroup *cgroup, pid_t pid, struct nj_error *err)
 {
     char text[32];
     int len = snprintf(text, sizeof(text), "%d", pid);
 
+    if (cgroup->procs_fd >= 0 && write(cgroup->procs_fd, text, (size_t)len) < 0)
+        return nj_fail_errno(err, errno, "cgroup: move process %s", text);
+    return 0;
+}
+
+int nj_cgroup_join(const struct nj_cgroup *cgroup)
+{
     for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++) {
-        if (cgroup->procs_fd[i] >= 0 && write(cgroup->procs_fd[i], text, (size_t)len) < 0)
-            return nj_fail_errno(err, errno, "cgroup: move process %s into the %s group", text,
-                                 controllers[i]);
+        if (cgroup->tasks_fd[i] >= 0 && write(cgroup->tasks_fd[i], "0", 1) < 0)
+            return -errno;
     }
     return 0;
+}
+
+void nj_cgroup_entered(struct nj_cgroup *cgroup)
+{
+    nj_close_auto(&cgroup->procs_fd);
+    cgroup->procs_fd = -1;
+    for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++) {
+        nj_close_auto(&cgroup->tasks_fd[i]);
+        cgroup->tasks_fd[i] = -1;
+    }
 }
 
 /* ---- readings ---- */

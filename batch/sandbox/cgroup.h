@@ -73,7 +73,8 @@ void nj_cgroups_end(struct nj_cgroups *cgroups); /* what is empty of it goes; th
 
 /* One box's cgroup as its supervisor holds it: open files, -1 where there is none. */
 struct nj_cgroup {
-    int procs_fd[NJ_CGROUP_CONTROLLERS]; /* write a pid to move it in; closed after init is in */
+    int procs_fd;                        /* of v2: write a pid to move it in */
+    int tasks_fd[NJ_CGROUP_CONTROLLERS]; /* of v1: who writes "0" is in */
     int memory_usage_fd;
     int memory_stat_fd;
     int memory_peak_fd;
@@ -85,8 +86,8 @@ struct nj_cgroup {
 };
 
 #define NJ_CGROUP_NOTHING                                                                          \
-    ((struct nj_cgroup){{-1, -1, -1, -1}, -1, -1, -1, -1, -1, -1, false, false})
-#define NJ_CGROUP_FDS_MAX (NJ_CGROUP_CONTROLLERS + 6)
+    ((struct nj_cgroup){-1, {-1, -1, -1, -1}, -1, -1, -1, -1, -1, -1, false, false})
+#define NJ_CGROUP_FDS_MAX (NJ_CGROUP_CONTROLLERS + 7)
 
 /* nj_cgroup_fds - all its descriptors, some of them -1 */
 void nj_cgroup_fds(const struct nj_cgroup *cgroup, int fds[NJ_CGROUP_FDS_MAX]);
@@ -99,8 +100,20 @@ NJ_DEFINE_AUTO_VAL(struct nj_cgroup, nj_cgroup_close);
 /* nj_cgroup_remove - true when nothing of it is left; false: try again in a moment */
 bool nj_cgroup_remove(const struct nj_cgroups *cgroups, uint64_t box);
 
-/* nj_cgroup_enter - move @pid into all of the box's cgroups */
-int nj_cgroup_enter(const struct nj_cgroup *cgroup, pid_t pid, struct nj_error *err) NJ_MUST_USE;
+/*
+ * nj_cgroup_move, nj_cgroup_join - a process into all of the box's cgroups: @pid, then itself
+ *
+ * Before the kernel moves another process, or one with threads, it waits until no processor is in
+ * the middle of a fork or an exit: 3 to 12 ms, one move at a time on the whole host. A single
+ * thread that moves itself it moves at once, which v1 alone allows. So v2's group is entered by
+ * nj_cgroup_move(), by whoever may write there, and v1's by nj_cgroup_join(), which the process
+ * itself calls, has one thread for, and returns 0 or the negative errno.
+ */
+int nj_cgroup_move(const struct nj_cgroup *cgroup, pid_t pid, struct nj_error *err) NJ_MUST_USE;
+int nj_cgroup_join(const struct nj_cgroup *cgroup) NJ_MUST_USE;
+
+/* nj_cgroup_entered - close what the two write to */
+void nj_cgroup_entered(struct nj_cgroup *cgroup);
 
 /* Readings; 0 where the host does not tell. */
 uint64_t nj_cgroup_memory_held(const struct nj_cgroup *cgroup); /* less the cached pages of files

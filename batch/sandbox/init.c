@@ -314,6 +314,7 @@ static int occupy_standard_fds(void)
 
 static enum nj_init_stage build(const struct nj_init *init, int *ret_files_fd, int *ret_errno)
 {
+    struct nj_cgroup cgroup = init->cgroup;
     int r;
 
     r = set_names(init);
@@ -351,6 +352,12 @@ static enum nj_init_stage build(const struct nj_init *init, int *ret_files_fd, i
         return NJ_INIT_PIVOT;
     }
     await_word(init, 'C');
+    r = nj_cgroup_join(&cgroup);
+    nj_cgroup_entered(&cgroup);
+    if (r < 0) {
+        *ret_errno = -r;
+        return NJ_INIT_JOIN;
+    }
     if (unshare(CLONE_NEWCGROUP) < 0) { /* now that the box's own cgroup is the root it sees */
         *ret_errno = errno;
         return NJ_INIT_CGROUP;
@@ -361,14 +368,15 @@ static enum nj_init_stage build(const struct nj_init *init, int *ret_files_fd, i
 /* keep_fds - close everything but 0, 1, 2 and init's own */
 static void keep_fds(const struct nj_init *init)
 {
-    const int kept[] = {init->socket_fd, init->call_fd, init->alive_fd};
+    int kept[3 + NJ_CGROUP_CONTROLLERS] = {init->socket_fd, init->call_fd, init->alive_fd};
     unsigned next = 3;
 
-    for (;;) { /* the lowest that is not behind us, three times */
+    memcpy(kept + 3, init->cgroup.tasks_fd, sizeof(init->cgroup.tasks_fd)); /* some are -1 */
+    for (;;) { /* the lowest that is not behind us, until there is none */
         unsigned lowest = ~0u;
 
         for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-            if ((unsigned)kept[i] >= next && (unsigned)kept[i] < lowest)
+            if (kept[i] >= (int)next && (unsigned)kept[i] < lowest)
                 lowest = (unsigned)kept[i];
         }
         if (lowest > next)

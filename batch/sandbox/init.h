@@ -16,18 +16,20 @@
  * reaper that has still to do for it. The other way payloads of a level above 0 send their
  * listeners, ahead of their calls where they wait for them: the byte 'L', without a descriptor
  * where the kernel gave none. On the first, supervisor -> init: the byte 'G' go on (mapped), the
- * byte 'C' go on (in its cgroups), then words (struct nj_init_word): 'P' prepare a reaper ahead of
- * its call, 'K' end this call, 'X' end what was prepared (and answer so: the workspace is about to
- * be replaced); init -> supervisor: the byte 'R' ready, with the workspace's directory and, where
- * the kernel lets init have it, a fanotify descriptor that hears it; 'F' failed, see share; then
- * the word 'D' (from the reaper itself, or from init when it could not): that call is over, all its
- * processes are gone. One call may be told twice, when a reaper is killed while it speaks.
+ * byte 'C' go on (in its cgroup of v2), then words (struct nj_init_word): 'P' prepare a reaper
+ * ahead of its call, 'K' end this call, 'X' end what was prepared (and answer so: the workspace is
+ * about to be replaced); init -> supervisor: the byte 'R' ready, with the workspace's directory
+ * and, where the kernel lets init have it, a fanotify descriptor that hears it; 'F' failed, see
+ * share; then the word 'D' (from the reaper itself, or from init when it could not): that call is
+ * over, all its processes are gone. One call may be told twice, when a reaper is killed while it
+ * speaks.
  */
 #ifndef NJ_SANDBOX_INIT_H
 #define NJ_SANDBOX_INIT_H
 
 #include <sys/resource.h>
 
+#include "batch/sandbox/cgroup.h"
 #include "batch/sandbox/filter.h"
 #include "batch/sandbox/plan.h"
 #include "batch/sandbox/protocol.h"
@@ -43,6 +45,7 @@
     X(ROOT, "mount the box's root")                                                                \
     X(OPEN_OP, "build the box")                                                                    \
     X(PIVOT, "pivot_root")                                                                         \
+    X(JOIN, "enter the box's cgroups")                                                             \
     X(CGROUP, "make a cgroup namespace")                                                           \
     X(WORKSPACE, "open the workspace")                                                             \
     X(PRIVILEGES, "drop privileges")                                                               \
@@ -113,6 +116,7 @@ struct nj_init {
     unsigned level; /* of the plan: above 0 payloads get files.h's files */
     struct nj_init_limits limits;
     struct nj_init_share *share;
+    struct nj_cgroup cgroup; /* of v1: what init joins */
 };
 
 /* nj_init_run - what the cloned process does; never returns */

@@ -129,12 +129,11 @@ static int make_pair(int *ret_ours, int *ret_theirs, struct nj_error *err)
     return 0;
 }
 
-/* bound_init - into the box's cgroups, while it builds: the kernel waits for a grace period before
- * it moves a process, which is a third of what a box takes. One that failed meanwhile has said why.
- */
+/* bound_init - into the box's cgroup of v2, while it builds: that takes the kernel a third of what
+ * a box takes. One that failed meanwhile has said why. */
 static int bound_init(struct nj_supervisor *s, int init_fd, struct nj_error *err)
 {
-    int r = nj_cgroup_enter(&s->setup->cgroup, s->init_pid, err);
+    int r = nj_cgroup_move(&s->setup->cgroup, s->init_pid, err);
     char byte;
 
     if (r >= 0 && send(init_fd, "C", 1, MSG_NOSIGNAL) != 1)
@@ -170,7 +169,9 @@ static int clone_init(struct nj_supervisor *s, int proc_fd, const char *stage_di
         .limits = {2 * plan->max_size_bytes, plan->max_processes + BACKSTOP_PROCESSES,
                    s->proc_fd >= 0 ? plan->max_memory_bytes : 0},
         .share = s->share,
+        .cgroup = s->setup->cgroup,
     };
+    init.cgroup.procs_fd = -1; /* that is ours to write to */
     set_oom_adjustment(proc_fd, "1000");
     s->init_pid = (pid_t)syscall(SYS_clone, NAMESPACES | SIGCHLD, NULL, NULL, NULL, NULL);
     if (s->init_pid == 0)
@@ -327,10 +328,7 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
         r = nj_changes_new(nj_steal_fd(&changes_fd), &changes, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++) {
-        nj_close_auto(&setup->cgroup.procs_fd[i]);
-        setup->cgroup.procs_fd[i] = -1;
-    }
+    nj_cgroup_entered(&setup->cgroup);
     nj_close_auto(&setup->alive_fd); /* only init's and the reapers' copies count */
     setup->alive_fd = -1;
     r = nj_virtual_new(setup->plan, s->call_fd, &s->virtual, err);

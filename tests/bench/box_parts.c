@@ -52,7 +52,7 @@ static void run(const struct bench *b, const struct nj_filter *filter, struct nj
     pid_t pid = fork();
 
     if (pid == 0) {
-        if (cgroup && nj_cgroup_enter(cgroup, getpid(), &err) < 0)
+        if (cgroup && (nj_cgroup_move(cgroup, getpid(), &err) < 0 || nj_cgroup_join(cgroup) < 0))
             _exit(126);
         if (filter && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || nj_filter_install(filter) < 0))
             _exit(126);

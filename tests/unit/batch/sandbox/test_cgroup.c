@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
@@ -310,7 +311,7 @@ static void a_boxs_limits_are_written_as_the_kernel_reads_them(void **state)
     assert_string_equal(get(RUN "/1/memory.swap.max"), "0");
     assert_string_equal(get(RUN "/1/memory.oom.group"), "1");
     assert_string_equal(get(RUN "/1/pids.max"), "32");
-    assert_int_equal(nj_cgroup_enter(&cgroup, 4242, &err), 0);
+    assert_int_equal(nj_cgroup_move(&cgroup, 4242, &err), 0);
     assert_string_equal(get(RUN "/1/cgroup.procs"), "4242");
     assert_int_equal(nj_cgroup_memory_held(&cgroup), 104857600 - (41943040 - 20971520));
     assert_int_equal(nj_cgroup_oom_kills(&cgroup), 2);
@@ -319,6 +320,40 @@ static void a_boxs_limits_are_written_as_the_kernel_reads_them(void **state)
     assert_int_equal(nj_cgroup_cpu_ns(&cgroup), 250000);
     nj_cgroup_close(&cgroup);
     nj_cgroups_end(&cgroups);
+}
+
+static void a_box_joins_the_groups_of_v1_and_is_moved_into_that_of_v2(void **state)
+{
+    static const char *const made[] = {
+        "/memory/j/1/tasks",  "/memory/j/1/memory.limit_in_bytes", "/pids/j/1/tasks",
+        "/pids/j/1/pids.max", "/unified/j/1/cgroup.procs",         "/unified/j/1/cpu.stat"};
+    struct nj_cgroups cgroups = {.name = "j"};
+    struct nj_cgroup cgroup;
+    struct nj_box_plan plan;
+    struct nj_error err;
+
+    (void)state;
+    nj_box_plan_default(&plan);
+    for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+        put(made[i], "");
+    cgroups.kind[NJ_CGROUP_MEMORY] = cgroups.kind[NJ_CGROUP_PIDS] = NJ_CGROUP_V1;
+    cgroups.kind[NJ_CGROUP_CPU] = NJ_CGROUP_V2;
+    snprintf(cgroups.dir[NJ_CGROUP_MEMORY], NJ_CGROUP_PATH_MAX_BYTES, "%s/memory", root);
+    snprintf(cgroups.dir[NJ_CGROUP_PIDS], NJ_CGROUP_PATH_MAX_BYTES, "%s/pids", root);
+    snprintf(cgroups.dir[NJ_CGROUP_CPU], NJ_CGROUP_PATH_MAX_BYTES, "%s/unified", root);
+    assert_int_equal(nj_cgroup_make(&cgroups, 1, &plan, &cgroup, &err), 0);
+    assert_int_equal(nj_cgroup_move(&cgroup, 4242, &err), 0);
+    assert_string_equal(get("/unified/j/1/cgroup.procs"), "4242");
+    assert_string_equal(get("/memory/j/1/tasks"), "");
+    assert_int_equal(nj_cgroup_join(&cgroup), 0);
+    assert_string_equal(get("/memory/j/1/tasks"), "0");
+    assert_string_equal(get("/pids/j/1/tasks"), "0");
+    nj_cgroup_entered(&cgroup);
+    assert_int_equal(cgroup.procs_fd, -1);
+    assert_int_equal(cgroup.tasks_fd[NJ_CGROUP_PIDS], -1);
+    cgroup.tasks_fd[NJ_CGROUP_PIDS] = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(nj_cgroup_join(&cgroup), -ENOSPC);
+    nj_cgroup_close(&cgroup);
 }
 
 static void a_share_of_the_processors_is_asked_for_where_a_plan_has_one(void **state)
@@ -434,6 +469,7 @@ int main(void)
         TEST(nothing_mounted_is_soft_and_says_why),
         TEST(an_ordinary_user_takes_what_is_delegated_and_no_more),
         TEST(a_boxs_limits_are_written_as_the_kernel_reads_them),
+        TEST(a_box_joins_the_groups_of_v1_and_is_moved_into_that_of_v2),
         TEST(a_share_of_the_processors_is_asked_for_where_a_plan_has_one),
         TEST(a_promise_that_does_not_hold_is_an_error_with_its_place),
         TEST(a_dead_runs_groups_go_and_a_live_ones_stay),
