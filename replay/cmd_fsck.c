@@ -175,11 +175,16 @@ static int check_record(struct patient *patient, bool *ret_saved, struct nj_erro
                                   "frames_whole", (json_int_t)result.frames_whole, "steps_whole",
                                   (json_int_t)result.steps_whole, "saved", save),
                         err);
-    (void)snprintf(text, sizeof(text),
-                   "frames 1 to %" PRIu64 " of %" PRIu64 " are whole (%" PRIu64 " steps)%s",
-                   result.frames_whole, result.frames, result.steps_whole,
-                   save ? ", and were saved"
-                        : (patient->save_fd >= 0 ? ": nothing could be saved" : ""));
+    if (result.frames_whole == 0 && patient->faults > 0)
+        (void)snprintf(text, sizeof(text), "nothing of it is whole%s",
+                       patient->save_fd >= 0 ? ", and nothing could be saved" : "");
+    else
+        (void)snprintf(text, sizeof(text),
+                       "frames 1 to %" PRIu64 " of %" PRIu64 " are whole (%" PRIu64 " steps)%s",
+                       result.frames_whole, result.frames, result.steps_whole,
+                       save                    ? ", and were saved"
+                       : patient->save_fd >= 0 ? ": nothing could be saved"
+                                               : "");
     return say(patient, text, err);
 }
 

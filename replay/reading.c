@@ -151,7 +151,9 @@ int nj_reading_open(const char *text, unsigned flags, int write_fd, struct nj_re
         return -(int)err->code;
     if (nj_source_record(&reading.source, salvage ? NJ_BUNDLE_SALVAGE : 0, &reading.record, err) <
         0)
-        return -(int)err->code;
+        return err->code == NJ_E_CORRUPT
+                   ? nj_wrap(err, "damaged, `nightjar-replay fsck` tells what of it is whole")
+                   : -(int)err->code;
     if (nj_timeline_new(reading.record, salvage, &reading.timeline, err) < 0)
         return nj_wrap(err, "%s", reading.source.where.text);
     *ret_reading = reading;

@@ -284,15 +284,19 @@ static int say_reply(const struct nj_shown *shown, struct nj_buf *out, struct nj
 {
     NJ_AUTO(nj_calls_done) struct nj_calls calls = {0};
     const struct nj_event *event = &shown->event;
+    size_t said;
 
     if (nj_buf_printf(out, err, "reply of turn %" PRIu64 " (", event->reply.turn) < 0 ||
         nj_render_line(out, event->reply.model, err) < 0 || nj_show_place(event, out, err) < 0 ||
-        nj_buf_printf(out, err, ", %s): ", nj_stop_text(event->reply.stop)) < 0 ||
-        excerpt_message(out, event->reply.message_bytes, err) < 0 ||
+        nj_buf_printf(out, err, ", %s): ", nj_stop_text(event->reply.stop)) < 0)
+        return -(int)err->code;
+    said = out->len;
+    if (excerpt_message(out, event->reply.message_bytes, err) < 0 ||
         nj_message_calls(event->reply.message_bytes, &calls, err) < 0)
         return -(int)err->code;
     if (calls.count > 0)
-        return nj_buf_printf(out, err, " [%zu call%s]", calls.count, calls.count == 1 ? "" : "s");
+        return nj_buf_printf(out, err, "%s[%zu call%s]", out->len > said ? " " : "", calls.count,
+                             calls.count == 1 ? "" : "s");
     return 0;
 }
 

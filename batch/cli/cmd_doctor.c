@@ -6,6 +6,7 @@
 
 #include "batch/cli/cmd.h"
 #include "batch/cli/doctor.h"
+#include "batch/cli/rows.h"
 
 #include "formats/base/banned.h"
 
@@ -36,7 +37,8 @@ static int run(struct nj_arguments *args, struct nj_error *err)
         return nj_fail_errno(err, errno, "open the working directory");
     nj_doctor_look(here, &doctor);
     nj_buf_init(&text, TEXT_MAX_BYTES);
-    r = json ? nj_doctor_json(&doctor, &text, err) : nj_doctor_text(&doctor, &text, err);
+    r = json ? nj_doctor_json(&doctor, &text, err)
+             : nj_doctor_text(&doctor, nj_rows_columns(), &text, err);
     if (r < 0)
         return r;
     if (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0)

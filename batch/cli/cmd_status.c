@@ -193,7 +193,8 @@ static int put_time(const struct nj_view *view, const struct nj_tally *tally, st
     if (view->state.created_s == 0)
         return 0;
     if (nj_buf_text(out, "  time      ", err) < 0 ||
-        nj_text_duration(out, s > 0 ? (uint64_t)s * 1000 : 0, err) < 0)
+        (s > 0 ? nj_text_duration(out, (uint64_t)s * 1000, err)
+               : nj_buf_text(out, "less than a second", err)) < 0)
         return -(int)err->code;
     if (view->working && ended >= 3 && left > 0 && s > 0 &&
         (nj_buf_text(out, ", about ", err) < 0 ||

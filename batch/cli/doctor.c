@@ -16,6 +16,7 @@
 
 #include "batch/cli/explain.h"
 #include "batch/http/about.h"
+#include "batch/report/text.h"
 #include "batch/sandbox/cgroup.h"
 #include "batch/sandbox/helper.h"
 #include "batch/sandbox/sandbox.h"
@@ -29,7 +30,8 @@
 #define PROCESSES_LEAST 1024
 #define NAMESPACES_LEAST 1000
 #define WATCHES_LEAST 8192
-#define NOBODY 65534 /* whom an engine of root becomes at last */
+#define LINE_MAX_BYTES 4096 /* a finding's texts are shorter */
+#define NOBODY 65534        /* whom an engine of root becomes at last */
 
 /* ---- adding ---- */
 
@@ -442,19 +444,34 @@ const char *nj_doctor_state_text(enum nj_probe_state state)
     return "?";
 }
 
-int nj_doctor_text(const struct nj_doctor *doctor, struct nj_buf *out, struct nj_error *err)
+/* put_finding - a cure stays one line: it is there to be copied */
+static int put_finding(const struct nj_probe_finding *finding, size_t columns, struct nj_buf *out,
+                       struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf line = {0};
+
+    nj_buf_init(&line, LINE_MAX_BYTES);
+    if (nj_buf_printf(&line, err, "%-9s %-30s %s", nj_doctor_state_text(finding->state),
+                      finding->name, finding->found) < 0 ||
+        nj_text_wrap(out, nj_buf_span(&line), columns, 41, err) < 0 ||
+        nj_buf_text(out, "\n", err) < 0)
+        return -(int)err->code;
+    if (finding->state == NJ_PROBE_OK)
+        return 0;
+    nj_buf_clear(&line);
+    if (nj_buf_printf(&line, err, "          so: %s", finding->consequence) < 0 ||
+        nj_text_wrap(out, nj_buf_span(&line), columns, 14, err) < 0)
+        return -(int)err->code;
+    return nj_buf_printf(out, err, "\n          cure: %s\n", finding->cure);
+}
+
+int nj_doctor_text(const struct nj_doctor *doctor, size_t columns, struct nj_buf *out,
+                   struct nj_error *err)
 {
     int r = 0;
 
-    for (size_t i = 0; r >= 0 && i < doctor->n; i++) {
-        const struct nj_probe_finding *finding = &doctor->findings[i];
-
-        r = nj_buf_printf(out, err, "%-9s %-30s %s\n", nj_doctor_state_text(finding->state),
-                          finding->name, finding->found);
-        if (r >= 0 && finding->state != NJ_PROBE_OK)
-            r = nj_buf_printf(out, err, "          so: %s\n          cure: %s\n",
-                              finding->consequence, finding->cure);
-    }
+    for (size_t i = 0; r >= 0 && i < doctor->n; i++)
+        r = put_finding(&doctor->findings[i], columns, out, err);
     return r;
 }
 

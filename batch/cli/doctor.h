@@ -24,7 +24,8 @@ void nj_doctor_look(int dir_fd, struct nj_doctor *ret_doctor);
 enum nj_probe_state nj_doctor_worst(const struct nj_doctor *doctor);
 const char *nj_doctor_state_text(enum nj_probe_state state); /* "ok", "degraded", "missing" */
 
-int nj_doctor_text(const struct nj_doctor *doctor, struct nj_buf *out,
+/* nj_doctor_text - lines of at most @columns, cures apart */
+int nj_doctor_text(const struct nj_doctor *doctor, size_t columns, struct nj_buf *out,
                    struct nj_error *err) NJ_MUST_USE;
 int nj_doctor_json(const struct nj_doctor *doctor, struct nj_buf *out,
                    struct nj_error *err) NJ_MUST_USE;

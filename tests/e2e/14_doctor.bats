@@ -43,6 +43,9 @@ refused_alike() {
     same "$(grep -c '^degraded' out)" "$(grep -c '^          cure: ..' out)"
     same "$(grep -c '^degraded' out)" "$(grep -c '^          so: ..' out)"
     [ "$status" -eq "$([ "$(grep -c '^degraded' out)" -eq 0 ]; echo $?)" ]
+    # Lines fit a terminal of 80 columns, but for cures, which are copied, and words that are too long.
+    same "$(awk 'length > 79 && length($NF) < 38 && !/^ *cure: /' out)" ""
+    grep -q "^ \{41\}[^ ]" out || complain "nothing was wrapped"
 }
 
 @test "for scripts it is one JSON object with the same states" {
@@ -178,6 +181,7 @@ no_group() { [ -z "$(find /sys/fs/cgroup -maxdepth 6 -name 'nightjar.run-doctor-
     skip_without namespaces
     mkdir alone && cp "$NJ_BUILD/bin/nightjar" alone
     PATH=$PWD/alone:$PATH doctor 3
+    out=$(tr -s ' \n' ' ' <<<"$out") # lines are wrapped
     has "nj-sandbox, which builds the boxes, is missing" "Cure: install nightjar as a whole"
     job_one bash <<<'echo ran anyway'
     PATH=$PWD/alone:$PATH expect 3 nightjar run job.yaml --run-dir run
