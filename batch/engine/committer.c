@@ -2,7 +2,8 @@
  * committer.c - the writer thread and the queue of those who wait
  *
  * The one complication: a batch is handed over at the end of a loop round, not at the first
- * request, so that all sessions that finished a step in this round share the sync.
+ * request, so that all sessions that finished a step in this round share the sync. Of many who were
+ * told of one sync, half share the next: it is written while the other half is at work.
  */
 #include "batch/engine/committer.h"
 
@@ -18,6 +19,7 @@
 #include "formats/base/banned.h"
 
 #define TOLD_PER_TURN 4
+#define SHARED_MAX 64 /* who share a sync need not wait for more to be told */
 
 struct nj_committer {
     struct nj_journal_writer *writer;
@@ -27,6 +29,9 @@ struct nj_committer {
     struct nj_commit_waiter **last;
     struct event *round; /* made active by a request: runs when the round's other events are done */
     struct event *rest;  /* more are durable than one turn of the loop tells */
+    bool resting;        /* and it will come */
+    size_t waiting;      /* all in the queue */
+    size_t asked;        /* of them, since a batch was handed over */
     struct event *written;
     int written_fd;
     bool flying; /* a batch is with the thread */
@@ -96,6 +101,7 @@ static void hand_over(struct nj_committer *committer)
         fail(committer, &err);
         return;
     }
+    committer->asked = 0;
     if (!batch)
         return;
     committer->flying = true;
@@ -104,6 +110,14 @@ static void hand_over(struct nj_committer *committer)
     committer->batch_written = false;
     pthread_cond_broadcast(&committer->handed);
     pthread_mutex_unlock(&committer->lock);
+}
+
+/* Unless more are about to be told: then they ask soon, and share it. */
+static void hand_over_shared(struct nj_committer *committer)
+{
+    if (!committer->resting || committer->asked >= SHARED_MAX ||
+        2 * committer->asked >= committer->waiting)
+        hand_over(committer);
 }
 
 /* Takes a written batch back. Returns its result. */
@@ -135,9 +149,8 @@ static void tell_waiters(struct nj_committer *committer)
     while (committer->first && committer->first->ticket <= durable && !committer->failed) {
         struct nj_commit_waiter *waiter = committer->first;
 
-        if (told++ == TOLD_PER_TURN) {
-            (void)evtimer_add(committer->rest,
-                              &now); /* without memory for it the next sync tells */
+        if (told++ == TOLD_PER_TURN) { /* without memory for it the next sync tells */
+            committer->resting = evtimer_add(committer->rest, &now) == 0;
             return;
         }
 
@@ -145,6 +158,7 @@ static void tell_waiters(struct nj_committer *committer)
         if (!committer->first)
             committer->last = &committer->first;
         waiter->queued = false;
+        committer->waiting--;
         waiter->durable(waiter);
     }
 }
@@ -165,21 +179,26 @@ static void on_written(evutil_socket_t fd, short what, void *arg)
     }
     tell_waiters(committer);
     if (committer->first)
-        hand_over(committer);
+        hand_over_shared(committer);
 }
 
 static void on_rest(evutil_socket_t fd, short what, void *arg)
 {
+    struct nj_committer *committer = arg;
+
     (void)fd;
     (void)what;
-    tell_waiters(arg);
+    committer->resting = false;
+    tell_waiters(committer);
+    if (committer->first) /* who was told last may ask nothing */
+        hand_over_shared(committer);
 }
 
 static void on_round(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    hand_over(arg);
+    hand_over_shared(arg);
     tell_waiters(arg); /* those whose ticket was durable when they asked */
 }
 
@@ -267,6 +286,8 @@ void nj_committer_wait(struct nj_committer *committer, struct nj_commit_waiter *
     waiter->ticket = nj_journal_ticket(committer->writer);
     waiter->next = NULL;
     waiter->queued = true;
+    committer->waiting++;
+    committer->asked++;
     *committer->last = waiter;
     committer->last = &waiter->next;
     event_active(committer->round, EV_TIMEOUT, 0);
@@ -284,6 +305,7 @@ void nj_committer_forget(struct nj_committer *committer, struct nj_commit_waiter
     if (committer->last == &waiter->next)
         committer->last = link;
     waiter->queued = false;
+    committer->waiting--;
 }
 
 int nj_committer_finish(struct nj_committer *committer, struct nj_error *err)

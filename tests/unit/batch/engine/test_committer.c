@@ -45,18 +45,29 @@ static void on_failure(void *ctx, const struct nj_error *err)
     stage.failure = *err;
 }
 
-static int stage_up(void **state)
+static int stage_up_with(void **state, uint64_t segment_bytes)
 {
     struct nj_journal_start start = start_small();
     struct nj_error err = {0};
 
     if (set_up(state) < 0)
         return -1;
+    start.segment_bytes = segment_bytes ? segment_bytes : start.segment_bytes;
     stage = (struct stage){.fixture = *state, .base = event_base_new()};
     must(nj_journal_writer_open(stage.fixture->dir_fd, &start, &stage.writer, &err), &err);
     must(nj_committer_new(stage.base, stage.writer, on_failure, &stage, &stage.committer, &err),
          &err);
     return 0;
+}
+
+static int stage_up(void **state)
+{
+    return stage_up_with(state, 0);
+}
+
+static int stage_up_large(void **state) /* no batch is cut short by a segment's end */
+{
+    return stage_up_with(state, NJ_JOURNAL_SEGMENT_BYTES);
 }
 
 static int stage_down(void **state)
@@ -188,6 +199,45 @@ static void a_waiter_may_ask_again_from_its_callback(void **state)
     assert_int_equal(read_durable(), 21);
 }
 
+static void on_durable_ask_once_more(struct nj_commit_waiter *waiter)
+{
+    add_frame();
+    wait_as((unsigned)(waiter - stage.waiters));
+}
+
+static void of_those_who_were_told_of_one_sync_half_share_the_next(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 16; n++) {
+        add_frame();
+        wait_as(n);
+        stage.waiters[n].durable = on_durable_ask_once_more;
+    }
+    turn(16);
+    assert_int_equal(stage.n_told, 16);
+    assert_int_equal(nj_committer_commits(stage.committer), 3);
+    assert_true(stage.durable_when_told[0] >= 16 + 8);
+    assert_int_equal(read_durable(), 32);
+}
+
+static void on_durable_be_content(struct nj_commit_waiter *waiter)
+{
+    (void)waiter;
+}
+
+static void who_asked_is_told_though_those_behind_ask_nothing(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 16; n++) {
+        add_frame();
+        wait_as(n);
+        stage.waiters[n].durable = n == 0 ? on_durable_ask_once_more : on_durable_be_content;
+    }
+    turn(1);
+    assert_int_equal(stage.n_told, 1);
+    assert_int_equal(stage.durable_when_told[0], 17);
+}
+
 static void on_durable_forget_the_next(struct nj_commit_waiter *waiter)
 {
     stage.n_told++;
@@ -298,12 +348,15 @@ static void finish_reports_a_failure_to_its_caller_alone(void **state)
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, stage_up, stage_down)
+#define LARGE_CASE(name) cmocka_unit_test_setup_teardown(name, stage_up_large, stage_down)
     const struct CMUnitTest tests[] = {
         CASE(a_waiter_is_told_once_and_only_when_it_is_durable),
         CASE(all_who_wait_in_one_round_share_one_commit_in_the_order_of_asking),
         CASE(who_asks_while_a_batch_is_written_is_in_the_next),
         CASE(who_asks_for_what_is_durable_already_is_told_too),
         CASE(a_waiter_may_ask_again_from_its_callback),
+        LARGE_CASE(of_those_who_were_told_of_one_sync_half_share_the_next),
+        LARGE_CASE(who_asked_is_told_though_those_behind_ask_nothing),
         CASE(who_is_forgotten_is_not_told_wherever_it_stood),
         CASE(finish_makes_everything_durable_at_once),
         CASE(free_drops_what_nobody_waited_for_and_calls_nobody),
@@ -312,6 +365,7 @@ int main(void)
         CASE(finish_reports_a_failure_to_its_caller_alone),
     };
 #undef CASE
+#undef LARGE_CASE
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
