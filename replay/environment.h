@@ -1,7 +1,7 @@
 /*
  * environment.h - the host a session ran on beside the host of now
  *
- * A record names what it ran on (nj_archive_environment()): kernel, architecture, and interpreters
+ * A record names what it ran on (nj_archive_publish()): kernel, architecture, and interpreters
  * by the digests of their programs. Another kernel alone is a note. An interpreter that a step
  * used, and that is missing or another program here, means that a difference found afterwards
  * cannot be judged. What a record says is text to compare: no path in it is looked at.

@@ -187,8 +187,8 @@ static int bundle(const char *run_path, const char *key, const char *output, str
             .status = scan.status ? scan.status : NJ_STATUS_SUSPENDED,
             .inputs_embedded = job->archive_inputs == NJ_INPUTS_EMBED,
             .reproducible = config->reproducible,
-            .environment = "{}",
         };
+        NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
         struct nj_archive archive = {
             .journal = journal,
             .places = scan.places,
@@ -198,16 +198,12 @@ static int bundle(const char *run_path, const char *key, const char *output, str
             .n_mounts = nj_config_inputs(config, mounts),
             .inputs = nj_inputs_source(inputs),
             .manifest = nj_buf_span(&manifest),
+            .host = (const char *)host.data,
         };
-        NJ_AUTO(nj_digested_free) struct nj_digested *digested = NULL;
-        NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
 
-        nj_buf_init(&environment, 1u << 20);
-        if (nj_digested_new(&digested, err) < 0 ||
-            nj_archive_environment(&archive, (const char *)host.data, digested, &environment, err) <
-                0)
+        if (nj_digested_new(&digested, err) < 0)
             return -(int)err->code;
-        info.environment = (const char *)environment.data;
+        archive.digested = digested;
         if (nj_archive_publish(&archive, &info, to_fd, output ? last_part(output) : default_name,
                                err) < 0)
             return -(int)err->code;

@@ -9,34 +9,19 @@
 
 #include "batch/engine/recent.h"
 #include "batch/plan/plan.h"
+#include "formats/base/cleanup.h"
 #include "formats/base/fsio.h"
 #include "formats/journal/event.h"
 
 #include "formats/base/banned.h"
+
+#define ENVIRONMENT_MAX_BYTES ((size_t)1 << 20)
 
 struct input_ctx {
     struct nj_bundle_writer *writer;
     const struct nj_object_source *source;
     struct nj_buf bytes;
 };
-
-static int add_frames(const struct nj_archive *archive, struct nj_bundle_writer *writer,
-                      struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
-
-    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    for (size_t i = 0; i < archive->n_places; i++) {
-        struct nj_frame frame = {.place = archive->places[i]};
-
-        nj_buf_clear(&payload);
-        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) <
-                0 ||
-            nj_bundle_writer_frame(writer, &frame, err) < 0)
-            return nj_wrap(err, "frame %zu", i + 1);
-    }
-    return 0;
-}
 
 static int read_object(void *ctx, const struct nj_digest *digest, struct nj_buf *out,
                        struct nj_error *err)
@@ -95,17 +80,23 @@ static int add_objects(const struct nj_archive *archive, struct nj_bundle_writer
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
     nj_auto_free struct nj_object_index_slot *sorted = nj_object_index_sorted(archive->index);
+    size_t n = archive->index->count;
+    nj_auto_free struct nj_journal_place *places = calloc(n + 1, sizeof(*places));
     struct adding adding = {.archive = archive};
 
-    if (!sorted)
+    if (!sorted || !places)
         return nj_fail_nomem(err);
+    for (size_t i = 0; i < n; i++)
+        places[i] = sorted[i].place;
     if (nj_recent_new(NJ_RECENT_MAX_BYTES, &recent, err) < 0)
         return -(int)err->code;
     adding.recent = recent;
     nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
-    for (size_t i = 0; i < archive->index->count; i++)
+    for (size_t i = 0; i < n; i++) {
+        nj_journal_gather(archive->journal, &places[i], n - i);
         if (add_object(&adding, &sorted[i].digest, &bytes, writer, err) < 0)
             return nj_wrap(err, "object %zu", i + 1);
+    }
     return 0;
 }
 
@@ -203,24 +194,20 @@ static int note_list(const struct nj_archive *archive, const struct nj_event *ev
     return add_list(archive, &meta->ran, lists, err);
 }
 
-static int note_lists(const struct nj_archive *archive, struct lists *lists, struct nj_error *err)
+static int lists_init(struct lists *lists, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
-
-    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    for (size_t i = 0; i < archive->n_places; i++) {
-        struct nj_frame frame;
-        struct nj_event event;
-
-        nj_buf_clear(&payload);
-        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) < 0)
-            return nj_wrap(err, "frame %zu", i + 1);
-        if (frame.kind == NJ_FRAME_EVENT && (nj_event_decode(frame.payload, &event, err) < 0 ||
-                                             note_list(archive, &event, lists, err) < 0))
-            return nj_wrap(err, "frame %zu", i + 1);
-    }
-    return 0;
+    lists->known = calloc(LISTS_MAX, sizeof(*lists->known));
+    lists->all.files = calloc((size_t)2 * NJ_RAN_FILES_MAX, sizeof(*lists->all.files));
+    return lists->known && lists->all.files ? 0 : nj_fail_nomem(err);
 }
+
+static void lists_done(struct lists *lists)
+{
+    free(lists->known);
+    free(lists->all.files);
+    nj_arena_done(&lists->arena);
+}
+NJ_DEFINE_AUTO_VAL(struct lists, lists_done);
 
 /* did_run - whether @path is on a list, or may have run without being on one */
 static bool did_run(const struct lists *lists, const char *path)
@@ -258,46 +245,71 @@ static int add_interpreters(const struct lists *lists, struct nj_digested *diges
     return first ? 0 : nj_buf_text(out, "}", err);
 }
 
-int nj_archive_environment(const struct nj_archive *archive, const char *host,
-                           struct nj_digested *digested, struct nj_buf *out, struct nj_error *err)
+static int write_environment(const struct nj_archive *archive, const struct lists *lists,
+                             struct nj_buf *out, struct nj_error *err)
 {
-    struct lists lists = {.n_known = 0};
-    size_t len = strlen(host);
-    int r;
+    size_t len = strlen(archive->host);
 
-    assert(len >= 2 && host[len - 1] == '}');
-    lists.known = calloc(LISTS_MAX, sizeof(*lists.known));
-    lists.all.files = calloc((size_t)2 * NJ_RAN_FILES_MAX, sizeof(*lists.all.files));
-    r = lists.known && lists.all.files ? 0 : nj_fail_nomem(err);
-    if (r == 0)
-        r = note_lists(archive, &lists, err);
-    if (r == 0)
-        r = nj_digested_add(digested, &lists.all, err);
-    if (r == 0)
-        r = nj_buf_append(out, host, len - 1, err);
-    if (r == 0)
-        r = nj_digested_write(digested, &lists.all, out, err);
-    if (r == 0)
-        r = add_interpreters(&lists, digested, out, err);
-    if (r == 0)
-        r = nj_buf_text(out, "}", err);
-    free(lists.known);
-    free(lists.all.files);
-    nj_arena_done(&lists.arena);
-    return r < 0 ? nj_wrap(err, "what ran") : 0;
+    assert(len >= 2 && archive->host[len - 1] == '}');
+    if (nj_digested_add(archive->digested, &lists->all, err) < 0 ||
+        nj_buf_append(out, archive->host, len - 1, err) < 0 ||
+        nj_digested_write(archive->digested, &lists->all, out, err) < 0 ||
+        add_interpreters(lists, archive->digested, out, err) < 0)
+        return nj_wrap(err, "what ran");
+    return nj_buf_text(out, "}", err);
 }
 
-int nj_archive_write(const struct nj_archive *archive, const struct nj_bundle_info *info,
-                     int spool_dir_fd, int fd, struct nj_error *err)
+/* ---- the whole ---- */
+
+static int add_event(const struct nj_archive *archive, const struct nj_frame *frame,
+                     struct nj_bundle_writer *writer, struct lists *lists, struct nj_error *err)
+{
+    struct nj_event event;
+
+    if (nj_event_decode(frame->payload, &event, err) < 0 ||
+        note_list(archive, &event, lists, err) < 0)
+        return -(int)err->code;
+    return nj_bundle_writer_event(writer, frame, &event, err);
+}
+
+static int add_frames(const struct nj_archive *archive, struct nj_bundle_writer *writer,
+                      struct lists *lists, struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+
+    nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
+    for (size_t i = 0; i < archive->n_places; i++) {
+        struct nj_frame frame = {.place = archive->places[i]};
+
+        nj_buf_clear(&payload);
+        nj_journal_gather(archive->journal, &archive->places[i], archive->n_places - i);
+        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) <
+                0 ||
+            (frame.kind == NJ_FRAME_EVENT ? add_event(archive, &frame, writer, lists, err)
+                                          : nj_bundle_writer_frame(writer, &frame, err)) < 0)
+            return nj_wrap(err, "frame %zu", i + 1);
+    }
+    return 0;
+}
+
+static int archive_write(const struct nj_archive *archive, const struct nj_bundle_info *info,
+                         int spool_dir_fd, int fd, struct nj_error *err)
 {
     NJ_AUTO(nj_bundle_writer_free) struct nj_bundle_writer *writer = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
+    NJ_AUTO(lists_done) struct lists lists = {.n_known = 0};
+    struct nj_bundle_info whole = *info;
 
-    if (nj_bundle_writer_new(spool_dir_fd, &writer, err) < 0 ||
-        add_frames(archive, writer, err) < 0 || add_objects(archive, writer, err) < 0)
+    nj_buf_init(&environment, ENVIRONMENT_MAX_BYTES);
+    if (lists_init(&lists, err) < 0 || nj_bundle_writer_new(spool_dir_fd, &writer, err) < 0 ||
+        add_frames(archive, writer, &lists, err) < 0 || add_objects(archive, writer, err) < 0)
         return -(int)err->code;
     if (info->inputs_embedded && add_inputs(archive, writer, err) < 0)
         return -(int)err->code;
-    return nj_bundle_writer_finish(writer, info, archive->manifest, fd, err);
+    if (write_environment(archive, &lists, &environment, err) < 0)
+        return -(int)err->code;
+    whole.environment = (const char *)environment.data;
+    return nj_bundle_writer_finish(writer, &whole, archive->manifest, fd, err);
 }
 
 int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info,
@@ -313,7 +325,7 @@ int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_
         return nj_fail_errno(err, errno, "create bundle %s", name);
     r = fchmod(fd, 0600) == 0 ? 0 : nj_fail_errno(err, errno, "chmod"); /* whatever the umask */
     if (r == 0)
-        r = nj_archive_write(archive, info, dir_fd, fd, err);
+        r = archive_write(archive, info, dir_fd, fd, err);
     if (r == 0)
         r = nj_fsio_rename(dir_fd, temp, dir_fd, name, err);
     if (r == 0)

@@ -19,22 +19,15 @@ struct nj_archive {
     size_t n_mounts;
     struct nj_object_source inputs;
     struct nj_span manifest;
+    const char *host;             /* of nj_plan_environment() */
+    struct nj_digested *digested; /* what it has not read yet is read now */
 };
 
-/* nj_archive_environment - a bundle's environment: @host (of nj_plan_environment()), the files that
- * ran in the session's calls, and the interpreters among them; where nobody knows what ran (D0),
- * those that could. What @digested has not read yet is read now; a file that is another one by now
- * is told without a digest. */
-int nj_archive_environment(const struct nj_archive *archive, const char *host,
-                           struct nj_digested *digested, struct nj_buf *out,
-                           struct nj_error *err) NJ_MUST_USE;
-
-/* nj_archive_write - the bundle to @fd; streams are spooled in @spool_dir_fd. @info as in
- * nj_bundle_writer_finish(). */
-int nj_archive_write(const struct nj_archive *archive, const struct nj_bundle_info *info,
-                     int spool_dir_fd, int fd, struct nj_error *err) NJ_MUST_USE;
-
-/* nj_archive_publish - the bundle appears whole as @name in @dir_fd, or not at all */
+/* nj_archive_publish - the bundle appears whole as @name in @dir_fd, or not at all. @info as in
+ * nj_bundle_writer_finish(), without the environment: that is the host's, the files that ran in the
+ * session's calls, and the interpreters among them; where nobody knows what ran (D0), those that
+ * could. A file that is another one by now is told without a digest. Streams are spooled in
+ * @dir_fd. */
 int nj_archive_publish(const struct nj_archive *archive, const struct nj_bundle_info *info,
                        int dir_fd, const char *name, struct nj_error *err) NJ_MUST_USE;
 

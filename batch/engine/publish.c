@@ -18,8 +18,6 @@
 
 #include "formats/base/banned.h"
 
-#define ENVIRONMENT_MAX_BYTES ((size_t)1 << 20)
-
 static enum nj_status status_of(const struct nj_live *live)
 {
     return live->failed ? NJ_STATUS_FAILED : live->seat.session->status;
@@ -47,14 +45,14 @@ static int publish_outputs(struct nj_live *live, const struct nj_order *order, s
 }
 
 /* In the worker, which remembers the files that it read. */
-static int add_what_ran(const struct nj_engine *engine, const struct nj_archive *archive,
-                        struct nj_buf *environment, struct nj_error *err)
+static int what_ran(struct nj_digested **ret_digested, struct nj_error *err)
 {
     static struct nj_digested *digested;
 
     if (!digested && nj_digested_new(&digested, err) < 0)
         return -(int)err->code;
-    return nj_archive_environment(archive, engine->environment, digested, environment, err);
+    *ret_digested = digested;
+    return 0;
 }
 
 static int publish_session(struct nj_live *live, const struct nj_order *order, struct nj_error *err)
@@ -73,7 +71,6 @@ static int publish_session(struct nj_live *live, const struct nj_order *order, s
         .inputs_embedded = engine->manifest->archive_inputs == NJ_INPUTS_EMBED,
         .reproducible = config->reproducible,
     };
-    NJ_AUTO(nj_buf_done) struct nj_buf environment = {0};
     struct nj_archive archive = {
         .journal = engine->reader,
         .places = live->places,
@@ -82,14 +79,13 @@ static int publish_session(struct nj_live *live, const struct nj_order *order, s
         .mounts = mounts,
         .inputs = nj_inputs_source(engine->inputs),
         .manifest = nj_buf_span(&engine->job),
+        .host = engine->environment,
     };
 
     if (!mounts)
         return nj_fail_nomem(err);
-    nj_buf_init(&environment, ENVIRONMENT_MAX_BYTES);
-    if (add_what_ran(engine, &archive, &environment, err) < 0)
+    if (what_ran(&archive.digested, err) < 0)
         return -(int)err->code;
-    info.environment = (const char *)environment.data;
     archive.n_mounts = nj_config_inputs(config, mounts);
     if (publish_outputs(live, order, err) < 0)
         return -(int)err->code;

@@ -55,6 +55,9 @@ void nj_bundle_writer_free(struct nj_bundle_writer *writer);
 NJ_DEFINE_AUTO_PTR(struct nj_bundle_writer, nj_bundle_writer_free);
 int nj_bundle_writer_frame(struct nj_bundle_writer *writer, const struct nj_frame *frame,
                            struct nj_error *err) NJ_MUST_USE; /* EVENT, OUTPUT or SNAPSHOT */
+int nj_bundle_writer_event(struct nj_bundle_writer *writer, const struct nj_frame *frame,
+                           const struct nj_event *event,
+                           struct nj_error *err) NJ_MUST_USE; /* an EVENT, decoded already */
 int nj_bundle_writer_object(struct nj_bundle_writer *writer, const struct nj_object *object,
                             struct nj_error *err) NJ_MUST_USE; /* a second time is ignored */
 int nj_bundle_writer_input(struct nj_bundle_writer *writer, const struct nj_object *object,

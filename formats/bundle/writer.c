@@ -5,6 +5,7 @@
  * Nothing of where and when this happens gets into the bytes: no clock, no names of users, no
  * directory.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -134,16 +135,12 @@ static int stream_add(struct stream *stream, struct nj_span record, struct nj_er
     return 0;
 }
 
-int nj_bundle_writer_frame(struct nj_bundle_writer *writer, const struct nj_frame *frame,
-                           struct nj_error *err)
+/* check_frame - whether @frame may be the next */
+static int check_frame(const struct nj_bundle_writer *writer, const struct nj_frame *frame,
+                       struct nj_error *err)
 {
-    enum nj_bundle_member member = NJ_BUNDLE_JOURNAL;
-    struct nj_record_digests digests = writer->digests;
-    int r;
-
-    if (frame->kind == NJ_FRAME_SNAPSHOT)
-        member = NJ_BUNDLE_SNAPSHOTS;
-    else if (frame->kind != NJ_FRAME_EVENT && frame->kind != NJ_FRAME_OUTPUT)
+    if (frame->kind != NJ_FRAME_SNAPSHOT && frame->kind != NJ_FRAME_EVENT &&
+        frame->kind != NJ_FRAME_OUTPUT)
         return nj_fail(err, NJ_E_INPUT, "bundle: %s frames have no place in it",
                        nj_frame_kind_text(frame->kind));
     if (frame->sequence != writer->sequence + 1)
@@ -154,7 +151,25 @@ int nj_bundle_writer_frame(struct nj_bundle_writer *writer, const struct nj_fram
     if (frame->payload.len > NJ_FRAME_PAYLOAD_MAX_BYTES)
         return nj_fail(err, NJ_E_LIMIT, "bundle: frame %" PRIu64 " has %zu bytes, at most %u",
                        frame->sequence, frame->payload.len, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    r = nj_record_digests_add(&digests, frame, err);
+    return 0;
+}
+
+/* add_frame - @event: what it decodes to, NULL when that is not known */
+static int add_frame(struct nj_bundle_writer *writer, const struct nj_frame *frame,
+                     const struct nj_event *event, struct nj_error *err)
+{
+    struct nj_record_digests digests = writer->digests;
+    enum nj_bundle_member member =
+        frame->kind == NJ_FRAME_SNAPSHOT ? NJ_BUNDLE_SNAPSHOTS : NJ_BUNDLE_JOURNAL;
+    int r;
+
+    r = check_frame(writer, frame, err);
+    if (r < 0)
+        return r;
+    if (event)
+        nj_record_digests_add_event(&digests, frame, event);
+    else
+        r = nj_record_digests_add(&digests, frame, err);
     if (r < 0)
         return nj_wrap(err, "bundle");
     nj_buf_clear(&writer->record);
@@ -166,6 +181,19 @@ int nj_bundle_writer_frame(struct nj_bundle_writer *writer, const struct nj_fram
     writer->digests = digests;
     writer->sequence = frame->sequence;
     return 0;
+}
+
+int nj_bundle_writer_frame(struct nj_bundle_writer *writer, const struct nj_frame *frame,
+                           struct nj_error *err)
+{
+    return add_frame(writer, frame, NULL, err);
+}
+
+int nj_bundle_writer_event(struct nj_bundle_writer *writer, const struct nj_frame *frame,
+                           const struct nj_event *event, struct nj_error *err)
+{
+    assert(frame->kind == NJ_FRAME_EVENT);
+    return add_frame(writer, frame, event, err);
 }
 
 static int object_add(struct nj_bundle_writer *writer, enum nj_bundle_member member,

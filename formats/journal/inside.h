@@ -39,6 +39,11 @@ struct nj_journal {
     struct nj_journal_kept_fd kept[NJ_JOURNAL_KEPT_FDS];
     unsigned kept_next;
 
+    /* nj_journal_gather(): bytes of a segment, read ahead of its frames. */
+    struct nj_buf gathered;
+    uint32_t gathered_segment;
+    uint64_t gathered_offset;
+
     /* nj_journal_hold(): each segment as it was read, by number. */
     bool holds;
     struct nj_journal_kept_fd *held;

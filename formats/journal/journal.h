@@ -74,6 +74,10 @@ struct nj_record_digests {
 int nj_record_digests_add(struct nj_record_digests *digests, const struct nj_frame *frame,
                           struct nj_error *err) NJ_MUST_USE;
 
+/* nj_record_digests_add_event - the same for an EVENT that is decoded already */
+void nj_record_digests_add_event(struct nj_record_digests *digests, const struct nj_frame *frame,
+                                 const struct nj_event *event);
+
 /* ---- writing ---- */
 
 struct nj_journal_start {
@@ -263,6 +267,12 @@ int nj_journal_read(struct nj_journal *journal, const struct nj_journal_place *p
 int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
                           struct nj_buf *out, struct nj_frame *ret_frame,
                           struct nj_error *err) NJ_MUST_USE;
+
+/* nj_journal_gather - for who reads @places one after the other: in one go what lies at the first
+ * of them and at those that follow it closely, so that reading them asks the system no more.
+ * Nothing is done where that was done already, where only one lies there, or where it fails, which
+ * reading will tell. What was gathered is forgotten by nj_journal_forget(). */
+void nj_journal_gather(struct nj_journal *journal, const struct nj_journal_place *places, size_t n);
 
 struct nj_journal_recovery {
     struct nj_journal_start

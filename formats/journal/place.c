@@ -2,7 +2,8 @@
  * place.c - single frames of a journal, by the place where they lie
  *
  * The one complication: a run of many segments is read by places in no order, so a few descriptors
- * are kept, and what is known of a segment by its header goes with them.
+ * are kept, and what is known of a segment by its header goes with them. Who reads places in their
+ * order gathers them first: a call to the system for each would cost more than the frames do.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -11,6 +12,10 @@
 #include "formats/journal/inside.h"
 
 #include "formats/base/banned.h"
+
+#define GATHER_MAX_BYTES ((size_t)128 << 10)
+#define GATHER_GAP_MAX_BYTES                                                                       \
+    4096u /* what lies between is read along: that costs less than a call */
 
 void nj_journal_hold(struct nj_journal *journal)
 {
@@ -86,6 +91,8 @@ static int keep_open(struct nj_journal *journal, uint32_t segment,
 
 void nj_journal_forget(struct nj_journal *journal, uint32_t segment)
 {
+    if (segment == 0 || journal->gathered_segment == segment)
+        nj_buf_clear(&journal->gathered);
     for (size_t i = 0; i < NJ_JOURNAL_KEPT_FDS; i++) {
         struct nj_journal_kept_fd *kept = &journal->kept[i];
 
@@ -104,35 +111,104 @@ void nj_journal_forget(struct nj_journal *journal, uint32_t segment)
     }
 }
 
+static bool is_place(const struct nj_journal_place *place)
+{
+    return place->bytes >= NJ_FRAME_HEADER_BYTES &&
+           place->bytes <= NJ_FRAME_HEADER_BYTES + NJ_FRAME_PAYLOAD_MAX_BYTES;
+}
+
+/* gathered_at - the bytes of @place, NULL when they were not gathered */
+static const uint8_t *gathered_at(const struct nj_journal *journal,
+                                  const struct nj_journal_place *place)
+{
+    uint64_t at = place->offset - journal->gathered_offset;
+
+    if (journal->gathered_segment != place->segment || place->offset < journal->gathered_offset ||
+        at > journal->gathered.len || place->bytes > journal->gathered.len - at)
+        return NULL;
+    return journal->gathered.data + at;
+}
+
+/* reach - to the end of how many of @places, each near the one before, one read should go */
+static size_t reach(const struct nj_journal_place *places, size_t n, size_t *ret_bytes)
+{
+    uint64_t end = places[0].offset + places[0].bytes;
+    size_t i = 1;
+
+    for (; i < n; i++) {
+        const struct nj_journal_place *next = &places[i];
+
+        if (next->segment != places[0].segment || !is_place(next) || next->offset < end ||
+            next->offset - end > GATHER_GAP_MAX_BYTES ||
+            next->offset + next->bytes - places[0].offset > GATHER_MAX_BYTES)
+            break;
+        end = next->offset + next->bytes;
+    }
+    *ret_bytes = (size_t)(end - places[0].offset);
+    return i;
+}
+
+void nj_journal_gather(struct nj_journal *journal, const struct nj_journal_place *places, size_t n)
+{
+    const struct nj_journal_kept_fd *kept = NULL;
+    struct nj_buf *gathered = &journal->gathered;
+    struct nj_error ignored = {0}; /* it comes again when the frame is read, and is told there */
+    size_t bytes = 0;
+
+    if (n == 0 || !is_place(&places[0]) || gathered_at(journal, &places[0]) ||
+        reach(places, n, &bytes) == 1)
+        return;
+    if (!gathered->data)
+        nj_buf_init(gathered, GATHER_MAX_BYTES);
+    nj_buf_clear(gathered);
+    if (keep_open(journal, places[0].segment, &kept, &ignored) < 0 ||
+        nj_buf_reserve(gathered, GATHER_MAX_BYTES, &ignored) < 0 ||
+        nj_fsio_pread(kept->fd, gathered->data, bytes, places[0].offset, &ignored) < 0)
+        return;
+    gathered->len = bytes;
+    journal->gathered_segment = places[0].segment;
+    journal->gathered_offset = places[0].offset;
+}
+
+/* read_bytes - what lies at @place, gathered or read into @own */
+static int read_bytes(const struct nj_journal *journal, int fd,
+                      const struct nj_journal_place *place, struct nj_buf *own,
+                      const uint8_t **ret_bytes, struct nj_error *err)
+{
+    *ret_bytes = gathered_at(journal, place);
+    if (*ret_bytes)
+        return 0;
+    nj_buf_init(own, place->bytes);
+    if (nj_buf_reserve(own, place->bytes, err) < 0)
+        return -(int)err->code;
+    *ret_bytes = own->data;
+    return nj_fsio_pread(fd, own->data, place->bytes, place->offset, err);
+}
+
 int nj_journal_read_frame(struct nj_journal *journal, const struct nj_journal_place *place,
                           struct nj_buf *out, struct nj_frame *ret_frame, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf frame = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf own = {0};
     const struct nj_journal_kept_fd *kept = NULL;
+    const uint8_t *bytes = NULL;
     struct nj_frame_header header;
     size_t start = out->len;
     struct nj_span stored;
     int r;
 
-    if (place->bytes < NJ_FRAME_HEADER_BYTES ||
-        place->bytes > NJ_FRAME_HEADER_BYTES + NJ_FRAME_PAYLOAD_MAX_BYTES)
+    if (!is_place(place))
         return nj_journal_corrupt(err, place->segment, place->offset, "no frame has such a length");
     r = keep_open(journal, place->segment, &kept, err);
     if (r < 0)
         return r;
-    nj_buf_init(&frame, place->bytes);
-    r = nj_buf_reserve(&frame, place->bytes, err);
-    if (r < 0)
-        return r;
-    r = nj_fsio_pread(kept->fd, frame.data, place->bytes, place->offset, err);
+    r = read_bytes(journal, kept->fd, place, &own, &bytes, err);
     if (r < 0)
         return nj_wrap(err, "journal segment %06u, offset %llu", (unsigned)place->segment,
                        (unsigned long long)place->offset);
-    stored =
-        (struct nj_span){frame.data + NJ_FRAME_HEADER_BYTES, place->bytes - NJ_FRAME_HEADER_BYTES};
-    if (!nj_entry_frame_decode(frame.data, &header) || header.stored_bytes != stored.len ||
+    stored = (struct nj_span){bytes + NJ_FRAME_HEADER_BYTES, place->bytes - NJ_FRAME_HEADER_BYTES};
+    if (!nj_entry_frame_decode(bytes, &header) || header.stored_bytes != stored.len ||
         (kept->epoch != 0 && header.epoch != kept->epoch) ||
-        !nj_entry_frame_whole(frame.data, stored, journal->seed))
+        !nj_entry_frame_whole(bytes, stored, journal->seed))
         return nj_journal_corrupt(err, place->segment, place->offset, "the frame is damaged");
     r = nj_entry_frame_payload(&header, stored, out, err);
     if (r < 0)

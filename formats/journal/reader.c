@@ -51,6 +51,7 @@ void nj_journal_free(struct nj_journal *journal)
             (void)close(journal->held[i].fd);
     }
     free(journal->held);
+    nj_buf_done(&journal->gathered);
     nj_buf_done(&journal->window);
     nj_buf_done(&journal->payload);
     free(journal);

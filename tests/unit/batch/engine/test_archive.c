@@ -11,6 +11,7 @@
 
 #include "formats/base/banned.h"
 
+#define HOST "{\"kernel\":\"6.1\"}" /* of nj_plan_environment() */
 #define OTHER_SESSION 3u
 #define NAME "invoice-0041-01020304.njb"
 
@@ -118,8 +119,11 @@ static int stage_up(void **state)
         .n_mounts = 1,
         .inputs = memory_objects_source(&stage->inputs),
         .manifest = nj_span_text(KIT_MANIFEST),
+        .host = HOST,
     };
+    must(nj_digested_new(&stage->archive.digested, &err), &err);
     stage->info = kit_info();
+    stage->info.environment = NULL; /* the archive's */
     *state = stage;
     return 0;
 }
@@ -131,6 +135,7 @@ static int stage_down(void **state)
     int r;
 
     (void)close(stage->bundles_fd);
+    nj_digested_free(stage->archive.digested);
     nj_journal_free(stage->journal);
     nj_object_index_done(&stage->index);
     memory_objects_done(&stage->inputs);
@@ -186,6 +191,7 @@ static void the_bundle_holds_the_session_and_nothing_of_the_others(void **state)
     info = nj_bundle_info(bundle);
     assert_string_equal(info->key, KIT_KEY);
     assert_int_equal(info->frames, KIT_FRAMES);
+    assert_non_null(strstr(info->environment, "\"kernel\":\"6.1\""));
     for (uint64_t sequence = 1; sequence <= KIT_FRAMES; sequence++) {
         NJ_AUTO(nj_buf_done) struct nj_buf got = {0};
         NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};

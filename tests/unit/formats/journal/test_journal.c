@@ -188,6 +188,84 @@ static void places_lead_back_to_their_frames(void **state)
     nj_journal_writer_close(writer);
 }
 
+/* Reads frame @n of those at @places, after gathering from it on. */
+static void gather_and_read(struct nj_journal *journal, const struct nj_journal_place *places,
+                            unsigned n, size_t follow)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_error err = {0};
+    uint8_t bytes[1024];
+
+    nj_buf_init(&out, 1u << 20);
+    nj_journal_gather(journal, &places[n], follow);
+    must(nj_journal_read(journal, &places[n], &out, &err), &err);
+    assert_true(nj_span_equal(nj_buf_span(&out), frame_make(n, bytes).payload));
+}
+
+static void what_was_gathered_is_read_as_it_stood_and_forgotten_when_told(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_journal_place places[240];
+    struct nj_error err = {0};
+    char name[NJ_SEGMENT_NAME_MAX_BYTES];
+    nj_auto_close int fd = -1;
+
+    for (unsigned n = 0; n < 240; n++)
+        must(append(writer, n, &places[n], &err), &err);
+    must(nj_journal_commit(writer, &err), &err);
+    nj_journal_writer_close(writer);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    for (unsigned n = 0; n < 240; n++)
+        gather_and_read(journal, places, n, 240 - n);
+    for (unsigned n = 240; n-- > 0;) /* not in their order */
+        gather_and_read(journal, places, n, 240 - n);
+
+    /* The file changes below it: what is in memory does not, until it is forgotten. */
+    assert_int_equal(places[1].segment, 1);
+    gather_and_read(journal, places, 0, 240);
+    nj_entry_segment_name(1, name);
+    fd = openat(fixture->dir_fd, name, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, (off_t)places[1].offset + NJ_FRAME_HEADER_BYTES), 1);
+    gather_and_read(journal, places, 1, 239);
+    nj_journal_forget(journal, 2);
+    gather_and_read(journal, places, 1, 239);
+    nj_journal_forget(journal, 1);
+    nj_buf_init(&out, 1u << 20);
+    nj_journal_gather(journal, &places[0], 240);
+    assert_int_equal(nj_journal_read(journal, &places[1], &out, &err), -NJ_E_CORRUPT);
+    assert_non_null(strstr(err.text, "the frame is damaged"));
+}
+
+static void what_cannot_be_gathered_is_told_when_it_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    NJ_AUTO(nj_journal_free) struct nj_journal *journal = NULL;
+    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
+    struct nj_journal_place places[3];
+    struct nj_error err = {0};
+
+    for (unsigned n = 0; n < 3; n++)
+        must(append(writer, n, &places[n], &err), &err);
+    must(nj_journal_commit(writer, &err), &err);
+    nj_journal_writer_close(writer);
+    must(nj_journal_open(fixture->dir_fd, &journal, &err), &err);
+    places[2].bytes += 4000; /* beyond the file's end */
+    for (unsigned n = 0; n < 2; n++)
+        gather_and_read(journal, places, n, 3 - n);
+    nj_buf_init(&out, 1u << 20);
+    nj_journal_gather(journal, &places[2], 1);
+    assert_int_equal(nj_journal_read(journal, &places[2], &out, &err), -NJ_E_CORRUPT);
+    places[0].bytes = 1;
+    nj_journal_gather(journal, places, 3);
+    assert_int_equal(nj_journal_read(journal, &places[0], &out, &err), -NJ_E_CORRUPT);
+    nj_journal_gather(journal, places, 0);
+}
+
 static void more_segments_than_descriptors_are_read(void **state)
 {
     struct fixture *fixture = *state;
@@ -829,6 +907,8 @@ int main(void)
         T(a_full_segment_is_followed_by_the_next),
         T(a_closed_journal_takes_no_room_it_does_not_use),
         T(places_lead_back_to_their_frames),
+        T(what_was_gathered_is_read_as_it_stood_and_forgotten_when_told),
+        T(what_cannot_be_gathered_is_told_when_it_is_read),
         T(more_segments_than_descriptors_are_read),
         T(payloads_are_compressed_where_that_pays),
         T(a_frame_of_the_greatest_length_fits),
