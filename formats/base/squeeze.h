@@ -7,7 +7,10 @@
 #include "formats/base/buf.h"
 
 #define NJ_SQUEEZE_LEVEL 1         /* the journal: speed; a step waits for it */
+#define NJ_SQUEEZE_LEVEL_QUICK -1  /* what is short: a third of the time, a tenth more bytes */
 #define NJ_SQUEEZE_LEVEL_ARCHIVE 3 /* bundles: written once, in a worker */
+#define NJ_SQUEEZE_LEVEL_ARCHIVE_SHORT 2 /* as small where there is little; half the time */
+#define NJ_SQUEEZE_SHORT_MAX_BYTES ((size_t)128 << 10) /* beyond, level 3 finds more */
 
 /* nj_squeeze - append one zstd frame (content size and checksum in its header) to @out */
 int nj_squeeze(struct nj_buf *out, struct nj_span data, int level,

@@ -106,7 +106,10 @@ static int stream_flush(struct stream *stream, struct nj_error *err)
     if (stream->block.len == 0 && stream->decoded_bytes > 0)
         return 0;
     nj_buf_clear(&stream->squeezed);
-    r = nj_squeeze(&stream->squeezed, nj_buf_span(&stream->block), NJ_SQUEEZE_LEVEL_ARCHIVE, err);
+    r = nj_squeeze(&stream->squeezed, nj_buf_span(&stream->block),
+                   stream->block.len > NJ_SQUEEZE_SHORT_MAX_BYTES ? NJ_SQUEEZE_LEVEL_ARCHIVE
+                                                                  : NJ_SQUEEZE_LEVEL_ARCHIVE_SHORT,
+                   err);
     if (r == 0)
         r = nj_spool_append(&stream->spool, nj_buf_span(&stream->squeezed), err);
     if (r < 0)

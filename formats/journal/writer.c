@@ -26,7 +26,12 @@
 #include "formats/base/banned.h"
 
 #define COMPRESS_MIN_BYTES 256u /* below, a zstd frame's own header eats the gain */
-#define SPARE_BATCHES_MAX 2u    /* one pending, one being written: more never come back at once */
+/* Short ones are digests and numbers for the most part: trying costs more than all else of a step's
+ * way into the journal, and hardly ever saves an eighth. */
+#define COMPRESS_STATE_MIN_BYTES 512u
+/* Below, most of the time would go into codes for the single bytes, which gain little there. */
+#define COMPRESS_WELL_MIN_BYTES 1024u
+#define SPARE_BATCHES_MAX 2u /* one pending, one being written: more never come back at once */
 /* A batch's buffer has this much from the start, which costs nothing until it is written to:
  * growing one would copy it, and its fresh pages cost more than what is put there. A larger one is
  * given back to the system. */
@@ -216,8 +221,9 @@ static void pending_set(struct nj_journal_writer *writer, struct nj_journal_batc
     (void)XXH3_64bits_reset_withSeed(&writer->pending_sum, writer->seed); /* fails only for NULL */
 }
 
-int nj_journal_store(struct nj_span payload, struct nj_buf *out,
-                     struct nj_journal_stored *ret_stored, struct nj_error *err)
+/* store - what a payload of at least @compress_min bytes is stored as, appended to @out */
+static int store(struct nj_span payload, size_t compress_min, struct nj_buf *out,
+                 struct nj_journal_stored *ret_stored, struct nj_error *err)
 {
     size_t start = out->len, len;
     uint8_t flags = 0;
@@ -226,8 +232,10 @@ int nj_journal_store(struct nj_span payload, struct nj_buf *out,
     if (payload.len > NJ_FRAME_PAYLOAD_MAX_BYTES)
         return nj_fail(err, NJ_E_LIMIT, "a payload of %zu bytes, at most %u are allowed",
                        payload.len, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    if (payload.len >= COMPRESS_MIN_BYTES) {
-        r = nj_squeeze(out, payload, NJ_SQUEEZE_LEVEL, err);
+    if (payload.len >= compress_min) {
+        r = nj_squeeze(
+            out, payload,
+            payload.len < COMPRESS_WELL_MIN_BYTES ? NJ_SQUEEZE_LEVEL_QUICK : NJ_SQUEEZE_LEVEL, err);
         if (r == 0 && out->len - start <= payload.len - payload.len / 8)
             flags = NJ_FRAME_FLAG_ZSTD;
         else if (r == 0)
@@ -242,6 +250,18 @@ int nj_journal_store(struct nj_span payload, struct nj_buf *out,
                                              .flags = flags,
                                              .bytes = {len ? out->data + start : NULL, len}};
     return 0;
+}
+
+int nj_journal_store(struct nj_span payload, struct nj_buf *out,
+                     struct nj_journal_stored *ret_stored, struct nj_error *err)
+{
+    return store(payload, COMPRESS_MIN_BYTES, out, ret_stored, err);
+}
+
+static size_t compress_min(enum nj_frame_kind kind)
+{
+    return kind == NJ_FRAME_EVENT || kind == NJ_FRAME_SNAPSHOT ? COMPRESS_STATE_MIN_BYTES
+                                                               : COMPRESS_MIN_BYTES;
 }
 
 /* frame_put - append @frame behind what @bytes hold: header, stored payload, padding. @stored: its
@@ -264,7 +284,7 @@ static int frame_put(struct nj_buf *bytes, const struct nj_frame *frame,
     if (r == 0 && stored)
         r = nj_buf_append(bytes, stored->bytes.data, stored->bytes.len, err);
     else if (r == 0)
-        r = nj_journal_store(frame->payload, bytes, &here, err);
+        r = store(frame->payload, compress_min(frame->kind), bytes, &here, err);
     if (r < 0)
         return r;
     if (!stored)
