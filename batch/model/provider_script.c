@@ -77,19 +77,35 @@ static uint64_t script_bound(const struct nj_model *model)
 
 /* ---- choosing ---- */
 
-static int read_scene(const struct nj_try_request *request, json_t **ret_item,
-                      struct nj_script_scene *ret_scene, struct nj_error *err)
+/* *ret_item is NULL where no reply of the script reads it. */
+static int read_item(const struct nj_script *script, const struct nj_try_request *request,
+                     json_t **ret_item, struct nj_error *err)
 {
-    const struct nj_session *session = request->session;
-    const struct nj_session_message *last;
     json_error_t jerr;
-    json_t *item = json_loads(request->item_json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &jerr);
+    json_t *item;
 
+    *ret_item = NULL;
+    if (!script->reads_item)
+        return 0;
+    item = json_loads(request->item_json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &jerr);
     if (!json_is_object(item)) {
         json_decref(item);
         return nj_fail(err, NJ_E_INPUT, "item of session %s: not a JSON object",
-                       session->config->key);
+                       request->session->config->key);
     }
+    *ret_item = item;
+    return 0;
+}
+
+static int read_scene(const struct nj_model *model, const struct nj_try_request *request,
+                      json_t **ret_item, struct nj_script_scene *ret_scene, struct nj_error *err)
+{
+    const struct nj_session *session = request->session;
+    const struct nj_session_message *last;
+    json_t *item;
+
+    if (read_item(script_of(model), request, &item, err) < 0)
+        return -(int)err->code;
     last = request->n_messages ? &session->messages[request->n_messages - 1] : NULL;
     if (nj_script_scene_init(ret_scene, session->config->agent, item, request->turn,
                              last ? (struct nj_span){(const uint8_t *)last->bytes, last->len}
@@ -157,7 +173,7 @@ static int foresee(const struct nj_model *model, const struct nj_try_request *re
     json_t *item;
     int r;
 
-    if (read_scene(request, &item, &scene, err) < 0)
+    if (read_scene(model, request, &item, &scene, err) < 0)
         return -(int)err->code;
     r = choose(model, &scene, request->tally, &reply, err);
     json_decref(item);
@@ -293,7 +309,7 @@ static int begin(const struct nj_model *model, const struct nj_try_request *requ
     try->model = model;
     try->request = *request;
     try->callbacks = *callbacks;
-    if (read_scene(request, &try->item, &try->scene, err) < 0 ||
+    if (read_scene(model, request, &try->item, &try->scene, err) < 0 ||
         choose(model, &try->scene, request->tally, &try->reply, err) < 0)
         return -(int)err->code;
     delay_ms = try->reply == NO_REPLY ? 0 : script_of(model)->replies[try->reply].delay_ms;

@@ -357,6 +357,16 @@ static void read_reply(struct nj_yaml_reader *reader, const struct nj_yaml_node 
     check_reply(reader, node, reply);
 }
 
+/* reads_item - whether it looks at a field of the item, or may say one */
+static bool reads_item(const struct nj_script_reply *reply)
+{
+    bool reads = reply->n_fields > 0 || strstr(reply->say, "{" ITEM_PREFIX);
+
+    for (size_t i = 0; i < reply->n_calls && !reads; i++)
+        reads = strstr(reply->calls[i].input, "{" ITEM_PREFIX) != NULL;
+    return reads;
+}
+
 static void read_root(struct nj_yaml_reader *reader, const struct nj_yaml_node *root,
                       struct nj_script *script)
 {
@@ -376,6 +386,7 @@ static void read_root(struct nj_yaml_reader *reader, const struct nj_yaml_node *
 
         read_reply(reader, item, reply);
         script->counts = script->counts || reply->times > 0;
+        script->reads_item = script->reads_item || reads_item(reply);
     }
 }
 

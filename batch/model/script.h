@@ -97,7 +97,8 @@ struct nj_script {
     struct nj_digest digest;
     struct nj_script_reply *replies;
     size_t n_replies;
-    bool counts; /* some reply has `times` */
+    bool counts;     /* some reply has `times` */
+    bool reads_item; /* some reply looks at fields of the item, or says them */
 };
 
 /* nj_script_parse - read a file's bytes; NJ_E_INPUT names file, line, column and path of the first
@@ -114,7 +115,7 @@ NJ_DEFINE_AUTO_PTR(struct nj_script, nj_script_free);
 /* One model call as a reply's `when` sees it. */
 struct nj_script_scene {
     const char *agent;
-    const json_t *item; /* the item's fields, an object; borrowed */
+    const json_t *item; /* the item's fields, an object; borrowed; NULL where no reply reads it */
     uint64_t turn;
     uint64_t attempt;         /* of the session, from 1 */
     struct nj_buf last;       /* text of the last message */

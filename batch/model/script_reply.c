@@ -211,15 +211,15 @@ static int expand(const struct nj_script_scene *scene, struct nj_span text, bool
     size_t from = 0; /* what was not yet copied */
     size_t at = 0;
 
-    while (at < text.len) {
+    for (;;) {
         NJ_AUTO(nj_buf_done) struct nj_buf value = {0};
         NJ_AUTO(nj_buf_done) struct nj_buf quoted = {0};
+        const uint8_t *brace = at < text.len ? memchr(text.data + at, '{', text.len - at) : NULL;
         size_t len;
 
-        if (text.data[at] != '{') {
-            at++;
-            continue;
-        }
+        if (!brace)
+            break;
+        at = (size_t)(brace - text.data);
         nj_buf_init(&value, NJ_MESSAGE_MAX_BYTES);
         nj_buf_init(&quoted, NJ_MESSAGE_MAX_BYTES);
         if (placeholder(scene, text, at, with_last, &len, &value, err) < 0)

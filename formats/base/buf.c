@@ -149,13 +149,22 @@ static size_t json_escape(uint32_t code_point, char text[8])
     return 2;
 }
 
+/* json_plain - behind the characters from @at on that stand for themselves, which most do */
+static size_t json_plain(struct nj_span text, size_t at)
+{
+    while (at < text.len && text.data[at] >= 0x20 && text.data[at] < 0x7f && text.data[at] != '"' &&
+           text.data[at] != '\\')
+        at++;
+    return at;
+}
+
 static int json_body(struct nj_buf *buf, struct nj_span text, struct nj_error *err)
 {
     size_t plain = 0; /* text before it is written already */
     size_t at = 0;
     int r;
 
-    while (at < text.len) {
+    for (at = json_plain(text, at); at < text.len; at = json_plain(text, at)) {
         struct nj_span rest = {text.data + at, text.len - at};
         char escape[8] = "\xef\xbf\xbd"; /* U+FFFD for a byte that is not UTF-8 */
         size_t escape_len = 3;
