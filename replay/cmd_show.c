@@ -1,6 +1,8 @@
 /*
  * cmd_show.c - nightjar-replay show B[@N]: the timeline, or one step in full
  */
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "replay/cmd.h"
 #include "replay/reading.h"
@@ -37,10 +39,19 @@ static int show_one(const struct nj_reading *reading, struct nj_show *show, stru
     return NJ_EXIT_OK;
 }
 
+/* terminal_columns - of standard output; 0 where that is none. Asked before we are confined. */
+static size_t terminal_columns(void)
+{
+    struct winsize size = {0};
+
+    return isatty(STDOUT_FILENO) == 1 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col
+                                                                                      : 0;
+}
+
 static int run(struct nj_arguments *args, struct nj_error *err)
 {
     NJ_AUTO(nj_reading_done) struct nj_reading reading = NJ_READING_EMPTY;
-    NJ_AUTO(nj_show_done) struct nj_show show = {0};
+    NJ_AUTO(nj_show_done) struct nj_show show = {.columns = terminal_columns()};
     int r;
 
     while ((r = nj_arguments_next(args, err)) > 0) {

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 
+#include "batch/report/text.h"
 #include "replay/divergence.h"
 #include "replay/render.h"
 #include "replay/show_inside.h"
@@ -14,6 +15,8 @@
 #define EXCERPT_MAX_BYTES 160
 #define COLUMNS_MAX_BYTES 128
 #define INDENT "                                      " /* below "what" */
+#define INDENT_COLUMNS (sizeof(INDENT) - 1)
+#define WRAP_COLUMNS_MIN 60 /* in a narrower terminal a column of words would be left */
 
 void nj_show_done(struct nj_show *show)
 {
@@ -469,6 +472,25 @@ static int columns(struct nj_show *show, const struct nj_row *row, struct nj_buf
                          cost.len ? (const char *)cost.data : "");
 }
 
+/* wrap - each line of @text, the rest of one below "what", or below what begins there */
+static int wrap(struct nj_span text, size_t columns, struct nj_buf *out, struct nj_error *err)
+{
+    while (text.len > 0) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        struct nj_span line = {text.data, end ? (size_t)(end - text.data) : text.len};
+        size_t indent = 0;
+
+        while (indent < line.len && line.data[indent] == ' ')
+            indent++;
+        indent = indent < INDENT_COLUMNS ? INDENT_COLUMNS : indent + 2;
+        if (nj_text_wrap(out, line, columns, indent, err) < 0 || nj_buf_text(out, "\n", err) < 0)
+            return -(int)err->code;
+        text.data += line.len + (end ? 1 : 0);
+        text.len -= line.len + (end ? 1 : 0);
+    }
+    return 0;
+}
+
 static int row_text(struct nj_show *show, const struct nj_row *row, struct nj_buf *out,
                     struct nj_error *err)
 {
@@ -495,12 +517,16 @@ static int row_text(struct nj_show *show, const struct nj_row *row, struct nj_bu
 int nj_show_row(struct nj_show *show, const struct nj_row *row, struct nj_buf *out,
                 struct nj_error *err)
 {
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
     int r;
 
+    nj_buf_init(&text, NJ_RENDER_MAX_BYTES);
     if (show->json)
         r = nj_show_row_json(show, row, false, out, err);
-    else
+    else if (show->columns < WRAP_COLUMNS_MIN)
         r = row_text(show, row, out, err);
+    else if ((r = row_text(show, row, &text, err)) == 0)
+        r = wrap(nj_buf_span(&text), show->columns, out, err);
     return r < 0 ? nj_wrap(err, "frame %" PRIu64, row->sequence) : 0;
 }
 

@@ -14,6 +14,7 @@ struct nj_show {
     const struct nj_timeline *timeline;
     bool json;
     bool salvage;
+    size_t columns; /* of the terminal that rows are wrapped for; 0: each is as long as it is */
     /* of the rows shown so far */
     struct nj_calls calls; /* of the turn that is shown */
     uint64_t calls_turn;   /* 0: none yet */

@@ -44,7 +44,7 @@ function cells(row,    i) {
 }
 BEGIN {
     upper = toupper(name)
-    printf ".TH %s 5 \"\" \"nightjar %s\" \"Nightjar\"\n.SH NAME\n", upper, version
+    printf ".TH %s 5 \"\" \"nightjar %s\" \"Nightjar\"\n.nh\n.ad l\n.SH NAME\n", upper, version
     gsub(/-/, "\\-", name); print name " \\- " summary
     open_section = ".SH DESCRIPTION"
 }

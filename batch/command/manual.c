@@ -106,7 +106,7 @@ static int tagged_lines(struct nj_buf *out, const char *lines, struct nj_error *
     return 0;
 }
 
-/* No date: the same source gives the same page. */
+/* No date: the same source gives the same page. No word is broken: most are there to be typed. */
 static int header(struct nj_buf *out, const char *program, const char *command, const char *summary,
                   struct nj_error *err)
 {
@@ -119,8 +119,8 @@ static int header(struct nj_buf *out, const char *program, const char *command, 
     for (const char *at = name; *at; at++)
         if (nj_buf_printf(out, err, "%c", *at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at) < 0)
             return -(int)err->code;
-    if (nj_buf_printf(out, err, " 1 \"\" \"nightjar %s\" \"Nightjar\"\n.SH NAME\n", NJ_VERSION) <
-            0 ||
+    if (nj_buf_printf(out, err, " 1 \"\" \"nightjar %s\" \"Nightjar\"\n.nh\n.ad l\n.SH NAME\n",
+                      NJ_VERSION) < 0 ||
         escape(out, name, strlen(name), err) < 0 || nj_buf_text(out, " \\- ", err) < 0)
         return -(int)err->code;
     return line(out, "", summary, err);

@@ -109,10 +109,11 @@ static void put_headline(struct writer *w)
     put_shown(w, w->ledger->job, 40);
     put(w, ": ");
     style(w, all->failed ? RED : open ? YELLOW : GREEN);
-    if (all->succeeded == all->total) {
+    if (all->succeeded == all->total && all->total == 1) {
+        put(w, "its session succeeded");
+    } else if (all->succeeded == all->total) {
         put(w, "all ");
-        put_count(w, all->total, all->total == 1 ? " session" : " sessions");
-        put(w, " succeeded");
+        put_count(w, all->total, " sessions succeeded");
     } else {
         put_count(w, all->succeeded, " of ");
         put_count(w, all->total, " succeeded");

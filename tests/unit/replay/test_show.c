@@ -114,6 +114,25 @@ static void the_timeline_tells_what_was_said_run_printed_and_changed(void **stat
     has(fixture, "closed: succeeded: All done.\n");
 }
 
+static void a_terminal_gets_lines_that_it_has_room_for(void **state)
+{
+    struct fixture *fixture = *state;
+
+    record_kit_small(&fixture->kit);
+    open_show(fixture);
+    fixture->show.columns = 70;
+    show_all(fixture);
+    has(fixture, "  reply of turn 1 (script:by-hand,\n"
+                 "                                      tool_use): I write a file. [1\n"
+                 "                                      call]\n");
+    has(fixture, "                                        exit status 0; files: 1 added,\n"
+                 "                                          0 modified, 0 deleted\n");
+    fixture->show.columns = 40; /* as if it were none */
+    nj_buf_clear(&fixture->out);
+    show_all(fixture);
+    has(fixture, "reply of turn 1 (script:by-hand, tool_use): I write a file. [1 call]\n");
+}
+
 static void a_call_is_shown_with_its_code_as_lines(void **state)
 {
     struct fixture *fixture = *state;
@@ -293,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(the_timeline_tells_what_was_said_run_printed_and_changed),
+        TEST(a_terminal_gets_lines_that_it_has_room_for),
         TEST(a_call_is_shown_with_its_code_as_lines),
         TEST(a_reply_is_shown_with_what_it_answers),
         TEST(bytes_left_out_of_a_stream_are_counted),
