@@ -134,15 +134,6 @@ static int read_usage(struct nj_span usage, struct nj_usage *told, struct nj_err
     return 0;
 }
 
-static void add_usage(struct nj_usage *sum, const struct nj_usage *more)
-{
-    sum->input_tokens += more->input_tokens;
-    sum->output_tokens += more->output_tokens;
-    sum->cache_read_tokens += more->cache_read_tokens;
-    sum->cache_write_5m_tokens += more->cache_write_5m_tokens;
-    sum->cache_write_1h_tokens += more->cache_write_1h_tokens;
-}
-
 /* The service may have tried other models within the call: each is paid for, the total names the
  * last one only. */
 static int take_usage(struct nj_span value, struct nj_reply *reply, struct nj_error *err)
@@ -164,7 +155,7 @@ static int take_usage(struct nj_span value, struct nj_reply *reply, struct nj_er
 
         if (read_usage(one, &usage, err) < 0)
             return -(int)err->code;
-        add_usage(&sum, &usage);
+        nj_usage_add(&sum, &usage);
         n++;
     }
     if (sum.input_tokens + sum.output_tokens >

@@ -142,15 +142,6 @@ static int on_opened(struct nj_fold *fold, const struct nj_event *event, struct 
     return begin_attempt(fold, event->time_ns, err);
 }
 
-static void add_usage(struct nj_usage *sum, const struct nj_usage *usage)
-{
-    sum->input_tokens += usage->input_tokens;
-    sum->output_tokens += usage->output_tokens;
-    sum->cache_read_tokens += usage->cache_read_tokens;
-    sum->cache_write_5m_tokens += usage->cache_write_5m_tokens;
-    sum->cache_write_1h_tokens += usage->cache_write_1h_tokens;
-}
-
 /* Its name, or "others" where the table has no room for one more name beside that. */
 static struct nj_facts_model *known_model(struct nj_facts *facts, struct nj_span *name)
 {
@@ -196,8 +187,8 @@ static int on_reply(struct nj_fold *fold, const struct nj_event *event, struct n
     model->calls++;
     model->duration_ms += event->reply.duration_ms;
     model->cost_micro_usd += event->reply.cost_micro_usd;
-    add_usage(&model->usage, &event->reply.usage);
-    add_usage(&facts->usage, &event->reply.usage);
+    nj_usage_add(&model->usage, &event->reply.usage);
+    nj_usage_add(&facts->usage, &event->reply.usage);
     facts->model_ms += event->reply.duration_ms;
     facts->cost_micro_usd += event->reply.cost_micro_usd;
     facts->turns++;

@@ -13,12 +13,6 @@
 #define COLUMNS_MIN 28u
 #define ROWS_MAX 8u
 #define BAR_MAX 60u
-#define BOLD "\x1b[1m"
-#define DIM "\x1b[2m"
-#define RED "\x1b[31m"
-#define GREEN "\x1b[32m"
-#define YELLOW "\x1b[33m"
-#define PLAIN "\x1b[0m"
 
 struct frame {
     const struct nj_panel *panel;
@@ -91,7 +85,7 @@ static void piece(struct frame *f, const char *code, const char *text)
         put_plain(f, " ", 1);
     color(f, code);
     put_plain(f, text, columns);
-    color(f, PLAIN);
+    color(f, NJ_TEXT_PLAIN);
 }
 
 /* A figure and its word as a piece; left out when it is 0 and @always is not set. */
@@ -120,17 +114,17 @@ static void put_bar(struct frame *f, size_t width)
 
     if (p->failed > 0 && done == ok && ok > 0)
         ok--; /* a failure is seen however few they are */
-    color(f, GREEN);
+    color(f, NJ_TEXT_GREEN);
     for (size_t i = 0; i < width; i++) {
         if (i == ok)
-            color(f, RED);
+            color(f, NJ_TEXT_RED);
         if (i == done) {
-            color(f, PLAIN);
-            color(f, DIM);
+            color(f, NJ_TEXT_PLAIN);
+            color(f, NJ_TEXT_DIM);
         }
         put_plain(f, i < ok ? full : i < done ? (f->style->utf8 ? full : "x") : rest, 1);
     }
-    color(f, PLAIN);
+    color(f, NJ_TEXT_PLAIN);
 }
 
 static void put_head(struct frame *f)
@@ -147,9 +141,9 @@ static void put_head(struct frame *f)
         nj_text_count(&text, p->total, f->err) < 0)
         return;
     if (f->width >= 60) {
-        color(f, BOLD);
+        color(f, NJ_TEXT_BOLD);
         put_foreign(f, p->job, f->width / 4);
-        color(f, PLAIN);
+        color(f, NJ_TEXT_PLAIN);
         put_plain(f, "  ", 2);
     }
     bar = f->width > f->used + text.len + 4 ? f->width - f->used - text.len : 0;
@@ -166,14 +160,14 @@ static void put_figures(struct frame *f)
 
     if (!new_line(f))
         return;
-    figure(f, GREEN, p->succeeded, "ok", true);
-    figure(f, p->failed ? RED : "", p->failed, "failed", true);
+    figure(f, NJ_TEXT_GREEN, p->succeeded, "ok", true);
+    figure(f, p->failed ? NJ_TEXT_RED : "", p->failed, "failed", true);
     figure(f, "", p->skipped, "skipped", false);
-    figure(f, YELLOW, p->suspended, "suspended", false);
+    figure(f, NJ_TEXT_YELLOW, p->suspended, "suspended", false);
     figure(f, "", p->running, "running", true);
-    figure(f, DIM, waiting, "waiting", true);
+    figure(f, NJ_TEXT_DIM, waiting, "waiting", true);
     if (p->stopping)
-        piece(f, YELLOW, "stopping");
+        piece(f, NJ_TEXT_YELLOW, "stopping");
     nj_buf_init(&text, 256);
     if (f->err->code == 0 &&
         nj_text_duration(&text, p->elapsed_ms - p->elapsed_ms % 1000, f->err) == 0)
@@ -204,7 +198,7 @@ static void put_one(struct frame *f, const char *label, const char *code, const 
         return;
     color(f, code);
     put_plain(f, label, strlen(label));
-    color(f, PLAIN);
+    color(f, NJ_TEXT_PLAIN);
     room = f->width - f->used;
     put_foreign(f, key, tail_is_foreign ? room / 2 : room - strlen(tail) - 2);
     put_plain(f, "  ", 2);
@@ -231,9 +225,9 @@ int nj_panel_draw(const struct nj_panel *panel, const struct nj_panel_style *sty
     put_figures(&f);
     if (panel->slowest &&
         nj_text_duration(&slow, panel->slowest_ms - panel->slowest_ms % 1000, &first) == 0)
-        put_one(&f, "slowest  ", DIM, panel->slowest, (const char *)slow.data, false);
-    put_one(&f, "failed   ", RED, panel->failed_key, panel->failed_why ? panel->failed_why : "",
-            true);
+        put_one(&f, "slowest  ", NJ_TEXT_DIM, panel->slowest, (const char *)slow.data, false);
+    put_one(&f, "failed   ", NJ_TEXT_RED, panel->failed_key,
+            panel->failed_why ? panel->failed_why : "", true);
     if (first.code == 0)
         (void)!nj_buf_printf(out, &first, "\x1b[K\x1b[J\x1b[%zuA\r\x1b[?2026l", f.rows - 1);
     if (first.code != 0) {

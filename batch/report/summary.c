@@ -65,13 +65,6 @@ static void style(struct writer *w, const char *code)
         put(w, code);
 }
 
-#define BOLD "\x1b[1m"
-#define DIM "\x1b[2m"
-#define RED "\x1b[31m"
-#define GREEN "\x1b[32m"
-#define YELLOW "\x1b[33m"
-#define PLAIN "\x1b[0m"
-
 /* Ends a line, which was made for any width. Commands do not come here: they must stay what can be
  * copied. */
 static void end_line(struct writer *w)
@@ -95,9 +88,9 @@ static void label(struct writer *w, const char *word)
 
     (void)snprintf(text, sizeof(text), "  %-*s", LABEL_COLUMNS, word);
     w->indent = LABEL_COLUMNS + 2;
-    style(w, DIM);
+    style(w, NJ_TEXT_DIM);
     put(w, text);
-    style(w, PLAIN);
+    style(w, NJ_TEXT_PLAIN);
 }
 
 static void put_headline(struct writer *w)
@@ -105,10 +98,10 @@ static void put_headline(struct writer *w)
     const struct nj_tally_sum *all = &w->tally->all;
     size_t open = all->begun + all->waiting;
 
-    style(w, BOLD);
+    style(w, NJ_TEXT_BOLD);
     put_shown(w, w->ledger->job, 40);
     put(w, ": ");
-    style(w, all->failed ? RED : open ? YELLOW : GREEN);
+    style(w, all->failed ? NJ_TEXT_RED : open ? NJ_TEXT_YELLOW : NJ_TEXT_GREEN);
     if (all->succeeded == all->total && all->total == 1) {
         put(w, "its session succeeded");
     } else if (all->succeeded == all->total) {
@@ -130,7 +123,7 @@ static void put_headline(struct writer *w)
             put_count(w, open, " to go on with");
         }
     }
-    style(w, PLAIN);
+    style(w, NJ_TEXT_PLAIN);
     if (all->reused > 0) {
         put(w, ", of them ");
         put_count(w, all->reused, " reused");
@@ -366,10 +359,10 @@ static void put_failures(struct writer *w)
 
         label(w, i == 0 ? "failed" : "");
         (void)snprintf(count, sizeof(count), "%4zu  ", cause->count);
-        style(w, RED);
+        style(w, NJ_TEXT_RED);
         put(w, count);
         put_shown(w, cause->kind, 60);
-        style(w, PLAIN);
+        style(w, NJ_TEXT_PLAIN);
         put(w, ": ");
         if (w->err->code == 0)
             (void)!nj_text_shown(w->out, cause->text, CAUSE_COLUMNS_MAX, w->style->utf8, w->err);

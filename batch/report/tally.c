@@ -190,11 +190,7 @@ static void add(struct nj_tally_sum *sum, const struct nj_facts *facts, uint64_t
     sum->steps += facts->steps;
     sum->calls += facts->calls;
     sum->cost_micro_usd += facts->cost_micro_usd;
-    sum->usage.input_tokens += facts->usage.input_tokens;
-    sum->usage.output_tokens += facts->usage.output_tokens;
-    sum->usage.cache_read_tokens += facts->usage.cache_read_tokens;
-    sum->usage.cache_write_5m_tokens += facts->usage.cache_write_5m_tokens;
-    sum->usage.cache_write_1h_tokens += facts->usage.cache_write_1h_tokens;
+    nj_usage_add(&sum->usage, &facts->usage);
     sum->busy_ms += busy_ms;
     sum->model_ms += facts->model_ms;
     sum->tool_ms += facts->tool_ms;
@@ -259,11 +255,7 @@ static int add_models(struct nj_tally *tally, const struct nj_facts *facts, stru
         to->calls += from->calls;
         to->duration_ms += from->duration_ms;
         to->cost_micro_usd += from->cost_micro_usd;
-        to->usage.input_tokens += from->usage.input_tokens;
-        to->usage.output_tokens += from->usage.output_tokens;
-        to->usage.cache_read_tokens += from->usage.cache_read_tokens;
-        to->usage.cache_write_5m_tokens += from->usage.cache_write_5m_tokens;
-        to->usage.cache_write_1h_tokens += from->usage.cache_write_1h_tokens;
+        nj_usage_add(&to->usage, &from->usage);
     }
     return 0;
 }

@@ -9,6 +9,14 @@
 
 #include "formats/base/buf.h"
 
+/* What sets a terminal's color, for whoever was told that there is one. */
+#define NJ_TEXT_BOLD "\x1b[1m"
+#define NJ_TEXT_DIM "\x1b[2m"
+#define NJ_TEXT_RED "\x1b[31m"
+#define NJ_TEXT_GREEN "\x1b[32m"
+#define NJ_TEXT_YELLOW "\x1b[33m"
+#define NJ_TEXT_PLAIN "\x1b[0m"
+
 /* ---- figures ---- */
 
 /* nj_text_count - 1204 as 1,204 */

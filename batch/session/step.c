@@ -229,15 +229,6 @@ static int on_opened(struct nj_session *session, const struct nj_event *event, s
     return 0;
 }
 
-static void add_usage(struct nj_usage *sum, const struct nj_usage *usage)
-{
-    sum->input_tokens += usage->input_tokens;
-    sum->output_tokens += usage->output_tokens;
-    sum->cache_read_tokens += usage->cache_read_tokens;
-    sum->cache_write_5m_tokens += usage->cache_write_5m_tokens;
-    sum->cache_write_1h_tokens += usage->cache_write_1h_tokens;
-}
-
 static void finish_by_turns(struct nj_session *session)
 {
     close_with(session, NJ_STATUS_FAILED, "limit",
@@ -351,7 +342,7 @@ static int on_reply(struct nj_session *session, const struct nj_event *event,
     session->steps++;
     session->calls_done = 0;
     session->attempts_failed = 0;
-    add_usage(&session->usage, &event->reply.usage);
+    nj_usage_add(&session->usage, &event->reply.usage);
     measure_prompt(session, &event->reply.usage);
     advance_clock(session, event->time_ns);
     session->cost_micro_usd = nj_budget_add(session->cost_micro_usd, nj_event_cost(event));
