@@ -36,11 +36,12 @@ uint64_t nj_http_now_ms(void)
 
 /* ---- memory of a call ---- */
 
-static void wipe_lines(struct curl_slist *lines)
+static void wipe_lines(struct nj_http_call *call)
 {
-    for (struct curl_slist *line = lines; line; line = line->next)
-        explicit_bzero(line->data, strlen(line->data));
-    curl_slist_free_all(lines);
+    if (call->lines)
+        explicit_bzero(call->lines, call->lines_bytes);
+    free(call->lines);
+    call->lines = NULL;
 }
 
 /* Whether @easy takes the size of its receive buffer: it must not hold one yet. */
@@ -51,14 +52,17 @@ static bool set_receive_buffer(const struct nj_http *http, CURL *easy)
     return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, bytes) == CURLE_OK;
 }
 
-/* A transfer that left an HTTP/2 connection to others keeps its receive buffer in libcurl 7.88,
- * while a reset makes libcurl believe that the buffer has the default size: such a handle goes. */
+/* What holds for every exchange stays set, what was this one's is set by the next one, and nothing
+ * of ours is left behind. A transfer that left an HTTP/2 connection to others keeps its receive
+ * buffer in libcurl 7.88, which then takes no other size: such a handle goes. */
 static void recycle(struct nj_http *http, CURL *easy)
 {
     if (!easy)
         return;
-    curl_easy_reset(easy);
-    if (http->n_idle == NJ_HTTP_IDLE_HANDLES_MAX || !set_receive_buffer(http, easy)) {
+    if (http->n_idle == NJ_HTTP_IDLE_HANDLES_MAX || !set_receive_buffer(http, easy) ||
+        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL) != CURLE_OK) {
         curl_easy_cleanup(easy);
         return;
     }
@@ -72,7 +76,7 @@ void nj_http_call_free(struct nj_http_call *call)
     if (call->sending)
         TAILQ_REMOVE(&call->http->sending, call, sending_link);
     recycle(call->http, call->easy);
-    wipe_lines(call->header_lines);
+    wipe_lines(call);
     nj_buf_done(&call->head);
     free(call->spans);
     free(call->flat);
@@ -173,10 +177,8 @@ static void let_go(struct nj_http_call *call)
         return;
     TAILQ_REMOVE(&call->http->sending, call, sending_link);
     call->sending = false;
-    if (curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK) {
-        wipe_lines(call->header_lines);
-        call->header_lines = NULL;
-    }
+    if (curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK)
+        wipe_lines(call);
     free(call->flat);
     call->flat = NULL;
     call->body_gone = true;
@@ -352,21 +354,35 @@ void nj_http_call_tell(struct nj_http_call *call, CURLcode code, enum nj_http_en
 
 /* ---- what it is asked with ---- */
 
+/* libcurl's list, in one piece with its texts: made and wiped at one stroke. */
 static int take_lines(struct nj_http_call *call, const struct nj_http_request *request,
                       struct nj_error *err)
 {
     /* Without this libcurl holds back a large body for a second, until a 100 comes. */
-    struct curl_slist *lines = curl_slist_append(NULL, "Expect:");
+    static const char no_expect[] = "Expect:";
+    size_t n = request->n_headers + 1, bytes = n * sizeof(struct curl_slist) + sizeof(no_expect);
+    struct curl_slist *nodes;
+    char *text;
 
-    if (!lines)
-        return nj_fail_nomem(err);
-    call->header_lines = lines;
     for (size_t i = 0; i < request->n_headers; i++) {
         if (strpbrk(request->headers[i], "\r\n"))
             return nj_fail(err, NJ_E_INPUT, "header %zu holds a line end", i);
-        if (!curl_slist_append(lines, request->headers[i]))
-            return nj_fail_nomem(err);
+        bytes += strlen(request->headers[i]) + 1;
     }
+    nodes = malloc(bytes);
+    if (!nodes)
+        return nj_fail_nomem(err);
+    text = (char *)(nodes + n);
+    for (size_t i = 0; i < n; i++) {
+        const char *line = i ? request->headers[i - 1] : no_expect;
+        size_t len = strlen(line) + 1;
+
+        nodes[i] = (struct curl_slist){.data = text, .next = i + 1 < n ? &nodes[i + 1] : NULL};
+        memcpy(text, line, len);
+        text += len;
+    }
+    call->lines = nodes;
+    call->lines_bytes = bytes;
     return 0;
 }
 
@@ -396,50 +412,20 @@ static int take_body(struct nj_http_call *call, const struct nj_http_request *re
     return 0;
 }
 
-static bool set_body(struct nj_http_call *call)
+/* What has a body is posted unless it says otherwise. */
+static bool set_method(struct nj_http_call *call, const struct nj_http_request *request)
 {
+    bool plain = request->n_body > 0 && strcmp(request->method, "POST") == 0;
     CURL *easy = call->easy;
 
-    if (curl_easy_setopt(easy, CURLOPT_POST, 1L) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_bytes) !=
-            CURLE_OK)
+    if (curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, plain ? NULL : request->method) != CURLE_OK)
         return false;
-    if (call->flat)
-        return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->flat) == CURLE_OK;
-    return curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK;
-}
-
-static bool set_exchange(struct nj_http_call *call, const struct nj_http_request *request)
-{
-    const struct nj_http *http = call->http;
-    uint64_t connect_ms = request->connect_ms ? request->connect_ms : NJ_HTTP_CONNECT_MS;
-    CURL *easy = call->easy;
-
-    if (request->n_body > 0 && !set_body(call))
-        return false;
-    /* What has a body is posted unless it says otherwise. */
-    if ((request->n_body == 0 || strcmp(request->method, "POST") != 0) &&
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) != CURLE_OK)
-        return false;
-    return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->header_lines) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->text) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) == CURLE_OK &&
-           (http->trust ? nj_trust_use(http->trust, easy)
-                        : !http->ca_file ||
-                              curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
-           (http->options.proxy_of_environment ||
-            curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK);
+    if (request->n_body == 0)
+        return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) == CURLE_OK;
+    return curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_bytes) ==
+               CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->flat) == CURLE_OK;
 }
 
 /* How long a connection may have lain idle to be used again. Where one was found dead those that
@@ -451,32 +437,81 @@ static long kept_max_s(const struct nj_http *http)
     return !http->dead_ms || since_s > KEPT_MAX_S ? KEPT_MAX_S : (long)since_s;
 }
 
-/* What holds for every exchange. */
-static bool set_rules(struct nj_http_call *call, const char *url)
+static bool set_exchange(struct nj_http_call *call, const struct nj_http_request *request)
 {
-    CURL *easy = call->easy;
+    const struct nj_http *http = call->http;
+    uint64_t connect_ms = request->connect_ms ? request->connect_ms : NJ_HTTP_CONNECT_MS;
     /* Where HTTP/2 can be, the calls behind a first one wait for what its connection turns out to
      * speak. With TLS the handshake tells; without, only an answer would, which may take long. */
-    bool old = strncasecmp(url, "https:", 6) != 0 || nj_origins_have(&call->http->old, url);
+    bool old =
+        strncasecmp(request->url, "https:", 6) != 0 || nj_origins_have(&http->old, request->url);
     long version = old ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
+    CURL *easy = call->easy;
 
-    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+    return set_method(call, request) && set_receive_buffer(http, easy) &&
+           curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kept_max_s(http)) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->lines) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->text) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK;
+}
+
+static bool set_callbacks(CURL *easy)
+{
+    return curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_about_to_ask) == CURLE_OK;
+}
+
+/* What holds for every exchange: set once, a handle keeps it. */
+static bool set_rules(const struct nj_http *http, CURL *easy)
+{
+    return set_callbacks(easy) &&
+           curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           set_receive_buffer(call->http, easy) &&
            curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_about_to_ask) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kept_max_s(call->http)) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_SHARE, call->http->share) == CURLE_OK;
+           curl_easy_setopt(easy, CURLOPT_SHARE, http->share) == CURLE_OK &&
+           (http->trust ? nj_trust_use(http->trust, easy)
+                        : !http->ca_file ||
+                              curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
+           (http->options.proxy_of_environment ||
+            curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK);
+}
+
+static int take_handle(struct nj_http_call *call, struct nj_error *err)
+{
+    struct nj_http *http = call->http;
+
+    if (http->n_idle > 0) {
+        call->easy = http->idle[--http->n_idle];
+        return 0;
+    }
+    call->easy = curl_easy_init();
+    if (!call->easy)
+        return nj_fail_nomem(err);
+    if (set_rules(http, call->easy))
+        return 0;
+    curl_easy_cleanup(nj_steal_ptr(&call->easy)); /* it is not to be used again */
+    return nj_fail(err, NJ_E_SYSTEM, "libcurl: it lacks an option that is needed");
 }
 
 int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request,
@@ -497,12 +532,10 @@ int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request
     call->idle_ms = request->idle_ms;
     call->deadline_ms = request->deadline_ms;
     call->began_ms = nj_http_now_ms();
-    call->easy = http->n_idle ? http->idle[--http->n_idle] : curl_easy_init();
-    if (!call->easy)
-        return nj_fail_nomem(err);
-    if (take_lines(call, request, err) < 0 || take_body(call, request, err) < 0)
+    if (take_handle(call, err) < 0 || take_lines(call, request, err) < 0 ||
+        take_body(call, request, err) < 0)
         return -(int)err->code;
-    if (!set_rules(call, request->url) || !set_exchange(call, request))
+    if (!set_exchange(call, request))
         return nj_fail(err, NJ_E_SYSTEM, "libcurl does not take a request for %.200s",
                        request->url);
     *ret_call = nj_steal_ptr(&call);

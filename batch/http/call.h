@@ -39,7 +39,8 @@ struct nj_http {
 struct nj_http_call {
     struct nj_http *http;
     CURL *easy;
-    struct curl_slist *header_lines;
+    struct curl_slist *lines; /* of the headers: one piece of memory... */
+    size_t lines_bytes;       /* ...so large */
     struct nj_http_callbacks callbacks;
     TAILQ_ENTRY(nj_http_call) link;
     TAILQ_ENTRY(nj_http_call) sending_link;

@@ -94,24 +94,25 @@ static int take_tokens(struct nj_span value, const char *key, uint64_t *tokens,
     enum nj_slice_kind kind = nj_slice_kind(value);
     char where[64];
 
-    if (kind == NJ_SLICE_NONE || kind == NJ_SLICE_NULL)
+    if (kind == NJ_SLICE_NONE || kind == NJ_SLICE_NULL ||
+        nj_slice_uint(value, NJ_REPLY_TOKENS_MAX, key, tokens, err) == 0)
         return 0;
-    (void)snprintf(where, sizeof(where), "usage.%s", key);
-    if (nj_slice_uint(value, NJ_REPLY_TOKENS_MAX, where, tokens, err) < 0) {
-        err->code = NJ_E_UPSTREAM;
-        return -(int)err->code;
-    }
-    return 0;
+    (void)snprintf(where, sizeof(where), "usage.%s", key); /* written where it is read only */
+    (void)!nj_slice_uint(value, NJ_REPLY_TOKENS_MAX, where, tokens, err);
+    err->code = NJ_E_UPSTREAM;
+    return -(int)err->code;
 }
 
-/* What one usage object tells; what it does not mention stays: figures are cumulative. */
-static int read_usage(struct nj_span usage, struct nj_usage *told, struct nj_error *err)
+/* What one usage object tells; what it does not mention stays: figures are cumulative.
+ * *ret_iterations: its list of them. */
+static int read_usage(struct nj_span usage, struct nj_usage *told, struct nj_span *ret_iterations,
+                      struct nj_error *err)
 {
-    enum { INPUT, OUTPUT, READ, WRITTEN, CREATION, N_KEYS };
+    enum { INPUT, OUTPUT, READ, WRITTEN, CREATION, ITERATIONS, N_KEYS };
     static const char *const keys[N_KEYS] = {
         [INPUT] = "input_tokens",           [OUTPUT] = "output_tokens",
         [READ] = "cache_read_input_tokens", [WRITTEN] = "cache_creation_input_tokens",
-        [CREATION] = "cache_creation",
+        [CREATION] = "cache_creation",      [ITERATIONS] = "iterations",
     };
     static const char *const parts_written[] = {"ephemeral_5m_input_tokens",
                                                 "ephemeral_1h_input_tokens"};
@@ -131,6 +132,7 @@ static int read_usage(struct nj_span usage, struct nj_usage *told, struct nj_err
     /* What the total has beyond the parts was written for five minutes, the default. */
     if (written > told->cache_write_5m_tokens + told->cache_write_1h_tokens)
         told->cache_write_5m_tokens = written - told->cache_write_1h_tokens;
+    *ret_iterations = values[ITERATIONS];
     return 0;
 }
 
@@ -140,20 +142,19 @@ static int take_usage(struct nj_span value, struct nj_reply *reply, struct nj_er
 {
     struct nj_slice_walk walk = {0};
     struct nj_usage sum = {0};
-    struct nj_span iterations, one;
+    struct nj_span iterations, one, none;
     size_t n = 0;
 
     if (nj_slice_kind(value) == NJ_SLICE_NONE || nj_slice_kind(value) == NJ_SLICE_NULL)
         return 0;
     if (nj_slice_kind(value) != NJ_SLICE_OBJECT)
         return rubbish(err, "usage", "it is no object");
-    if (read_usage(value, &reply->usage, err) < 0)
+    if (read_usage(value, &reply->usage, &iterations, err) < 0)
         return -(int)err->code;
-    iterations = nj_slice_get(value, "iterations");
     while (nj_slice_item(iterations, &walk, &one) && n < NJ_REPLY_BLOCKS_MAX) {
         struct nj_usage usage = {0};
 
-        if (read_usage(one, &usage, err) < 0)
+        if (read_usage(one, &usage, &none, err) < 0)
             return -(int)err->code;
         nj_usage_add(&sum, &usage);
         n++;
@@ -196,17 +197,28 @@ static int take_stop(struct nj_span reason, struct nj_span details, struct nj_re
 
 /* ---- blocks ---- */
 
-/* Appends a finished block. Empty texts are left out: the service gives them, and does not take
- * them back. */
-static int add_block(struct nj_span block, struct nj_reply *reply, struct nj_error *err)
+static int begin_block(struct nj_reply *reply, size_t block_bytes, struct nj_error *err)
+{
+    if (nj_buf_reserve(&reply->content, block_bytes + sizeof("[]"), err) < 0)
+        return -(int)err->code;
+    return nj_buf_text(&reply->content, reply->content.len ? "," : "[", err);
+}
+
+/* Empty texts are left out: the service gives them, and does not take them back. */
+static bool is_left_out(struct nj_span block)
 {
     static const char *const keys[] = {"type", "text"};
     struct nj_span values[2];
 
     nj_slice_pick(block, keys, 2, values);
-    if (nj_slice_is(values[0], "text") && nj_slice_is(values[1], ""))
+    return nj_slice_is(values[0], "text") && nj_slice_is(values[1], "");
+}
+
+static int add_block(struct nj_span block, struct nj_reply *reply, struct nj_error *err)
+{
+    if (is_left_out(block))
         return 0;
-    if (nj_buf_text(&reply->content, reply->content.len ? "," : "[", err) < 0)
+    if (begin_block(reply, block.len, err) < 0)
         return -(int)err->code;
     return nj_buf_append(&reply->content, block.data, block.len, err);
 }
@@ -280,22 +292,30 @@ static int write_block(const struct block *block, struct nj_buf *out, struct nj_
     return nj_buf_text(out, between[0] == '{' ? "{}" : "}", err);
 }
 
+/* Writes the block where it is to stand, and takes it away again where it is not to be there. */
 static int finish_block(struct nj_reader *reader, struct nj_reply *reply, struct nj_error *err)
 {
     NJ_AUTO(block_free) struct block *block = nj_steal_ptr(&reader->block);
-    NJ_AUTO(nj_buf_done) struct nj_buf out = {0};
     const struct nj_buf *input = &block->joined[PART_INPUT];
     struct nj_span start = {(const uint8_t *)block->start, block->start_len}, value;
+    struct nj_buf *content = &reply->content;
+    size_t before = content->len, bytes = block->start_len, begin;
     struct nj_error why = {0};
     bool cut = input->len > 0 && nj_slice_check(nj_buf_span(input), &value, &why) < 0;
 
-    nj_buf_init(&out, NJ_MESSAGE_MAX_BYTES);
+    for (size_t i = 0; i < N_PARTS; i++)
+        bytes += block->joined[i].len;
     reader->cut_call = reader->cut_call || cut;
-    if ((cut ? nj_reply_cut_call(nj_slice_get(start, "id"), nj_slice_get(start, "name"),
-                                 nj_buf_span(input), &out, err)
-             : write_block(block, &out, err)) < 0)
+    if (begin_block(reply, bytes, err) < 0)
         return -(int)err->code;
-    return add_block(nj_buf_span(&out), reply, err);
+    begin = content->len;
+    if ((cut ? nj_reply_cut_call(nj_slice_get(start, "id"), nj_slice_get(start, "name"),
+                                 nj_buf_span(input), content, err)
+             : write_block(block, content, err)) < 0)
+        return -(int)err->code;
+    if (is_left_out((struct nj_span){content->data + begin, content->len - begin}))
+        nj_buf_cut(content, before);
+    return 0;
 }
 
 /* ---- events ---- */

@@ -74,42 +74,37 @@ static int write_tools(const struct nj_request *request, struct nj_request_body 
     return nj_request_literal(body, "]", err);
 }
 
-/* The blocks of an item, joined by commas. *first is whether none was written to this message. */
-static int write_blocks(const struct nj_request *request, struct nj_span content, bool marked,
-                        bool *first, struct nj_request_body *body, struct nj_error *err)
+/* The next block that is for this service, or false. */
+static bool next_block(struct nj_span content, struct nj_slice_walk *walk,
+                       struct nj_span *ret_block)
 {
-    struct nj_slice_walk walk = {0}, after;
-    struct nj_span block, next;
-    bool more = nj_slice_item(content, &walk, &block);
+    while (nj_slice_item(content, walk, ret_block)) {
+        struct nj_span type = nj_slice_get(*ret_block, "type");
 
-    while (more) {
-        after = walk;
-        more = nj_slice_item(content, &after, &next);
-        if (!nj_slice_is(nj_slice_get(block, "type"), NJ_BLOCK_OPENAI) &&
-            !nj_slice_is(nj_slice_get(block, "type"), NJ_BLOCK_CUT_CALL)) {
-            if (!*first && nj_request_literal(body, ",", err) < 0)
-                return -(int)err->code;
-            if (marked && !more ? write_marked(request, block, body, err) < 0
-                                : nj_request_span(body, block, err) < 0)
-                return -(int)err->code;
-            *first = false;
-        }
-        walk = after;
-        block = next;
+        if (!nj_slice_is(type, NJ_BLOCK_OPENAI) && !nj_slice_is(type, NJ_BLOCK_CUT_CALL))
+            return true;
     }
-    return 0;
+    return false;
 }
 
-static bool is_empty(struct nj_span content)
+/* What is left of an item's blocks, the first of which is @block, joined by commas. */
+static int write_blocks(const struct nj_request *request, struct nj_span content,
+                        struct nj_slice_walk *walk, struct nj_span block, bool marked,
+                        struct nj_request_body *body, struct nj_error *err)
 {
-    struct nj_slice_walk walk = {0};
-    struct nj_span block;
+    struct nj_span next;
+    bool more;
 
-    while (nj_slice_item(content, &walk, &block))
-        if (!nj_slice_is(nj_slice_get(block, "type"), NJ_BLOCK_OPENAI) &&
-            !nj_slice_is(nj_slice_get(block, "type"), NJ_BLOCK_CUT_CALL))
-            return false;
-    return true;
+    do {
+        more = next_block(content, walk, &next);
+        if (marked && !more ? write_marked(request, block, body, err) < 0
+                            : nj_request_span(body, block, err) < 0)
+            return -(int)err->code;
+        if (more && nj_request_literal(body, ",", err) < 0)
+            return -(int)err->code;
+        block = next;
+    } while (more);
+    return 0;
 }
 
 /* Consecutive items of one role are one message; an item without blocks is none. */
@@ -117,18 +112,21 @@ static int write_messages(const struct nj_request *request, struct nj_request_bo
                           struct nj_error *err)
 {
     enum nj_role open = 0, role;
-    bool first = true;
 
     if (nj_request_literal(body, ",\"messages\":[", err) < 0)
         return -(int)err->code;
     for (size_t i = 0; i < request->n_messages; i++) {
-        struct nj_span content;
+        struct nj_slice_walk walk = {0};
+        struct nj_span content, block;
 
         if (nj_request_item(request, i, &role, &content, err) < 0)
             return -(int)err->code;
-        if (is_empty(content))
+        if (!next_block(content, &walk, &block))
             continue;
-        if (role != open) {
+        if (role == open) {
+            if (nj_request_literal(body, ",", err) < 0)
+                return -(int)err->code;
+        } else {
             if ((open && nj_request_literal(body, "]},", err) < 0) ||
                 nj_request_literal(body,
                                    role == NJ_ROLE_USER ? "{\"role\":\"user\",\"content\":["
@@ -136,10 +134,9 @@ static int write_messages(const struct nj_request *request, struct nj_request_bo
                                    err) < 0)
                 return -(int)err->code;
             open = role;
-            first = true;
         }
-        if (write_blocks(request, content, role == NJ_ROLE_USER && nj_request_cached(request, i),
-                         &first, body, err) < 0)
+        if (write_blocks(request, content, &walk, block,
+                         role == NJ_ROLE_USER && nj_request_cached(request, i), body, err) < 0)
             return -(int)err->code;
     }
     return nj_request_literal(body, open ? "]}]" : "]", err);

@@ -30,9 +30,15 @@ void nj_buf_done(struct nj_buf *buf)
 
 void nj_buf_clear(struct nj_buf *buf)
 {
-    buf->len = 0;
+    nj_buf_cut(buf, 0);
+}
+
+void nj_buf_cut(struct nj_buf *buf, size_t len)
+{
+    assert(len <= buf->len);
+    buf->len = len;
     if (buf->data)
-        buf->data[0] = '\0';
+        buf->data[len] = '\0';
 }
 
 int nj_buf_reserve(struct nj_buf *buf, size_t more_bytes, struct nj_error *err)

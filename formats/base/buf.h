@@ -32,6 +32,7 @@ struct nj_buf {
 void nj_buf_init(struct nj_buf *buf, size_t max_bytes);
 void nj_buf_done(struct nj_buf *buf);  /* frees; the cap stays, the buffer can be used again */
 void nj_buf_clear(struct nj_buf *buf); /* keeps the memory */
+void nj_buf_cut(struct nj_buf *buf, size_t len); /* keeps the memory, and the first @len bytes */
 NJ_DEFINE_AUTO_VAL(struct nj_buf, nj_buf_done);
 
 /* All fail with NJ_E_LIMIT (cap) or NJ_E_NOMEM and leave the buffer as it was. */

@@ -68,25 +68,43 @@ static size_t escape_end(struct nj_span text, size_t at, struct fault *fault)
     return at + 6;
 }
 
+/* Sixteen bytes at a time: most of a reply is plain text. */
+typedef int8_t some_bytes __attribute__((vector_size(16)));
+
+static inline some_bytes load_some(struct nj_span text, size_t at)
+{
+    some_bytes some;
+
+    memcpy(&some, text.data + at, sizeof(some));
+    return some;
+}
+
+/* Which of @found, the outcome of a comparison, is the first that is true; 16: none. */
+static inline size_t first_found(some_bytes found)
+{
+    uint64_t low = nj_load_u64le((const uint8_t *)&found);
+    uint64_t high = nj_load_u64le((const uint8_t *)&found + sizeof(low));
+
+    if (low)
+        return (size_t)__builtin_ctzll(low) / 8;
+    return high ? 8 + (size_t)__builtin_ctzll(high) / 8 : sizeof(found);
+}
+
 /* Where the first byte at or behind @at is that ends a string or has to be looked at: a quote, a
- * backslash, a control character, one beyond ASCII. Sixteen at a time, then eight: most of a reply
- * is plain text. Borrows only spoil what lies above the first find. */
+ * backslash, a control character, one beyond ASCII. Behind the last sixteen eight at a time, where
+ * borrows only spoil what lies above the first find. */
 static size_t plain_end(struct nj_span text, size_t at)
 {
-    typedef int8_t bytes __attribute__((vector_size(16)));
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
 
-    while (text.len - at >= sizeof(bytes)) {
-        uint64_t low, high;
-        bytes some, found;
+    while (text.len - at >= sizeof(some_bytes)) {
+        some_bytes some = load_some(text, at);
+        size_t n = first_found((some == '"') | (some == '\\') |
+                               (some < 0x20)); /* beyond ASCII is negative */
 
-        memcpy(&some, text.data + at, sizeof(some));
-        found = (some == '"') | (some == '\\') | (some < 0x20); /* beyond ASCII is negative */
-        low = nj_load_u64le((const uint8_t *)&found);
-        high = nj_load_u64le((const uint8_t *)&found + sizeof(low));
-        if (low | high)
-            return at + (size_t)(low ? __builtin_ctzll(low) / 8 : 8 + __builtin_ctzll(high) / 8);
-        at += sizeof(bytes);
+        at += n;
+        if (n < sizeof(some))
+            return at;
     }
     while (text.len - at >= sizeof(uint64_t)) {
         uint64_t word = nj_load_u64le(text.data + at);
@@ -345,10 +363,17 @@ enum nj_slice_kind nj_slice_kind(struct nj_span value)
 /* ---- slicing what was checked ---- */
 
 /* Behind the string whose opening quote is at @at, or 0: its end is a quote that no odd number of
- * backslashes stands before. */
+ * backslashes stands before. Most are keys and words, which end among the first bytes. */
 static size_t past_string(struct nj_span text, size_t at)
 {
     at++;
+    if (text.len - at >= sizeof(some_bytes)) {
+        some_bytes some = load_some(text, at);
+        size_t n = first_found((some == '"') | (some == '\\'));
+
+        if (n < sizeof(some) && text.data[at + n] == '"')
+            return at + n + 1;
+    }
     while (at < text.len) {
         const uint8_t *quote = memchr(text.data + at, '"', text.len - at);
         size_t end, backslashes = 0;

@@ -46,6 +46,8 @@ static void text_grows_and_stays_terminated(void **state)
     }
     assert_int_equal(buf.len, 4000);
     assert_memory_equal(buf.data + 3996, "999,", 4);
+    nj_buf_cut(&buf, 7);
+    assert_text(&buf, "000,001");
     nj_buf_clear(&buf);
     assert_text(&buf, "");
     assert_int_equal(nj_buf_text(&buf, "again", &err), 0);
