@@ -179,9 +179,16 @@ static void let_go(struct nj_http_call *call)
     call->sending = false;
     if (curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK)
         wipe_lines(call);
+    /* Where it has a buffer to send from libcurl frees it to take its size, the same as before. */
+    (void)curl_easy_setopt(call->easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
     free(call->flat);
     call->flat = NULL;
+    free(call->spans);
+    call->spans = NULL;
+    call->n_spans = 0;
     call->body_gone = true;
+    if (call->callbacks.sent && !call->cancelled)
+        call->callbacks.sent(call->callbacks.ctx);
 }
 
 void nj_http_let_go(struct nj_http *http)
@@ -210,12 +217,24 @@ static int on_seek(void *ctx, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
+/* It is about to have a connection of its own. */
+static int on_look_up(void *state, void *reserved, void *ctx)
+{
+    struct nj_http_call *call = ctx;
+
+    (void)state;
+    (void)reserved;
+    call->connecting = true;
+    return 0;
+}
+
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct nj_http_call *call = ctx;
     const struct nj_http_options *options = &call->http->options;
 
     (void)purpose;
+    call->connecting = true;
     if (options->allow_address &&
         !options->allow_address(options->ctx, &address->addr, address->addrlen)) {
         call->address_refused = true;
@@ -246,7 +265,7 @@ static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int 
     if (!call->asked) {
         call->asked = true;
         call->sent_before = sent;
-        call->sending = call->flat;
+        call->sending = call->flat || call->spans;
         if (call->sending)
             TAILQ_INSERT_TAIL(&call->http->sending, call, sending_link);
     }
@@ -448,9 +467,11 @@ static bool set_exchange(struct nj_http_call *call, const struct nj_http_request
     long version = old ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
     CURL *easy = call->easy;
 
+    call->alone = old;
     return set_method(call, request) && set_receive_buffer(http, easy) &&
            curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kept_max_s(http)) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->lines) == CURLE_OK &&
@@ -460,6 +481,7 @@ static bool set_exchange(struct nj_http_call *call, const struct nj_http_request
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK;
 }
@@ -470,6 +492,7 @@ static bool set_callbacks(CURL *easy)
            curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_look_up) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_about_to_ask) == CURLE_OK;
 }
@@ -483,8 +506,9 @@ static bool set_rules(const struct nj_http *http, CURL *easy)
            curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           /* An end does not stand still for a name that is being looked up. */
+           curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S) == CURLE_OK &&

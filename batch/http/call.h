@@ -27,7 +27,7 @@ struct nj_http {
     struct call_list calls;    /* known to libcurl */
     struct call_list ending;   /* the same, and their end is due: on_watch() */
     struct call_list starting; /* begun inside a callback */
-    struct call_list sending;  /* of calls: small bodies that may not have been sent yet */
+    struct call_list sending;  /* of calls: their bodies may not have been sent yet */
     CURL *idle[NJ_HTTP_IDLE_HANDLES_MAX];
     size_t n_idle;
     size_t n_calls;        /* made and not freed */
@@ -49,12 +49,12 @@ struct nj_http_call {
     bool ending;    /* in http->ending, before that in http->calls */
     bool cancelled; /* no callback any more; freed by settle() */
 
-    struct nj_span *spans; /* the body; NULL when flat */
+    struct nj_span *spans; /* the body; NULL when flat, or sent */
     size_t n_spans;
     size_t span, span_at; /* what is sent next */
     uint64_t body_bytes;
     uint8_t *flat;
-    bool body_gone; /* it was flat, and is sent: libcurl must not begin again, it still has flat */
+    bool body_gone; /* it is sent: libcurl must not begin again, it still has flat */
 
     struct nj_buf head; /* header lines of the answer under way */
     int status;
@@ -66,6 +66,8 @@ struct nj_http_call {
     uint64_t first_byte_ms, idle_ms, deadline_ms;
     enum nj_http_end end; /* when it was we who ended it: not WHOLE */
     bool address_refused;
+    bool connecting;            /* libcurl has begun to connect for it... */
+    bool alone;                 /* ...or would at once: it waits for nobody's connection */
     bool asked;                 /* libcurl was about to send it... */
     long sent_before;           /* ...with so many bytes sent before, to get through a proxy */
     bool unanswered;            /* ...and once more, for lack of an answer... */
@@ -82,7 +84,7 @@ int nj_http_call_new(struct nj_http *http, const struct nj_http_request *request
                      const struct nj_http_callbacks *callbacks, struct nj_http_call **ret_call,
                      struct nj_error *err) NJ_MUST_USE;
 
-/* nj_http_let_go - of the small bodies, and of the header lines, that are sent: who waits for an
+/* nj_http_let_go - of bodies, header lines and upload buffers, once they are sent: who waits for an
  * answer waits long. Not from inside libcurl. */
 void nj_http_let_go(struct nj_http *http);
 

@@ -127,6 +127,27 @@ static uint64_t due_ms(const struct nj_http_call *call, enum nj_http_end *ret_en
     return due;
 }
 
+/* Does it wait for the connection that another call makes, to share it by HTTP/2? */
+static bool is_sharing(const struct nj_http_call *call)
+{
+    return call->started && !call->alone && !call->connecting && !call->asked;
+}
+
+/* A server that takes a connection and never shakes hands would be asked one call at a time, each
+ * for as long as connecting may last: who waited long enough makes a connection of his own. */
+static void go_alone(struct nj_http_call *call)
+{
+    struct nj_http *http = call->http;
+
+    call->alone = true;
+    http->inside++;
+    (void)curl_multi_remove_handle(http->multi, call->easy); /* it is in there: it cannot fail */
+    if (curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, 0L) != CURLE_OK ||
+        curl_multi_add_handle(http->multi, call->easy) != CURLM_OK)
+        call->end = NJ_HTTP_UNREACHED;
+    http->inside--;
+}
+
 /* When to look at @call next. Bytes only note the time: whether a limit has passed is seen then. */
 static uint64_t look_ms(const struct nj_http_call *call, uint64_t now)
 {
@@ -136,6 +157,9 @@ static uint64_t look_ms(const struct nj_http_call *call, uint64_t now)
     /* The first byte may come at any time, and from then on idle_ms counts: look again. */
     if (call->idle_ms && !call->active_ms && now + call->idle_ms < due)
         due = now + call->idle_ms;
+    if (!call->alone && !call->asked && call->began_ms + NJ_HTTP_SHARE_MS > now &&
+        call->began_ms + NJ_HTTP_SHARE_MS < due)
+        due = call->began_ms + NJ_HTTP_SHARE_MS;
     if (due != UINT64_MAX && due > now + COARSE_FROM_MS)
         due += COARSE_MS - due % COARSE_MS;
     return due;
@@ -168,6 +192,8 @@ static void on_watch(int fd, short what, void *ctx)
         uint64_t look = look_ms(call, now);
 
         next = TAILQ_NEXT(call, link);
+        if (!late && is_sharing(call) && call->began_ms + NJ_HTTP_SHARE_MS <= now)
+            go_alone(call);
         if (!call->cancelled && call->end == NJ_HTTP_WHOLE && late)
             call->end = end;
         if (call->cancelled || call->end != NJ_HTTP_WHOLE) {

@@ -30,11 +30,12 @@ struct event_base;
 struct nj_http;
 struct nj_http_call;
 
-#define NJ_HTTP_CONNECT_MS 20000           /* name, connection and TLS together */
+#define NJ_HTTP_CONNECT_MS 20000 /* name, connection and TLS together */
+#define NJ_HTTP_SHARE_MS 3000    /* a call waits so long for another's connection, to share it */
 #define NJ_HTTP_BODY_MAX_BYTES (16u << 20) /* of an answer; a request may say otherwise */
 /* Bodies up to this are handed to libcurl in one piece, which it sends with the headers and, as a
- * rule, without a buffer of its own, and nothing of them is held once they are sent; larger ones
- * are read from the caller's spans, through 16 KiB that libcurl holds until the answer has come. */
+ * rule, without a buffer of its own; larger ones are read from the caller's spans, through 16 KiB.
+ * Nothing of either is held once they are sent. */
 #define NJ_HTTP_FLAT_MAX_BYTES (32u << 10)
 #define NJ_HTTP_IDLE_HANDLES_MAX 64 /* kept for the next calls */
 
@@ -54,8 +55,8 @@ struct nj_http_options {
     void *piece_ctx;
 };
 
-/* Spans, url and headers are borrowed: the body until ended or cancelled, the rest for the call of
- * nj_http_begin() only. */
+/* Spans, url and headers are borrowed: a large body until sent, ended or cancelled, the rest for
+ * the call of nj_http_begin() only. */
 struct nj_http_request {
     const char *method; /* "GET", "POST"... */
     const char *url;
@@ -94,6 +95,9 @@ struct nj_http_callbacks {
     /* body - the next bytes. Returning false stops the exchange: ended follows with STOPPED. */
     bool (*body)(void *ctx, struct nj_span bytes);
     void (*ended)(void *ctx, const struct nj_http_result *result);
+    /* sent - the whole body is, and is not borrowed any more. Begins and cancels nothing. May be
+     * NULL. */
+    void (*sent)(void *ctx);
     void *ctx;
 };
 

@@ -64,7 +64,7 @@ struct answer {
 struct nj_try {
     const struct nj_model *model;
     struct nj_try_callbacks callbacks;
-    struct nj_request_body body; /* large: lent to libcurl, perhaps beyond the answer's headers */
+    struct nj_request_body body; /* large: lent to libcurl until it is sent */
     char trace[TRACE_MAX_BYTES];
     struct nj_credential_wait *secret; /* it is waited for: to ask with, or to be blotted out */
     struct nj_http_call *call;
@@ -488,12 +488,17 @@ static void write_trace(const struct nj_try_request *request, char *line, size_t
                    request->session->steps + 1);
 }
 
+static void on_sent(void *ctx)
+{
+    nj_request_body_done(&((struct nj_try *)ctx)->body);
+}
+
 /* @secret: the credential's header, or NULL where the model has none */
 static int send_request(struct nj_try *try, const char *secret, struct nj_error *err)
 {
     const struct endpoint *endpoint = try->model->state;
     const struct nj_http_callbacks callbacks = {
-        .headers = on_headers, .body = on_body, .ended = on_ended, .ctx = try};
+        .headers = on_headers, .body = on_body, .ended = on_ended, .sent = on_sent, .ctx = try};
     bool stream = try->model->spec->stream && !try->counting;
     const char *headers[HEADERS_MAX] = {
         "content-type: application/json", "user-agent: nightjar/" NJ_VERSION,

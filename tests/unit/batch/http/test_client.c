@@ -8,6 +8,10 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <malloc.h>
+#include <netdb.h>
+#include <pthread.h>
 #include <time.h>
 
 #include "batch/http/client.h"
@@ -31,7 +35,7 @@ struct seen {
     int status;
     char kind[64];
     struct nj_buf body;
-    size_t n_ended;
+    size_t n_ended, n_sent;
     enum nj_http_end end;
     char text[300];
     size_t stop_after; /* bytes; 0: never */
@@ -113,11 +117,16 @@ static void on_ended(void *ctx, const struct nj_http_result *result)
     }
 }
 
+static void on_sent(void *ctx)
+{
+    ((struct seen *)ctx)->n_sent++;
+}
+
 static void ask(struct stage *stage, struct seen *seen, const struct nj_http_request *wanted)
 {
     struct nj_http_request request = wanted ? *wanted : (struct nj_http_request){0};
     struct nj_http_callbacks callbacks = {
-        .headers = on_headers, .body = on_body, .ended = on_ended, .ctx = seen};
+        .headers = on_headers, .body = on_body, .ended = on_ended, .sent = on_sent, .ctx = seen};
     struct nj_error err = {0};
 
     seen->stage = stage;
@@ -186,6 +195,7 @@ static void bodies_arrive_byte_for_byte_in_one_piece_or_many(void **state)
         ask(&stage, &seen, &request);
         turn(&stage, &seen, 1);
         assert_int_equal(seen.end, NJ_HTTP_WHOLE);
+        assert_int_equal(seen.n_sent, 1);
         assert_non_null(strstr((char *)stage.stub.last.data, "\r\nX-Key: not-a-secret\r\n"));
         assert_null(strstr((char *)stage.stub.last.data, "Expect"));
         sent = strstr((char *)stage.stub.last.data, "\r\n\r\n");
@@ -487,6 +497,112 @@ static void nobody_waits_for_the_answer_of_another(void **state)
     stage_done(&stage);
 }
 
+static size_t bytes_that_wait(struct stage *stage, struct nj_span body, struct seen *seen)
+{
+    const struct nj_http_request request = {.method = "POST", .body = &body, .n_body = 1};
+    size_t before = mallinfo2().uordblks, n_requests = stage->stub.n_requests;
+
+    ask(stage, seen, &request);
+    while (seen->n_sent == 0 || stage->stub.n_requests == n_requests)
+        (void)event_base_loop(stage->base, EVLOOP_ONCE);
+    nj_buf_done(&stage->stub.last); /* the server's */
+    return mallinfo2().uordblks - before;
+}
+
+/* Whoever waits for an answer holds as much whether he asked much or little. */
+static void nothing_of_a_body_is_held_once_it_is_sent(void **state)
+{
+    struct nj_http_options options = {0};
+    struct seen first = {0}, small = {0}, large = {0};
+    nj_auto_free uint8_t *bytes = calloc(1, BIG_BYTES);
+    size_t little, much;
+    struct stage stage;
+
+    (void)state;
+    assert_non_null(bytes);
+    stage_init(&stage, &options);
+    stage.answer.hold = true;
+    (void)bytes_that_wait(&stage, (struct nj_span){bytes, 1}, &first);
+    little = bytes_that_wait(&stage, (struct nj_span){bytes, 1000}, &small);
+    much = bytes_that_wait(&stage, (struct nj_span){bytes, BIG_BYTES / 4}, &large);
+    if (much > little + 4096)
+        fail_msg("%zu bytes are held, %zu where little is asked", much, little);
+    assert_int_equal(first.n_sent + small.n_sent + large.n_sent, 3);
+    nj_http_cancel(first.call);
+    nj_http_cancel(small.call);
+    nj_http_cancel(large.call);
+    stage_done(&stage);
+}
+
+/* The first connection could be one that many share; but nobody waits for that for ever. */
+static void a_server_that_never_shakes_hands_is_asked_by_all(void **state)
+{
+    struct nj_http_options options = {0};
+    struct nj_http_request request = {0};
+    struct seen seen[6] = {{0}};
+    struct stage stage;
+    char url[64];
+    time_t since;
+
+    (void)state;
+    stage_init(&stage, &options);
+    (void)snprintf(url, sizeof(url), "https://127.0.0.1:%u/v1/x", stage.stub.port);
+    request.url = url;
+    for (size_t i = 0; i < 6; i++)
+        ask(&stage, &seen[i], &request);
+    since = time(NULL);
+    while (stage.stub.n_connections < 6 && time(NULL) < since + 15)
+        (void)event_base_loop(stage.base, EVLOOP_ONCE);
+    assert_int_equal(stage.stub.n_connections, 6);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(seen[i].n_ended, 0);
+        nj_http_cancel(seen[i].call);
+    }
+    stage_done(&stage);
+}
+
+static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
+
+/* In the place of the C library's: libcurl's thread stands still as long as `names` is locked. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    look_up *real = (look_up *)dlsym(RTLD_NEXT, "getaddrinfo");
+
+    if (node && strcmp(node, "slow.invalid") == 0) {
+        (void)pthread_mutex_lock(&names);
+        (void)pthread_mutex_unlock(&names);
+        return EAI_NONAME;
+    }
+    return real(node, service, hints, found);
+}
+
+static void an_end_does_not_stand_still_for_a_name(void **state)
+{
+    struct nj_http_options options = {0};
+    struct nj_http_request late = {.url = "http://slow.invalid/", .deadline_ms = 50};
+    struct seen ends = {0}, cancelled = {0};
+    struct stage stage;
+
+    (void)state;
+    stage_init(&stage, &options);
+    (void)pthread_mutex_lock(&names);
+    (void)alarm(20); /* it would stand still for ever */
+    ask(&stage, &ends, &late);
+    ask(&stage, &cancelled, &late);
+    for (unsigned i = 0; i < 3; i++)
+        (void)event_base_loop(stage.base, EVLOOP_NONBLOCK);
+    nj_http_cancel(cancelled.call);
+    turn(&stage, &ends, 1);
+    (void)alarm(0);
+    assert_int_equal(ends.end, NJ_HTTP_LATE);
+    stage_done(&stage);
+    (void)pthread_mutex_unlock(&names);
+    (void)pthread_mutex_lock(&names); /* the threads that waited are gone on, or will be */
+    (void)pthread_mutex_unlock(&names);
+}
+
 /* Cancelled from inside another's callback, a connection is closed at once, whatever limit is set
  * behind that. */
 static void a_cancel_is_not_put_off_by_the_next_limit(void **state)
@@ -608,6 +724,9 @@ int main(void)
         cmocka_unit_test(a_line_end_in_a_header_is_refused_at_once),
         cmocka_unit_test(nothing_comes_after_a_cancel),
         cmocka_unit_test(nobody_waits_for_the_answer_of_another),
+        cmocka_unit_test(nothing_of_a_body_is_held_once_it_is_sent),
+        cmocka_unit_test(a_server_that_never_shakes_hands_is_asked_by_all),
+        cmocka_unit_test(an_end_does_not_stand_still_for_a_name),
         cmocka_unit_test(a_cancel_is_not_put_off_by_the_next_limit),
         cmocka_unit_test(an_ending_may_begin_the_next),
         cmocka_unit_test(many_at_once_all_end_once),
