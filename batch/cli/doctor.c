@@ -25,7 +25,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define MEMORY_LEAST (UINT64_C(512) << 20)
-#define DISK_LEAST (UINT64_C(200) << 20) /* two segments of the journal, and some of the spare */
+#define DISK_LEAST (UINT64_C(1024) << 20) /* the default of limits.disk_free_mb */
 #define FILES_LEAST 1024
 #define PROCESSES_LEAST 1024
 #define NAMESPACES_LEAST 1000
@@ -289,8 +289,9 @@ static void look_at_space(struct nj_doctor *doctor, int dir_fd)
               (unsigned long long)fs.f_favail);
     if (host.disk_bytes < DISK_LEAST)
         lacks(disk, NJ_PROBE_DEGRADED,
-              "a run stops early, or does not start: its journal needs room",
-              "free some, or name another place with --run-dir");
+              "no session begins while less than limits.disk_free_mb (1024) is free, and a run "
+              "waits for room",
+              "free some, name another place with --run-dir, or lower limits.disk_free_mb");
 }
 
 static void look_at_limit(struct nj_doctor *doctor, const char *id, const char *name,

@@ -188,7 +188,8 @@ static void explain_sum(struct nj_rows *rows, const char *label, const char *wha
 }
 
 /* What ends the run before its sessions are done. */
-static void explain_stops(struct nj_rows *rows, const struct nj_manifest_limits *limits)
+static void explain_stops(struct nj_rows *rows, const struct nj_manifest_limits *limits,
+                          const struct nj_explain_host *host)
 {
     struct nj_error unknown = {0};
     int64_t now_s = time(NULL);
@@ -217,6 +218,9 @@ static void explain_stops(struct nj_rows *rows, const struct nj_manifest_limits 
     if (limits->disk_free_mb > 0)
         nj_rows_put(rows, "no session begins with less than %" PRIu64 " MB free",
                     limits->disk_free_mb);
+    if (host->disk_bytes >> 20 < limits->disk_free_mb)
+        nj_rows_put(rows, ": NOT ENOUGH here; free some, keep the run elsewhere (--run-dir) or "
+                          "lower limits.disk_free_mb");
     nj_rows_row(rows, "disk");
 }
 
@@ -234,7 +238,7 @@ static void explain_run(struct nj_rows *rows, const struct nj_plan *plan,
                 manifest->limits.sessions, nj_plural(manifest->limits.sessions), demand.calls,
                 nj_plural(demand.calls), demand.boxes, demand.boxes == 1 ? "" : "es");
     nj_rows_row(rows, "at once");
-    explain_stops(rows, &manifest->limits);
+    explain_stops(rows, &manifest->limits, host);
     if (manifest->retain_seconds > 0)
         nj_rows_time(rows, manifest->retain_seconds);
     nj_rows_row(rows, "kept for");

@@ -137,6 +137,14 @@ refused_alike() {
     same "$(state files)" degraded
 }
 
+@test "for real: a disk without room for the default limit is degraded" {
+    skip_without namespaces
+    unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=900m tmpfs . && cd . && cd "$PWD" && exec nightjar doctor --json' >small.json 2>err || true
+    out=$(<small.json)
+    same "$(state disk)" degraded
+    has "limits.disk_free_mb"
+}
+
 @test "for real: no real time is degraded" {
     skip_without namespaces
     skip_without ordinary

@@ -140,6 +140,8 @@ static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
                      "              ENOUGH if every box uses all it may; lower limits.tool_calls"));
     assert_non_null(strstr(text, "at most 10 MiB for inputs and each workspace once; 5 MiB free\n"
                                  "              here: NOT ENOUGH if every box uses all it may;"));
+    assert_non_null(strstr(text, "no session begins with less than 1024 MB free: NOT ENOUGH here;\n"
+                                 "              free some, keep the run elsewhere (--run-dir)"));
 }
 
 static void names_cannot_drive_a_terminal(void **state)
