@@ -560,18 +560,18 @@ static int serve(struct helper *h, struct nj_error *err)
     }
 }
 
-/* check_version - what the two say to each other is of one version */
-static int check_version(const char *version, struct nj_error *err)
+/* check_build - what the two say to each other is of one build */
+static int check_build(const char *build, struct nj_error *err)
 {
-    return strcmp(version, NJ_VERSION) == 0
+    return strcmp(build, nj_build_name) == 0
                ? 0
                : nj_fail(err, NJ_E_VERSION,
-                         "nj-sandbox is of version " NJ_VERSION ", this program of %.40s. Cure: "
-                         "install both from one package or build",
-                         version);
+                         "nj-sandbox is of version %s, this program of %.60s. Cure: install both "
+                         "from one package or build",
+                         nj_build_name, build);
 }
 
-void nj_helper_run(int engine_fd, const char *version, const char *run_name)
+void nj_helper_run(int engine_fd, const char *build, const char *run_name)
 {
     static struct helper h; /* large, and this process has only one */
     struct nj_msg ready = {.kind = NJ_MSG_READY};
@@ -585,7 +585,7 @@ void nj_helper_run(int engine_fd, const char *version, const char *run_name)
     for (size_t i = 0; i < NJ_CGROUP_CONTROLLERS; i++)
         h.cgroups.lock_fd[i] = -1;
     (void)snprintf(h.group_name, sizeof(h.group_name), "%s-%d", run_name, getpid()); /* fits */
-    r = check_version(version, &err);
+    r = check_build(build, &err);
     if (r >= 0)
         r = set_up(&h, engine_pid, &err);
     if (r < 0) {

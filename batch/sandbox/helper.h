@@ -32,9 +32,12 @@ bool nj_helper_own_uids(void);
  */
 int nj_helper_start(const char *run_name, int fd, pid_t *ret_pid, struct nj_error *err) NJ_MUST_USE;
 
+/* nj_build_name - "0.1.0 (build 1f5a90c3d2b7)": the version, and which sources both are made of */
+extern const char nj_build_name[];
+
 /* nj_helper_run - what the program does; never returns. Sends READY or FAILED first; it fails where
- * @version, the engine's, is not its own. */
-void nj_helper_run(int engine_fd, const char *version, const char *run_name)
+ * @build, the engine's nj_build_name, is not its own. */
+void nj_helper_run(int engine_fd, const char *build, const char *run_name)
     __attribute__((noreturn));
 
 #endif

@@ -85,7 +85,8 @@ static void make_environment(char *texts[PASSED_ON], char *environment[PASSED_ON
 /* spawn - returns 0 or the errno */
 static int spawn(const char *path, const char *run_name, int fd, pid_t *ret_pid)
 {
-    char *argv[] = {(char *)PROGRAM, (char *)NJ_VERSION, (char *)(uintptr_t)run_name, NULL};
+    char *argv[] = {(char *)PROGRAM, (char *)(uintptr_t)nj_build_name, (char *)(uintptr_t)run_name,
+                    NULL};
     char *texts[PASSED_ON], *environment[PASSED_ON + 1];
     posix_spawn_file_actions_t actions;
     int r = posix_spawn_file_actions_init(&actions);

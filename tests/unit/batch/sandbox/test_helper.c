@@ -50,7 +50,7 @@ static int status_of(pid_t pid)
     return WEXITSTATUS(status);
 }
 
-static void a_helper_of_another_version_refuses_by_both_names(void **state)
+static void a_helper_of_another_build_refuses_by_both_names(void **state)
 {
     static struct nj_msg_in in;
     struct nj_error err;
@@ -59,14 +59,14 @@ static void a_helper_of_another_version_refuses_by_both_names(void **state)
 
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    pid = start(pair[1], "0.0.0-other");
+    pid = start(pair[1], NJ_VERSION " (build of yesterday)");
     (void)close(pair[1]);
     assert_int_equal(status_of(pid), 1);
     assert_int_equal(nj_msg_receive(pair[0], &in, &err), 0);
     assert_int_equal(in.msg.kind, NJ_MSG_FAILED);
     assert_int_equal(in.msg.failed.code, NJ_E_VERSION);
-    assert_non_null(strstr(in.msg.failed.text, NJ_VERSION));
-    assert_non_null(strstr(in.msg.failed.text, "0.0.0-other"));
+    assert_non_null(strstr(in.msg.failed.text, nj_build_name));
+    assert_non_null(strstr(in.msg.failed.text, NJ_VERSION " (build of yesterday)"));
     assert_non_null(strstr(in.msg.failed.text, "Cure"));
     nj_msg_in_done(&in);
     (void)close(pair[0]);
@@ -78,14 +78,14 @@ static void without_an_engine_it_does_nothing(void **state)
 
     (void)state;
     assert_true(fd >= 0);
-    assert_int_equal(status_of(start(fd, NJ_VERSION)), 2);
+    assert_int_equal(status_of(start(fd, nj_build_name)), 2);
     (void)close(fd);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_helper_of_another_version_refuses_by_both_names),
+        cmocka_unit_test(a_helper_of_another_build_refuses_by_both_names),
         cmocka_unit_test(without_an_engine_it_does_nothing),
     };
 
