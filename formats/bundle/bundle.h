@@ -21,7 +21,8 @@
 
 #include "formats/journal/journal.h"
 
-#define NJ_BUNDLE_MANIFEST_MAX_BYTES (4u << 20)
+#define NJ_BUNDLE_MANIFEST_MAX_BYTES                                                               \
+    (16u << 20) /* what a manifest may have (NJ_MANIFEST_MAX_BYTES) */
 #define NJ_BUNDLE_FRAMES_MAX 4000000u
 #define NJ_BUNDLE_STREAM_MAX_BYTES                                                                 \
     (4ull << 30) /* decoded, each; spooled to an unlinked file, not memory */

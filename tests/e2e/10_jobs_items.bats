@@ -127,3 +127,28 @@ keys() { python3 -Ic 'import json,sys; print(*(json.loads(l)["key"] for l in ope
     expect 2 nightjar check job.yaml
     has_err "items.csv: line 2: field 2 makes the row longer than 1048576 bytes"
 }
+
+@test "a manifest of megabytes is run, and its bundles hold it" {
+    skip_without namespaces
+    python3 -I - <<-'PYTHON' >job.yaml
+	print("""nightjar: 1
+	models: {worker: [{provider: script, script: replies.yaml}]}
+	agents: {tester: {model: worker, tools: [{type: code_execution}]}}
+	sessions:
+	  - name: items
+	    agent: tester
+	    key: "{item.n}"
+	    first: 1
+	    input: "Go."
+	    for_each:
+	      values:""".replace("\t", ""))
+	for n in range(60000):
+	    print(f"        - {{n: \"{n}\", padding: \"{'x' * 60}\"}}")
+	PYTHON
+    [ "$(stat -c %s job.yaml)" -gt $((5 << 20)) ]
+    echo 'replies: [{say: "Done."}]' >replies.yaml
+    expect 0 nightjar run job.yaml --run-dir run
+    tar -xOf "$(bundle 0)" job.yaml | cmp - job.yaml
+    expect 0 nightjar-replay verify "$(bundle 0)"
+    expect 0 nightjar-replay fsck run
+}

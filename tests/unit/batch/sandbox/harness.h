@@ -339,8 +339,7 @@ static inline void scan(struct harness *h)
 }
 
 /* run_both_ways - the tests as we are and, when we are root, once more in a child as an ordinary
- * user. Everything is tried for real; where the kernel offers no namespaces the whole group says so
- * and is skipped. */
+ * user. Everything is tried for real. */
 static inline int run_both_ways(int (*run)(const char *name), const char *name)
 {
     char text[128];
