@@ -74,32 +74,6 @@ static int add_object(const struct adding *adding, const struct nj_digest *diges
     return nj_bundle_writer_object(writer, &object, err);
 }
 
-static int add_objects(const struct nj_archive *archive, struct nj_bundle_writer *writer,
-                       struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
-    NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
-    nj_auto_free struct nj_object_index_slot *sorted = nj_object_index_sorted(archive->index);
-    size_t n = archive->index->count;
-    nj_auto_free struct nj_journal_place *places = calloc(n + 1, sizeof(*places));
-    struct adding adding = {.archive = archive};
-
-    if (!sorted || !places)
-        return nj_fail_nomem(err);
-    for (size_t i = 0; i < n; i++)
-        places[i] = sorted[i].place;
-    if (nj_recent_new(NJ_RECENT_MAX_BYTES, &recent, err) < 0)
-        return -(int)err->code;
-    adding.recent = recent;
-    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
-    for (size_t i = 0; i < n; i++) {
-        nj_journal_gather(archive->journal, &places[i], n - i);
-        if (add_object(&adding, &sorted[i].digest, &bytes, writer, err) < 0)
-            return nj_wrap(err, "object %zu", i + 1);
-    }
-    return 0;
-}
-
 static int add_input(void *ctx, enum nj_object_kind kind, const struct nj_digest *digest,
                      struct nj_error *err)
 {
@@ -272,22 +246,91 @@ static int add_event(const struct nj_archive *archive, const struct nj_frame *fr
     return nj_bundle_writer_event(writer, frame, &event, err);
 }
 
-static int add_frames(const struct nj_archive *archive, struct nj_bundle_writer *writer,
+static int add_frame(const struct nj_archive *archive, const struct nj_journal_place *place,
+                     struct nj_buf *payload, struct nj_bundle_writer *writer, struct lists *lists,
+                     struct nj_error *err)
+{
+    struct nj_frame frame;
+
+    nj_buf_clear(payload);
+    if (nj_journal_read_frame(archive->journal, place, payload, &frame, err) < 0)
+        return -(int)err->code;
+    if (frame.kind == NJ_FRAME_EVENT)
+        return add_event(archive, &frame, writer, lists, err);
+    return nj_bundle_writer_frame(writer, &frame, err);
+}
+
+/* The record, frames and objects as they lie in the journal: a step's are neighbours. */
+struct record {
+    struct nj_object_index_slot *objects; /* in the order they were written */
+    size_t n_objects;
+    struct nj_journal_place *places; /* of all, in the order they are read */
+    size_t count;
+};
+
+static void record_done(struct record *record)
+{
+    free(record->objects);
+    free(record->places);
+}
+NJ_DEFINE_AUTO_VAL(struct record, record_done);
+
+/* comes_first - does the frame lie before the object? */
+static bool comes_first(const struct nj_journal_place *frame, const struct nj_journal_place *object)
+{
+    return frame->segment != object->segment ? frame->segment < object->segment
+                                             : frame->offset < object->offset;
+}
+
+static int record_init(struct record *record, const struct nj_archive *archive,
+                       struct nj_error *err)
+{
+    size_t frame = 0, object = 0;
+
+    record->objects = nj_object_index_sorted(archive->index);
+    record->n_objects = archive->index->count;
+    record->count = archive->n_places + record->n_objects;
+    record->places = calloc(record->count + 1, sizeof(*record->places));
+    if (!record->objects || !record->places)
+        return nj_fail_nomem(err);
+    for (size_t i = 0; i < record->count; i++) {
+        bool is_frame = frame < archive->n_places &&
+                        (object == record->n_objects ||
+                         comes_first(&archive->places[frame], &record->objects[object].place));
+
+        record->places[i] = is_frame ? archive->places[frame++] : record->objects[object++].place;
+    }
+    return 0;
+}
+
+static int add_record(const struct nj_archive *archive, struct nj_bundle_writer *writer,
                       struct lists *lists, struct nj_error *err)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0};
+    NJ_AUTO(nj_buf_done) struct nj_buf payload = {0}; /* of a frame */
+    NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};   /* of an object */
+    NJ_AUTO(nj_recent_free) struct nj_recent *recent = NULL;
+    NJ_AUTO(record_done) struct record record = {0};
+    struct adding adding = {.archive = archive};
+    size_t object = 0;
 
+    if (record_init(&record, archive, err) < 0 ||
+        nj_recent_new(NJ_RECENT_MAX_BYTES, &recent, err) < 0)
+        return -(int)err->code;
+    adding.recent = recent;
     nj_buf_init(&payload, NJ_FRAME_PAYLOAD_MAX_BYTES);
-    for (size_t i = 0; i < archive->n_places; i++) {
-        struct nj_frame frame = {.place = archive->places[i]};
+    nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
+    for (size_t i = 0; i < record.count; i++) {
+        const struct nj_object_index_slot *slot = &record.objects[object];
 
-        nj_buf_clear(&payload);
-        nj_journal_gather(archive->journal, &archive->places[i], archive->n_places - i);
-        if (nj_journal_read_frame(archive->journal, &archive->places[i], &payload, &frame, err) <
-                0 ||
-            (frame.kind == NJ_FRAME_EVENT ? add_event(archive, &frame, writer, lists, err)
-                                          : nj_bundle_writer_frame(writer, &frame, err)) < 0)
-            return nj_wrap(err, "frame %zu", i + 1);
+        nj_journal_gather(archive->journal, &record.places[i], record.count - i);
+        if (object < record.n_objects && slot->place.offset == record.places[i].offset &&
+            slot->place.segment == record.places[i].segment) {
+            object++;
+            if (add_object(&adding, &slot->digest, &bytes, writer, err) < 0)
+                return nj_wrap(err, "object %zu", object);
+        } else if (add_frame(archive, &record.places[i], &payload, writer, lists, err) < 0) {
+            return nj_wrap(err, "frame %zu", i - object + 1);
+        }
     }
     return 0;
 }
@@ -302,7 +345,7 @@ static int archive_write(const struct nj_archive *archive, const struct nj_bundl
 
     nj_buf_init(&environment, ENVIRONMENT_MAX_BYTES);
     if (lists_init(&lists, err) < 0 || nj_bundle_writer_new(spool_dir_fd, &writer, err) < 0 ||
-        add_frames(archive, writer, &lists, err) < 0 || add_objects(archive, writer, err) < 0)
+        add_record(archive, writer, &lists, err) < 0)
         return -(int)err->code;
     if (info->inputs_embedded && add_inputs(archive, writer, err) < 0)
         return -(int)err->code;
