@@ -31,7 +31,8 @@ void nj_calls_done(struct nj_calls *calls)
 
 int nj_message_assistant(struct nj_span content, struct nj_buf *out, struct nj_error *err)
 {
-    if (nj_buf_text(out, ASSISTANT_HEAD, err) < 0 ||
+    if (nj_buf_reserve(out, strlen(ASSISTANT_HEAD ITEM_TAIL) + content.len, err) < 0 ||
+        nj_buf_text(out, ASSISTANT_HEAD, err) < 0 ||
         nj_buf_append(out, content.data, content.len, err) < 0 ||
         nj_buf_text(out, ITEM_TAIL, err) < 0)
         return -(int)err->code;

@@ -16,6 +16,8 @@
 
 /* ---- writing ---- */
 
+#define SHORT_TEXT_MAX_BYTES 31u /* its length is in its first byte */
+
 static int append(void *object, const char *data, size_t len)
 {
     struct nj_packer *packer = object;
@@ -130,45 +132,61 @@ void nj_pack_raw(struct nj_packer *packer, struct nj_span canonical)
     (void)append(packer, (const char *)canonical.data, canonical.len);
 }
 
+/* A key is a word of the format: short, and in one piece. That it is UTF-8 and in its place
+ * nj_packer_end() proves, as of everything. */
+static void pack_key(struct nj_packer *packer, const char *key)
+{
+    char head[1 + SHORT_TEXT_MAX_BYTES];
+    size_t len = strlen(key);
+
+    if (len > SHORT_TEXT_MAX_BYTES) {
+        nj_pack_text(packer, key);
+        return;
+    }
+    head[0] = (char)(0xa0 | len);
+    memcpy(head + 1, key, len);
+    (void)append(packer, head, 1 + len);
+}
+
 void nj_pack_put_text(struct nj_packer *packer, const char *key, const char *text)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_text(packer, text);
 }
 
 void nj_pack_put_span(struct nj_packer *packer, const char *key, struct nj_span text)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_span(packer, text);
 }
 
 void nj_pack_put_bin(struct nj_packer *packer, const char *key, struct nj_span bytes)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_bin(packer, bytes);
 }
 
 void nj_pack_put_digest(struct nj_packer *packer, const char *key, const struct nj_digest *digest)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_digest(packer, digest);
 }
 
 void nj_pack_put_uint(struct nj_packer *packer, const char *key, uint64_t value)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_uint(packer, value);
 }
 
 void nj_pack_put_int(struct nj_packer *packer, const char *key, int64_t value)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_int(packer, value);
 }
 
 void nj_pack_put_bool(struct nj_packer *packer, const char *key, bool value)
 {
-    nj_pack_text(packer, key);
+    pack_key(packer, key);
     nj_pack_bool(packer, value);
 }
 

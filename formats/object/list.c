@@ -14,6 +14,9 @@
 
 #define ROOT_STEP 4u /* the root's items come in such pieces: see nj_list_bytes() */
 
+/* Of a node with so many items, at most: map, two keys, array, level; a bin of 32 bytes each. */
+#define NODE_BYTES(n_items) (16u + (n_items) * (NJ_DIGEST_BYTES + 2u))
+
 struct node {
     struct nj_digest items[NJ_LIST_FANOUT];
     unsigned n_items;
@@ -111,7 +114,9 @@ static int spine_put(struct nj_list *list, unsigned level, const struct nj_objec
     int r;
 
     nj_buf_init(&buf, NJ_OBJECT_MAX_BYTES);
-    r = node_encode(node->items, node->n_items, level, &buf, err);
+    r = nj_buf_reserve(&buf, NODE_BYTES(node->n_items), err);
+    if (r == 0)
+        r = node_encode(node->items, node->n_items, level, &buf, err);
     if (r < 0)
         return r;
     if (sink)
