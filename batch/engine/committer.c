@@ -108,8 +108,8 @@ static void hand_over(struct nj_committer *committer)
     pthread_mutex_lock(&committer->lock);
     committer->batch = batch;
     committer->batch_written = false;
-    pthread_cond_broadcast(&committer->handed);
     pthread_mutex_unlock(&committer->lock);
+    pthread_cond_broadcast(&committer->handed); /* behind the lock, which it would run into */
 }
 
 /* Unless more are about to be told: then they ask soon, and share it. */
