@@ -369,7 +369,7 @@ static int append_bundle(struct nj_buf *row, const struct nj_live *live, enum nj
     if (live->sequence == 0) /* it failed before there was anything to record */
         return nj_buf_text(row, ",\"bundle\":null,\"replay\":null", err);
     nj_live_own_bundle_name(live, name, sizeof(name));
-    if (status == NJ_STATUS_SUSPENDED) { /* its record is in the run's journal still */
+    if (status == NJ_STATUS_SUSPENDED || live->unbundled) { /* its record is in the journal still */
         if (asprintf(&replay, "nightjar-replay show %s:%s", live->engine->dir.path,
                      live->plan->key) < 0)
             return nj_fail_nomem(err);

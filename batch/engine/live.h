@@ -106,10 +106,11 @@ struct nj_live {
     struct nj_buf closed_bytes; /* after a crash: what closed was read from */
     bool scanned;               /* the workspace was walked since the last call */
     void (*after_scan)(struct nj_live *live);
-    bool again;  /* this attempt was not the last: seat->due_ms says when the next begins */
-    bool failed; /* the engine gave it up */
-    char *why;   /* it did; NULL: no memory was left for the words */
-    char *row;   /* its line in results.jsonl, NULL until it has one */
+    bool again;     /* this attempt was not the last: seat->due_ms says when the next begins */
+    bool failed;    /* the engine gave it up */
+    char *why;      /* it did; NULL: no memory was left for the words */
+    bool unbundled; /* no bundle can hold its record, which stays in the journal */
+    char *row;      /* its line in results.jsonl, NULL until it has one */
     bool publish_queued;
     TAILQ_ENTRY(nj_live) publish_link;
     bool finished; /* archived, or as far as it goes in this process */

@@ -128,7 +128,7 @@ static int finish_facts(struct nj_live *live, struct nj_error *err)
     if (live->failed && nj_fold_end(fold, nj_live_event(live, NJ_EVENT_CLOSED).time_ns,
                                     NJ_STATUS_FAILED, "engine", why_of(live), err) < 0)
         return -(int)err->code;
-    if (live->sequence == 0)
+    if (live->sequence == 0 || live->unbundled)
         return nj_live_keep_facts(live, err);
     nj_live_own_bundle_name(live, name, sizeof(name));
     fold->facts.bundle = nj_arena_text(&fold->arena, name);
@@ -164,20 +164,39 @@ static int append_archived(struct nj_live *live, struct nj_error *err)
     return 0;
 }
 
+/* end_unbundled - what no bundle can hold is the session's failure: at the next resume it would be
+ * none again, and the run never come to its end */
+static int end_unbundled(struct nj_live *live, const struct nj_error *why, struct nj_error *err)
+{
+    live->unbundled = live->failed = true;
+    free(live->why);
+    if (asprintf(&live->why, "no bundle can hold its record, which stays in the journal: %s",
+                 why->text) < 0)
+        live->why = NULL;
+    if (nj_live_row(live, NJ_STATUS_FAILED, "engine", why_of(live), err) < 0)
+        return -(int)err->code;
+    return append_archived(live, err);
+}
+
 static void on_published(void *ctx, const struct nj_error *err)
 {
     struct nj_live *live = ctx;
     struct nj_engine *engine = live->engine;
     struct nj_error append_err = {0};
+    int r;
 
     live->worker = NULL;
     engine->workers--;
     if (engine->failed)
         return;
     nj_thinning_go_on(engine);
-    if (err) /* a full disk, most likely: what is in the journal is safe, the run can be resumed */
+    if (err && err->code != NJ_E_LIMIT) {
+        /* a full disk, most likely: what is in the journal is safe, the run can be resumed */
         nj_engine_fail(engine, err);
-    else if (append_archived(live, &append_err) < 0)
+        return;
+    }
+    r = err ? end_unbundled(live, err, &append_err) : append_archived(live, &append_err);
+    if (r < 0)
         nj_engine_fail(engine, &append_err);
     else
         nj_live_start_publishing(engine);

@@ -54,3 +54,33 @@ take_away() {
     [ "$(awk '{ s += $1 } END { printf "%d", s / 1e9 }' taken)" -ge "$gigabytes" ] || complain "less was written than should be"
     [ "$most" -lt 1000000000 ] || complain "the journal had $most bytes"
 }
+
+@test "a session that wrote more than a bundle holds fails, and the run goes on to its end" {
+    [ "${NJ_FULL-}" = 1 ] || skip "long: NJ_FULL=1 runs it"
+    skip_without namespaces
+    # Eleven steps of 420 MB that are all different, and pack well.
+    cat >replies.yaml <<-'YAML'
+	replies:
+	  - when: {turn: 1, matches: small}
+	    say: "small"
+	  - when: {turn: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}
+	    say: "x"
+	    call: [{tool: code_execution, input: {language: bash, code: "n=$(cat n || echo 1); echo $((n + 1)) >n; seq $((n * 100000000)) $((n * 100000000 + 44000000)) | head -c 420000000 >f"}}]
+	  - say: "written"
+	YAML
+    cat >job.yaml <<-'YAML'
+	nightjar: 1
+	models: {worker: [{provider: script, script: replies.yaml}]}
+	agents: {writer: {model: worker, reproducible: D0, tools: [{type: code_execution}]}}
+	sessions:
+	  - {name: large, agent: writer, input: "Go."}
+	  - {name: small, agent: writer, input: "A small one."}
+	YAML
+    expect 1 nightjar run job.yaml --run-dir run
+    same "$(result small)" "small"
+    grep '"key":"large"' run/results.jsonl | grep -q '"status":"failed".*no bundle can hold its record.*"bundle":null' || complain "$(cat run/results.jsonl)"
+    expect 1 nightjar resume run
+    expect 0 nightjar-replay show run:large
+    has "closed: succeeded: written"
+    expect 0 nightjar-replay fsck run
+}
