@@ -19,7 +19,6 @@
 #include "formats/base/banned.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define WARM_PER_CALL 4 /* manifest.h: limits.warm_boxes */
 
 /* ---- the host ---- */
 
@@ -126,9 +125,11 @@ static const struct nj_plan_session *session_of(const struct nj_plan *plan, size
 /* ---- sums ---- */
 
 struct demand {
-    uint64_t calls; /* at once */
-    uint64_t boxes; /* at once, warm or busy */
+    uint64_t calls;       /* at once */
+    uint64_t boxes;       /* at once, warm or busy */
+    uint64_t boxes_least; /* of these: kept where memory is short, too */
     uint64_t memory_bytes;
+    uint64_t memory_least;     /* with no more boxes than those */
     uint64_t workspaces_bytes; /* what all workspaces together can put into the journal once over */
 };
 
@@ -146,20 +147,27 @@ static uint64_t plus(uint64_t a, uint64_t b)
     return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
+/* within - of both bounds the upper one holds */
+static uint64_t within(uint64_t value, uint64_t least, uint64_t most)
+{
+    if (value < least)
+        value = least;
+    return value < most ? value : most;
+}
+
 static void add_up(const struct nj_plan *plan, const struct nj_explain_host *host,
                    struct demand *ret)
 {
     const struct nj_manifest_limits *limits = &plan->manifest->limits;
     struct demand demand = {.calls = limits->tool_calls ? limits->tool_calls : host->cpus};
     uint64_t alive = limits->sessions < plan->n_sessions ? limits->sessions : plan->n_sessions;
+    struct nj_manifest_warm warm;
     uint64_t memory_most = 0;
     uint64_t size_most = 0;
 
-    demand.boxes = limits->warm_boxes ? limits->warm_boxes : times(demand.calls, WARM_PER_CALL);
-    if (demand.boxes < demand.calls)
-        demand.boxes = demand.calls;
-    if (demand.boxes > alive)
-        demand.boxes = alive;
+    warm = nj_manifest_warm(limits, demand.calls);
+    demand.boxes = within(warm.most, demand.calls, alive);
+    demand.boxes_least = within(warm.least, demand.calls, alive);
     if (demand.calls > demand.boxes)
         demand.calls = demand.boxes;
     for (size_t i = 0; i < plan->n_sessions; i++) {
@@ -171,18 +179,23 @@ static void add_up(const struct nj_plan *plan, const struct nj_explain_host *hos
         demand.workspaces_bytes = plus(demand.workspaces_bytes, config->max_size_bytes);
     }
     demand.memory_bytes = plus(times(demand.calls, memory_most), times(demand.boxes, size_most));
+    demand.memory_least =
+        plus(times(demand.calls, memory_most), times(demand.boxes_least, size_most));
     *ret = demand;
 }
 
+/* explain_sum - @least: what it takes at least to go on, the rest is given back where it must be */
 static void explain_sum(struct nj_rows *rows, const char *label, const char *what, uint64_t most,
-                        const char *has, uint64_t available, const char *advice)
+                        uint64_t least, const char *has, uint64_t available, const char *advice)
 {
     nj_rows_put(rows, "at most ");
     nj_rows_size(rows, most);
     nj_rows_put(rows, " %s; ", what);
     nj_rows_size(rows, available);
     nj_rows_put(rows, " %s", has);
-    if (most > available)
+    if (least <= available && most > available)
+        nj_rows_put(rows, "; where it is short, boxes of sessions that wait are let go");
+    if (least > available)
         nj_rows_put(rows, ": NOT ENOUGH if every box uses all it may; %s", advice);
     nj_rows_row(rows, label);
 }
@@ -248,9 +261,11 @@ static void explain_run(struct nj_rows *rows, const struct nj_plan *plan,
     nj_rows_row(rows, "bundles");
     nj_rows_put(rows, "this host");
     nj_rows_line(rows);
-    explain_sum(rows, "memory", "for boxes and workspaces", demand.memory_bytes, "available",
-                host->memory_bytes, "lower limits.tool_calls, limits.warm_boxes or agents' sizes");
+    explain_sum(rows, "memory", "for boxes and workspaces", demand.memory_bytes,
+                demand.memory_least, "available", host->memory_bytes,
+                "lower limits.tool_calls, limits.warm_boxes or agents' sizes");
     explain_sum(rows, "disk", "for inputs and each workspace once",
+                plus(inputs->bytes, demand.workspaces_bytes),
                 plus(inputs->bytes, demand.workspaces_bytes), "free here", host->disk_bytes,
                 "keep the run elsewhere (--run-dir) or lower max_size_mb");
 }

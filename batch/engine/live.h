@@ -174,7 +174,9 @@ struct nj_engine {
     size_t tool_slots;
     size_t tool_slots_used;
     struct nj_live_list slot_queue;
-    size_t warm_max;
+    size_t warm_least; /* where memory is short */
+    size_t warm_most;
+    size_t warm_max; /* one of the two */
     size_t warm;
     struct nj_live_list idle;
 
@@ -282,6 +284,10 @@ void nj_live_grant_slots(struct nj_engine *engine);
 /* nj_live_keep_ahead - as many boxes opened ahead as there is room for beside the warm ones, and
  * sessions that may still want one. To be called when either may have changed. */
 void nj_live_keep_ahead(struct nj_engine *engine);
+
+/* nj_live_fit_warm - let go of boxes of sessions that wait, of some at a time, where more are kept
+ * than may be */
+void nj_live_fit_warm(struct nj_engine *engine);
 
 /* nj_live_start_held - restores, takings and publications that waited for thinning.h */
 void nj_live_start_held(struct nj_engine *engine);

@@ -17,6 +17,8 @@
 
 #include "formats/base/banned.h"
 
+#define FIT_AT_ONCE 16 /* boxes let go of in one piece of the loop's work */
+
 static void go_on(struct nj_live *live);
 
 /* ---- what is told ---- */
@@ -179,6 +181,15 @@ static void make_room(struct nj_engine *engine)
 {
     while (engine->warm >= engine->warm_max && !TAILQ_EMPTY(&engine->idle))
         nj_live_drop_box(TAILQ_FIRST(&engine->idle), "least recently used");
+}
+
+void nj_live_fit_warm(struct nj_engine *engine)
+{
+    for (int i = 0; i < FIT_AT_ONCE && engine->warm > engine->warm_max; i++) {
+        if (TAILQ_EMPTY(&engine->idle))
+            return;
+        nj_live_drop_box(TAILQ_FIRST(&engine->idle), "the host's memory is short");
+    }
 }
 
 /* ---- loss ---- */

@@ -39,8 +39,6 @@
 #define PUBLISHERS_AHEAD                                                                           \
     4u /* forked at the start, when it is cheap; more only where they are needed */
 #define THINNERS 1u
-#define BOXES_PER_SLOT                                                                             \
-    4 /* warm boxes by default: enough for sessions that wait between two calls */
 
 /* ---- what was read is kept ---- */
 
@@ -368,6 +366,20 @@ static int make_seats(struct nj_engine *engine, struct nj_error *err)
     return nj_queue_new(engine->manifest, groups, plan->n_sessions, &engine->queue, err);
 }
 
+static void set_warm(struct nj_engine *engine, const struct nj_manifest_limits *limits)
+{
+    struct nj_manifest_warm warm = nj_manifest_warm(limits, engine->tool_slots);
+    size_t bearable = limits->warm_boxes ? SIZE_MAX : nj_sandbox_boxes_bearable();
+
+    engine->warm_least = (size_t)warm.least;
+    engine->warm_most = (size_t)warm.most;
+    if (engine->warm_most > bearable)
+        engine->warm_most = bearable;
+    if (engine->warm_most < engine->warm_least)
+        engine->warm_most = engine->warm_least;
+    engine->warm_max = engine->warm_most;
+}
+
 static void set_limits(struct nj_engine *engine)
 {
     const struct nj_manifest_limits *limits = &engine->manifest->limits;
@@ -377,8 +389,7 @@ static void set_limits(struct nj_engine *engine)
     int cpus = get_nprocs();
 
     engine->tool_slots = limits->tool_calls ? (size_t)limits->tool_calls : (size_t)cpus;
-    engine->warm_max =
-        limits->warm_boxes ? (size_t)limits->warm_boxes : engine->tool_slots * BOXES_PER_SLOT;
+    set_warm(engine, limits);
     engine->workers_max = (unsigned)cpus;
     engine->evict_always = evict && strcmp(evict, "1") == 0;
     engine->take_always = take && strcmp(take, "1") == 0;

@@ -77,6 +77,31 @@ static int await_reply(struct nj_sandbox *sandbox, int timeout_ms, struct nj_err
     return r;
 }
 
+static size_t half_of(const char *path)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    struct nj_error ignored;
+    unsigned long long value;
+
+    nj_buf_init(&text, 64);
+    if (nj_fsio_read_file(AT_FDCWD, path, &text, &ignored) < 0 ||
+        nj_buf_append(&text, "", 1, &ignored) < 0)
+        return SIZE_MAX; /* this kernel has no such bound */
+    value = strtoull((const char *)text.data, NULL, 10) / 2;
+    return value > NJ_SANDBOX_AHEAD_MAX + 1 ? (size_t)value - NJ_SANDBOX_AHEAD_MAX - 1 : 0;
+}
+
+size_t nj_sandbox_boxes_bearable(void)
+{
+    size_t instances, groups;
+
+    if (nj_helper_own_uids())
+        return SIZE_MAX;
+    instances = half_of("/proc/sys/fs/inotify/max_user_instances");
+    groups = half_of("/proc/sys/fs/fanotify/max_user_groups");
+    return instances < groups ? instances : groups;
+}
+
 int nj_sandbox_start(const char *run_name, struct nj_sandbox **ret_sandbox, struct nj_error *err)
 {
     NJ_AUTO(nj_sandbox_free) struct nj_sandbox *sandbox = NULL;

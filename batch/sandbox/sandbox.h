@@ -108,6 +108,11 @@ int nj_sandbox_add_rootfs(struct nj_sandbox *sandbox, const struct nj_workspace_
                           bool is_tar, const struct nj_object_source *source,
                           struct nj_error *err) NJ_MUST_USE;
 
+/* nj_sandbox_boxes_bearable - how many boxes can be kept so that as many of another run of this
+ * user have what theirs need of the kernel: each hears of changes by a fanotify group and an
+ * inotify instance, of which a user has some 128. Boxes of root have users of their own. */
+size_t nj_sandbox_boxes_bearable(void);
+
 /* nj_box_open - build a box with an empty workspace. @opened gets the box, or NULL and why; never
  * before nj_box_open() returned. */
 typedef void (*nj_box_opened)(void *ctx, struct nj_box *box, const struct nj_error *err);

@@ -410,7 +410,7 @@ struct nj_manifest_group {
 struct nj_manifest_limits {
     uint64_t sessions;        /* alive at once; default 64 */
     uint64_t tool_calls;      /* running code at once; 0: as many as CPUs */
-    uint64_t warm_boxes;      /* kept while their sessions wait; 0: as many as tool_calls times 4 */
+    uint64_t warm_boxes;      /* kept while their sessions wait; 0: see nj_manifest_warm() */
     int64_t budget_micro_usd; /* -1: none */
     int64_t session_budget_micro_usd; /* -1: none */
     const char *deadline;             /* "06:00 Europe/Berlin"; NULL: none */
@@ -420,6 +420,33 @@ struct nj_manifest_limits {
     uint64_t fail_over_count; /* their number instead; NJ_MANIFEST_NO_COUNT: the share counts */
     uint64_t disk_free_mb;    /* no session begins with less free where the run is; default 1024 */
 };
+
+/*
+ * nj_manifest_warm - how many boxes are kept while their sessions wait
+ *
+ * What the manifest says, whatever the host has left; else a box for each session that is alive, 64
+ * at most (each holds a few processes and namespaces, 1 to 2 MiB and what its workspace has), and
+ * where memory is short enough for sessions between two of @calls calls at a time.
+ */
+struct nj_manifest_warm {
+    uint64_t most;
+    uint64_t least; /* where memory is short */
+};
+
+#define NJ_MANIFEST_WARM_MAX 64
+#define NJ_MANIFEST_WARM_PER_CALL 4
+
+static inline struct nj_manifest_warm nj_manifest_warm(const struct nj_manifest_limits *limits,
+                                                       uint64_t calls)
+{
+    uint64_t least = calls * NJ_MANIFEST_WARM_PER_CALL; /* a manifest has 4096 calls at most */
+    uint64_t most =
+        limits->sessions < NJ_MANIFEST_WARM_MAX ? limits->sessions : NJ_MANIFEST_WARM_MAX;
+
+    if (limits->warm_boxes > 0)
+        return (struct nj_manifest_warm){limits->warm_boxes, limits->warm_boxes};
+    return (struct nj_manifest_warm){most > least ? most : least, least};
+}
 
 #define NJ_MANIFEST_NO_COUNT UINT64_MAX
 

@@ -206,3 +206,51 @@ BASH
     # Made of what the agent left, and read by tools of people: links may stay links, but must not be followed.
     same "$(find run/outputs -xtype f -lname '/*' | wc -l)" "$(find run/outputs -type l -lname '/etc/passwd' | wc -l)"
 }
+
+# evictions RUN WORDS - how often a box was let go of so
+evictions() {
+    local n
+    for n in 1 2 3 4 5 6; do nightjar-replay show "$1:00$n"; done | grep -c "$2" || :
+}
+
+@test "each session that waits keeps its box, unless limits.warm_boxes says how many" {
+    local few kept
+    awk '/^MemTotal/ { all = $2 } /^MemAvailable/ { free = $2 } END { exit !(free > all / 3) }' /proc/meminfo ||
+        skip "this host's memory is short: boxes are let go of"
+    unset NJ_TEST_EVICT_ALWAYS
+    SESSIONS=6 job_many 6
+    sed -i 's/^limits: {/limits: {tool_calls: 1, /' job.yaml
+    grep -q 'tool_calls: 1, sessions: 6' job.yaml
+    expect 0 nightjar check --plan job.yaml
+    has_out "6 sessions alive, 1 tool call, 6 boxes kept"
+    expect 0 nightjar run job.yaml --run-dir kept
+    sed -i 's/^limits: {/limits: {warm_boxes: 2, /' job.yaml
+    expect 0 nightjar check --plan job.yaml
+    has_out "6 sessions alive, 1 tool call, 2 boxes kept"
+    expect 0 nightjar run job.yaml --run-dir few
+    kept=$(evictions kept "box evicted") few=$(evictions few "box evicted: least recently used")
+    same "$kept" 0 "boxes let go of"
+    [ "$few" -ge 1 ] || { echo "with two boxes for six sessions none was let go of" >&2; return 1; }
+    diff <(facts kept) <(facts few)
+}
+
+first_replies() { [ -e log ] && [ "$(grep -c '"turn":1' log)" -ge "$1" ]; }
+meminfo() { printf 'MemTotal: 1000 kB\nMemAvailable: %d kB\n' "$1" >meminfo.next && mv meminfo.next meminfo; }
+
+@test "where the host's memory gets short, boxes of sessions that wait are let go of, and the end is the same" {
+    unset NJ_TEST_EVICT_ALWAYS
+    SESSIONS=8 job_many 8
+    sed -i 's/^limits: {/limits: {tool_calls: 1, /' job.yaml
+    meminfo 900
+    NJ_TEST_MEMINFO=$PWD/meminfo expect 0 nightjar run job.yaml --run-dir kept
+    # They wait long for their second reply; meanwhile memory gets short.
+    sed -i '/turn: 2/,/delay_ms/s/delay_ms: 0/delay_ms: 6000/' replies.yaml
+    NJ_TEST_MEMINFO=$PWD/meminfo NJ_SCRIPT_LOG=$PWD/log begin nightjar run job.yaml --run-dir few
+    until_true 20 first_replies 8
+    sleep 2
+    meminfo 100
+    ended 0
+    [ "$(evictions kept "box evicted")" -eq 0 ]
+    [ "$(evictions few "box evicted: the host's memory is short")" -ge 1 ]
+    diff <(facts kept | grep ^row) <(facts few | grep ^row) # another script has other digests
+}

@@ -144,6 +144,56 @@ static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
                                  "              free some, keep the run elsewhere (--run-dir)"));
 }
 
+static void boxes_that_are_only_kept_for_speed_are_no_need(void **state)
+{
+    const struct nj_explain_host host = {400 << 20, UINT64_C(1) << 40, 1};
+
+    (void)state;
+    scratch_dir(&scratch, "config");
+    for (char name[] = "in/a"; name[3] <= 'z'; name[3]++)
+        scratch_file(&scratch, name, "x", 0644);
+    plan(HEAD
+         "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, key: \"{item.stem}\", input: x}\n"
+         "limits: {sessions: 20}\n");
+    assert_non_null(strstr(explained(&host), "20 sessions alive, 1 tool call, 20 boxes kept"));
+    assert_non_null(strstr(explained(&large), "20 sessions alive, 4 tool calls, 20 boxes kept"));
+    assert_non_null(strstr(explained(&host), "at most 300 MiB for boxes and workspaces; 400 MiB"));
+    assert_null(strstr(explained(&host), "it is short"));
+}
+
+static void where_memory_is_short_boxes_go_first(void **state)
+{
+    const struct nj_explain_host small = {200 << 20, UINT64_C(1) << 40, 1};
+
+    (void)state;
+    scratch_dir(&scratch, "config");
+    for (char name[] = "in/a"; name[3] <= 'z'; name[3]++)
+        scratch_file(&scratch, name, "x", 0644);
+    plan(HEAD
+         "  - {name: g, agent: w, for_each: {glob: \"in/*\"}, key: \"{item.stem}\", input: x}\n"
+         "limits: {sessions: 20}\n");
+    assert_non_null(strstr(explained(&small), "200 MiB available;"));
+    assert_non_null(strstr(explained(&small), "is short, boxes of"));
+    assert_null(strstr(explained(&small), "NOT ENOUGH"));
+}
+
+static void warm_boxes_are_the_manifests_or_bounded(void **state)
+{
+    struct nj_manifest_limits limits = {.sessions = 64};
+
+    (void)state;
+    assert_int_equal(nj_manifest_warm(&limits, 2).most, 64);
+    assert_int_equal(nj_manifest_warm(&limits, 2).least, 8);
+    limits.sessions = 1000;
+    assert_int_equal(nj_manifest_warm(&limits, 2).most, 64);
+    assert_int_equal(nj_manifest_warm(&limits, 100).most, 400);
+    limits.sessions = 3;
+    assert_int_equal(nj_manifest_warm(&limits, 2).most, 8);
+    limits.warm_boxes = 5;
+    assert_int_equal(nj_manifest_warm(&limits, 2).most, 5);
+    assert_int_equal(nj_manifest_warm(&limits, 2).least, 5);
+}
+
 static void names_cannot_drive_a_terminal(void **state)
 {
     (void)state;
@@ -216,6 +266,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_folder(a_job_is_told_in_full),
         with_folder(a_host_that_is_too_small_is_said_with_the_cure),
+        with_folder(boxes_that_are_only_kept_for_speed_are_no_need),
+        with_folder(where_memory_is_short_boxes_go_first),
+        with_folder(warm_boxes_are_the_manifests_or_bounded),
         with_folder(names_cannot_drive_a_terminal),
         with_folder(links_that_were_left_out_are_told),
         with_folder(an_input_is_counted_once),
