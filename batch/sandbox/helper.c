@@ -27,6 +27,7 @@
 #include <time.h>
 
 #include "batch/sandbox/fuse_device.h"
+#include "batch/sandbox/kept_ops.h"
 #include "batch/sandbox/probe.h"
 #include "batch/sandbox/store.h"
 #include "batch/sandbox/supervisor.h"
@@ -61,6 +62,7 @@ struct helper {
     const char *store;
     bool own_uids;
     struct nj_cgroups cgroups;
+    struct nj_kept_ops kept_ops;
     struct nj_filter payload_filter;
     struct nj_filter soft_filter; /* of payloads whose memory no cgroup bounds */
     struct nj_filter supervisor_filter;
@@ -363,8 +365,12 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
     nj_auto_close int reading = -1, writing = -1;
     struct nj_supervisor_setup setup;
     pid_t self = getpid(), pid;
+    const struct nj_ops *ops;
     int pipe_fds[2], r;
 
+    r = nj_kept_ops_get(&h->kept_ops, &msg->open.plan, h->store, &ops, err);
+    if (r < 0)
+        return r;
     r = nj_cgroup_make(&h->cgroups, msg->open.box, &msg->open.plan, &cgroup, err);
     if (r < 0)
         return r;
@@ -376,6 +382,7 @@ static int fork_supervisor(struct helper *h, const struct nj_msg *msg, int box_f
         .engine_fd = box_fd,
         .alive_fd = writing,
         .plan = &msg->open.plan,
+        .ops = ops,
         .store = h->store,
         .own_uid = h->own_uids
                        ? NJ_HELPER_UID_FIRST +
@@ -600,6 +607,7 @@ void nj_helper_run(int engine_fd, const char *build, const char *run_name)
     if (r < 0)
         fprintf(stderr, "nightjar: %s\n", err.text); /* to the engine's own standard error */
     shut_down(&h);
+    nj_kept_ops_done(&h.kept_ops);
     nj_fault_done();
     _exit(r < 0 ? 1 : 0);
 }

@@ -295,9 +295,7 @@ static int set_up(struct nj_supervisor *s, struct nj_arena *arena, struct nj_err
     bool soft = setup->cgroup.memory_oom_fd < 0 || setup->cgroup.pids_events_fd < 0;
     int r;
 
-    r = nj_ops_build(setup->plan, setup->store, arena, &s->ops, err);
-    if (r < 0)
-        return r;
+    s->ops = *setup->ops;
     stage_dir = nj_arena_printf(arena, "%s/root", setup->store);
     if (!stage_dir)
         return nj_fail_nomem(err);

@@ -20,6 +20,7 @@ struct nj_supervisor_setup {
     int engine_fd;
     int alive_fd;
     const struct nj_box_plan *plan; /* checked */
+    const struct nj_ops *ops;       /* the same, spelled out */
     const char *store;              /* inputs; its directory "root" is where boxes are built */
     uid_t own_uid;                  /* to become; (uid_t)-1: stay who we are */
     pid_t helper_pid;
