@@ -98,8 +98,13 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
     call->active_ms = call->http->now_ms;
     if (call->cancelled)
         return 0;
-    if (call->head_done)
-        return len; /* trailers */
+    if (call->head_done) { /* trailers: nobody asks for them, and libcurl keeps each */
+        call->trailer_bytes += len;
+        if (call->trailer_bytes <= NJ_HTTP_HEADER_MAX_BYTES)
+            return len;
+        call->end = NJ_HTTP_TOO_LARGE;
+        return 0;
+    }
     status = nj_http_status_read(line);
     if (status > 0) {
         call->status = status;
@@ -130,6 +135,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     if (call->cancelled)
         return 0;
     call->received_bytes += len;
+    if (!call->head_done) { /* bytes of another protocol, behind 101 */
+        call->end = NJ_HTTP_CUT;
+        return 0;
+    }
     if (call->received_bytes > call->received_max_bytes) {
         call->end = NJ_HTTP_TOO_LARGE;
         return 0;
@@ -340,13 +349,13 @@ void nj_http_call_tell(struct nj_http_call *call, CURLcode code, enum nj_http_en
                        (unsigned long long)call->received_bytes);
         return;
     case NJ_HTTP_TOO_LARGE:
-        if (call->head_done)
+        if (call->head_done && call->trailer_bytes <= NJ_HTTP_HEADER_MAX_BYTES)
             (void)snprintf(call->text, sizeof(call->text), "the answer has more than %llu bytes",
                            (unsigned long long)call->received_max_bytes);
         else
             (void)snprintf(call->text, sizeof(call->text),
-                           "the answer's headers have more than %u bytes",
-                           NJ_HTTP_HEADER_MAX_BYTES);
+                           "the answer's %s have more than %u bytes",
+                           call->head_done ? "trailers" : "headers", NJ_HTTP_HEADER_MAX_BYTES);
         return;
     case NJ_HTTP_STOPPED:
         (void)snprintf(call->text, sizeof(call->text), "stopped after %llu bytes",
@@ -365,6 +374,12 @@ void nj_http_call_tell(struct nj_http_call *call, CURLcode code, enum nj_http_en
     else if (call->too_new)
         (void)snprintf(call->text, sizeof(call->text),
                        "the server wants HTTP/1.1 (HTTP_1_1_REQUIRED), which the next try uses");
+    else if (call->status == 101 && !call->head_done)
+        (void)snprintf(call->text, sizeof(call->text),
+                       "the server changed the protocol (101), which nobody asked for");
+    else if (code == CURLE_OUT_OF_MEMORY && call->status && !call->head_done)
+        (void)snprintf(call->text, sizeof(call->text),
+                       "a line of the answer's headers has more than 100 KB, or memory is out");
     else if (!call->text[0])
         (void)snprintf(call->text, sizeof(call->text), "%s",
                        code == CURLE_OK ? "the connection ended within the answer's headers"

@@ -61,6 +61,7 @@ struct nj_http_call {
     bool head_done;
     uint64_t received_bytes;
     uint64_t received_max_bytes;
+    uint64_t trailer_bytes;
 
     uint64_t began_ms, active_ms;
     uint64_t first_byte_ms, idle_ms, deadline_ms;

@@ -78,7 +78,7 @@ enum nj_http_end {
     NJ_HTTP_CUT,       /* the connection broke, or the answer broke HTTP's rules */
     NJ_HTTP_STALLED,   /* first_byte_ms or idle_ms passed */
     NJ_HTTP_LATE,      /* deadline_ms passed */
-    NJ_HTTP_TOO_LARGE, /* headers or body beyond their cap */
+    NJ_HTTP_TOO_LARGE, /* headers, body or trailers beyond their cap */
     NJ_HTTP_STOPPED    /* the body callback said so */
 };
 

@@ -10,7 +10,7 @@
 #include "formats/base/buf.h"
 
 #define NJ_HTTP_HEADERS_MAX 128         /* in one answer; what comes after them is not looked at */
-#define NJ_HTTP_HEADER_MAX_BYTES 65536u /* of all headers of one answer */
+#define NJ_HTTP_HEADER_MAX_BYTES 65536u /* of all headers of one answer; its trailers as much */
 
 struct nj_http_header {
     struct nj_span name;

@@ -126,6 +126,16 @@ void nj_dialect_status_fault(int status, const char *message, struct nj_reply *r
     message = words;
 
     switch (status) {
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308:
+        nj_reply_fault(reply, NJ_CAUSE_ERROR, NJ_TRY_FINAL,
+                       "answered with another address (%d), where the key is not sent: is "
+                       "base_url right?%s%s",
+                       status, *message ? " " : "", message);
+        return;
     case 400:
     case 422:
         bad_request(message, reply);

@@ -376,6 +376,35 @@ static void caps_hold_for_headers_and_body(void **state)
         many->pieces[many->n_pieces++] =
             nj_span_text("X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
     expect_end(&options, "\r\n", many, NULL, NJ_HTTP_TOO_LARGE, "headers have more than");
+    many->pieces[0] = nj_span_text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+    expect_end(&options, "\r\n", many, NULL, NJ_HTTP_TOO_LARGE, "trailers have more than");
+    many->pieces[0] = nj_span_text("HTTP/1.1 200 OK\r\n");
+    for (size_t i = 1; i < many->n_pieces; i++)
+        many->pieces[i] = nj_span_text("X-Filler-in-one-line-without-an-end-aaaaaaaaaaa");
+    expect_end(&options, "\r\n", many, NULL, NJ_HTTP_CUT, "has more than 100 KB");
+    free(many);
+}
+
+/* Interim answers are none, however many; another protocol is nothing that was asked for. */
+static void what_comes_before_an_answer_is_none(void **state)
+{
+    static const struct stub_answer closes = {.close = true};
+    struct nj_http_options options = {0};
+    struct stub_answer *many = calloc(1, sizeof(*many));
+
+    (void)state;
+    assert_non_null(many);
+    expect_end(&options,
+               "HTTP/1.1 101 On\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nbytes of another",
+               &closes, NULL, NJ_HTTP_CUT, "changed the protocol (101)");
+    expect_end(&options,
+               "HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+               NULL, NULL, NJ_HTTP_WHOLE, "");
+    while (many->n_pieces + 1 < STUB_PIECES_MAX)
+        many->pieces[many->n_pieces++] = nj_span_text(
+            "HTTP/1.1 103 Early\r\nLink: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
+            "Link: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n");
+    expect_end(&options, "\r\n", many, NULL, NJ_HTTP_CUT, "Too large response headers");
     free(many);
 }
 
@@ -719,6 +748,7 @@ int main(void)
         cmocka_unit_test(time_limits_end_silence_and_trickles_alike),
         cmocka_unit_test(each_ends_by_its_own_limit),
         cmocka_unit_test(caps_hold_for_headers_and_body),
+        cmocka_unit_test(what_comes_before_an_answer_is_none),
         cmocka_unit_test(a_redirect_is_an_answer_like_any_other),
         cmocka_unit_test(what_we_would_not_ask_is_refused),
         cmocka_unit_test(a_line_end_in_a_header_is_refused_at_once),

@@ -259,7 +259,7 @@ static void errors_mean_what_their_status_and_type_say(void **state)
     expect_fault(a, 529, BODY("overloaded_error", "Overloaded"), NJ_CAUSE_OVERLOADED, NJ_TRY_AGAIN,
                  "Overloaded");
     expect_fault(a, 503, "<html>", NJ_CAUSE_OVERLOADED, NJ_TRY_AGAIN, "503");
-    expect_fault(a, 302, "", NJ_CAUSE_ERROR, NJ_TRY_FINAL, "302");
+    expect_fault(a, 302, "", NJ_CAUSE_ERROR, NJ_TRY_FINAL, "(302), where the key is not sent");
     expect_fault(a, 418, "[[[", NJ_CAUSE_ERROR, NJ_TRY_FINAL, "418");
 #undef BODY
     expect_fault(o, 429, "{\"error\":{\"message\":\"quota\",\"type\":\"insufficient_quota\"}}",
