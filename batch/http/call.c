@@ -96,6 +96,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
     int status;
 
     call->active_ms = call->http->now_ms;
+    nj_flood_none(&call->http->flood);
     if (call->cancelled)
         return 0;
     if (call->head_done) { /* trailers: nobody asks for them, and libcurl keeps each */
@@ -132,6 +133,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     size_t len = size * count;
 
     call->active_ms = call->http->now_ms;
+    nj_flood_none(&call->http->flood);
     if (call->cancelled)
         return 0;
     call->received_bytes += len;
@@ -501,6 +503,17 @@ static bool set_exchange(struct nj_http_call *call, const struct nj_http_request
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK;
 }
 
+static CURLcode on_context(CURL *easy, void *context, void *ctx)
+{
+    struct nj_http *http = ctx;
+
+    (void)easy;
+    if (http->trust)
+        nj_trust_give(http->trust, context);
+    nj_flood_watch(&http->flood, context);
+    return CURLE_OK;
+}
+
 static bool set_callbacks(CURL *easy)
 {
     return curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
@@ -513,7 +526,7 @@ static bool set_callbacks(CURL *easy)
 }
 
 /* What holds for every exchange: set once, a handle keeps it. */
-static bool set_rules(const struct nj_http *http, CURL *easy)
+static bool set_rules(struct nj_http *http, CURL *easy)
 {
     return set_callbacks(easy) &&
            curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
@@ -529,7 +542,9 @@ static bool set_rules(const struct nj_http *http, CURL *easy)
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SHARE, http->share) == CURLE_OK &&
-           (http->trust ? nj_trust_use(http->trust, easy)
+           curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_context) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, http) == CURLE_OK &&
+           (http->trust ? nj_trust_use(easy)
                         : !http->ca_file ||
                               curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
            (http->options.proxy_of_environment ||

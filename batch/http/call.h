@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "batch/http/client.h"
+#include "batch/http/flood.h"
 #include "batch/http/origins.h"
 #include "batch/http/trust.h"
 
@@ -33,7 +34,8 @@ struct nj_http {
     size_t n_calls;        /* made and not freed */
     uint64_t dead_ms;      /* when a kept connection was last found dead; 0: never */
     struct nj_origins old; /* servers that want HTTP/1.1 */
-    unsigned inside;       /* libcurl is on the stack */
+    struct nj_flood flood;
+    unsigned inside; /* libcurl is on the stack */
 };
 
 struct nj_http_call {

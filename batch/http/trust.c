@@ -64,17 +64,13 @@ void nj_trust_free(struct nj_trust *trust)
     free(trust);
 }
 
-static CURLcode on_context(CURL *easy, void *context, void *store)
-{
-    (void)easy;
-    SSL_CTX_set1_cert_store(context, store);
-    return CURLE_OK;
-}
-
-bool nj_trust_use(const struct nj_trust *trust, CURL *easy)
+bool nj_trust_use(CURL *easy)
 {
     return curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_context) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, trust->store) == CURLE_OK;
+           curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK;
+}
+
+void nj_trust_give(const struct nj_trust *trust, void *context)
+{
+    SSL_CTX_set1_cert_store(context, trust->store);
 }

@@ -18,7 +18,9 @@ struct nj_trust;
 struct nj_trust *nj_trust_load(const char *ca_file);
 void nj_trust_free(struct nj_trust *trust);
 
-/* nj_trust_use - make @easy verify by them; @trust outlives it */
-bool nj_trust_use(const struct nj_trust *trust, CURL *easy);
+/* nj_trust_use - make @easy read none by itself; nj_trust_give - and verify by @trust, as OpenSSL's
+ * @context is made (CURLOPT_SSL_CTX_FUNCTION) */
+bool nj_trust_use(CURL *easy);
+void nj_trust_give(const struct nj_trust *trust, void *context);
 
 #endif

@@ -120,3 +120,22 @@ all_done() { # SESSIONS
     for key in 001 002 003 004; do nightjar-replay show "$(bundle "$key")"; done >shown
     grep 'a failed attempt in turn 1' shown | grep -q 'the server wants HTTP/1.1' || complain "$(<shown)"
 }
+
+@test "frames that nobody waits for, without end: the try ends, and no session is held up" {
+    local stall before
+    models_replies '"m1": {}' '' <<<'{"say": "done"}'
+    models_tls
+    python3 -B "$NJ_ROOT/tests/lib/h2_flood.py" server.pem server.key flood.port >flood.out 2>&1 </dev/null 3>&- &
+    nj_started+=("$!")
+    until_true 60 test -s flood.port || complain "$(<flood.out)"
+    export SSL_CERT_FILE=$PWD/ca.pem
+    MODELS="[{provider: anthropic, model: m1, base_url: \"https://127.0.0.1:$(<flood.port)\", timeout_seconds: 30},
+      {provider: anthropic, model: m1, base_url: \"$models_url\", credential: key, when: [error]}]" job_models
+    before=$SECONDS
+    NJ_TEST_RETRY_MS=20 expect 0 nightjar run job.yaml --run-dir run
+    same "$(grep -c '"status":"succeeded"' run/results.jsonl)" 1 "sessions that succeeded"
+    # A turn of the loop would last as long as the try may, 30 seconds.
+    stall=$(python3 -I -c 'import json; print(json.load(open("run/run.json"))["loop_stall_ms"])')
+    python3 -I -c 'import sys; sys.exit(not float(sys.argv[1]) < 2000)' "$stall" || complain "a turn of the loop took $stall ms"
+    [ $((SECONDS - before)) -lt 60 ] || complain "the tries took their whole time"
+}
