@@ -13,6 +13,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 #define XXH_STATIC_LINKING_ONLY /* for a streaming state inside the writer */
 #include <xxhash.h>
@@ -36,6 +38,10 @@
  * growing one would copy it, and its fresh pages cost more than what is put there. A larger one is
  * given back to the system. */
 #define BATCH_BYTES (4u << 20)
+/* What is preallocated only becomes a file's content when it is first written, and that is recorded
+ * in the inode, which a sync then has to write, too. So zeros are written ahead, this many at a
+ * time: the syncs of what lands on them are of data alone. */
+#define AHEAD_BYTES (256u << 10)
 
 struct segment {
     int fd;
@@ -43,6 +49,8 @@ struct segment {
     unsigned refs;
     uint64_t capacity;
     uint64_t done; /* end of the last durable commit, 0 when there is none */
+    bool wants_zeros;
+    uint64_t written; /* all before it was once; used only within nj_journal_batch_write() */
 };
 
 /* What batches share; used only within nj_journal_batch_write(). */
@@ -83,6 +91,15 @@ struct nj_journal_writer {
 
 /* ---- segments ---- */
 
+/* wants_zeros - is it worth it to write zeros ahead? Elsewhere a block that is written again goes
+ * to another place, or nothing is gained. */
+static bool wants_zeros(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+}
+
 static int segment_create(struct nj_journal_writer *writer, uint32_t number,
                           struct segment **ret_segment, struct nj_error *err)
 {
@@ -106,6 +123,7 @@ static int segment_create(struct nj_journal_writer *writer, uint32_t number,
                        0); /* an empty one would be swept by recovery */
         return nj_wrap(err, "journal segment %s", name);
     }
+    segment->wants_zeros = wants_zeros(fd);
     segment->fd = nj_steal_fd(&fd);
     segment->number = number;
     segment->capacity = writer->start.segment_bytes;
@@ -599,6 +617,24 @@ static int pass(const char *point, struct nj_error *err)
     return 0;
 }
 
+/* write_ahead - zeros behind the batch, where it reaches what was never written. Behind a long one
+ * none: it is as long as what they would save. */
+static int write_ahead(const struct nj_journal_batch *batch, struct nj_error *err)
+{
+    static uint8_t zeros[AHEAD_BYTES]; /* not const: that would be in the program's file */
+    struct segment *segment = batch->segment;
+    uint64_t end = batch->offset + batch->bytes.len;
+    uint64_t ahead = segment->capacity - end < AHEAD_BYTES ? segment->capacity - end : AHEAD_BYTES;
+
+    if (!segment->wants_zeros || end <= segment->written)
+        return 0;
+    segment->written = end;
+    if (batch->bytes.len >= AHEAD_BYTES / 2)
+        return 0;
+    segment->written += ahead;
+    return nj_fsio_pwrite(segment->fd, zeros, (size_t)ahead, end, err);
+}
+
 static int batch_write(const struct nj_journal_batch *batch, struct nj_error *err)
 {
     int fd = batch->segment->fd;
@@ -607,6 +643,8 @@ static int batch_write(const struct nj_journal_batch *batch, struct nj_error *er
     r = pass("journal.before_write", err);
     if (r == 0)
         r = nj_fsio_pwrite(fd, batch->bytes.data, batch->bytes.len, batch->offset, err);
+    if (r == 0)
+        r = write_ahead(batch, err);
     if (r == 0)
         r = pass("journal.before_sync", err);
     if (r == 0)

@@ -860,6 +860,33 @@ static void after_a_failed_sync_nothing_more_is_written(void **state)
     assert_in_range(frames, 3, 4); /* the unsynced batch may be there or not */
 }
 
+/* The second write is of zeros, where they are written ahead, else of the second batch. */
+static void a_failed_write_of_zeros_is_an_end_too(void **state)
+{
+    struct fixture *fixture = *state;
+    struct nj_journal_writer *writer = open_writer(fixture);
+    struct nj_journal_recovery recovery;
+    struct nj_error err = {0};
+    unsigned frames = 0;
+    int r;
+
+    arm("write#2:eio");
+    must(append(writer, 0, NULL, &err), &err);
+    r = nj_journal_commit(writer, &err);
+    if (r == 0) {
+        must(append(writer, 1, NULL, &err), &err);
+        r = nj_journal_commit(writer, &err);
+    }
+    assert_int_equal(r, -NJ_E_SYSTEM);
+    assert_int_equal(err.sys_errno, EIO);
+    assert_int_equal(nj_journal_commit(writer, &err), -NJ_E_SYSTEM);
+    arm(NULL);
+    nj_journal_writer_close(writer);
+    must(nj_journal_recover(fixture->dir_fd, &recovery, &err), &err);
+    assert_int_equal(read_all(fixture->dir_fd, &frames, &err), NJ_JOURNAL_END);
+    assert_int_equal(frames, 1);
+}
+
 static void short_and_interrupted_writes_are_completed(void **state)
 {
     struct fixture *fixture = *state;
@@ -924,6 +951,7 @@ int main(void)
         T(a_full_disk_leaves_a_segment_to_suspend_in),
         T(a_full_disk_at_the_start_leaves_nothing_behind),
         T(after_a_failed_sync_nothing_more_is_written),
+        T(a_failed_write_of_zeros_is_an_end_too),
         T(short_and_interrupted_writes_are_completed),
         T(named_points_can_fail),
     };
