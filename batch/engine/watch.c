@@ -20,9 +20,8 @@
 #include "formats/base/banned.h"
 
 #define MEMORY_LOW_KB (512u << 10)
-#define WARM_MEMORY_PART                                                                           \
-    4 /* so much of memory is left to others, and to what grows in a second                        \
-       */
+/* A quarter of memory is left to others, and to what boxes grow by within a second. */
+#define WARM_MEMORY_PART 4
 #define MEMINFO_MAX_BYTES (64u << 10)
 
 /* Whether more sessions failed than the job allows. Those before a stop for this very reason do not
