@@ -149,6 +149,7 @@ int nj_engine_on_archived(struct nj_engine *engine, const struct nj_frame *frame
     if (nj_buf_append(&seat->facts, archived.facts.data, archived.facts.len, err) < 0)
         return -(int)err->code;
     seat->status = archived.status;
+    seat->unbundled = !nj_live_row_has_bundle(seat->row);
     seat->attempts++;
     seat->reopened = false;
     nj_live_free(seat->past); /* its frames and objects are of no account any more */

@@ -171,6 +171,7 @@ void nj_engine_ended(struct nj_live *live)
 
     seat->row = nj_steal_ptr(&live->row);
     seat->status = live->failed ? NJ_STATUS_FAILED : session->status;
+    seat->unbundled = live->unbundled;
     nj_queue_end(engine->queue, live->plan->number - 1);
     nj_live_keep_ahead(engine);
     engine->failures += seat->status == NJ_STATUS_FAILED;

@@ -211,17 +211,32 @@ void nj_live_free(struct nj_live *live)
     free(live);
 }
 
-/* A row as agents get it: key, group, status, result and error, and nothing behind them. What it
- * took (attempts, cost, tokens) is more after a kill, whose calls in flight count as spent, and the
- * bundle's path is one of this host: either would make another conversation of the same work. What
- * looks like the key inside a text has a backslash before its quotes. */
-static int append_for_agents(const char *row, struct nj_buf *out, struct nj_error *err)
+/* row_key - where @key with its quotes, comma and colon stands in @row. Inside a text it has a
+ * backslash before its quotes, and a result, whose JSON may have the same key, comes before. */
+static const char *row_key(const char *row, const char *key)
 {
-    static const char key[] = ",\"attempts\":";
     const char *at = NULL;
 
     for (const char *next = strstr(row, key); next; next = strstr(next + 1, key))
         at = next;
+    return at;
+}
+
+bool nj_live_row_has_bundle(const char *row)
+{
+    static const char none[] = ",\"bundle\":null,";
+    const char *at = row_key(row, ",\"bundle\":");
+
+    return at && strncmp(at, none, strlen(none)) != 0;
+}
+
+/* A row as agents get it: key, group, status, result and error, and nothing behind them. What it
+ * took (attempts, cost, tokens) is more after a kill, whose calls in flight count as spent, and the
+ * bundle's path is one of this host: either would make another conversation of the same work. */
+static int append_for_agents(const char *row, struct nj_buf *out, struct nj_error *err)
+{
+    const char *at = row_key(row, ",\"attempts\":");
+
     if (!at)
         return nj_fail(err, NJ_E_CORRUPT, "a row without the key attempts: %.100s", row);
     if (nj_buf_append(out, row, (size_t)(at - row), err) < 0)

@@ -164,6 +164,7 @@ struct nj_engine {
         struct nj_live *past;  /* recovered, to be gone on with; NULL once it lives again */
         uint64_t attempts;     /* that have ended */
         bool reused;           /* taken over from an earlier run: reused.h */
+        bool unbundled;        /* it ended without a bundle: what it left stays in the journal */
         int64_t due_ms;        /* wall clock: the next attempt begins no earlier */
         bool reopened; /* recovering: another attempt follows, of which there may be frames */
     } * seats;
@@ -242,6 +243,7 @@ struct nj_object_source nj_live_contents(struct nj_live *live);
 struct nj_event nj_live_event(const struct nj_live *live, enum nj_event_kind kind);
 int64_t nj_live_now_ns(void); /* of the wall clock */
 struct nj_live *nj_live_of(struct nj_seat *seat);
+bool nj_live_row_has_bundle(const char *row);
 int nj_live_row(struct nj_live *live, enum nj_status status, const char *error_kind,
                 const char *error_text, struct nj_error *err) NJ_MUST_USE;
 /* nj_live_keep_facts - pack the figures so far into its seat, where the views find them */

@@ -4,7 +4,9 @@
  * A worker at a time for each CPU; the others wait their turn. Order: CLOSED durable -> a worker
  * publishes the outputs and the bundle (each atomic, both idempotent) -> ARCHIVED with the row
  * durable -> the session is ended, or waits for its next attempt. A crash in between begins the
- * publication again.
+ * publication again. What cannot be published because it is too large or too deep is the session's
+ * failure: it is published once more as failed, without outputs, and a record that no bundle can
+ * hold stays in the journal.
  */
 #include "batch/engine/live.h"
 
@@ -28,13 +30,25 @@ static const char *kind_of(const struct nj_live *live)
     return live->failed ? "engine" : live->seat.session->error_kind;
 }
 
+/* They may have been there before the session's bundle was found too large. */
+static int take_back_outputs(const struct nj_live *live, struct nj_error *err)
+{
+    int fd = live->engine->dir.outputs_fd;
+
+    if (nj_fsio_remove_tree(fd, live->plan->slug, err) < 0)
+        return -(int)err->code;
+    return nj_fsio_sync_dir(fd, err);
+}
+
 static int publish_outputs(struct nj_live *live, const struct nj_order *order, struct nj_error *err)
 {
     NJ_AUTO(nj_buf_done) struct nj_buf report = {0};
     struct nj_object_source source = nj_live_source(live);
 
-    if (order->failed || !order->has_outputs)
+    if (!order->has_outputs)
         return 0;
+    if (order->failed)
+        return take_back_outputs(live, err);
     nj_buf_init(&report, 1u << 20);
     if (nj_outputs_publish(&source, &order->outputs, live->engine->dir.outputs_fd, live->plan->slug,
                            &report, err) < 0)
@@ -164,18 +178,37 @@ static int append_archived(struct nj_live *live, struct nj_error *err)
     return 0;
 }
 
-/* end_unbundled - what no bundle can hold is the session's failure: at the next resume it would be
- * none again, and the run never come to its end */
-static int end_unbundled(struct nj_live *live, const struct nj_error *why, struct nj_error *err)
+static bool has_outputs(const struct nj_live *live)
 {
-    live->unbundled = live->failed = true;
+    return live->closed && live->closed->closed.has_outputs;
+}
+
+static void queue(struct nj_live *live)
+{
+    TAILQ_INSERT_TAIL(&live->engine->publish_queue, live, publish_link);
+    live->publish_queued = true;
+}
+
+/* fail_published - outputs or a record beyond a limit are the session's failure: at the next resume
+ * they would be again, and the run never come to its end */
+static int fail_published(struct nj_live *live, const struct nj_error *why, struct nj_error *err)
+{
+    bool with_outputs = has_outputs(live) && !live->failed;
+
+    live->failed = true;
+    live->unbundled = !with_outputs;
     free(live->why);
-    if (asprintf(&live->why, "no bundle can hold its record, which stays in the journal: %s",
+    if (asprintf(&live->why, "%s%s",
+                 with_outputs ? "" : "no bundle can hold its record, which stays in the journal: ",
                  why->text) < 0)
         live->why = NULL;
-    if (nj_live_row(live, NJ_STATUS_FAILED, "engine", why_of(live), err) < 0)
+    live->again = nj_live_wants_again(live, kind_of(live));
+    if (nj_live_row(live, NJ_STATUS_FAILED, kind_of(live), why_of(live), err) < 0)
         return -(int)err->code;
-    return append_archived(live, err);
+    if (!with_outputs)
+        return append_archived(live, err);
+    queue(live);
+    return 0;
 }
 
 static void on_published(void *ctx, const struct nj_error *err)
@@ -195,7 +228,7 @@ static void on_published(void *ctx, const struct nj_error *err)
         nj_engine_fail(engine, err);
         return;
     }
-    r = err ? end_unbundled(live, err, &append_err) : append_archived(live, &append_err);
+    r = err ? fail_published(live, err, &append_err) : append_archived(live, &append_err);
     if (r < 0)
         nj_engine_fail(engine, &append_err);
     else
@@ -211,7 +244,7 @@ static int start_worker(struct nj_live *live, struct nj_error *err)
         return -(int)err->code;
     order->status = status_of(live);
     order->failed = live->failed;
-    order->has_outputs = live->closed && live->closed->closed.has_outputs;
+    order->has_outputs = has_outputs(live);
     if (order->has_outputs)
         order->outputs = live->closed->closed.outputs;
     nj_live_own_bundle_name(live, order->bundle, sizeof(order->bundle));
@@ -239,8 +272,7 @@ static void on_closed_durable(struct nj_commit_waiter *waiter)
 {
     struct nj_live *live = (struct nj_live *)((char *)waiter - offsetof(struct nj_live, waiter));
 
-    TAILQ_INSERT_TAIL(&live->engine->publish_queue, live, publish_link);
-    live->publish_queued = true;
+    queue(live);
     nj_live_start_publishing(live->engine);
 }
 

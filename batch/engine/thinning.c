@@ -101,12 +101,11 @@ static void finish(struct nj_engine *engine)
     thinning->ready = false;
 }
 
-/* has_ended - and its bundle has what it left. A text in a row cannot look like a key of it; a
- * result of JSON may, and its session then stays, which does no harm. */
+/* has_ended - and its bundle has what it left */
 static bool has_ended(const struct nj_engine_seat *seat)
 {
-    return seat->row && (seat->status == NJ_STATUS_SUCCEEDED || seat->status == NJ_STATUS_FAILED) &&
-           !strstr(seat->row, ",\"bundle\":null,");
+    return seat->row && !seat->unbundled &&
+           (seat->status == NJ_STATUS_SUCCEEDED || seat->status == NJ_STATUS_FAILED);
 }
 
 static size_t count_ended(const struct nj_engine *engine)

@@ -279,6 +279,17 @@ BASH
     same "$(find run/outputs -type f -printf '%f\n')" f
 }
 
+@test "outputs deeper than a folder may be are their session's failure, which has a bundle, and not the run's" {
+    job_one bash "" 'outputs: [/workspace/**]' <<<'for i in {1..300}; do mkdir d && cd d; done; echo fine >f'
+    printf '  - {name: two, agent: tester, key: two, input: "Go.", after: [one]}\n' >>job.yaml
+    expect 1 nightjar run job.yaml --run-dir run
+    grep '"key":"one"' run/results.jsonl | grep -q '"kind":"engine","message":"publish outputs one: .*folders deeper than 256"' || complain "$(cat run/results.jsonl)"
+    grep -q '"key":"two".*"status":"succeeded"' run/results.jsonl
+    same "$(find run/outputs -type f)" ""
+    expect 0 nightjar-replay verify "$(bundle one)"
+    expect 1 nightjar resume run
+}
+
 @test "texts of an agent cannot drive a terminal" {
     job_one bash <<<'printf "\033]0;title\007\033[2J"; touch "$(printf "\033[31mred")"'
     expect 0 nightjar run job.yaml --run-dir run

@@ -16,7 +16,7 @@ setup() {
 	  - when: {turn: [1, 2]}
 	    say: "writing"
 	    call: [{tool: code_execution, input: {language: bash, code: "{ [ -e data ] && echo 2 || echo 1; } | python3 -c 'import random; random.seed(int(input())); open(\"data\", \"wb\").write(random.randbytes(400000))'; sleep 0.1"}}]
-	  - say: "done: {last}"
+	  - say: '{"a": 1, "bundle": null, "b": 2}' # looks like a row without a bundle
 	YAML
     cat >job.yaml <<-'YAML'
 	nightjar: 1
