@@ -177,19 +177,21 @@ static void become_idle(struct nj_live *live)
     live->idle_queued = true;
 }
 
+/* let_go - of waiting boxes, until no more than @keep are warm */
+static void let_go(struct nj_engine *engine, size_t keep, const char *why)
+{
+    for (int i = 0; i < FIT_AT_ONCE && engine->warm > keep && !TAILQ_EMPTY(&engine->idle); i++)
+        nj_live_drop_box(TAILQ_FIRST(&engine->idle), why);
+}
+
 static void make_room(struct nj_engine *engine)
 {
-    while (engine->warm >= engine->warm_max && !TAILQ_EMPTY(&engine->idle))
-        nj_live_drop_box(TAILQ_FIRST(&engine->idle), "least recently used");
+    let_go(engine, engine->warm_max - 1, "least recently used");
 }
 
 void nj_live_fit_warm(struct nj_engine *engine)
 {
-    for (int i = 0; i < FIT_AT_ONCE && engine->warm > engine->warm_max; i++) {
-        if (TAILQ_EMPTY(&engine->idle))
-            return;
-        nj_live_drop_box(TAILQ_FIRST(&engine->idle), "the host's memory is short");
-    }
+    let_go(engine, engine->warm_max, "the host's memory is short");
 }
 
 /* ---- loss ---- */
