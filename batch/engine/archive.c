@@ -97,6 +97,10 @@ static int add_inputs(const struct nj_archive *archive, struct nj_bundle_writer 
     for (size_t i = 0; r == 0 && i < archive->n_mounts; i++)
         r = nj_tree_reach(&archive->inputs, &archive->mounts[i], add_input, &input, err);
     nj_buf_done(&input.bytes);
+    if (r < 0 && err->code == NJ_E_LIMIT) /* the job's fault: no session of it would fare better */
+        return nj_fail(err, NJ_E_INPUT,
+                       "inputs: %s; with \"archive: {inputs: reference}\" they are left out",
+                       err->text);
     return r < 0 ? nj_wrap(err, "inputs") : 0;
 }
 
