@@ -8,7 +8,8 @@
  * does not either), in one that was opened ahead while nothing else was to do (ahead), in warm ones
  * with the reproducible layer at each level, and each peer from spawn to exit. Then how many a
  * second, two at a time, and the processor time of each with all that it starts and ends, which
- * says the same on a busy machine as on an idle one. Command lines are cut at blanks. The cost of a
+ * says the same on a busy machine as on an idle one: medians of bursts, of which each takes its
+ * turn. Command lines are cut at blanks. The cost of a
  * warm call holds the capture of an unchanged workspace; that of a first box the capture of an
  * empty one. A round is long enough for a warm box to prepare its next call, as it does while a
  * model thinks; two at a time there is no such pause, so there it is part of the cost.
@@ -29,7 +30,8 @@
 #define ARGS_MAX 256
 #define PEERS_MAX 8
 #define WORKERS 2
-#define OURS 3 /* ways to have a box */
+#define BURSTS 5 /* of each, two at a time */
+#define OURS 3   /* ways to have a box */
 #define PAUSE_MS                                                                                   \
     100 /* of a model that thinks: until a box is opened ahead, and its call prepared */
 
@@ -41,7 +43,7 @@ struct bench {
     const char *const *argv;
     struct nj_box *box; /* of the box opened last */
     int waiting;        /* operations under way */
-    size_t left;        /* first boxes still to be begun */
+    size_t left;        /* calls of workers still to be begun */
 };
 
 static void die(const char *what, const struct nj_error *err)
@@ -75,6 +77,15 @@ static char **split(const char *line)
 }
 
 /* ---- boxes ---- */
+
+/* How calls come to their boxes. */
+static const struct way {
+    const char *name;
+    size_t ahead; /* boxes that are opened ahead */
+    bool one_each;
+} ways[OURS] = {{"nightjar, warm box", 0, false},
+                {"nightjar, first box", 0, true},
+                {"nightjar, opened ahead", WORKERS, true}};
 
 static void wait_for_all(struct bench *b)
 {
@@ -178,21 +189,23 @@ static double time_first(struct bench *b)
     return took;
 }
 
-/* One of the boxes that live at a time: opened, called, closed, and the next. */
+/* One of those that work side by side: one call after the other, in one box or in one each. */
 struct worker {
     struct bench *bench;
     struct nj_box *box;
+    bool one_each;
 };
 
-static void next_box(struct worker *w);
+static void next_call(struct worker *w);
 
 static void worker_called(void *ctx, const struct nj_box_result *result, const struct nj_error *err)
 {
     struct worker *w = ctx;
 
     called(w->bench, result, err);
-    nj_box_close(w->box);
-    next_box(w);
+    if (w->one_each)
+        nj_box_close(w->box);
+    next_call(w);
 }
 
 static void worker_opened(void *ctx, struct nj_box *box, const struct nj_error *err)
@@ -204,42 +217,40 @@ static void worker_opened(void *ctx, struct nj_box *box, const struct nj_error *
     begin_call(w->bench, box, worker_called, w);
 }
 
-static void next_box(struct worker *w)
+static void next_call(struct worker *w)
 {
     if (w->bench->left == 0)
         return;
     w->bench->left--;
-    begin_open(w->bench, 0, worker_opened, w);
+    if (w->one_each)
+        begin_open(w->bench, 0, worker_opened, w);
+    else
+        begin_call(w->bench, w->box, worker_called, w);
 }
 
-static void run_first_boxes(struct bench *b, size_t n)
+/* run_workers - returns how many calls a second they make of @n; boxes that are warm are open
+ * before */
+static double run_workers(struct bench *b, bool one_each, size_t n)
 {
     struct worker workers[WORKERS];
+    double begun, took;
 
+    for (size_t i = 0; i < WORKERS; i++) {
+        if (!one_each) {
+            begin_open(b, 0, opened, b);
+            wait_for_all(b);
+        }
+        workers[i] = (struct worker){b, b->box, one_each};
+    }
     b->left = n;
-    for (size_t i = 0; i < WORKERS; i++) {
-        workers[i] = (struct worker){.bench = b};
-        next_box(&workers[i]);
-    }
-    wait_for_all(b);
-}
-
-static void run_warm_calls(struct bench *b, size_t n)
-{
-    struct nj_box *boxes[WORKERS];
-
-    for (size_t i = 0; i < WORKERS; i++) {
-        begin_open(b, 0, opened, b);
-        wait_for_all(b);
-        boxes[i] = b->box;
-    }
-    for (size_t i = 0; i < n; i += WORKERS) {
-        for (size_t j = 0; j < WORKERS; j++)
-            begin_call(b, boxes[j], called, b);
-        wait_for_all(b);
-    }
+    begun = now_ms();
     for (size_t i = 0; i < WORKERS; i++)
-        nj_box_close(boxes[i]);
+        next_call(&workers[i]);
+    wait_for_all(b);
+    took = now_ms() - begun;
+    for (size_t i = 0; i < WORKERS && !one_each; i++)
+        nj_box_close(workers[i].box);
+    return (double)n * 1e3 / took;
 }
 
 static void start(struct bench *b, size_t ahead)
@@ -275,11 +286,12 @@ static pid_t spawn(char **argv)
     return pid;
 }
 
-static void await(const char *name, pid_t pid)
+/* await_any - there is no other child */
+static void await_any(const char *name)
 {
     int status;
 
-    if (waitpid(pid, &status, 0) < 0 || status != 0) {
+    if (wait(&status) < 0 || status != 0) {
         fprintf(stderr, "box: %s failed (status %#x)\n", name, (unsigned)status);
         exit(1);
     }
@@ -288,23 +300,29 @@ static void await(const char *name, pid_t pid)
 static double time_peer(char **argv)
 {
     double begun = now_ms();
+    int status;
+    pid_t pid = spawn(argv);
 
-    await(argv[0], spawn(argv));
+    if (waitpid(pid, &status, 0) < 0 || status != 0) {
+        fprintf(stderr, "box: %s failed (status %#x)\n", argv[0], (unsigned)status);
+        exit(1);
+    }
     return now_ms() - begun;
 }
 
-static void run_peers(char **argv, size_t n)
+/* run_peers - as run_workers() */
+static double run_peers(char **argv, size_t n)
 {
-    pid_t pids[WORKERS];
+    double begun = now_ms();
 
-    for (size_t i = 0; i < WORKERS; i++)
-        pids[i] = spawn(argv);
-    for (size_t i = WORKERS; i < n; i++) {
-        await(argv[0], pids[i % WORKERS]);
-        pids[i % WORKERS] = spawn(argv);
+    for (size_t i = 0; i < n; i++) {
+        if (i >= WORKERS)
+            await_any(argv[0]);
+        (void)spawn(argv);
     }
     for (size_t i = 0; i < WORKERS; i++)
-        await(argv[0], pids[i]);
+        await_any(argv[0]);
+    return (double)n * 1e3 / (now_ms() - begun);
 }
 
 /* ---- figures ---- */
@@ -339,10 +357,10 @@ static double print(const char *name, double *took, size_t n, const double *ours
     return median;
 }
 
-/* What many at a time cost: how many a second, and the processor's milliseconds of one. */
+/* What two at a time cost: how many a second, and the processor's milliseconds of one. */
 struct cost {
-    double rate;
-    double cpu_ms;
+    double rate[BURSTS];
+    double cpu_ms[BURSTS];
 };
 
 static double children_ms(void)
@@ -354,49 +372,56 @@ static double children_ms(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
 }
 
-static struct cost cost_of_boxes(struct bench *b, size_t ahead, void (*run)(struct bench *, size_t),
-                                 size_t n)
+static void burst_of_boxes(const char *const *argv, const struct way *way, size_t n,
+                           struct cost *cost, size_t at)
 {
-    double cpu = children_ms(), begun;
-    struct cost cost;
+    double cpu = children_ms();
+    struct bench b = {.argv = argv};
 
-    start(b, ahead);
-    begun = now_ms();
-    run(b, n);
-    cost.rate = (double)n * 1e3 / (now_ms() - begun);
-    stop(b);
-    cost.cpu_ms = (children_ms() - cpu) / (double)n;
-    return cost;
+    start(&b, way->ahead);
+    cost->rate[at] = run_workers(&b, way->one_each, n);
+    stop(&b);
+    cost->cpu_ms[at] = (children_ms() - cpu) / (double)n;
 }
 
-static struct cost cost_of_peer(char **argv, size_t n)
+static void burst_of_peer(char **argv, size_t n, struct cost *cost, size_t at)
 {
-    double cpu = children_ms(), begun = now_ms();
-    struct cost cost;
+    double cpu = children_ms();
 
-    run_peers(argv, n);
-    cost.rate = (double)n * 1e3 / (now_ms() - begun);
-    cost.cpu_ms = (children_ms() - cpu) / (double)n;
-    return cost;
+    cost->rate[at] = run_peers(argv, n);
+    cost->cpu_ms[at] = (children_ms() - cpu) / (double)n;
 }
 
-static void print_costs(struct bench *b, char **const *peers, size_t n_peers, size_t n)
+static double median_of(double *figures)
 {
-    struct cost warm = cost_of_boxes(b, 0, run_warm_calls, n);
-    struct cost first = cost_of_boxes(b, 0, run_first_boxes, n);
-    struct cost ahead = cost_of_boxes(b, WORKERS, run_first_boxes, n);
+    qsort(figures, BURSTS, sizeof(*figures), by_size);
+    return figures[BURSTS / 2];
+}
 
+static void print_costs(const char *const *argv, char **const *peers, size_t n_peers, size_t n)
+{
+    struct cost ours[OURS], theirs[PEERS_MAX];
+    double rate[OURS], cpu_ms[OURS];
+
+    for (size_t i = 0; i < BURSTS; i++) {
+        for (size_t j = 0; j < OURS; j++)
+            burst_of_boxes(argv, &ways[j], n, &ours[j], i);
+        for (size_t j = 0; j < n_peers; j++)
+            burst_of_peer(peers[j], n, &theirs[j], i);
+    }
     printf("  %-24s %9s %9s %11s %11s %11s %11s\n", "two at a time", "a second", "CPU ms",
            "warm/peer", "first/peer", "CPU peer/w", "CPU peer/f");
-    printf("  %-24s %9.1f %9.2f\n", "nightjar, warm box", warm.rate, warm.cpu_ms);
-    printf("  %-24s %9.1f %9.2f\n", "nightjar, first box", first.rate, first.cpu_ms);
-    printf("  %-24s %9.1f %9.2f\n", "nightjar, opened ahead", ahead.rate, ahead.cpu_ms);
-    for (size_t i = 0; i < n_peers; i++) {
-        struct cost peer = cost_of_peer(peers[i], n);
+    for (size_t j = 0; j < OURS; j++) {
+        rate[j] = median_of(ours[j].rate);
+        cpu_ms[j] = median_of(ours[j].cpu_ms);
+        printf("  %-24s %9.1f %9.2f\n", ways[j].name, rate[j], cpu_ms[j]);
+    }
+    for (size_t j = 0; j < n_peers; j++) {
+        double peer_rate = median_of(theirs[j].rate), peer_cpu_ms = median_of(theirs[j].cpu_ms);
 
-        printf("  %-24s %9.1f %9.2f %11.2f %11.2f %11.2f %11.2f\n", peers[i][0], peer.rate,
-               peer.cpu_ms, warm.rate / peer.rate, first.rate / peer.rate,
-               peer.cpu_ms / warm.cpu_ms, peer.cpu_ms / first.cpu_ms);
+        printf("  %-24s %9.1f %9.2f %11.2f %11.2f %11.2f %11.2f\n", peers[j][0], peer_rate,
+               peer_cpu_ms, rate[0] / peer_rate, rate[1] / peer_rate, peer_cpu_ms / cpu_ms[0],
+               peer_cpu_ms / cpu_ms[1]);
     }
 }
 
@@ -404,8 +429,6 @@ int main(int argc, char **argv)
 {
     size_t rounds = argc > 2 ? strtoul(argv[1], NULL, 10) : 0;
     size_t n_peers = argc > 3 ? (size_t)argc - 3 : 0;
-    static const char *const names[OURS] = {"nightjar, warm box", "nightjar, first box",
-                                            "nightjar, opened ahead"};
     double *took[OURS + PEERS_MAX], ours[OURS];
     char **peers[PEERS_MAX];
     double *layered[NJ_LEVEL_MAX];
@@ -452,13 +475,13 @@ int main(int argc, char **argv)
     printf("  %-24s %9s %9s %9s %11s %11s %11s\n", "ms", "median", "p10", "p90", "peer/warm",
            "peer/first", "peer/ahead");
     for (size_t i = 0; i < OURS; i++)
-        ours[i] = print(names[i], took[i], rounds, NULL);
+        ours[i] = print(ways[i].name, took[i], rounds, NULL);
     for (size_t i = 0; i < n_peers; i++)
         (void)print(peers[i][0], took[OURS + i], rounds, ours);
     for (unsigned level = 1; level <= NJ_LEVEL_MAX; level++) {
         (void)snprintf(name, sizeof(name), "nightjar, warm box, D%u", level);
         (void)print(name, layered[level - 1], rounds, NULL);
     }
-    print_costs(&b, peers, n_peers, 2 * rounds);
+    print_costs(b.argv, peers, n_peers, 2 * rounds);
     return 0;
 }
