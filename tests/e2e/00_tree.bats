@@ -93,6 +93,13 @@ teardown() {
     [ "$(links nj_replay)" = "nj_batch " ]
 }
 
+@test "what engine and helper are of one build by holds all that their messages are made of" {
+    # CMakeLists.txt, NJ_BOX_SOURCES: what is included from these is one of them.
+    local of='(batch/sandbox|formats/base|formats/object)/|formats/journal/event\.h'
+    tr '\n' ' ' <CMakeLists.txt | grep -qE 'NJ_BOX_SOURCES [^)]* batch/sandbox/\*\.\[ch\] +formats/base/\*\.\[ch\] formats/object/\*\.\[ch\] formats/journal/event\.h\)'
+    includes batch/sandbox formats/base formats/object formats/journal/event.h | { grep -vE ": ($of)" || true; } | none
+}
+
 @test "every source file ends its includes with banned.h" {
     find formats batch replay -name '*.c' >"$BATS_TEST_TMPDIR/files"
     [ -s "$BATS_TEST_TMPDIR/files" ]
