@@ -191,7 +191,11 @@ static void make_room(struct nj_engine *engine)
 
 void nj_live_fit_warm(struct nj_engine *engine)
 {
-    let_go(engine, engine->warm_max, "the host's memory is short");
+    /* More may also be warm because more calls ran at once than limits.warm_boxes says. */
+    bool is_short = engine->warm_max < engine->warm_most;
+
+    let_go(engine, engine->warm_max,
+           is_short ? "the host's memory is short" : "least recently used");
 }
 
 /* ---- loss ---- */
