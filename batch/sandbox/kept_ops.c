@@ -44,6 +44,19 @@ static void let_go(struct nj_kept_plan *plan)
     *plan = (struct nj_kept_plan){0};
 }
 
+/* are_there - entries of /etc may be links, and what they lead to goes without a change of /etc */
+static bool are_there(const struct nj_ops *ops)
+{
+    for (size_t i = 0; i < ops->n_open; i++) {
+        const struct nj_op *op = &ops->open[i];
+
+        if (op->kind == NJ_OP_BIND && strncmp(op->source, "/etc/", 5) == 0 &&
+            access(op->source, F_OK) < 0)
+            return false;
+    }
+    return true;
+}
+
 static bool holds(const struct nj_kept_plan *plan, struct nj_span key,
                   const struct timespec changed[NJ_KEPT_OPS_DIRS])
 {
@@ -54,7 +67,7 @@ static bool holds(const struct nj_kept_plan *plan, struct nj_span key,
             plan->changed[i].tv_nsec != changed[i].tv_nsec)
             return false;
     }
-    return true;
+    return are_there(&plan->ops);
 }
 
 /* build - into @plan, of a copy of the plan: operations point into it */

@@ -4,8 +4,9 @@
  * To spell a plan out means to look at /, /etc and /proc: a tenth of what a first box costs, and
  * the boxes of a run have a few plans. So the helper does it once for each of the last ones, and
  * its supervisors, which are copies of it, have it from there. What was kept is let go when one of
- * the directories looked at has changed since, and nothing is kept of a directory that changed
- * within the last second, because two changes can have one time.
+ * the directories looked at has changed since, or an entry of /etc leads nowhere any more, and
+ * nothing is kept of a directory that changed within the last second, because two changes can have
+ * one time.
  */
 #ifndef NJ_SANDBOX_KEPT_OPS_H
 #define NJ_SANDBOX_KEPT_OPS_H

@@ -123,6 +123,25 @@ static bool put(const char *path, const char *text)
     return file && fputs(text, file) >= 0 && fclose(file) == 0;
 }
 
+/* A link of /etc whose end lies in a directory that nobody looks at. */
+static const char *lead_nowhere(void)
+{
+    struct nj_kept_ops kept = {0};
+
+    if (mkdir("/etc/ssl/far", 0755) < 0 || !put("/etc/ssl/far/cnf", "") ||
+        symlink("far/cnf", "/etc/ssl/openssl.cnf") < 0)
+        return "make a link";
+    (void)usleep(SETTLES_US);
+    if (!is_kept(&kept, 200) || !names(get(&kept, 200), "/etc/ssl/openssl.cnf"))
+        return "a link is not kept";
+    if (unlink("/etc/ssl/far/cnf") < 0)
+        return "unlink";
+    if (names(get(&kept, 200), "/etc/ssl/openssl.cnf"))
+        return "a box would have what is not there";
+    nj_kept_ops_done(&kept);
+    return NULL;
+}
+
 /* enter_mounts - a mount namespace of our own; as an ordinary user with a user namespace */
 static bool enter_mounts(void)
 {
@@ -154,6 +173,8 @@ static void what_was_kept_goes_with_a_change(void **state)
         if (!enter_mounts() || mount("tmpfs", "/etc/ssl", "tmpfs", 0, NULL) < 0)
             _exit(77);
         wrong = change();
+        if (!wrong)
+            wrong = lead_nowhere();
         if (wrong)
             fprintf(stderr, "%s\n", wrong);
         _exit(wrong ? 1 : 0);
