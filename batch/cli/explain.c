@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "batch/plan/deadline.h"
+#include "batch/sandbox/sandbox.h"
 #include "formats/base/fsio.h"
 
 #include "formats/base/banned.h"
@@ -54,6 +55,7 @@ int nj_explain_host(int dir_fd, struct nj_explain_host *ret_host, struct nj_erro
     host.disk_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
     CPU_ZERO(&cpus);
     host.cpus = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
+    host.boxes_bearable = nj_sandbox_boxes_bearable();
     *ret_host = host;
     return 0;
 }
@@ -165,7 +167,7 @@ static void add_up(const struct nj_plan *plan, const struct nj_explain_host *hos
     uint64_t memory_most = 0;
     uint64_t size_most = 0;
 
-    warm = nj_manifest_warm(limits, demand.calls);
+    warm = nj_manifest_warm(limits, demand.calls, host->boxes_bearable);
     demand.boxes = within(warm.most, demand.calls, alive);
     demand.boxes_least = within(warm.least, demand.calls, alive);
     if (demand.calls > demand.boxes)

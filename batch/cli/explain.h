@@ -16,6 +16,7 @@ struct nj_explain_host {
     uint64_t memory_bytes; /* available without swapping */
     uint64_t disk_bytes;   /* free where runs are written */
     uint64_t cpus;
+    uint64_t boxes_bearable; /* nj_sandbox_boxes_bearable() */
 };
 
 /* nj_explain_host - @dir_fd is on the file system that would hold the run */

@@ -368,15 +368,11 @@ static int make_seats(struct nj_engine *engine, struct nj_error *err)
 
 static void set_warm(struct nj_engine *engine, const struct nj_manifest_limits *limits)
 {
-    struct nj_manifest_warm warm = nj_manifest_warm(limits, engine->tool_slots);
-    size_t bearable = limits->warm_boxes ? SIZE_MAX : nj_sandbox_boxes_bearable();
+    struct nj_manifest_warm warm =
+        nj_manifest_warm(limits, engine->tool_slots, nj_sandbox_boxes_bearable());
 
     engine->warm_least = (size_t)warm.least;
     engine->warm_most = (size_t)warm.most;
-    if (engine->warm_most > bearable)
-        engine->warm_most = bearable;
-    if (engine->warm_most < engine->warm_least)
-        engine->warm_most = engine->warm_least;
     engine->warm_max = engine->warm_most;
 }
 

@@ -425,8 +425,9 @@ struct nj_manifest_limits {
  * nj_manifest_warm - how many boxes are kept while their sessions wait
  *
  * What the manifest says, whatever the host has left; else a box for each session that is alive, 64
- * at most (each holds a few processes and namespaces, 1 to 2 MiB and what its workspace has), and
- * where memory is short enough for sessions between two of @calls calls at a time.
+ * at most (each holds a few processes and namespaces, 1 to 2 MiB and what its workspace has) and
+ * no more than @bearable (sandbox.h), and where memory is short enough for sessions between two of
+ * @calls calls at a time, which are kept in any case.
  */
 struct nj_manifest_warm {
     uint64_t most;
@@ -437,7 +438,7 @@ struct nj_manifest_warm {
 #define NJ_MANIFEST_WARM_PER_CALL 4
 
 static inline struct nj_manifest_warm nj_manifest_warm(const struct nj_manifest_limits *limits,
-                                                       uint64_t calls)
+                                                       uint64_t calls, uint64_t bearable)
 {
     uint64_t least = calls * NJ_MANIFEST_WARM_PER_CALL; /* a manifest has 4096 calls at most */
     uint64_t most =
@@ -445,6 +446,8 @@ static inline struct nj_manifest_warm nj_manifest_warm(const struct nj_manifest_
 
     if (limits->warm_boxes > 0)
         return (struct nj_manifest_warm){limits->warm_boxes, limits->warm_boxes};
+    if (most > bearable)
+        most = bearable;
     return (struct nj_manifest_warm){most > least ? most : least, least};
 }
 

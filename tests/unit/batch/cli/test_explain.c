@@ -63,7 +63,7 @@ static const char *explained(const struct nj_explain_host *host)
     return (char *)job.text.data;
 }
 
-static const struct nj_explain_host large = {UINT64_C(1) << 50, UINT64_C(1) << 50, 4};
+static const struct nj_explain_host large = {UINT64_C(1) << 50, UINT64_C(1) << 50, 4, UINT64_MAX};
 
 #define HEAD                                                                                       \
     "nightjar: 1\n"                                                                                \
@@ -128,7 +128,7 @@ static void a_job_is_told_in_full(void **state)
 
 static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
 {
-    const struct nj_explain_host small = {100 << 20, 5 << 20, 1};
+    const struct nj_explain_host small = {100 << 20, 5 << 20, 1, UINT64_MAX};
     const char *text;
 
     (void)state;
@@ -146,7 +146,7 @@ static void a_host_that_is_too_small_is_said_with_the_cure(void **state)
 
 static void boxes_that_are_only_kept_for_speed_are_no_need(void **state)
 {
-    const struct nj_explain_host host = {400 << 20, UINT64_C(1) << 40, 1};
+    const struct nj_explain_host host = {400 << 20, UINT64_C(1) << 40, 1, UINT64_MAX};
 
     (void)state;
     scratch_dir(&scratch, "config");
@@ -163,7 +163,7 @@ static void boxes_that_are_only_kept_for_speed_are_no_need(void **state)
 
 static void where_memory_is_short_boxes_go_first(void **state)
 {
-    const struct nj_explain_host small = {200 << 20, UINT64_C(1) << 40, 1};
+    const struct nj_explain_host small = {200 << 20, UINT64_C(1) << 40, 1, UINT64_MAX};
 
     (void)state;
     scratch_dir(&scratch, "config");
@@ -182,16 +182,18 @@ static void warm_boxes_are_the_manifests_or_bounded(void **state)
     struct nj_manifest_limits limits = {.sessions = 64};
 
     (void)state;
-    assert_int_equal(nj_manifest_warm(&limits, 2).most, 64);
-    assert_int_equal(nj_manifest_warm(&limits, 2).least, 8);
+    assert_int_equal(nj_manifest_warm(&limits, 2, UINT64_MAX).most, 64);
+    assert_int_equal(nj_manifest_warm(&limits, 2, UINT64_MAX).least, 8);
     limits.sessions = 1000;
-    assert_int_equal(nj_manifest_warm(&limits, 2).most, 64);
-    assert_int_equal(nj_manifest_warm(&limits, 100).most, 400);
+    assert_int_equal(nj_manifest_warm(&limits, 2, UINT64_MAX).most, 64);
+    assert_int_equal(nj_manifest_warm(&limits, 100, UINT64_MAX).most, 400);
+    assert_int_equal(nj_manifest_warm(&limits, 2, 60).most, 60);
+    assert_int_equal(nj_manifest_warm(&limits, 2, 0).most, 8);
     limits.sessions = 3;
-    assert_int_equal(nj_manifest_warm(&limits, 2).most, 8);
+    assert_int_equal(nj_manifest_warm(&limits, 2, UINT64_MAX).most, 8);
     limits.warm_boxes = 5;
-    assert_int_equal(nj_manifest_warm(&limits, 2).most, 5);
-    assert_int_equal(nj_manifest_warm(&limits, 2).least, 5);
+    assert_int_equal(nj_manifest_warm(&limits, 2, 3).most, 5);
+    assert_int_equal(nj_manifest_warm(&limits, 2, UINT64_MAX).least, 5);
 }
 
 static void names_cannot_drive_a_terminal(void **state)
