@@ -151,8 +151,7 @@ static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
     return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
 }
 
-/* count - no capture kept more, so neither did one keep this tree */
-static int count(struct making *m, uint64_t bytes, struct nj_error *err)
+int restore_count(struct making *m, uint64_t bytes, struct nj_error *err)
 {
     if (bytes > m->max_file_bytes)
         return nj_fail(err, NJ_E_LIMIT,
@@ -171,7 +170,7 @@ int restore_write_content(struct making *m, int fd, const struct nj_tree_entry *
                           struct nj_error *err)
 {
     struct nj_fsio_sparse file = {.fd = fd};
-    int r = count(m, entry->size, err);
+    int r = restore_count(m, entry->size, err);
 
     if (r >= 0)
         r = nj_parts_each(m->source, entry, write_piece, &file, err);

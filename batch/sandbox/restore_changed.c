@@ -127,14 +127,17 @@ static size_t in_order(const struct table_dir *held, const struct restore_opened
 
 /* ---- can it be done? ---- */
 
-static bool has_content(const struct changing *c, const struct nj_tree_entry *entry,
-                        struct nj_error *err)
+/* has_content - of a file to be written. One object can be the parts of as many files as a tree
+ * has, so they count here, too, and where they claim too much a whole restore says so. */
+static bool has_content(struct changing *c, const struct nj_tree_entry *entry, struct nj_error *err)
 {
     NJ_AUTO(nj_arena_done) struct nj_arena arena = {0};
     NJ_AUTO(nj_buf_done) struct nj_buf bytes = {0};
     const struct nj_digest *parts;
     size_t n;
 
+    if (restore_count(&c->make, entry->size, err) < 0)
+        return false;
     if (!entry->has_parts)
         return nj_objects_has(c->objects, &entry->digest);
     nj_buf_init(&bytes, NJ_OBJECT_MAX_BYTES);
@@ -149,7 +152,7 @@ static bool has_content(const struct changing *c, const struct nj_tree_entry *en
 }
 
 /* can_make - an entry of which nothing can stay */
-static bool can_make(const struct changing *c, const struct nj_tree_entry *entry,
+static bool can_make(struct changing *c, const struct nj_tree_entry *entry,
                      const struct nj_stamp *stamp, struct nj_error *err)
 {
     struct nj_workspace_ref ref = {entry->digest, stamp->stamps};
@@ -415,6 +418,7 @@ int restore_changed(struct nj_workspace *workspace, const struct nj_workspace_re
         return nj_fail(err, NJ_E_INPUT, "something changed since the last capture");
     if (restore_reach_new(objects, &c.reach, err) < 0)
         return -(int)err->code;
+    restore_bound(&c.make, workspace->max_size_bytes);
     if (!can_change_dir(&c, root, &ref->tree, &ref->stamps, err))
         return 1;
     nj_buf_init(&c.make.path, RESTORE_PATH_MAX_BYTES);

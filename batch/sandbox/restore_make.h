@@ -81,6 +81,10 @@ static inline void restore_bound(struct making *m, uint64_t max_size_bytes)
     m->apparent_left = max_size_bytes * NJ_WORKSPACE_APPARENT_FACTOR;
 }
 
+/* restore_count - one more file; NJ_E_LIMIT where it or all claim too much: no capture kept more,
+ * so neither did one keep this tree */
+int restore_count(struct making *m, uint64_t bytes, struct nj_error *err) NJ_MUST_USE;
+
 /* restore_write_content - of a regular file, into an empty one; NJ_E_LIMIT where it claims too much
  */
 int restore_write_content(struct making *m, int fd, const struct nj_tree_entry *entry,

@@ -132,6 +132,14 @@ static void a_tree_that_claims_more_than_was_kept_is_refused(void **state)
     nj_box_close(h.box);
     h.box = NULL;
     open_box(&h, &plan);
+    sh_ok(&h, "echo held > 1"); /* what it holds could be changed */
+    assert_false(try_restore(&h, &in_sum));
+    assert_int_equal(h.err.code, NJ_E_LIMIT);
+    assert_non_null(strstr(h.err.text, "/5: with this file all claim more than 4 times"));
+    nj_box_close(h.box);
+    h.box = NULL;
+    open_box(&h, &plan);
+    sh_ok(&h, "echo held > 1");
     restore(&h, &fits);
 }
 
