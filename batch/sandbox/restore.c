@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -146,9 +147,25 @@ static int make_hardlink(struct making *m, int dir_fd, const char *name,
 
 /* ---- files ---- */
 
+struct content {
+    struct nj_fsio_sparse file;
+    int awaited_by;
+};
+
+static bool is_gone(int pid_fd)
+{
+    struct pollfd polled = {pid_fd, POLLIN, 0};
+
+    return pid_fd > 0 && poll(&polled, 1, 0) > 0;
+}
+
 static int write_piece(void *ctx, struct nj_span piece, struct nj_error *err)
 {
-    return nj_fsio_sparse_write(ctx, piece.data, piece.len, err);
+    struct content *content = ctx;
+
+    if (is_gone(content->awaited_by))
+        return nj_fail(err, NJ_E_CANCELLED, "nobody waits for it any more");
+    return nj_fsio_sparse_write(&content->file, piece.data, piece.len, err);
 }
 
 int restore_count(struct making *m, uint64_t bytes, struct nj_error *err)
@@ -169,12 +186,12 @@ int restore_count(struct making *m, uint64_t bytes, struct nj_error *err)
 int restore_write_content(struct making *m, int fd, const struct nj_tree_entry *entry,
                           struct nj_error *err)
 {
-    struct nj_fsio_sparse file = {.fd = fd};
+    struct content content = {.file.fd = fd, .awaited_by = m->awaited_by};
     int r = restore_count(m, entry->size, err);
 
     if (r >= 0)
-        r = nj_parts_each(m->source, entry, write_piece, &file, err);
-    return r < 0 ? r : nj_fsio_sparse_end(&file, err);
+        r = nj_parts_each(m->source, entry, write_piece, &content, err);
+    return r < 0 ? r : nj_fsio_sparse_end(&content.file, err);
 }
 
 static int set_xattrs(int fd, const struct nj_tree_entry *entry, struct nj_error *err)
@@ -476,13 +493,14 @@ static int make(struct making *m, const struct nj_workspace_ref *ref, struct nj_
 }
 
 int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
-                       const struct nj_objects *objects, struct nj_error *err)
+                       const struct nj_objects *objects, int engine_fd, struct nj_error *err)
 {
     struct nj_object_source source = {
         .get = nj_objects_get, .ctx = (void *)(uintptr_t)objects, .view = nj_objects_view};
     NJ_AUTO(restore_making_done)
     struct making m = {.root_fd = dir_fd,
                        .read_only = true,
+                       .awaited_by = engine_fd,
                        .source = &source,
                        .max_file_bytes = UINT64_MAX, /* no plan bounds what a run reads */
                        .apparent_left = UINT64_MAX};

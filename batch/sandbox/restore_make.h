@@ -23,6 +23,7 @@ struct making {
     const struct nj_object_source *source;
     uint64_t max_file_bytes; /* what a file may claim, as a capture keeps none above it */
     uint64_t apparent_left;  /* and what all together still may */
+    int awaited_by;          /* pidfd of whose end makes this vain; 0 or -1: nobody's */
     struct table made;       /* what a capture would have to read, known from the objects */
     struct pending *pending; /* heap, open addressing */
     size_t n_pending;

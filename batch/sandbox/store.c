@@ -53,21 +53,22 @@ static int make_folder(int store_fd, const char *name, int *ret_fd, struct nj_er
 
 /* make_input - the tree as files in the directory "making" */
 static int make_input(int store_fd, const struct nj_workspace_ref *ref,
-                      const struct nj_objects *objects, int *ret_fd, struct nj_error *err)
+                      const struct nj_objects *objects, int engine_fd, int *ret_fd,
+                      struct nj_error *err)
 {
     nj_auto_close int dir_fd = -1;
     int r;
 
     r = make_folder(store_fd, MAKING, &dir_fd, err);
     if (r >= 0)
-        r = nj_workspace_input(dir_fd, ref, objects, err);
+        r = nj_workspace_input(dir_fd, ref, objects, engine_fd, err);
     if (r >= 0)
         *ret_fd = nj_steal_fd(&dir_fd);
     return r;
 }
 
 static int add_input(const char *store, const struct nj_workspace_ref *ref, int store_fd,
-                     const struct nj_objects *objects, struct nj_error *err)
+                     const struct nj_objects *objects, int engine_fd, struct nj_error *err)
 {
     char name[NJ_PLAN_INPUT_NAME_BYTES];
     nj_auto_close int dir_fd = -1;
@@ -76,7 +77,7 @@ static int add_input(const char *store, const struct nj_workspace_ref *ref, int 
     if (nj_store_has_input(store, ref))
         return 0;
     nj_plan_input_name(ref, name);
-    r = make_input(store_fd, ref, objects, &dir_fd, err);
+    r = make_input(store_fd, ref, objects, engine_fd, &dir_fd, err);
     return r < 0 ? r : nj_fsio_rename(store_fd, MAKING, store_fd, name, err);
 }
 
@@ -112,7 +113,7 @@ static int add_image(const char *store, const struct nj_workspace_ref *ref, bool
     if (nj_store_has_image(store, ref))
         return 0;
     nj_plan_rootfs_name(ref, name);
-    r = make_input(store_fd, ref, objects, &making_fd, err);
+    r = make_input(store_fd, ref, objects, engine_fd, &making_fd, err);
     if (r >= 0 && is_tar)
         r = unpack_image(store, store_fd, making_fd, engine_fd, &dir_fd, err);
     if (r >= 0)
@@ -135,7 +136,8 @@ int nj_store_add(const char *store, const struct nj_msg *msg, int objects_fd, in
     store_fd = open(store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store_fd < 0)
         return nj_fail_errno(err, errno, "open %s", store);
-    return msg->kind == NJ_MSG_INPUT ? add_input(store, &msg->ref, store_fd, &objects, err)
-                                     : add_image(store, &msg->rootfs.ref, msg->rootfs.is_tar,
-                                                 store_fd, &objects, engine_fd, err);
+    return msg->kind == NJ_MSG_INPUT
+               ? add_input(store, &msg->ref, store_fd, &objects, engine_fd, err)
+               : add_image(store, &msg->rootfs.ref, msg->rootfs.is_tar, store_fd, &objects,
+                           engine_fd, err);
 }

@@ -86,8 +86,10 @@ void nj_workspace_usage(struct nj_workspace *workspace, uint64_t *ret_bytes, boo
 uint64_t nj_workspace_memory(struct nj_workspace *workspace);
 
 /* nj_workspace_input - build the tree of @ref in the empty directory @dir_fd for reading only:
- * modes without write bits, readable by all */
+ * modes without write bits, readable by all. What its files claim is not bounded; it ends with
+ * NJ_E_CANCELLED when the process of the pidfd @engine_fd (-1: none) does. */
 int nj_workspace_input(int dir_fd, const struct nj_workspace_ref *ref,
-                       const struct nj_objects *objects, struct nj_error *err) NJ_MUST_USE;
+                       const struct nj_objects *objects, int engine_fd,
+                       struct nj_error *err) NJ_MUST_USE;
 
 #endif
