@@ -4,8 +4,8 @@
  * Memory is counted: a call that waits for its first byte holds its easy handle and a receive
  * buffer. The buffer has 8 KiB, so that most answers are read at once; where so many calls are
  * under way that their memory matters, those that come then have libcurl's least. An upload buffer
- * comes to that, until the answer is whole, for large bodies, for what is not taken at once, and
- * for all that goes by HTTP/1.1 over TLS.
+ * comes to that, until all is sent, for large bodies, for what is not taken at once, and for all
+ * that goes by HTTP/1.1 over TLS.
  */
 #include "batch/http/call.h"
 
@@ -96,7 +96,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
     int status;
 
     call->active_ms = call->http->now_ms;
-    nj_flood_none(&call->http->flood);
+    nj_flood_got(&call->http->flood);
     if (call->cancelled)
         return 0;
     if (call->head_done) { /* trailers: nobody asks for them, and libcurl keeps each */
@@ -133,7 +133,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     size_t len = size * count;
 
     call->active_ms = call->http->now_ms;
-    nj_flood_none(&call->http->flood);
+    nj_flood_got(&call->http->flood);
     if (call->cancelled)
         return 0;
     call->received_bytes += len;
@@ -265,6 +265,7 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int own_port)
 {
     struct nj_http_call *call = ctx;
+    struct curl_tlssessioninfo *tls = NULL;
     char *url = NULL;
     long sent = 0;
 
@@ -273,6 +274,8 @@ static int on_about_to_ask(void *ctx, char *peer, char *own, int peer_port, int 
     (void)peer_port;
     (void)own_port;
     (void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+    (void)curl_easy_getinfo(call->easy, CURLINFO_TLS_SSL_PTR, &tls);
+    call->tls = tls ? tls->internals : NULL;
     if (!call->asked) {
         call->asked = true;
         call->sent_before = sent;
@@ -370,6 +373,9 @@ void nj_http_call_tell(struct nj_http_call *call, CURLcode code, enum nj_http_en
     }
     if (call->address_refused && end == NJ_HTTP_REFUSED)
         (void)snprintf(call->text, sizeof(call->text), "its address is not allowed");
+    else if (call->flooded)
+        (void)snprintf(call->text, sizeof(call->text),
+                       "the server sent frames that are for no call, without end");
     else if (call->unanswered)
         (void)snprintf(call->text, sizeof(call->text),
                        "a connection kept from an earlier call was closed without an answer");
@@ -510,7 +516,7 @@ static CURLcode on_context(CURL *easy, void *context, void *ctx)
     (void)easy;
     if (http->trust)
         nj_trust_give(http->trust, context);
-    nj_flood_watch(&http->flood, context);
+    nj_flood_watch(http, context);
     return CURLE_OK;
 }
 

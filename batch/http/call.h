@@ -75,6 +75,8 @@ struct nj_http_call {
     long sent_before;           /* ...with so many bytes sent before, to get through a proxy */
     bool unanswered;            /* ...and once more, for lack of an answer... */
     bool too_new;               /* ...or as the server wants it by HTTP/1.1 */
+    const void *tls;            /* OpenSSL's end of the connection it was asked by, or NULL... */
+    bool flooded;               /* ...which flood.h ended */
     char text[CURL_ERROR_SIZE]; /* libcurl writes here why */
 };
 

@@ -221,7 +221,7 @@ static void act(struct nj_http *http, curl_socket_t fd, int what)
     if (http->options.on_piece)
         http->options.on_piece(http->options.piece_ctx);
     http->now_ms = nj_http_now_ms();
-    nj_flood_none(&http->flood);
+    nj_flood_begin(&http->flood);
     http->inside++;
     (void)curl_multi_socket_action(http->multi, fd, what, &running); /* calls tell of themselves */
     http->inside--;

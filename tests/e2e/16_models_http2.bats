@@ -134,6 +134,10 @@ all_done() { # SESSIONS
     before=$SECONDS
     NJ_TEST_RETRY_MS=20 expect 0 nightjar run job.yaml --run-dir run
     same "$(grep -c '"status":"succeeded"' run/results.jsonl)" 1 "sessions that succeeded"
+    nightjar-replay show "$(bundle 001)" >shown
+    grep 'a failed attempt in turn 1' shown >failed || complain "$(<shown)"
+    [ "$(wc -l <failed)" -ge 4 ] || complain "not each kind was met: $(<failed)"
+    same "$(grep -vc 'the server sent frames that are for no call, without end' failed)" 0 "attempts that do not name the flood"
     # A turn of the loop would last as long as the try may, 30 seconds.
     stall=$(python3 -I -c 'import json; print(json.load(open("run/run.json"))["loop_stall_ms"])')
     python3 -I -c 'import sys; sys.exit(not float(sys.argv[1]) < 2000)' "$stall" || complain "a turn of the loop took $stall ms"

@@ -3,8 +3,8 @@
 
     h2_flood.py CERT KEY PORT-FILE
 
-What it sends turns with each connection: DATA without a byte, PRIORITY, GOAWAY, all 1,000 at a time. It ends with the
-process that started it.
+What it sends turns with each connection: DATA without a byte, PRIORITY, GOAWAY, all 1,000 at a time, and PRIORITY with a
+byte of the answer behind each 250,000. It ends with the process that started it.
 """
 import ctypes
 import os
@@ -25,7 +25,13 @@ def frame(kind, flags, stream, payload=b""):
 
 
 def flood(turn, stream):
-    return [frame(0, 0, stream), frame(PRIORITY, 0, stream, b"\0\0\0\0\1"), frame(GOAWAY, 0, 0, struct.pack(">II", 2**31 - 1, 0))][turn % 3] * 1000
+    priority = frame(PRIORITY, 0, stream, b"\0\0\0\0\1")
+    return [
+        frame(0, 0, stream) * 1000,
+        priority * 1000,
+        frame(GOAWAY, 0, 0, struct.pack(">II", 2**31 - 1, 0)) * 1000,
+        priority * 250000 + frame(0, 0, stream, b":"),
+    ][turn % 4]
 
 
 def serve(plain, context, turn):
@@ -39,8 +45,9 @@ def serve(plain, context, turn):
                 source.read(int.from_bytes(head[:3], "big"))
                 if kind == HEADERS:
                     peer.sendall(frame(HEADERS, 4, stream, STATUS_200))
+                    much = flood(turn, stream)
                     while True:
-                        peer.sendall(flood(turn, stream))
+                        peer.sendall(much)
     except OSError:
         pass  # the client has had enough
 
