@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "batch/cli/cmd.h"
 #include "batch/cli/doctor.h"
@@ -25,6 +26,7 @@ static int run(struct nj_arguments *args, struct nj_error *err)
     static struct nj_doctor doctor; /* large */
     nj_auto_close int here = -1;
     bool json = false;
+    size_t columns;
     int r;
 
     while ((r = nj_arguments_next(args, err)) > 0)
@@ -37,8 +39,9 @@ static int run(struct nj_arguments *args, struct nj_error *err)
         return nj_fail_errno(err, errno, "open the working directory");
     nj_doctor_look(here, &doctor);
     nj_buf_init(&text, TEXT_MAX_BYTES);
-    r = json ? nj_doctor_json(&doctor, &text, err)
-             : nj_doctor_text(&doctor, nj_rows_columns(), &text, err);
+    /* Who reads lines, as grep does, gets each finding in one. */
+    columns = isatty(STDOUT_FILENO) == 1 ? nj_rows_columns() : SIZE_MAX;
+    r = json ? nj_doctor_json(&doctor, &text, err) : nj_doctor_text(&doctor, columns, &text, err);
     if (r < 0)
         return r;
     if (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0)

@@ -202,26 +202,6 @@ assert "<b>&\"\x27 --日]]>" in names, names'
     has_err "there is no run"
 }
 
-# on_terminal COLUMNS COMMAND... - run it on a terminal of that width; what it wrote there is in the file screen
-on_terminal() {
-    python3 -I - "$@" <<-'PYTHON'
-	import fcntl, os, pty, struct, sys, termios
-	columns, command = int(sys.argv[1]), sys.argv[2:]
-	pid, fd = pty.fork()
-	if pid == 0:
-	    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-	    os.execvp(command[0], command)
-	with open("screen", "wb") as screen:
-	    try:
-	        while data := os.read(fd, 65536):
-	            screen.write(data)
-	            screen.flush()
-	    except OSError:
-	        pass  # the other end is closed
-	sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-	PYTHON
-}
-
 @test "on a terminal a panel is drawn in place and gone at the end" {
     DELAY_MS=300 SESSIONS=2 job_many 3
     for columns in 40 120; do
