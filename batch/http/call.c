@@ -553,8 +553,7 @@ static bool set_rules(struct nj_http *http, CURL *easy)
            (http->trust ? nj_trust_use(easy)
                         : !http->ca_file ||
                               curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK) &&
-           (http->options.proxy_of_environment ||
-            curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK);
+           curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK; /* nor one of the environment */
 }
 
 static int take_handle(struct nj_http_call *call, struct nj_error *err)

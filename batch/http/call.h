@@ -72,7 +72,7 @@ struct nj_http_call {
     bool connecting;            /* libcurl has begun to connect for it... */
     bool alone;                 /* ...or would at once: it waits for nobody's connection */
     bool asked;                 /* libcurl was about to send it... */
-    long sent_before;           /* ...with so many bytes sent before, to get through a proxy */
+    long sent_before;           /* ...with so many bytes counted until then */
     bool unanswered;            /* ...and once more, for lack of an answer... */
     bool too_new;               /* ...or as the server wants it by HTTP/1.1 */
     const void *tls;            /* OpenSSL's end of the connection it was asked by, or NULL... */

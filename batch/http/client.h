@@ -40,9 +40,8 @@ struct nj_http_call;
 #define NJ_HTTP_IDLE_HANDLES_MAX 64 /* kept for the next calls */
 
 struct nj_http_options {
-    const char *ca_file;       /* certificates to trust, PEM; NULL: the system's */
-    bool read_trust;           /* read them now: https will be asked for (trust.h) */
-    bool proxy_of_environment; /* honour http_proxy and its kin */
+    const char *ca_file; /* certificates to trust, PEM; NULL: the system's */
+    bool read_trust;     /* read them now: https will be asked for (trust.h) */
 
     /* allow_address - may a socket be opened to @address? NULL: to any. Called where libcurl opens
      * the socket, so after the name was resolved and for each address of it. */
