@@ -23,33 +23,18 @@
 
 /* ---- the host ---- */
 
-static int read_available(uint64_t *ret_bytes, struct nj_error *err)
-{
-    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
-    const char *line;
-    int r;
-
-    nj_buf_init(&text, 65536);
-    r = nj_fsio_read_file(AT_FDCWD, "/proc/meminfo", &text, err);
-    if (r < 0)
-        return r;
-    line = text.data ? strstr((char *)text.data, "MemAvailable:") : NULL;
-    if (!line)
-        return nj_fail(err, NJ_E_SYSTEM, "/proc/meminfo does not tell the available memory");
-    *ret_bytes = strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10;
-    return 0;
-}
-
 int nj_explain_host(int dir_fd, struct nj_explain_host *ret_host, struct nj_error *err)
 {
     struct nj_explain_host host = {0};
+    struct nj_sandbox_memory memory;
     struct statvfs disk;
     cpu_set_t cpus;
     int r;
 
-    r = read_available(&host.memory_bytes, err);
+    r = nj_sandbox_memory(NULL, &memory, err);
     if (r < 0)
         return r;
+    host.memory_bytes = memory.available_bytes;
     if (fstatvfs(dir_fd, &disk) < 0)
         return nj_fail_errno(err, errno, "ask for free space");
     host.disk_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;

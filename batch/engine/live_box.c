@@ -194,8 +194,7 @@ void nj_live_fit_warm(struct nj_engine *engine)
     /* More may also be warm because more calls ran at once than limits.warm_boxes says. */
     bool is_short = engine->warm_max < engine->warm_most;
 
-    let_go(engine, engine->warm_max,
-           is_short ? "the host's memory is short" : "least recently used");
+    let_go(engine, engine->warm_max, is_short ? "memory is short" : "least recently used");
 }
 
 /* ---- loss ---- */

@@ -19,10 +19,9 @@
 
 #include "formats/base/banned.h"
 
-#define MEMORY_LOW_KB (512u << 10)
+#define MEMORY_LOW_BYTES (UINT64_C(512) << 20)
 /* A quarter of memory is left to others, and to what boxes grow by within a second. */
 #define WARM_MEMORY_PART 4
-#define MEMINFO_MAX_BYTES (64u << 10)
 
 /* Whether more sessions failed than the job allows. Those before a stop for this very reason do not
  * count again: whoever goes on knows of them. */
@@ -61,34 +60,19 @@ static void watch_disk(struct nj_engine *engine)
     engine->disk_told = true;
 }
 
-/* kb_of - the figure of a line of /proc/meminfo; 0: it has none */
-static uint64_t kb_of(const struct nj_buf *text, const char *name)
-{
-    const char *line = strstr((const char *)text->data, name);
-
-    return line ? strtoull(line + strlen(name), NULL, 10) : 0;
-}
-
 /* Boxes opened ahead are a help, and the first to go; then those of sessions that wait go, down to
  * what calls that follow one another need. */
 static void watch_memory(struct nj_engine *engine)
 {
-    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
-    const char *path = getenv("NJ_TEST_MEMINFO"); /* how a test makes memory short */
-    uint64_t free_kb, total_kb;
+    struct nj_sandbox_memory memory;
     struct nj_error ignored;
 
-    nj_buf_init(&text, MEMINFO_MAX_BYTES);
-    if (nj_fsio_read_file(AT_FDCWD, path ? path : "/proc/meminfo", &text, &ignored) < 0 ||
-        nj_buf_append(&text, "", 1, &ignored) < 0)
+    if (!engine->sandbox || nj_sandbox_memory(engine->sandbox, &memory, &ignored) < 0)
         return;
-    free_kb = kb_of(&text, "MemAvailable:");
-    total_kb = kb_of(&text, "MemTotal:");
-    if (free_kb > 0) {
-        engine->memory_low = free_kb < MEMORY_LOW_KB;
-        engine->warm_max =
-            free_kb < total_kb / WARM_MEMORY_PART ? engine->warm_least : engine->warm_most;
-    }
+    engine->memory_low = memory.available_bytes < MEMORY_LOW_BYTES;
+    engine->warm_max = memory.available_bytes < memory.total_bytes / WARM_MEMORY_PART
+                           ? engine->warm_least
+                           : engine->warm_most;
     nj_live_fit_warm(engine);
     nj_live_keep_ahead(engine);
 }

@@ -23,6 +23,7 @@
 #define FILE_MAX_BYTES (1u << 20)
 #define QUOTA_PERIOD_US 100000u
 #define SWEEP_TRIES 50 /* 2 ms each: killed processes leave their group a moment later */
+#define V1_UNLIMITED_BYTES (UINT64_C(1) << 62) /* what is above is no limit */
 #define MOVE_TRIES 100 /* those that fork meanwhile are found the next time round */
 #define BEGIN_TRIES 10 /* somebody else's sweep may get between making and locking a group */
 
@@ -557,6 +558,64 @@ uint64_t nj_cgroup_memory_held(const struct nj_cgroup *cgroup)
     shared = number_at(text, "shmem");
     files = files > shared ? files - shared : 0;
     return usage > files ? usage - files : 0;
+}
+
+static bool read_file(const char *dir, const char *name, char *text, size_t size)
+{
+    char path[NJ_CGROUP_PATH_MAX_BYTES + 64];
+    nj_auto_close int fd = -1;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return read_text(fd, text, size);
+}
+
+/* left_in - what the group at @dir leaves with all that is below it; false: it has no limit */
+static bool left_in(const char *dir, enum nj_cgroup_kind kind, uint64_t *ret_limit,
+                    uint64_t *ret_left)
+{
+    bool v1 = kind == NJ_CGROUP_V1;
+    uint64_t held, files, shared;
+    char text[8192];
+
+    if (!read_file(dir, v1 ? "memory.limit_in_bytes" : "memory.max", text, sizeof(text)) ||
+        strncmp(text, "max", 3) == 0)
+        return false;
+    *ret_limit = strtoull(text, NULL, 10);
+    if (*ret_limit >= V1_UNLIMITED_BYTES ||
+        !read_file(dir, v1 ? "memory.usage_in_bytes" : "memory.current", text, sizeof(text)))
+        return false;
+    held = strtoull(text, NULL, 10);
+    if (read_file(dir, "memory.stat", text, sizeof(text))) {
+        files = number_at(text, v1 ? "total_cache" : "file");
+        shared = number_at(text, v1 ? "total_shmem" : "shmem");
+        files = files > shared ? files - shared : 0;
+        held = held > files ? held - files : 0;
+    }
+    *ret_left = *ret_limit > held ? *ret_limit - held : 0;
+    return true;
+}
+
+bool nj_cgroup_bound_left(const struct nj_cgroup_bound *bound, uint64_t *ret_limit,
+                          uint64_t *ret_left)
+{
+    char dir[NJ_CGROUP_PATH_MAX_BYTES];
+    uint64_t limit, left;
+    bool found = false;
+
+    if (bound->kind == NJ_CGROUP_NONE)
+        return false;
+    (void)snprintf(dir, sizeof(dir), "%s", bound->dir);
+    for (;;) {
+        if (left_in(dir, bound->kind, &limit, &left) && (!found || left < *ret_left)) {
+            *ret_limit = limit;
+            *ret_left = left;
+            found = true;
+        }
+        if (strlen(dir) <= bound->top_len)
+            return found;
+        *strrchr(dir, '/') = '\0';
+    }
 }
 
 void nj_cgroup_memory_peak_reset(const struct nj_cgroup *cgroup)

@@ -34,6 +34,14 @@ enum nj_cgroup_controller {
 
 enum nj_cgroup_kind { NJ_CGROUP_NONE, NJ_CGROUP_V1, NJ_CGROUP_V2 };
 
+/* What bounds the memory of this process, and of boxes beside or below it: its own group or one
+ * above it, as a container and a service have. */
+struct nj_cgroup_bound {
+    enum nj_cgroup_kind kind; /* NONE: nothing but the host */
+    char dir[NJ_CGROUP_PATH_MAX_BYTES];
+    size_t top_len; /* of the path: there the mounted tree begins */
+};
+
 /* Where this process may make cgroups. */
 struct nj_cgroups {
     enum nj_cgroup_kind kind[NJ_CGROUP_CONTROLLERS];
@@ -41,6 +49,7 @@ struct nj_cgroups {
     bool move_out;  /* v2: the base holds processes (ours), which go to NJ_CGROUP_ENGINE first */
     char why[320];  /* why it is not v2, for people; empty: it is */
     char name[160]; /* of this run's group; empty before nj_cgroups_begin() */
+    struct nj_cgroup_bound bound;
     int lock_fd[NJ_CGROUP_CONTROLLERS]; /* -1: none, or shared with one before */
 };
 
@@ -51,6 +60,11 @@ void nj_cgroups_find(struct nj_cgroups *ret_cgroups);
  * path: how a test decides on a tree of its own */
 void nj_cgroups_find_in(char *own, char *mounts, const char *prefix,
                         struct nj_cgroups *ret_cgroups);
+
+/* nj_cgroup_bound_left - the least that a group leaves, and its limit, in bytes; cached pages of
+ * files count as left. false: no group has a limit. */
+bool nj_cgroup_bound_left(const struct nj_cgroup_bound *bound, uint64_t *ret_limit,
+                          uint64_t *ret_left);
 
 static inline bool nj_cgroups_has(const struct nj_cgroups *cgroups, enum nj_cgroup_controller which)
 {

@@ -251,6 +251,21 @@ static void find_v1(const char *own, const struct mounted *mounted, const char *
     }
 }
 
+/* find_bound - a controller is in one tree only: where v1 has memory, v2 has not */
+static void find_bound(const char *own, const struct mounted *mounted, enum nj_cgroup_kind kind,
+                       const char *prefix, struct nj_cgroup_bound *bound)
+{
+    const char *controller = kind == NJ_CGROUP_V1 ? v1_names[NJ_CGROUP_MEMORY] : NULL;
+    char path[NJ_CGROUP_PATH_MAX_BYTES];
+
+    if (controller ? !has_word(mounted->options, controller) : bound->kind != NJ_CGROUP_NONE)
+        return;
+    if (!own_path(own, controller, path) || !place(mounted, path, prefix, bound->dir))
+        return;
+    bound->kind = kind;
+    bound->top_len = strlen(prefix) + strlen(mounted->point);
+}
+
 void nj_cgroups_find_in(char *own, char *mounts, const char *prefix, struct nj_cgroups *ret_cgroups)
 {
     struct mounted v1[16], mounted = {0};
@@ -261,6 +276,8 @@ void nj_cgroups_find_in(char *own, char *mounts, const char *prefix, struct nj_c
     *ret_cgroups = (struct nj_cgroups){.lock_fd = {-1, -1, -1, -1}};
     (void)snprintf(ret_cgroups->why, sizeof(ret_cgroups->why), "no cgroup v2 tree is mounted");
     while (next_mount(&mounts, &kind, &mounted)) {
+        if (kind != NJ_CGROUP_NONE)
+            find_bound(own, &mounted, kind, prefix, &ret_cgroups->bound);
         if (kind == NJ_CGROUP_V2 && !seen_v2) {
             seen_v2 = true;
             ret_cgroups->why[0] = '\0';

@@ -26,6 +26,7 @@
 #define HELPER_INPUT_MS 600000 /* a large tree on a slow machine */
 #define HELPER_END_MS 15000    /* longer than the helper takes for its own shut-down */
 #define RUN_NAME_MAX_BYTES 100
+#define MEMINFO_MAX_BYTES (64u << 10)
 #define INPUTS_MAX 65536
 
 /* ---- the helper ---- */
@@ -102,6 +103,48 @@ size_t nj_sandbox_boxes_bearable(void)
     return instances < groups ? instances : groups;
 }
 
+/* bytes_of - the figure of a line of /proc/meminfo; 0: it has none */
+static uint64_t bytes_of(const struct nj_buf *text, const char *name)
+{
+    const char *line = strstr((const char *)text->data, name);
+
+    return line ? strtoull(line + strlen(name), NULL, 10) << 10 : 0;
+}
+
+static struct nj_cgroup_bound find_bound(void)
+{
+    struct nj_cgroups cgroups;
+
+    nj_cgroups_find(&cgroups);
+    return cgroups.bound;
+}
+
+int nj_sandbox_memory(const struct nj_sandbox *sandbox, struct nj_sandbox_memory *ret_memory,
+                      struct nj_error *err)
+{
+    NJ_AUTO(nj_buf_done) struct nj_buf text = {0};
+    const char *path = getenv("NJ_TEST_MEMINFO"); /* how a test makes memory short */
+    struct nj_cgroup_bound bound = sandbox ? sandbox->bound : find_bound();
+    uint64_t limit, left;
+    int r;
+
+    nj_buf_init(&text, MEMINFO_MAX_BYTES);
+    r = nj_fsio_read_file(AT_FDCWD, path ? path : "/proc/meminfo", &text, err);
+    if (r >= 0)
+        r = nj_buf_append(&text, "", 1, err);
+    if (r < 0)
+        return r;
+    ret_memory->total_bytes = bytes_of(&text, "MemTotal:");
+    ret_memory->available_bytes = bytes_of(&text, "MemAvailable:");
+    if (ret_memory->total_bytes == 0 || !strstr((const char *)text.data, "MemAvailable:"))
+        return nj_fail(err, NJ_E_SYSTEM, "/proc/meminfo does not tell the available memory");
+    if (nj_cgroup_bound_left(&bound, &limit, &left) && left < ret_memory->available_bytes) {
+        ret_memory->total_bytes = limit;
+        ret_memory->available_bytes = left;
+    }
+    return 0;
+}
+
 int nj_sandbox_start(const char *run_name, struct nj_sandbox **ret_sandbox, struct nj_error *err)
 {
     NJ_AUTO(nj_sandbox_free) struct nj_sandbox *sandbox = NULL;
@@ -118,6 +161,7 @@ int nj_sandbox_start(const char *run_name, struct nj_sandbox **ret_sandbox, stru
     if (!sandbox)
         return nj_fail_nomem(err);
     sandbox->helper_fd = -1;
+    sandbox->bound = find_bound();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return nj_fail_errno(err, errno, "sandbox: socketpair");
     ours = pair[0];

@@ -113,6 +113,15 @@ int nj_sandbox_add_rootfs(struct nj_sandbox *sandbox, const struct nj_workspace_
  * inotify instance, of which a user has some 128. Boxes of root have users of their own. */
 size_t nj_sandbox_boxes_bearable(void);
 
+/* nj_sandbox_memory - what this process and its boxes can have: the host's, or less where a cgroup
+ * bounds them, as in a container. @sandbox NULL: of this process. */
+struct nj_sandbox_memory {
+    uint64_t total_bytes;
+    uint64_t available_bytes;
+};
+int nj_sandbox_memory(const struct nj_sandbox *sandbox, struct nj_sandbox_memory *ret_memory,
+                      struct nj_error *err) NJ_MUST_USE;
+
 /* nj_box_open - build a box with an empty workspace. @opened gets the box, or NULL and why; never
  * before nj_box_open() returned. */
 typedef void (*nj_box_opened)(void *ctx, struct nj_box *box, const struct nj_error *err);

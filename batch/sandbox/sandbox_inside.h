@@ -5,6 +5,7 @@
 #ifndef NJ_SANDBOX_INSIDE_H
 #define NJ_SANDBOX_INSIDE_H
 
+#include "batch/sandbox/cgroup.h"
 #include "batch/sandbox/protocol.h"
 
 struct event; /* libevent */
@@ -63,6 +64,7 @@ struct nj_sandbox {
     struct nj_buf orders[NJ_SANDBOX_AHEAD_MAX]; /* keys */
     size_t n_orders;
     struct event *order_due;
+    struct nj_cgroup_bound bound; /* of its memory, found at the start */
 };
 
 /* nj_box_begin - have a box of @plan (checked) opened; nobody is told yet */

@@ -26,6 +26,7 @@
 #include "formats/base/banned.h"
 
 #define V2_MOUNT "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
+#define V1_MEMORY_MOUNT "31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
 #define OTHER_MOUNT "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"
 
 static char root[128];
@@ -99,6 +100,51 @@ static void assert_base(const struct nj_cgroups *cgroups, const char *dir)
         assert_string_equal(cgroups->dir[i], full);
     }
     assert_string_equal(cgroups->why, "");
+}
+
+/* ---- what bounds us ---- */
+
+static void the_group_that_leaves_least_bounds(void **state)
+{
+    struct nj_cgroups cgroups;
+    uint64_t limit, left;
+
+    (void)state;
+    group("/box.slice", "memory\n", "");
+    group("/box.slice/run.scope", "memory\n", "17\n");
+    decide("0::/box.slice/run.scope\n", V2_MOUNT, &cgroups);
+    assert_false(nj_cgroup_bound_left(&cgroups.bound, &limit, &left));
+    put("/sys/fs/cgroup/box.slice/run.scope/memory.max", "max\n");
+    put("/sys/fs/cgroup/box.slice/memory.max", "1000000\n");
+    put("/sys/fs/cgroup/box.slice/memory.current", "900000\n");
+    put("/sys/fs/cgroup/box.slice/memory.stat", "anon 5\nfile 300000\nshmem 100000\n");
+    assert_true(nj_cgroup_bound_left(&cgroups.bound, &limit, &left));
+    assert_int_equal(limit, 1000000);
+    assert_int_equal(left, 300000); /* 200,000 are pages of files, which can go */
+    put("/sys/fs/cgroup/box.slice/run.scope/memory.max", "5000000\n");
+    put("/sys/fs/cgroup/box.slice/run.scope/memory.current", "4900000\n");
+    assert_true(nj_cgroup_bound_left(&cgroups.bound, &limit, &left));
+    assert_int_equal(limit, 5000000);
+    assert_int_equal(left, 100000);
+}
+
+static void a_v1_group_bounds_where_v1_has_memory(void **state)
+{
+    struct nj_cgroups cgroups;
+    uint64_t limit, left;
+
+    (void)state;
+    group("", "\n", "1\n");
+    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "9223372036854771712\n");
+    put("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "600\n");
+    put("/sys/fs/cgroup/memory/job/memory.stat",
+        "cache 0\nshmem 0\ntotal_cache 500\ntotal_shmem 100\n");
+    decide("4:memory:/job\n0::/\n", V2_MOUNT V1_MEMORY_MOUNT, &cgroups);
+    assert_int_equal(cgroups.bound.kind, NJ_CGROUP_V1);
+    assert_false(nj_cgroup_bound_left(&cgroups.bound, &limit, &left));
+    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "1000\n");
+    assert_true(nj_cgroup_bound_left(&cgroups.bound, &limit, &left));
+    assert_int_equal(left, 800);
 }
 
 /* ---- finding ---- */
@@ -460,6 +506,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_group_that_leaves_least_bounds),
+        TEST(a_v1_group_bounds_where_v1_has_memory),
         TEST(an_empty_parent_is_used_and_nobody_moves),
         TEST(a_group_below_a_busy_parent_is_divided_itself),
         TEST(the_true_root_is_used_with_processes_in_it),
