@@ -39,13 +39,8 @@ trap 'exit 130' INT TERM
 
 # ---- PostgreSQL, on a socket in our folder ----
 
-as_ordinary() {
-    if [ "$(id -u)" -eq 0 ]; then
-        setpriv "--reuid=$ORDINARY_ID" "--regid=$ORDINARY_ID" --clear-groups -- "$@"
-    else
-        "$@"
-    fi
-}
+as_ordinary=()
+[ "$(id -u)" -ne 0 ] || as_ordinary=(setpriv "--reuid=$ORDINARY_ID" "--regid=$ORDINARY_ID" --clear-groups --)
 
 postgres_start() {
     pg=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
@@ -54,8 +49,8 @@ postgres_start() {
     socket=$(mktemp -d /tmp/nj-pg-XXXXXX) && mkdir "$socket/data" || return 1
     trap 'finish; rm -rf "$socket"' EXIT
     [ "$(id -u)" -ne 0 ] || chown -R "$ORDINARY_ID:$ORDINARY_ID" "$socket"
-    as_ordinary "$pg/initdb" -D "$socket/data" -U bench -A trust >initdb.log 2>&1 || { why="initdb: $(tail -n 1 initdb.log)"; return 1; }
-    as_ordinary "$pg/postgres" -D "$socket/data" -k "$socket" -h '' -c max_connections=200 >postgres.log 2>&1 &
+    "${as_ordinary[@]}" "$pg/initdb" -D "$socket/data" -U bench -A trust >initdb.log 2>&1 || { why="initdb: $(tail -n 1 initdb.log)"; return 1; }
+    "${as_ordinary[@]}" "$pg/postgres" -D "$socket/data" -k "$socket" -h '' -c max_connections=200 >postgres.log 2>&1 &
     postmaster=$!
     for _ in $(seq 100); do
         "$pg/pg_isready" -q -h "$socket" -U bench && return 0
