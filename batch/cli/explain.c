@@ -229,8 +229,10 @@ static void explain_run(struct nj_rows *rows, const struct nj_plan *plan,
 {
     const struct nj_manifest *manifest = plan->manifest;
     struct demand demand;
+    uint64_t disk_bytes;
 
     add_up(plan, host, &demand);
+    disk_bytes = plus(inputs->bytes, demand.workspaces_bytes);
     nj_rows_put(rows, "run");
     nj_rows_line(rows);
     nj_rows_put(rows,
@@ -251,9 +253,8 @@ static void explain_run(struct nj_rows *rows, const struct nj_plan *plan,
     explain_sum(rows, "memory", "for boxes and workspaces", demand.memory_bytes,
                 demand.memory_least, "available", host->memory_bytes,
                 "lower limits.tool_calls, limits.warm_boxes or agents' sizes");
-    explain_sum(rows, "disk", "for inputs and each workspace once",
-                plus(inputs->bytes, demand.workspaces_bytes),
-                plus(inputs->bytes, demand.workspaces_bytes), "free here", host->disk_bytes,
+    explain_sum(rows, "disk", "for inputs and each workspace once", disk_bytes, disk_bytes,
+                "free here", host->disk_bytes,
                 "keep the run elsewhere (--run-dir) or lower max_size_mb");
 }
 

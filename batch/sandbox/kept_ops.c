@@ -9,8 +9,8 @@
 
 #include "formats/base/banned.h"
 
-#define SETTLED_NS                                                                                 \
-    1000000000 /* a directory that has not changed for so long tells its next change */
+/* A directory that has not changed for so long tells its next change. */
+#define SETTLED_NS 1000000000
 
 static const char *const dirs[NJ_KEPT_OPS_DIRS] = {"/", "/etc", "/etc/ssl"};
 
